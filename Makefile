@@ -1,0 +1,88 @@
+# What a fresh machine needs: make, and Python 3.11 or newer with venv. Everything else is
+# installed into .venv, in exactly the versions (and with the hashes) of the files in deploy/.
+#
+#   make demo     play the scenes of the demo and judge them          (under a minute)
+#   make test     linters, types, import rules, then all tests
+#   make bench    measure accept and full path; writes bench-results/
+#   make compose-test  the same story in containers, which `make test` does not need; with something
+#                      else than Docker: COMPOSE=podman-compose CONTAINER=podman
+#   make crash-points   SIGKILL at every I/O step, and at pairs of them      (about a minute)
+#   make soak           10,000 requests with faults on                       (some minutes)
+#   make lint     the first part of `make test` alone
+#   make lock     move the lock files to the newest versions that pyproject.toml allows
+#   make clean    remove all that the targets above have made, .venv included
+#
+# Another interpreter: make PYTHON=python3.12 test. Other arguments for pytest, such as one folder
+# in one process: make PYTEST_ARGS='tests/store -x' test.
+
+PYTEST_ARGS ?= -n 2
+
+FIND_PYTHON = python=$${PYTHON:-$$(sh deploy/find-python.sh)}
+INSTALL = .venv/bin/python -m pip --disable-pip-version-check install --quiet
+LOCKED = $(INSTALL) --require-hashes
+PROJECT = $(INSTALL) --no-deps --no-build-isolation --editable .
+
+.PHONY: demo test bench compose-test lint lock clean
+
+demo: .venv/runs
+	.venv/bin/approval-proxy demo
+
+test: lint
+	.venv/bin/pytest $(PYTEST_ARGS)
+
+bench: .venv/runs
+	.venv/bin/python -m tests.bench.run
+
+compose-test:
+	deploy/test-compose.sh
+
+crash-points: .venv/develops
+	.venv/bin/python -m tests.faults.enumeration
+
+soak: .venv/develops
+	.venv/bin/python -m tests.faults.soak
+
+lint: .venv/develops
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+# pip is the last thing that `venv` installs, so an attempt that failed half-way is made again.
+.venv/bin/pip:
+	@$(FIND_PYTHON) && rm -rf .venv && echo "$$python -m venv .venv" && "$$python" -m venv .venv
+
+.venv/runs: pyproject.toml deploy/requirements.lock deploy/requirements-build.lock | .venv/bin/pip
+	$(LOCKED) -r deploy/requirements.lock -r deploy/requirements-build.lock
+	$(PROJECT)
+	@touch $@
+
+.venv/develops: pyproject.toml deploy/requirements-dev.lock | .venv/bin/pip
+	$(LOCKED) -r deploy/requirements-dev.lock
+	$(PROJECT)
+	@touch $@
+
+# One resolution for every supported Python, Linux and macOS; the two smaller files follow the
+# largest. The addresses that packages come from stay out of the files: pip's own settings say them.
+COMPILE = pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+FOLLOW = --constraints deploy/requirements-dev.lock
+# What pip needs to install the project itself, editable.
+BUILD = hatchling editables
+# Version 48 was the last with a wheel for Macs with an Intel processor; the others get the newest.
+CRYPTOGRAPHY = 'cryptography<49; sys_platform == "darwin" and platform_machine == "x86_64"' \
+	'cryptography>=49; sys_platform != "darwin" or platform_machine != "x86_64"'
+
+lock:
+	@$(FIND_PYTHON) && tool=$$(mktemp -d) && trap 'rm -rf "$$tool"' EXIT \
+	&& "$$python" -m venv "$$tool" && "$$tool/bin/pip" install --quiet uv && uv="$$tool/bin/uv" \
+	&& compile() { printf '%s\n' "$$@" | "$$uv" $(COMPILE) $$from -o "$$to" - >/dev/null; } \
+	&& from='pyproject.toml --group dev' to=deploy/requirements-dev.lock \
+	&& compile $(BUILD) $(CRYPTOGRAPHY) \
+	&& from='pyproject.toml $(FOLLOW)' to=deploy/requirements.lock && compile $(CRYPTOGRAPHY) \
+	&& from='$(FOLLOW)' to=deploy/requirements-build.lock && compile $(BUILD)
+
+clean:
+	rm -rf .venv dist build demo-run bench-results .mypy_cache .ruff_cache .pytest_cache \
+		.hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	find proxy tests -name __pycache__ -type d -prune -exec rm -rf {} +

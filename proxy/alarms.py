@@ -1,0 +1,54 @@
+"""What a person must hear about: one log line with a stable code and one count in the metrics."""
+
+import logging
+from enum import StrEnum
+from typing import Any, Final
+
+from proxy.metrics import Metrics
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Alarm(StrEnum):
+    """Stable codes: rules of a monitoring system may name them, so none changes its meaning."""
+
+    DECISION_CONFLICT = "decision_conflict"
+    UNKNOWN_NATIVE_STATUS = "unknown_native_status"
+    SEVERAL_TICKETS = "several_tickets"
+    DESTINATION_PAUSED = "destination_paused"
+    DESTINATION_RESUMED = "destination_resumed"
+    REQUEST_HELD = "request_held"
+    REQUEST_DEAD = "request_dead"
+    TICKET_MISSING = "ticket_missing"
+    TICKET_UNREADABLE_AT_DEADLINE = "ticket_unreadable_at_deadline"
+    FULFILMENT_OVERDUE = "fulfilment_overdue"
+    CALLBACK_CONFLICT = "callback_conflict"
+    STORE_UNREACHABLE = "store_unreachable"
+    STORE_DANGEROUS = "store_dangerous"
+    STORE_REPLACED = "store_replaced"
+    BACKLOG_FULL = "backlog_full"
+    UNEXPECTED_ERROR = "unexpected_error"
+
+
+class Alarms:
+    """Sounds alarms; each call is one alarm, so callers call once per occurrence."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        for alarm in Alarm:  # a rule on an alarm that never sounded needs its zero
+            metrics.alarms.labels(alarm)
+
+    def sound(
+        self,
+        alarm: Alarm,
+        message: str,
+        *,
+        correlation_id: str = "",
+        destination: str = "",
+        **fields: Any,
+    ) -> None:
+        """Log and count one alarm; the message says what happened and what to do."""
+        named = {"correlation_id": correlation_id, "destination": destination}
+        extra = {"alarm": alarm.value, **{k: v for k, v in named.items() if v}, **fields}
+        _log.warning("%s", message, extra=extra)
+        self._metrics.alarms.labels(alarm).inc()

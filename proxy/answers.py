@@ -1,0 +1,194 @@
+"""Calls, answers, and what an answer means for the caller: pure, so it is tested as tables.
+
+`outbound` sends them. Every adapter judges its answers with `check`, so that one HTTP status leads
+to the same kind of error everywhere.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+from typing_extensions import override
+
+from proxy.domain.clock import SystemClock
+from proxy.errors import ConfigurationError, Conflict, NotFound, PermanentError, TemporaryError
+
+LONGEST_EXCERPT: Final = 200
+SHORTEST_SECRET: Final = 8
+
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\u200b-\u200f\u202a-\u202e]+")
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+_TELLING_KEYS: Final = (
+    "error_description",
+    "error",
+    "message",
+    "errorMessages",
+    "errors",
+    "detail",
+    "title",
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Call:
+    """One HTTP call without its credential; `secrets` must not come back in an error's text."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Method, origin and path: what a message may say, as a query may hold a secret."""
+        parts = urlsplit(self.url)
+        return f"{self.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    @override
+    def __repr__(self) -> str:
+        return f"Call({self.place})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer:
+    """What came back, whatever its status; `headers` ignores case, `place` names the call."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    place: str = "the call"
+
+    def json(self) -> Any:
+        """Return the parsed body.
+
+        Raises:
+            TemporaryError: it is not JSON: often a page of a proxy between, so in doubt.
+        """
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError as error:
+            raise TemporaryError(
+                f"{self.place} answered {self.status}, but the body is not JSON ({error.msg}):"
+                " check that the URL is that of the API and not of a page or a proxy before it"
+            ) from error
+
+    @override
+    def __repr__(self) -> str:
+        return f"Answer({self.status} of {self.place})"
+
+
+def check(answer: Answer, call: Call, *, system: str) -> None:
+    """Return for a 2xx; raise what any other status means for a caller who speaks to `system`.
+
+    Raises:
+        ConfigurationError: 401 and 403, which may concern this one request only.
+        NotFound: 404 and 410.
+        Conflict: 409.
+        TemporaryError: 408 and 5xx, in doubt; 425 and 429, which say that nothing was done.
+        PermanentError: 3xx, which is never followed, and every other 4xx.
+    """
+    status = answer.status
+    if 200 <= status < 300:  # noqa: PLR2004 - the class of success (RFC 9110 15.3)
+        return
+    said = excerpt(answer)
+    what = f"{system} answered {status} to {call.place}" + (f" ({said})" if said else "")
+    if status in {401, 403}:
+        raise ConfigurationError(
+            f"{what}: check the credential and the permissions of its account",
+            request_specific=True,
+        )
+    if status in {404, 410}:
+        raise NotFound(
+            f"{what}: check that it exists and that our account may see it", status=status
+        )
+    if status == 409:  # noqa: PLR2004 - Conflict (RFC 9110 15.5.10)
+        raise Conflict(what, status=status)
+    if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004 - server errors
+        pause = retry_after(answer.headers, SystemClock().now())
+        raise TemporaryError(
+            f"{what}: it will be tried again", retry_after=pause, sent=status not in {425, 429}
+        )
+    if status < 400:  # noqa: PLR2004 - redirections
+        raise PermanentError(
+            f"{what}: redirects are never followed, correct the URL", status=status
+        )
+    raise PermanentError(f"{what}: it refused what we sent", status=status)
+
+
+def retry_after(headers: Mapping[str, str], now: int) -> int | None:
+    """Return the pause that the other side asked for, in milliseconds; None if it asked for none.
+
+    Seconds or an HTTP date (RFC 9110 10.2.3); a date is compared with the answer's own Date where
+    there is one, so that a wrong clock does not matter, else with `now` (milliseconds).
+    """
+    wanted = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(wanted):
+        return int(wanted) * 1_000
+    until = _http_date(wanted)
+    if until is None:
+        return None
+    sent = _http_date(headers.get("Date", ""))
+    return max(0, until - (now if sent is None else sent))
+
+
+def _http_date(text: str) -> int | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, IndexError, OverflowError, TypeError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return int(moment.timestamp()) * 1_000
+
+
+def excerpt(answer: Answer) -> str:
+    """Return what the other side said went wrong, on one line of at most 200 characters.
+
+    JSON in the usual shapes, or plain text; never a page of HTML.
+    """
+    text = answer.body.decode("utf-8", "replace").strip()
+    try:
+        said = " ".join(_messages(orjson.loads(answer.body), depth=4))
+    except orjson.JSONDecodeError:
+        page = text.startswith("<") or "html" in answer.headers.get("Content-Type", "").lower()
+        said = "" if page else text
+    return clean(said)
+
+
+def without_secrets(body: bytes, secrets: Iterable[str]) -> bytes:
+    """Return a refusal's body without our own secrets, which some servers repeat."""
+    for secret in secrets:
+        if len(secret) >= SHORTEST_SECRET:
+            body = body.replace(secret.encode(), b"***")
+    return body
+
+
+def clean(text: str) -> str:
+    """Return the text on one line, without control characters, cut at 200 characters."""
+    line = _UNPRINTABLE.sub(" ", text[: 4 * LONGEST_EXCERPT]).strip()
+    return line if len(line) <= LONGEST_EXCERPT else line[: LONGEST_EXCERPT - 1] + "…"
+
+
+def _messages(tree: Any, depth: int) -> Iterator[str]:
+    """Yield the first telling text, or all of a list of problems."""
+    match tree:
+        case str():
+            yield tree
+        case list() if depth:
+            for item in tree[:5]:
+                yield from _messages(item, depth - 1)
+        case dict() if depth:
+            for key in _TELLING_KEYS:
+                found = list(_messages(tree.get(key), depth - 1))
+                if any(found):
+                    yield from found
+                    return
+            # Jira keys its problems by field: {"errors": {"summary": "is required"}}
+            if depth < 4:  # noqa: PLR2004 - never the whole answer, which may be a ticket
+                yield from (f"{key}: {text}" for key, text in tree.items() if isinstance(text, str))

@@ -1,0 +1,259 @@
+"""The composition root: settings become objects here, and only here.
+
+`assemble` opens what must be closed and closes it in order; web, worker and command line share
+what it makes.
+"""
+
+import functools
+import random
+import secrets
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from proxy.alarms import Alarm, Alarms
+from proxy.domain.clock import Clock, SystemClock
+from proxy.domain.schedule import Dice
+from proxy.errors import ConfigurationError
+from proxy.flow import Flow
+from proxy.metrics import Metrics
+from proxy.operations import Operations
+from proxy.outbound import Observe, Outbound
+from proxy.outgoing import Outgoing, prefixes
+from proxy.pauses import Pauses
+from proxy.routes import Routes
+from proxy.settings import Settings
+from proxy.settings.tree import Client as ClientSettings
+from proxy.step import Means, Policy
+from proxy.store.connecting import connect
+from proxy.store.embedded import EmbeddedServer
+from proxy.store.redis import RedisStore
+from proxy.store.shared import Shared, dangers
+from proxy.tickets.port import PushesEvents, TicketSystem
+from proxy.web.auth import Caller, Client, Clients
+from proxy.web.backlog import Slope
+from proxy.web.build import build, build_health
+from proxy.web.ports import Limits
+from proxy.worker import Worker
+
+_EVENT_MEMORY: Final = 2  # times the longest tolerance: longer than a replay can be fresh
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs: every object that web, worker and command line need."""
+
+    settings: Settings
+    clock: Clock
+    store: RedisStore
+    shared: Shared
+    flow: Flow
+    operations: Operations
+    alarms: Alarms
+    metrics: Metrics
+    systems: Mapping[str, TicketSystem]
+    server: EmbeddedServer | None
+
+    def worker(self) -> Worker:
+        """Return a worker; it does nothing before it is told to run."""
+        work = self.settings.worker
+        return Worker(
+            name=f"{socket.gethostname()}-{secrets.token_hex(4)}",
+            store=self.store,
+            flow=self.flow,
+            alarms=self.alarms,
+            clock=self.clock,
+            concurrency=work.concurrency,
+            lease=work.lease,
+            margin=work.margin,
+        )
+
+    def health(self) -> web.Application:
+        """Return the web application of a process that only works."""
+        return build_health(
+            store=self.store,
+            shared=self.shared,
+            metrics=self.metrics,
+            alarms=self.alarms,
+            clock=self.clock,
+            access=self.settings.logs.access,
+        )
+
+    def listener(self) -> web.Application:
+        """Return the web application with every route."""
+        settings, limits = self.settings, self.settings.limits
+        return build(
+            flow=self.flow,
+            operations=self.operations,
+            store=self.store,
+            shared=self.shared,
+            clients=_clients(settings),
+            operators=Clients(
+                [_client(Caller(name), it) for name, it in settings.operators.clients.items()]
+            ),
+            instances={name: prefixes(it) for name, it in settings.witboost.items()},
+            systems={n: it for n, it in self.systems.items() if isinstance(it, PushesEvents)},
+            public_url=settings.public_url,
+            path=settings.listen.path,
+            limits=Limits(body=limits.body, depth=limits.depth, body_deadline=limits.body_deadline),
+            slope=Slope(limit=limits.backlog, slow_from=limits.slow_from, slowest=limits.slowest),
+            event_memory=_EVENT_MEMORY * _longest_tolerance(settings),
+            metrics=self.metrics,
+            alarms=self.alarms,
+            clock=self.clock,
+            access=settings.logs.access,
+        )
+
+
+@asynccontextmanager
+async def assemble(
+    settings: Settings, *, clock: Clock | None = None, dice: Dice = random.random
+) -> AsyncIterator[Program]:
+    """Open the program; what it opened is closed in reverse order.
+
+    A clock of its own (tests) is also the store's; otherwise the store's server tells the time.
+
+    Raises:
+        ConfigurationError: the store or the settings cannot be used.
+        StoreUnavailable: the store does not answer.
+    """
+    async with AsyncExitStack() as stack:
+        metrics = Metrics()
+        alarms = Alarms(metrics)
+        store, server = await _open_store(settings, stack, alarms, clock)
+        shared = Shared(store)
+        await shared.connect()
+        await _refuse_to_drop(settings, store)
+
+        outbound = Outbound(observe=_observer(metrics), dice=dice)
+        await stack.enter_async_context(outbound)
+        local = clock or SystemClock()
+        outgoing = Outgoing(settings, outbound, shared, local, dice)
+        routes = Routes(
+            default=outgoing.default_route(),
+            shared=shared,
+            open_system=lambda route: outgoing.open(route.system, route.declaration),
+        )
+        await routes.publish()
+        means = _means(
+            settings,
+            store,
+            shared=shared,
+            alarms=alarms,
+            metrics=metrics,
+            clock=local,
+            dice=dice,
+        )
+        yield Program(
+            settings=settings,
+            clock=local,
+            store=store,
+            shared=shared,
+            flow=Flow(means=means, routes=routes, instances=outgoing.instances()),
+            operations=Operations(store=store, routes=routes),
+            alarms=alarms,
+            metrics=metrics,
+            systems=outgoing.systems(),
+            server=server,
+        )
+
+
+def _observer(metrics: Metrics) -> Observe:
+    """Return what counts outgoing calls; the few series there are, are looked up once each."""
+    series = functools.cache(metrics.call_seconds.labels)
+    return lambda destination, outcome, seconds: series(destination, outcome).observe(seconds)
+
+
+def _means(
+    settings: Settings,
+    store: RedisStore,
+    *,
+    shared: Shared,
+    alarms: Alarms,
+    metrics: Metrics,
+    clock: Clock,
+    dice: Dice,
+) -> Means:
+    """Return what every step of the flow works with."""
+    pauses = Pauses(
+        shared=shared,
+        alarms=alarms,
+        metrics=metrics,
+        clock=clock,
+        dice=dice,
+        share=max(1, settings.worker.concurrency * 3 // 4),
+    )
+    return Means(store, pauses, alarms, metrics, _policy(settings), dice)
+
+
+async def _open_store(
+    settings: Settings, stack: AsyncExitStack, alarms: Alarms, clock: Clock | None
+) -> tuple[RedisStore, EmbeddedServer | None]:
+    """Connect to the server at `redis_url`, or start our own."""
+    wanted = settings.store
+    server = None
+    if wanted.redis_url is None:
+        server = await EmbeddedServer.start(Path(wanted.folder), fsync=wanted.fsync)
+        stack.push_async_callback(server.close)
+    url = server.url if server else wanted.redis_url.reveal() if wanted.redis_url else ""
+    client = connect(url)
+    stack.push_async_callback(client.aclose)
+    store = RedisStore(
+        client, namespace=wanted.namespace, partitions=wanted.partitions, clock=clock
+    )
+    stack.push_async_callback(store.batcher.close)
+    problems = [] if server else await dangers(client)
+    if problems and wanted.dangerous == "refuse":
+        raise ConfigurationError(f"store.dangerous is refuse: {' '.join(problems)}")
+    for problem in problems:
+        alarms.sound(Alarm.STORE_DANGEROUS, problem)
+    return store, server
+
+
+async def _refuse_to_drop(settings: Settings, store: RedisStore) -> None:
+    """Raise ConfigurationError if open requests need an instance or system that is gone."""
+    problems = []
+    for (instance, system), count in (await store.open_counts()).items():
+        if instance not in settings.witboost:
+            problems.append(f"witboost.{instance} is gone, but has {count} open requests")
+        if system not in settings.ticket_systems:
+            problems.append(f"ticket_systems.{system} is gone, but has {count} open requests")
+    if problems:
+        raise ConfigurationError(f"{'; '.join(problems)}. Keep it until they are done.")
+
+
+def _policy(settings: Settings) -> Policy:
+    retries = settings.retries
+    return Policy(
+        retention=settings.store.retention,
+        create_for=retries.create,
+        callback_for=retries.callback,
+        refused_callback_for=retries.refused_callback,
+        missing_reads=retries.missing_reads,
+    )
+
+
+def _clients(settings: Settings) -> Clients:
+    """Return who may send hook calls, each for its witboost instance."""
+    clients = [
+        _client(Caller(name, instance), client)
+        for instance, its in settings.witboost.items()
+        for name, client in its.clients.items()
+    ]
+    opened = [name for name, its in settings.witboost.items() if its.authentication == "off"]
+    return Clients(clients, open_to=opened)
+
+
+def _client(caller: Caller, client: ClientSettings) -> Client:
+    return Client(caller, frozenset(client.keys))
+
+
+def _longest_tolerance(settings: Settings) -> int:
+    return max(
+        (it.events.tolerance for it in settings.ticket_systems.values() if it.events), default=0
+    )

@@ -1,0 +1,37 @@
+"""The command line: `approval-proxy <command>`, one module per command."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from proxy import __version__
+from proxy.cli import check, demo, keys, requests, serve
+from proxy.errors import ProxyError, SettingsError
+
+_COMMANDS: Final = (check, demo, keys, requests, serve)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 for an error, 2 for a wrong command line."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except SettingsError as error:
+        problems = "\n".join(f"- {problem}" for problem in error.problems)
+        sys.stderr.write(f"approval-proxy: these settings cannot be used:\n{problems}\n")
+    except ProxyError as error:
+        sys.stderr.write(f"approval-proxy: {error}\n")
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="approval-proxy",
+        description="Turns access requests of witboost into tickets, and decisions into statuses.",
+    )
+    parser.add_argument("--version", action="version", version=f"approval-proxy {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add(commands)
+    return parser

@@ -1,0 +1,167 @@
+"""`approval-proxy requests`: what operators see and do, against a running program."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from proxy.cli.operator_api import OperatorApi
+from proxy.cli.options import Subparsers, add_config, settings_of
+from proxy.settings.sources import OPERATOR_KEY, OPERATOR_URL
+from proxy.tickets.values import clean
+
+_USUAL: Final = 50
+_PAGE: Final = 200  # the API's longest
+
+_COLUMNS: Final = {
+    "correlationId": "request",
+    "status": "status",
+    "code": "why",
+    "decision": "decision",
+    "ticketKey": "ticket",
+    "system": "system",
+    "instance": "instance",
+    "admittedAt": "admitted",
+}
+_SECTIONS: Final = {
+    "Where it stands": ("status", "code", "reason", "returnsTo", "attempts", "missing"),
+    "Ticket": ("system", "ticketKey", "ticketId", "ticketUrl", "nativeStatus", "sentAt", "reads"),
+    "Decision": ("decision", "decidedBy", "decidedAt", "comment", "evidence", "fulfilment"),
+    "witboost": ("instance", "client", "requestId", "callbacks", "callback", "hookCall"),
+    "Times": ("admittedAt", "deadlineAt", "fulfilBy", "refusedAt", "finishedAt"),
+}
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser("requests", help="see requests and send them back to work")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = _action(actions, "list", "list requests, newest first", run_list)
+    listing.add_argument("--state", metavar="STATE,...", help="only these, such as held,dead")
+    listing.add_argument(
+        "--limit", type=_count, default=_USUAL, help=f"how many (default: {_USUAL})"
+    )
+    show = _action(actions, "show", "show one request with its history", run_show)
+    for reading in (listing, show):
+        reading.add_argument("--json", action="store_true", help="print what the API answers")
+    retry = _action(actions, "retry", "send a held or dead request back to work", run_retry)
+    attach = _action(actions, "attach", "tell a request which ticket is its own", run_attach)
+    for naming in (show, retry, attach):
+        naming.add_argument("id", metavar="ID", help="the correlation id of the request")
+    retry.add_argument(
+        "--no-ticket-exists",
+        action="store_true",
+        help="vouch that a create in doubt made no ticket; a second one is then opened",
+    )
+    attach.add_argument("ticket", metavar="TICKET-KEY", help="the ticket's key or id")
+    for acting in (retry, attach):
+        acting.add_argument("--reason", required=True, help="why; it goes into the history")
+
+
+def _action(actions: Subparsers, name: str, what: str, run: object) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=what)
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--url",
+        help=f"where the program is reached; without it, what {OPERATOR_URL} says, or else the"
+        " settings' public_url",
+    )
+    parser.add_argument(
+        "--key",
+        help=f"an operator's key; better in {OPERATOR_KEY}, as others may see a command line",
+    )
+    add_config(parser)
+    return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError("must be a number from 1 on")
+    return int(text)
+
+
+def run_list(arguments: argparse.Namespace) -> int:
+    """Print requests as a table; reads as many pages as the limit needs."""
+    api, found = _api(arguments), list[Mapping[str, Any]]()
+    query = {"state": arguments.state} if arguments.state else {}
+    while (left := arguments.limit - len(found)) > 0:
+        page = api.get(query={**query, "limit": str(min(left, _PAGE))})
+        found += page["requests"]
+        if "next" not in page:
+            break
+        query["before"] = page["next"]
+    if arguments.json:
+        _print_json(found)
+        return 0
+    rows = [tuple(_COLUMNS.values())]
+    rows += [tuple(_text(each.get(name, "-")) for name in _COLUMNS) for each in found]
+    sys.stdout.writelines(f"{line}\n" for line in _aligned(rows))
+    return 0
+
+
+def run_show(arguments: argparse.Namespace) -> int:
+    """Print where a request stands and why, what was asked for, and what happened."""
+    request = _api(arguments).get(arguments.id)
+    if arguments.json:
+        _print_json(request)
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in _told(request))
+    return 0
+
+
+def run_retry(arguments: argparse.Namespace) -> int:
+    """Send a request back to work and say where it stands then."""
+    body = {"reason": arguments.reason, "noTicketExists": arguments.no_ticket_exists}
+    return _acted(_api(arguments).post(arguments.id, "retry", body=body))
+
+
+def run_attach(arguments: argparse.Namespace) -> int:
+    """Give a request its ticket and say where it stands then."""
+    body = {"reason": arguments.reason, "ticketKey": arguments.ticket}
+    return _acted(_api(arguments).post(arguments.id, "attach", body=body))
+
+
+def _acted(request: Mapping[str, Any]) -> int:
+    ticket = f", ticket {request['ticketKey']}" if "ticketKey" in request else ""
+    sys.stdout.write(_text(f"{request['correlationId']} is now {request['status']}{ticket}") + "\n")
+    return 0
+
+
+def _api(arguments: argparse.Namespace) -> OperatorApi:
+    url = arguments.url or os.environ.get(OPERATOR_URL) or settings_of(arguments).public_url
+    key = arguments.key or os.environ.get(OPERATOR_KEY, "")
+    return OperatorApi(str(url), key.strip())
+
+
+def _told(request: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Request {_text(request['correlationId'])}"
+    for heading, names in _SECTIONS.items():
+        known = [(f"  {name}", _text(request[name])) for name in names if request.get(name)]
+        if known:
+            yield from ("", heading, *_aligned(known))
+    yield from ("", "History", *_aligned([_happened(line) for line in request["history"]]))
+
+
+def _happened(line: Mapping[str, Any]) -> tuple[str, ...]:
+    more = {name: said for name, said in line.items() if name not in {"at", "event", "state"}}
+    told = ", ".join(f"{name}: {_text(said)}" for name, said in more.items())
+    return f"  {_text(line['at'])}", _text(line["event"]), f"-> {_text(line['state'])}", told
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _text(said: Any) -> str:
+    """Return it on one line, without what would steer a terminal: others wrote it."""
+    text = said if isinstance(said, str) else orjson.dumps(said).decode()
+    return " ".join(clean(text).split())
+
+
+def _print_json(page: Any) -> None:
+    sys.stdout.write(orjson.dumps(page, option=orjson.OPT_INDENT_2).decode() + "\n")

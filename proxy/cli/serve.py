@@ -1,0 +1,123 @@
+"""`approval-proxy serve`: run the program until it is told to stop."""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Final, Literal
+
+import uvloop
+from aiohttp import web
+
+from proxy import logs
+from proxy.app import Program, assemble
+from proxy.cli.options import Subparsers, add_config, settings_of
+from proxy.errors import ConfigurationError
+from proxy.settings import Settings
+from proxy.store.embedded import EmbeddedServer
+
+Role = Literal["all", "web", "worker"]
+_log: Final = logging.getLogger(__name__)
+
+
+def add(subparsers: Subparsers) -> None:
+    """Register the command."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="run the proxy",
+        description="Runs the proxy until SIGTERM; logs are JSON lines on standard error.",
+    )
+    add_config(parser)
+    parser.add_argument(
+        "--role",
+        choices=("all", "web", "worker"),
+        default="all",
+        help="what this process does; web and worker apart need a redis_url (default: all)",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until told to stop; raises SettingsError, ConfigurationError or StoreUnavailable."""
+    settings, role = settings_of(arguments), arguments.role
+    if settings.embedded and role != "all":
+        raise ConfigurationError(
+            f"--role {role} needs store.redis_url: the embedded store serves one process only"
+        )
+    logs.setup(settings.logs.level, sys.stderr.buffer)
+    # what is loaded by now stays, and what a request leaves behind is freed without the collector:
+    # looking for cycles less often was worth a tenth of the full path
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
+    uvloop.run(serve(settings, role))
+    return 0
+
+
+async def serve(settings: Settings, role: Role) -> None:
+    """Run the chosen parts; what is held when told to stop is finished or given back.
+
+    Raises:
+        ConfigurationError: the store's own server ended; somebody must look before a new start.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with assemble(settings) as program:
+        worker = program.worker() if role != "web" else None
+        running: list[asyncio.Task[object]] = [asyncio.create_task(stop.wait())]
+        async with _listening(program, role):
+            if worker is not None:
+                running.append(asyncio.create_task(worker.run()))
+            if program.server is not None:
+                running.append(asyncio.create_task(_store_ended(program.server)))
+            _log.info("Serving as %s", role, extra={"role": role})
+            ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            _log.info("Stopping: what is held is finished or given back")
+        if worker is not None:
+            await worker.stop(settings.worker.stop_within / 1_000)
+        for task in running:
+            task.cancel()
+        for task in ended:
+            task.result()
+
+
+@contextlib.asynccontextmanager
+async def _listening(program: Program, role: Role) -> AsyncIterator[None]:
+    """Answer HTTP calls; on leaving, those under way are finished and no new ones taken.
+
+    A worker of its own answers only how it is, and only where `listen.worker_port` says.
+    """
+    listen = program.settings.listen
+    port = listen.worker_port if role == "worker" else listen.port
+    if port is None:
+        yield
+        return
+    app = program.health() if role == "worker" else program.listener()
+    patience = program.settings.worker.stop_within / 1_000
+    runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=patience)
+    await runner.setup()
+    site = web.TCPSite(runner, listen.host, port, reuse_address=True)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        where = f"{listen.host}:{port}"
+        raise ConfigurationError(
+            f"listen: cannot listen on {where} ({error.strerror}); is another program there?"
+        ) from error
+    for address in runner.addresses:
+        _log.info("Listening on %s:%s", *address[:2], extra={"port": address[1]})
+    try:
+        yield
+    finally:
+        await runner.cleanup()
+
+
+async def _store_ended(server: EmbeddedServer) -> None:
+    await server.wait_stopped()
+    raise ConfigurationError("The embedded store ended by itself; see the log in its folder")

@@ -1,0 +1,248 @@
+"""A ticket desk behind OAuth2: an API for programs, pages for the person who decides, events.
+
+Its native statuses are new, in_review, approved, rejected, cancelled and done (the access is
+really there); a person may set any other word, as real desks grow new ones.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from itertools import cycle
+from typing import Any, Unpack
+
+from aiohttp import web
+from typing_extensions import override
+
+from proxy.demo import events
+from proxy.demo.authorization import AuthorizationServer
+from proxy.demo.faults import HTTP, Kind
+from proxy.demo.server import Effect, Serving, Simulator, answer, json_object
+from proxy.demo.tickets import DECISIONS, Ticket, Tickets, complaint
+
+API: frozenset[Kind] = HTTP | {"expire"}
+FAULTS: dict[str, frozenset[Kind]] = {
+    "token": HTTP,
+    "create": API,
+    "find": API | {"lag"},
+    "read": API | {"stale"},
+    "comment": API,
+    "cancel": API,
+    "event": events.FAULTS,
+}
+
+
+class Desk(Simulator):
+    """The ticket desk; see `routes` for its API and `Fault` for what can go wrong.
+
+    `auto_decide` decides tickets by itself, with these decisions in turn, `auto_decide_after`
+    seconds after each creation (0: before the creation is answered).
+    """
+
+    control = "/desk"
+
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        client_secret: str,
+        event_secret: str,
+        events_to: str | None = None,
+        announce_created: bool = False,
+        honour_idempotency_key: bool = False,
+        auto_decide: Sequence[str] = (),
+        auto_decide_after: float = 0,
+        expires_in: int | None = 3600,
+        scopes: Collection[str] = (),
+        **serving: Unpack[Serving],
+    ) -> None:
+        super().__init__(kinds=FAULTS, **serving)
+        self.authorization = AuthorizationServer(
+            client_id=client_id,
+            client_secret=client_secret,
+            journal=self.journal,
+            clock=self.clock,
+            expires_in=expires_in,
+            scopes=scopes,
+        )
+        self.events = events.Events(
+            target=events_to,
+            secret=event_secret,
+            journal=self.journal,
+            faults=self.faults,
+            clock=self.clock,
+        )
+        self.tickets = Tickets()
+        self.announce_created = announce_created
+        self.honour_idempotency_key = honour_idempotency_key
+        self._by_idempotency_key: dict[str, Ticket] = {}
+        self._auto_decisions = cycle(auto_decide) if auto_decide else None
+        self._auto_decide_after = auto_decide_after
+        self._created: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    async def created(self, *, within: float = 5.0) -> dict[str, Any]:
+        """Return the next ticket created, as it was shown at its creation.
+
+        Raises TimeoutError after `within` seconds.
+        """
+        return await asyncio.wait_for(self._created.get(), within)
+
+    def decide(self, name: str, status: str, *, by: str = "olga", comment: str = "") -> None:
+        """Set a ticket's status, as a person at the desk does; raises KeyError if unknown."""
+        ticket = self.tickets.get(name)
+        if ticket is None:
+            raise KeyError(name)
+        self._change(ticket, status, by=by, comment=comment)
+
+    async def events_sent(self) -> None:
+        """Wait until no event is on its way."""
+        await self.events.sent()
+
+    @override
+    async def down(self) -> None:
+        await self.events.close()
+        await super().down()
+
+    @override
+    def routes(self) -> Iterable[web.RouteDef]:
+        return (
+            web.post("/oauth/token", self.guarded("token", self.authorization.token)),
+            web.post("/api/tickets", self._api("create", self._create)),
+            web.get("/api/tickets", self._api("find", self._find)),
+            web.get("/api/tickets/{ticket}", self._api("read", self._read)),
+            web.post("/api/tickets/{ticket}/comments", self._api("comment", self._comment)),
+            web.post("/api/tickets/{ticket}/cancel", self._api("cancel", self._cancel)),
+            web.get("/desk/tickets", self._show_all),
+            web.get("/desk/tickets/{ticket}", self._show),
+            web.post("/desk/tickets/{ticket}/decision", self._decide),
+        )
+
+    def _api(self, operation: str, effect: Effect) -> Effect:
+        async def authorized(request: web.Request) -> web.Response:
+            authorization = request.headers.get("Authorization")
+            named = request.match_info.values()
+            if self.faults and any(self.faults.strikes(operation, {"expire"}, subjects=named)):
+                self.authorization.revoke(authorization)
+            if not self.authorization.admits(authorization):
+                self.journal.record("refused", operation=operation)
+                challenge = {"WWW-Authenticate": 'Bearer realm="desk", error="invalid_token"'}
+                return answer(
+                    401, {"error": {"message": "the access token is not good"}}, challenge
+                )
+            return await effect(request)
+
+        return self.guarded(operation, authorized)
+
+    async def _create(self, request: web.Request) -> web.Response:
+        fields = await json_object(request)
+        if fields is None:
+            return _error(400, "the body is not a JSON object")
+        if problem := complaint(fields):
+            return _error(422, problem)
+        key = request.headers.get("Idempotency-Key") if self.honour_idempotency_key else None
+        if key is not None and (known := self._by_idempotency_key.get(key)) is not None:
+            return answer(201, {"ticket": known.shown})
+        pages = f"{self.url}/desk/tickets"
+        ticket = self.tickets.add(fields, pages=pages, now=self.clock.now())
+        if key is not None:
+            self._by_idempotency_key[key] = ticket
+        self._record("created", ticket, key=ticket.shown["key"])
+        self._created.put_nowait(ticket.shown)
+        if self.announce_created:
+            self.events.send(self.client, "ticket.created", ticket.shown)
+        self._auto_decide(ticket)
+        return answer(201, {"ticket": ticket.shown})
+
+    async def _find(self, request: web.Request) -> web.Response:
+        correlation_id = request.query.get("correlation_id")
+        if correlation_id is None:
+            return _error(400, "correlation_id is missing")
+        found = self.tickets.of(correlation_id)
+        if self.faults:
+            for switch in self.faults.strikes("find", {"lag"}, subjects=(correlation_id,)):
+                age = switch.fault.seconds
+                visible = switch.since if age is None else self.clock.now() - int(age * 1000)
+                found = [ticket for ticket in found if ticket.created < visible]
+        shown = [ticket.shown for ticket in found]
+        self.journal.record("find", correlation_id=correlation_id, found=len(shown))
+        return answer(200, {"tickets": shown})
+
+    async def _read(self, request: web.Request) -> web.Response:
+        ticket = self._known(request)
+        if ticket is None:
+            return _error(404, "no such ticket")
+        stale = bool(self.faults) and any(
+            self.faults.strikes("read", {"stale"}, subjects=(ticket.id,))
+        )
+        shown = ticket.before if stale else ticket.shown
+        self.journal.record("read", ticket=ticket.id, status=shown["status"])
+        return answer(200, {"ticket": shown})
+
+    async def _comment(self, request: web.Request) -> web.Response:
+        ticket, fields = self._known(request), await json_object(request)
+        if ticket is None:
+            return _error(404, "no such ticket")
+        text = (fields or {}).get("text")
+        if not isinstance(text, str) or not text:
+            return _error(422, "text is missing")
+        ticket.comments.append({"id": str(len(ticket.comments) + 1), "text": text})
+        self._record("comment", ticket, text=text)
+        return answer(201, {"comment": ticket.comments[-1]})
+
+    async def _cancel(self, request: web.Request) -> web.Response:
+        ticket, fields = self._known(request), await json_object(request)
+        if ticket is None:
+            return _error(404, "no such ticket")
+        reason = (fields or {}).get("reason")
+        if not isinstance(reason, str) or not reason:
+            return _error(422, "reason is missing")
+        if ticket.shown["status"] in DECISIONS | {"done"}:
+            return _error(409, f"the ticket is {ticket.shown['status']} already")
+        self._change(ticket, "cancelled", by="api", comment=reason)
+        return answer(200, {"ticket": ticket.shown})
+
+    async def _show_all(self, _: web.Request) -> web.Response:
+        return answer(200, {"tickets": self.tickets.all()})
+
+    async def _show(self, request: web.Request) -> web.Response:
+        ticket = self._known(request)
+        if ticket is None:
+            return _error(404, "no such ticket")
+        return answer(200, {"ticket": ticket.shown, "comments": ticket.comments})
+
+    async def _decide(self, request: web.Request) -> web.Response:
+        ticket, fields = self._known(request), await json_object(request)
+        if ticket is None:
+            return _error(404, "no such ticket")
+        given = {"by": "olga", "comment": ""} | (fields or {})
+        if not all(isinstance(given.get(name), str) for name in ("decision", "by", "comment")):
+            return _error(422, "decision, by and comment are texts; decision is needed")
+        self._change(ticket, given["decision"], by=given["by"], comment=given["comment"])
+        return answer(200, {"ticket": ticket.shown})
+
+    def _known(self, request: web.Request) -> Ticket | None:
+        return self.tickets.get(request.match_info["ticket"])
+
+    def _change(self, ticket: Ticket, status: str, *, by: str, comment: str) -> None:
+        self.tickets.change(ticket, status, by=by, comment=comment, now=self.clock.now())
+        self._record("status", ticket, status=status, by=by, comment=comment)
+        self.events.send(self.client, "ticket.updated", ticket.shown)
+
+    def _auto_decide(self, ticket: Ticket) -> None:
+        if self._auto_decisions is None:
+            return
+        decision = next(self._auto_decisions)
+        if self._auto_decide_after == 0:
+            self._change(ticket, decision, by="auto", comment="")
+            return
+
+        def decide() -> None:
+            if not self.client.closed:
+                self._change(ticket, decision, by="auto", comment="")
+
+        asyncio.get_running_loop().call_later(self._auto_decide_after, decide)
+
+    def _record(self, kind: str, ticket: Ticket, **fields: Any) -> None:
+        self.journal.record(kind, ticket=ticket.id, correlation_id=ticket.correlation_id, **fields)
+
+
+def _error(status: int, message: str) -> web.Response:
+    return answer(status, {"error": {"message": message}})

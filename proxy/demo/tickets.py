@@ -1,0 +1,92 @@
+"""The desk's tickets, in memory: what is shown of each, now and before its last change."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+DECISIONS = frozenset({"approved", "rejected", "cancelled"})
+LONGEST_TITLE = 120
+FIRST_ID = 1001
+
+
+@dataclass(slots=True)
+class Ticket:
+    """One ticket; `created` is in milliseconds since the epoch."""
+
+    id: str
+    correlation_id: str
+    created: int
+    shown: dict[str, Any]
+    before: dict[str, Any]
+    comments: list[dict[str, Any]] = field(default_factory=list)
+
+
+def iso(milliseconds: int) -> str:
+    """Write a point in time as RFC 3339 in UTC."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def complaint(fields: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with the fields of a new ticket; None if nothing is."""
+    for name in ("title", "correlation_id"):
+        if not isinstance(fields.get(name), str) or not fields[name].strip():
+            return f"{name} is missing"
+    if len(fields["title"]) > LONGEST_TITLE:
+        return f"title is longer than {LONGEST_TITLE} characters"
+    if not isinstance(fields.get("description", ""), str):
+        return "description is not a text"
+    return None
+
+
+class Tickets:
+    """All tickets, found by id, by key and by correlation id."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Ticket] = {}
+        self._by_correlation_id: dict[str, list[Ticket]] = {}
+
+    def add(self, fields: Mapping[str, Any], *, pages: str, now: int) -> Ticket:
+        """File a new ticket; `pages` is the address under which people see tickets."""
+        number = len(self._by_id)
+        ticket_id = str(FIRST_ID + number)
+        shown = {
+            **fields,
+            "id": ticket_id,
+            "key": f"DESK-{number + 1}",
+            "url": f"{pages}/{ticket_id}",
+            "status": "new",
+            "created": iso(now),
+            "updated": iso(now),
+            "decided_by": None,
+            "decision_comment": None,
+            "decided_at": None,
+        }
+        ticket = Ticket(ticket_id, fields["correlation_id"], now, shown, shown)
+        self._by_id[ticket_id] = ticket
+        self._by_correlation_id.setdefault(ticket.correlation_id, []).append(ticket)
+        return ticket
+
+    def change(self, ticket: Ticket, status: str, *, by: str, comment: str, now: int) -> None:
+        """Move a ticket to another status; a decision also says who decided, why and when."""
+        changes: dict[str, Any] = {"status": status, "updated": iso(now)}
+        if status in DECISIONS:
+            changes |= {"decided_by": by, "decision_comment": comment, "decided_at": iso(now)}
+        ticket.before = ticket.shown
+        ticket.shown = {**ticket.shown, **changes}
+
+    def get(self, name: str) -> Ticket | None:
+        """Return a ticket by its id, or by its key as people name it."""
+        number = name.removeprefix("DESK-")
+        if number != name and number.isdecimal():
+            name = str(FIRST_ID + int(number) - 1)
+        return self._by_id.get(name)
+
+    def of(self, correlation_id: str) -> Sequence[Ticket]:
+        """Return the tickets that carry a correlation id, oldest first."""
+        return self._by_correlation_id.get(correlation_id, ())
+
+    def all(self) -> list[dict[str, Any]]:
+        """Return what is shown of every ticket, oldest first."""
+        return [ticket.shown for ticket in self._by_id.values()]

@@ -1,0 +1,178 @@
+"""The verdict over a run, drawn only from what desk and witboost saw: their journals.
+
+The desk knows correlation ids, witboost knows hook ids; the answer to the hook call and the
+callback's hookInfo carry both, so they join the two.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from proxy.demo.faults import ENDINGS
+from proxy.demo.journal import Entry
+from proxy.demo.tickets import DECISIONS
+
+STATUS_OF = {"approved": "OK", "rejected": "KO", "cancelled": "KO"}
+ACCEPTED_CALL = 202
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a request should have come to, where it is not one ticket and what the desk decided.
+
+    `open` means: no final status yet.
+    """
+
+    tickets: int = 1
+    status: Literal["as decided", "OK", "KO", "open"] = "as decided"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One request: keys of its tickets, the desk's first decision, witboost's status, attempts."""
+
+    correlation_id: str
+    hook_id: str | None
+    tickets: tuple[str, ...]
+    decision: str | None
+    status: str | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All requests, and one sentence for each thing that is wrong."""
+
+    rows: tuple[Row, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(slots=True)
+class _Request:
+    hooks: list[str] = field(default_factory=list)
+    tickets: list[str] = field(default_factory=list)
+    decision: str | None = None
+    statuses: list[str] = field(default_factory=list)
+    said: set[str] = field(default_factory=set)
+    attempts: int = 0
+
+    def note_attempt(self, entry: Entry) -> None:
+        """Count a callback for this request, and keep what it said and what witboost took."""
+        self.attempts += 1
+        outcome, status = entry.get("outcome"), entry.get("status")
+        if entry["hook"] not in self.hooks and outcome != "unknown_hook":
+            self.hooks.append(entry["hook"])
+        if status in STATUS_OF.values():
+            self.said.add(entry["status"])
+            if outcome == "accepted":
+                self.statuses.append(entry["status"])
+
+
+def judge(
+    desk: Sequence[Entry],
+    witboost: Sequence[Entry],
+    expected: Mapping[str, Expected] | None = None,
+) -> Verdict:
+    """Join the journals and say what is wrong; `expected` is keyed by correlation id or hook id.
+
+    A key that neither journal knows is a problem too: that request was lost without a trace.
+    """
+    requests: dict[str, _Request] = defaultdict(_Request)
+    problems = list(_join_witboost(witboost, requests))
+    _join_desk(desk, requests)
+    expected = expected or {}
+    rows = []
+    for correlation_id, request in requests.items():
+        hook_id = request.hooks[0] if request.hooks else None
+        wanted = expected.get(correlation_id) or expected.get(hook_id or "") or Expected()
+        status = request.statuses[0] if request.statuses else None
+        name = f"request {correlation_id}"
+        problems += [f"{name}: {problem}" for problem in _problems_of(request, wanted)]
+        rows.append(
+            Row(
+                correlation_id,
+                hook_id,
+                tuple(request.tickets),
+                request.decision,
+                status,
+                request.attempts,
+            )
+        )
+    known = {name for row in rows for name in (row.correlation_id, row.hook_id)}
+    problems += [f"request {name}: nobody knows of it" for name in expected if name not in known]
+    return Verdict(tuple(rows), tuple(problems))
+
+
+def attempts_at(witboost: Iterable[Entry], hook_id: str) -> list[Entry]:
+    """Return the callbacks that reached a hook, those that a fault ended before it included."""
+    return [entry for entry in witboost if entry.get("hook") == hook_id and _is_attempt(entry)]
+
+
+def _is_attempt(entry: Entry) -> bool:
+    if entry["kind"] == "fault":
+        ended = entry["fault"] in ENDINGS and not entry["after_effect"]
+        return ended and bool(entry["operation"] == "callback")
+    return bool(entry["kind"] == "callback")
+
+
+def _join_witboost(witboost: Sequence[Entry], requests: dict[str, _Request]) -> Iterable[str]:
+    owners: dict[str, list[str]] = defaultdict(list)
+    for entry in witboost:
+        if entry["kind"] == "hook_call" and entry["answer"] == ACCEPTED_CALL:
+            hook_id, correlation_id = entry["hook"], entry["correlation_id"]
+            if correlation_id is None:
+                yield f"hook {hook_id}: the 202 has no correlation id"
+            elif correlation_id not in owners[hook_id]:
+                owners[hook_id].append(correlation_id)
+                requests[correlation_id].hooks.append(hook_id)
+    for entry in filter(_is_attempt, witboost):
+        hook_id, owned = entry["hook"], owners[entry["hook"]]
+        if entry.get("outcome") in ("unknown_hook", "invalid"):
+            yield f"hook {hook_id}: callback {entry['seq']} is refused as {entry['outcome']}"
+        correlation_id = entry.get("correlation_id") or (owned[-1] if owned else None)
+        if owned and correlation_id not in owned:
+            yield f"hook {hook_id}: called for request {correlation_id}, which is not its own"
+        if correlation_id is not None:
+            requests[correlation_id].note_attempt(entry)
+
+
+def _join_desk(desk: Sequence[Entry], requests: dict[str, _Request]) -> None:
+    for entry in desk:
+        if entry["kind"] == "created":
+            requests[entry["correlation_id"]].tickets.append(entry["key"])
+        elif entry["kind"] == "status" and entry["status"] in DECISIONS:
+            request = requests[entry["correlation_id"]]
+            request.decision = request.decision or entry["status"]
+
+
+def _problems_of(request: _Request, expected: Expected) -> Iterable[str]:
+    if not request.hooks:
+        yield "no hook call and no callback leads to it"
+    if len(request.tickets) != expected.tickets:
+        named = f" ({', '.join(request.tickets)})" if request.tickets else ""
+        yield f"{len(request.tickets)} tickets instead of {expected.tickets}{named}"
+    if expected.status == "open":
+        yield from (f"status {status} although still open" for status in request.statuses)
+    else:
+        yield from _problems_of_status(request, expected)
+
+
+def _problems_of_status(request: _Request, expected: Expected) -> Iterable[str]:
+    if len(request.statuses) != 1:
+        yield f"{len(request.statuses)} final statuses instead of 1"
+    if len(request.said) > 1:
+        yield f"witboost was told {' and '.join(sorted(request.said))}"
+    wanted = STATUS_OF.get(request.decision or "")
+    if expected.status != "as decided":
+        wanted = expected.status
+    elif wanted is None:
+        yield "no decision at the desk"
+    for status in request.statuses:
+        if wanted is not None and status != wanted:
+            yield f"status {status} instead of {wanted} (the desk: {request.decision})"

@@ -1,0 +1,229 @@
+"""One system we call: its origins, its credential, one deadline over everything, errors that tell.
+
+A destination owns the credential and the origins it may go to, so a credential cannot reach any
+other origin. Redirects are not followed, answers are bounded, and every error says whether the
+other side may have acted. What an answer means is `answers.check`'s matter.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from aiohttp.connector import Connection
+from multidict import CIMultiDict
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+from typing_extensions import override
+from yarl import URL
+
+from proxy.answers import Answer, Call, without_secrets
+from proxy.credentials import Credential
+from proxy.domain.schedule import Dice
+from proxy.errors import ConfigurationError, PermanentError, TemporaryError
+
+Observe = Callable[[str, str, float], None]
+"""Is told destination, outcome (`2xx`, `timeout`, `unreachable` ...) and seconds of each send."""
+
+ANSWER_LIMIT: Final = 64 * 1024
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far the present try came: without a connection nothing can have been sent."""
+
+    connected: bool = False
+
+
+_PROGRESS: Final[ContextVar[_Progress]] = ContextVar("progress")
+
+
+class _NetworkError(TemporaryError):
+    """The network failed, not the other side: worth a short retry if the call can be repeated."""
+
+
+class Destination:
+    """One system we call, with its origins, credential, deadline (milliseconds) and bounds."""
+
+    def __init__(
+        self,
+        session: Callable[[], aiohttp.ClientSession],
+        *,
+        name: str,
+        origins: Sequence[str],
+        deadline: int,
+        concurrency: int,
+        credential: Credential,
+        renew_on: frozenset[int],
+        tls: ssl.SSLContext | bool,
+        answer_limit: int,
+        dice: Dice,
+        observe: Observe,
+    ) -> None:
+        self.name = name
+        self.deadline = deadline
+        self._session = session
+        self._origins = frozenset(_origin(URL(origin)) for origin in origins)
+        self._slots = asyncio.Semaphore(concurrency)
+        self._credential = credential
+        self._renew_on = renew_on
+        self._tls = tls
+        self._answer_limit = answer_limit
+        self._dice = dice
+        self._observe = observe
+
+    async def send(self, call: Call, *, repeatable: bool) -> Answer:
+        """Send the call within the deadline and return its answer, whatever the status.
+
+        A repeatable call is tried three times when the network fails. A status that means a
+        refused credential leads to one more try with a fresh one.
+
+        Raises:
+            ConfigurationError: the URL leaves the origins, no credential, no trust in TLS.
+            TemporaryError: no answer in time; `sent` is False only if it certainly did not go out.
+            PermanentError: the call cannot be written as HTTP.
+        """
+        url = self._allowed(call)
+        progress, started, outcome = _Progress(), time.monotonic(), "error"
+        try:
+            async with asyncio.timeout(self.deadline / 1_000), self._slots:
+                answer = await self._authorised(call, url, progress, repeatable=repeatable)
+            outcome = f"{answer.status // 100}xx"
+        except TimeoutError as error:
+            outcome = "timeout"
+            where = "after it was sent" if progress.connected else "before it could be sent"
+            raise TemporaryError(
+                f"{self.name}: {call.place} passed its deadline of {self.deadline} ms {where}:"
+                " check that the system is up and fast enough, or raise the deadline",
+                sent=progress.connected,
+            ) from error
+        except _NetworkError as error:
+            outcome = "lost" if error.sent else "unreachable"
+            raise
+        finally:
+            self._observe(self.name, outcome, time.monotonic() - started)
+        return answer
+
+    def _allowed(self, call: Call) -> URL:
+        """Return the URL as it will be sent, byte for byte, so check and use cannot differ."""
+        if not (call.url.isascii() and call.url.isprintable() and " " not in call.url):
+            raise ConfigurationError(f"{self.name}: a URL to call holds characters it must not")
+        try:
+            url = URL(call.url, encoded=True)
+            allowed = url.user is None and url.password is None and _origin(url) in self._origins
+        except ValueError as error:
+            raise ConfigurationError(f"{self.name}: {call.place} is no usable URL") from error
+        if not allowed:
+            raise ConfigurationError(
+                f"{self.name}: {call.place} is outside the origins configured for this"
+                " destination, so nothing was sent"
+            )
+        return url
+
+    async def _authorised(
+        self, call: Call, url: URL, progress: _Progress, *, repeatable: bool
+    ) -> Answer:
+        exchange = self._persistently if repeatable else self._exchange
+        proof = await self._credential.headers(call.url)
+        answer = await exchange(call, url, proof, progress)
+        if answer.status in self._renew_on and self._credential.refused(proof):
+            progress.connected = False
+            proof = await self._credential.headers(call.url)
+            answer = await exchange(call, url, proof, progress)
+        return answer
+
+    async def _persistently(self, *what: Any) -> Answer:
+        """Try three times when the network fails: for calls that may be repeated.
+
+        The first try goes without tenacity, which would cost it more than the call itself.
+        """
+        try:
+            return await self._exchange(*what)
+        except _NetworkError:
+            await asyncio.sleep(self._pause())
+        tries = AsyncRetrying(
+            stop=stop_after_attempt(2),
+            wait=lambda _: self._pause(),
+            retry=retry_if_exception_type(_NetworkError),
+            reraise=True,
+        )
+        answer: Answer = await tries(self._exchange, *what)
+        return answer
+
+    def _pause(self) -> float:
+        return 0.05 + 0.45 * self._dice()
+
+    async def _exchange(
+        self, call: Call, url: URL, proof: Mapping[str, str], progress: _Progress
+    ) -> Answer:
+        progress.connected = False
+        _PROGRESS.set(progress)
+        headers = CIMultiDict(call.headers)
+        headers.update(proof)
+        secrets = [*call.secrets, *(value.rpartition(" ")[2] for value in proof.values())]
+        try:
+            async with self._session().request(
+                call.method,
+                url,
+                headers=headers,
+                data=call.body,
+                allow_redirects=False,
+                ssl=self._tls,
+            ) as response:
+                body = await self._body(response, call, secrets)
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise ConfigurationError(
+                f"{self.name}: the certificate of {url.origin()} is not trusted"
+                f" ({error.certificate_error}): set `ca_file`, or have the certificate repaired"
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
+            lost = "the answer was lost" if progress.connected else "no connection could be made"
+            raise _NetworkError(
+                f"{self.name}: {call.place} failed, {lost} ({type(error).__name__}): check that"
+                " the system is up and can be reached from here",
+                sent=progress.connected,
+            ) from error
+        except ValueError:
+            # not chained: aiohttp's words repeat the header, which may be a secret
+            raise PermanentError(
+                f"{self.name}: {call.place} has a header or method that HTTP forbids"
+            ) from None
+        return Answer(response.status, response.headers, body, call.place)
+
+    async def _body(
+        self, response: aiohttp.ClientResponse, call: Call, secrets: list[str]
+    ) -> bytes:
+        """Read up to the limit; what is too long is an error only where it would be used."""
+        try:
+            body = await response.content.readexactly(self._answer_limit + 1)
+        except asyncio.IncompleteReadError as error:
+            body = error.partial
+        else:
+            response.close()
+            if response.status < 300:  # noqa: PLR2004 - others are only quoted
+                raise TemporaryError(
+                    f"{self.name}: the answer to {call.place} is longer than"
+                    f" {self._answer_limit} bytes: raise the limit, or ask for less"
+                )
+        return body if response.status < 300 else without_secrets(body, secrets)  # noqa: PLR2004
+
+
+def _origin(url: URL) -> tuple[str, str, int]:
+    if url.scheme not in {"http", "https"} or not url.host or url.port is None:
+        raise ValueError("no origin")
+    return url.scheme, url.host.lower(), url.port
+
+
+class Connector(aiohttp.TCPConnector):
+    """Notes when a call has its connection: from then on it may arrive, whatever is heard of it."""
+
+    @override
+    async def connect(self, *call: Any, **how: Any) -> Connection:
+        """Return a connection for the call whose progress the context holds."""
+        connection = await super().connect(*call, **how)
+        if progress := _PROGRESS.get(None):
+            progress.connected = True
+        return connection

@@ -1,0 +1,211 @@
+"""The nouns: approval request, ticket, decision, route. Plain immutable values.
+
+Points in time are milliseconds since the epoch, durations are milliseconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where an approval request stands; the order of work is in `lifecycle`."""
+
+    RECEIVED = "received"
+    OPENING = "opening"
+    PENDING = "pending"
+    DECIDED = "decided"
+    FULFILLING = "fulfilling"
+    DONE = "done"
+    HELD = "held"
+    DEAD = "dead"
+
+
+class Outcome(StrEnum):
+    """What a status map makes of a native status. An unknown native status has no outcome."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class Decision(StrEnum):
+    """The accepted outcome, written once."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    FAILED = "failed"
+
+
+class Fulfilment(StrEnum):
+    """Whether the access is really there: approved is not granted."""
+
+    WAITING = "waiting"
+    FULFILLED = "fulfilled"
+    FAILED = "failed"
+
+
+class Verb(StrEnum):
+    """What a hook call asks for."""
+
+    GRANT = "grant"
+    REVOKE = "revoke"
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRequest:
+    """What somebody asked for, read from a hook call; `fields` keeps what we do not understand.
+
+    Only `identities`, `verb` and `motivation` have a place we know; requester and resource are
+    read where they are present, because witboost's documentation does not promise them.
+    """
+
+    correlation_id: str
+    respond_to: str
+    fields: Mapping[str, Any]
+    verb: Verb
+    identities: Sequence[str]
+    motivation: str
+    requester: str
+    resource: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One ticket as its system shows it now. Followed by `id`; `key` is what people say."""
+
+    id: str
+    key: str
+    url: str = ""
+    native_status: str = ""
+    outcome: Outcome | None = None
+    fulfilment: Fulfilment | None = None
+    decided_by: str = ""
+    decided_at: str = ""
+    comment: str = ""
+    created_at: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TicketHint:
+    """What a verified event says: look at this ticket. Never a decision.
+
+    `refs` are ids or keys of the ticket, the correlation id among them where the event has it;
+    `replay_key` is the same for every repeat of one event.
+    """
+
+    refs: Sequence[str]
+    replay_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """How often a ticket is read: fast at first, slower with every read, never stopping."""
+
+    first: int = 1_000
+    factor: float = 1.5
+    slowest: int = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What applies to a request, frozen at its admission and stored once under its hash.
+
+    `system` names the ticket system, `declaration` is that system's mapping without secrets.
+    `on_deadline` and `on_fulfilment_deadline` say what a passed deadline means; `callback_on`
+    says which of the two status maps sends the callback; `on_refusal` says what a ticket system's
+    permanent refusal to create a ticket means.
+    """
+
+    name: str
+    system: str
+    decision_deadline: int
+    on_deadline: str  # reject | fail | hold
+    callback_on: str  # decision | fulfilment
+    fulfilment_deadline: int
+    on_fulfilment_deadline: str  # hold | fail
+    on_refusal: str  # dead | fail
+    poll: Poll = field(default_factory=Poll)
+    declaration: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Record:
+    """The truth about one approval request: small values that decide what happens next.
+
+    `url` is the digest of the normalised respondToUrl, `content` that of the fields, `run_id` the
+    store server's at admission. `fence` rises with every claim and every operator action, so a late
+    writer is refused.
+    `attempt` counts failures in a row of the present state and `waited` the pauses they cost:
+    the request's own time, which stands still while a destination is paused. `back` is the state
+    that a held or dead request returns to. `sent_at` is the moment of the last create that may
+    have reached the ticket system; `doubt` says that its answer was lost. `calls` counts callbacks
+    that may have reached witboost. `refused_at` is the last 401 or 403 that may be about this one
+    request, `refusals` how many there were in a row.
+    """
+
+    id: str
+    state: State
+    instance: str
+    system: str
+    route: str
+    client: str
+    content: str
+    admitted_at: int
+    deadline_at: int
+    url: str = ""
+    request_id: str = ""
+    run_id: str = ""
+    fence: int = 0
+    attempt: int = 0
+    waited: int = 0
+    sent_at: int = 0
+    ticket_id: str = ""
+    ticket_key: str = ""
+    native_status: str = ""
+    polls: int = 0
+    missing: int = 0
+    decision: Decision | None = None
+    decided_by: str = ""
+    decided_at: int = 0
+    fulfilment: Fulfilment | None = None
+    fulfil_by: int = 0
+    calls: int = 0
+    conflicts: int = 0
+    refused_at: int = 0
+    refusals: int = 0
+    fired: int = 0
+    back: State | None = None
+    code: str = ""
+    finished_at: int = 0
+
+    @property
+    def final(self) -> bool:
+        """Whether this request's URL may be used again: done, or dead after its decision."""
+        return self.state is State.DONE or (self.state is State.DEAD and self.decision is not None)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What a person reads beside a record, and what is too long for its small hash."""
+
+    reason: str = ""
+    ticket_url: str = ""
+    comment: str = ""
+    evidence: str = ""
+    callback: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record with what lies beside it: texts and the hook call's body as it came."""
+
+    record: Record
+    texts: Texts
+    payload: bytes

@@ -1,0 +1,49 @@
+"""When something is tried again: pure functions of counts, with the dice handed in."""
+
+from collections.abc import Callable
+from typing import Final
+
+from proxy.domain.models import Poll, Record, State
+
+Dice = Callable[[], float]
+"""Returns a number in [0, 1): the source of jitter, so that a thousand requests spread out."""
+
+SECOND: Final = 1_000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+SLOWEST_RETRY: Final = 15 * MINUTE
+LONGEST_RETRY_AFTER: Final = HOUR
+
+
+def backoff(attempt: int, dice: Dice, retry_after: int | None = None) -> int:
+    """Return the pause after the given number of failures: 1 s doubling to 15 min, plus jitter.
+
+    A pause the other side asked for is respected up to an hour, and never shortened by jitter.
+    """
+    planned = min(SECOND * 2 ** min(attempt, 20), SLOWEST_RETRY)
+    jittered = int(planned * (0.8 + 0.4 * dice()))
+    if retry_after is None:
+        return jittered
+    return max(jittered, min(retry_after, LONGEST_RETRY_AFTER))
+
+
+def poll_pause(polls: int, poll: Poll, dice: Dice) -> int:
+    """Return the pause before the next read of a ticket that was read `polls` times."""
+    planned = min(poll.first * poll.factor ** min(polls, 60), poll.slowest)
+    return int(planned * (0.9 + 0.2 * dice()))
+
+
+def due_at(record: Record, wanted: int | None, now: int) -> int | None:
+    """Return when the record wants attention next; None means never by itself.
+
+    Whatever else is planned, an undecided request is looked at when its decision deadline passes,
+    in every state before `decided`, held and dead included, and again and again while it has
+    passed and could not be met. The deadline fires once.
+    """
+    if record.decision is not None or record.state is State.DONE or record.fired:
+        return wanted
+    if now >= record.deadline_at:
+        return now + SLOWEST_RETRY if wanted is None else wanted
+    return record.deadline_at if wanted is None else min(wanted, record.deadline_at)

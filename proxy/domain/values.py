@@ -1,0 +1,24 @@
+"""Copies of immutable values with other fields."""
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+Value = TypeVar("Value")
+
+if TYPE_CHECKING:
+    # the type checker knows this one, and so checks names and types of the fields given
+    from dataclasses import replace
+else:
+
+    def replace(value: Value, /, **fields: Any) -> Value:
+        """Return a copy of a dataclass with other fields, as `dataclasses.replace` does.
+
+        That one looks at every field and calls the constructor: for a record 27 µs instead of 2,
+        several times a step. Needs a class without slots, and without a constructor of its own.
+        """
+        copy = object.__new__(type(value))
+        copy.__dict__.update(value.__dict__)
+        copy.__dict__.update(fields)
+        return copy
+
+
+__all__ = ["replace"]

@@ -1,0 +1,249 @@
+"""The story of an approval request, from top to bottom.
+
+    admit -> open the ticket -> read the ticket -> decide -> (await fulfilment) -> call back
+
+A hook call is stored and answered. Everything after that happens here, one step at a time, by
+whichever worker has claimed the record. A step records its intent, acts, and records the result:
+a worker may die between any two of them, and the next one goes on from what the record says. Each
+step ends by going on (it returns a step) or by giving the record back (None).
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from proxy import decisions, doubts
+from proxy.domain.events import (
+    CalledBack,
+    CallingBack,
+    Fulfilled,
+    FulfilmentAwaited,
+    NotSent,
+    Postponed,
+    Sending,
+    Uncalled,
+)
+from proxy.domain.models import (
+    Decision,
+    Entry,
+    Fulfilment,
+    State,
+    TicketHint,
+)
+from proxy.errors import (
+    ConfigurationError,
+    Conflict,
+    NotFound,
+    PermanentError,
+    ProxyError,
+    Stale,
+    TemporaryError,
+)
+from proxy.lease import Lease
+from proxy.routes import Routes
+from proxy.step import Means, Step
+from proxy.store.redis import Admission, Admitted
+from proxy.witboost.callback import Witboost, callback_body
+from proxy.witboost.hook import HookCall, approval_request, respond_to
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Flow:
+    """Every step that a request takes by itself; what operators do is in `operations`."""
+
+    def __init__(self, *, means: Means, routes: Routes, instances: Mapping[str, Witboost]) -> None:
+        self._means = means
+        self._routes = routes
+        self._instances = instances
+        self._timers = {state: means.metrics.step_seconds.labels(state) for state in State}
+
+    # -- in the hook call: store, then answer; nothing slow ------------------------------------
+
+    async def admit(self, call: HookCall, *, instance: str, client: str) -> Admitted:
+        """Store a hook call under the present route; durable when this returns.
+
+        Raises:
+            StoreUnavailable: nothing may be acknowledged.
+        """
+        route = self._routes.default
+        return await self._means.store.admit(
+            Admission(
+                respond_to=call.respond_to,
+                content=call.content,
+                body=call.body,
+                request_id=call.request_id,
+                instance=instance,
+                client=client,
+                system=route.system,
+                route=self._routes.digest,
+                decision_deadline=route.decision_deadline,
+                reuse_after_final=self._instances[instance].reuse_after_final,
+            )
+        )
+
+    async def hint(self, system: str, hint: TicketHint) -> None:
+        """Read the tickets that an event names soon; an event for an unknown one is dropped.
+
+        Nothing is lost by that: a fresh ticket is read a second after its key is stored anyway.
+        """
+        policy = self._means.policy
+        for correlation_id in await self._means.store.find(system, hint.refs):
+            await self._means.store.hint(
+                correlation_id, interval=policy.hint_interval, burst=policy.hint_burst
+            )
+
+    # -- in the worker -------------------------------------------------------------------------
+
+    async def attend(self, entry: Entry, lease: Lease) -> None:
+        """Do for a claimed record whatever is due, until it can only wait."""
+        try:
+            route, system = await self._routes.of(entry.record)
+            step: Step | None = Step(entry, entry, lease, route, system, self._means)
+            while step is not None:
+                with self._timers[step.record.state].time():
+                    step = await self._next(step)
+        except Stale:
+            # the fence refused a late write: whoever changed the record has made it due as well
+            _log.info("%s was taken over", entry.record.id)
+
+    async def _next(self, step: Step) -> Step | None:
+        record = step.record
+        if not record.decision and not record.fired and step.now >= record.deadline_at:
+            return await decisions.meet_deadline(step)
+        match record.state:
+            case State.RECEIVED:
+                return await self._open_ticket(step)
+            case State.OPENING:
+                return await doubts.settle(step, since=record.sent_at, create=self._create)
+            case State.PENDING:
+                return await self._read_ticket(step)
+            case State.DECIDED if record.decision is Decision.APPROVED:
+                return await self._approved(step)
+            case State.FULFILLING if record.fulfilment is Fulfilment.WAITING:
+                return await self._await_fulfilment(step)
+            case State.DECIDED | State.FULFILLING:
+                return await self._call_back(step)
+            case State.HELD | State.DEAD | State.DONE:
+                return await self._rest(step)
+
+    # -- one ticket ----------------------------------------------------------------------------
+
+    async def _open_ticket(self, step: Step) -> Step | None:
+        """Create the ticket; look first where a restart of the store may have lost an intent."""
+        server, known = step.lease.server, step.record.run_id
+        if server is not None and known and server.run_id != known:
+            return await doubts.settle(step, since=server.started_at, create=self._create)
+        return await self._create(step)
+
+    async def _create(self, step: Step) -> Step | None:
+        """Store the intent, send the create, store the ticket."""
+        system = step.system
+        if not await step.usable(system.name):
+            return None
+        step = await step.go_on(Sending(at=step.lease.latest()))
+        if step.lease.left() < system.deadline:  # the writes took long: not ours to send any more
+            reason = "The lease was too short to send the create"
+            return await step.rest(NotSent(at=step.now, code="late", reason=reason), step.now)
+        record = step.record
+        request = approval_request(record.id, step.entry.payload, record.request_id)
+        try:
+            ticket = await step.ask(system.open(request), "create", system.name)
+        except PermanentError as error:
+            return await doubts.refused(step, error)
+        except TemporaryError as error:
+            if error.sent:
+                return await doubts.answer_lost(step, error)
+            limit = self._means.policy.create_for
+            return await step.setback(error, system.name, kind=NotSent, give_up_after=limit)
+        except ConfigurationError as error:
+            return await step.setback(error, system.name, kind=NotSent)
+        return await doubts.follow(step, ticket, how="created")
+
+    # -- one decision --------------------------------------------------------------------------
+
+    async def _read_ticket(self, step: Step) -> Step | None:
+        """Ask the ticket system, which is the only source of a decision."""
+        if not await step.usable(step.system.name):
+            return None
+        try:
+            ticket = await step.fetch()
+        except NotFound as error:
+            return await decisions.not_shown(step, error)
+        except ProxyError as error:
+            return await step.setback(error, step.system.name)
+        return decisions.judge(step, ticket) or await decisions.wait(step, ticket)
+
+    async def _approved(self, step: Step) -> Step | None:
+        """Approved is not granted: where the route says so, wait until the access is there."""
+        if step.route.callback_on != "fulfilment":
+            return await self._call_back(step)
+        by = step.now + step.route.fulfilment_deadline
+        return step.then(FulfilmentAwaited(at=step.now, by=by))
+
+    async def _await_fulfilment(self, step: Step) -> Step | None:
+        if not await step.usable(step.system.name):
+            return None
+        try:
+            ticket = await step.fetch()
+        except ProxyError as error:
+            return await step.setback(decisions.as_temporary(error), step.system.name)
+        if ticket.fulfilment in {Fulfilment.FULFILLED, Fulfilment.FAILED}:
+            status = ticket.native_status
+            return step.then(
+                Fulfilled(at=step.now, fulfilment=ticket.fulfilment, native_status=status)
+            )
+        step = decisions.mind_reversal(step, ticket)
+        if step.now >= step.record.fulfil_by:
+            return await decisions.meet_fulfilment_deadline(step)
+        return await decisions.wait(step, ticket)
+
+    # -- one final status ----------------------------------------------------------------------
+
+    async def _call_back(self, step: Step) -> Step | None:
+        """Tell witboost: the same body on every attempt, its sending recorded before."""
+        record = step.record
+        witboost = self._instances[record.instance]
+        if not await step.usable(witboost.name):
+            return None
+        earlier = record.calls
+        body = step.entry.texts.callback or callback_body(record, step.entry.texts).decode()
+        step = await step.go_on(CallingBack(at=step.now, body=body), quiet=True)
+        try:
+            call = witboost.call_back(respond_to(step.entry.payload), body.encode())
+            await step.ask(call, "callback", witboost.name)
+        except Conflict as error:
+            if not earlier:
+                return await step.hold("callback_conflict", str(error))
+            return await self._done(step, "witboost says that an earlier attempt arrived")
+        except ProxyError as error:
+            return await self._callback_failed(step, error, witboost)
+        return await self._done(step)
+
+    async def _done(self, step: Step, note: str = "") -> Step | None:
+        event = CalledBack(at=step.now, note=note)
+        return await step.rest(event, step.now + self._means.policy.retention)
+
+    async def _callback_failed(
+        self, step: Step, error: ProxyError, witboost: Witboost
+    ) -> Step | None:
+        """Network and server errors are tried for days; a plain refusal only for a deploy."""
+        policy = self._means.policy
+        limit = policy.callback_for
+        if isinstance(error, PermanentError):
+            limit = policy.refused_callback_for
+            error = TemporaryError(str(error), sent=False)
+        arrived = isinstance(error, TemporaryError) and error.sent
+        kind = Postponed if arrived else Uncalled
+        return await step.setback(error, witboost.name, kind=kind, give_up_after=limit)
+
+    async def _rest(self, step: Step) -> Step | None:
+        """Held, dead or done: nothing to do until its retention ends."""
+        record = step.record
+        if not record.finished_at:
+            return await step.rest(None, None)
+        ends = record.finished_at + self._means.policy.retention
+        if step.now < ends:
+            return await step.rest(None, ends)
+        await self._means.store.expire(record)
+        return None

@@ -1,0 +1,54 @@
+"""The time that one claim gives: one absolute limit, measured from before the claim."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from proxy.domain.clock import Clock
+from proxy.errors import TemporaryError
+from proxy.store.redis import Server
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a worker knows about time while it holds a record.
+
+    `began` and `received` are monotonic moments before and after the claim; `claimed_at` is the
+    store's time of the claim, between them. `length` and `margin` are milliseconds; the margin is
+    what the last write needs.
+    """
+
+    clock: Clock
+    claimed_at: int
+    began: int
+    received: int
+    length: int
+    margin: int
+    server: Server | None = None
+
+    def now(self) -> int:
+        """Return the store's time, rather too early than too late: a wait is never too short."""
+        return self.claimed_at + self.clock.monotonic() - self.received
+
+    def latest(self) -> int:
+        """Return the store's time, rather too late than too early: for what was sent when."""
+        return self.claimed_at + self.clock.monotonic() - self.began
+
+    def left(self) -> int:
+        """Return the milliseconds for which the record is certainly ours."""
+        return self.length - self.margin - (self.clock.monotonic() - self.began)
+
+    async def bounded(self, question: Awaitable[Answer], what: str) -> Answer:
+        """Await a call to the other side for as long as the record is ours.
+
+        Raises:
+            TemporaryError: the lease ran out; the call may have had its effect.
+        """
+        try:
+            async with asyncio.timeout(self.left() / 1_000):
+                return await question
+        except TimeoutError as error:
+            raise TemporaryError(f"{what} took longer than the lease allows", sent=True) from error

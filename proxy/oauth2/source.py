@@ -1,0 +1,109 @@
+"""One token for all tasks: kept, renewed early, dropped when refused, asked for only once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from proxy.domain.clock import Clock
+from proxy.domain.schedule import LONGEST_RETRY_AFTER, MINUTE, SECOND, Dice
+from proxy.errors import ConfigurationError, ProxyError, TemporaryError
+from proxy.oauth2.requests import Token
+
+Fetch = Callable[[], Awaitable[Token]]
+
+EARLY: Final = 30 * SECOND
+LONGEST_PAUSE: Final = MINUTE
+
+
+class TokenSource:
+    """A credential that keeps a fetched token.
+
+    A token is renewed in the background before it ends, and used meanwhile, so a failing
+    authorization server is felt only when the token has really ended. A failure is remembered for
+    a pause of 1 s that grows to 60 s: a thousand waiting tasks ask once.
+    """
+
+    def __init__(self, *, fetch: Fetch, clock: Clock, dice: Dice, name: str) -> None:
+        self.name = name
+        self._fetch = fetch
+        self._clock = clock
+        self._dice = dice
+        self._token: Token | None = None
+        self._renew_at = 0
+        self._flight: asyncio.Task[Token | None] | None = None
+        self._failure: ProxyError | None = None
+        self._failures = 0
+        self._ask_again_at = 0
+
+    async def headers(self, url: str) -> Mapping[str, str]:  # noqa: ARG002 - one destination's token
+        """Return the Authorization header (RFC 6750 2.1).
+
+        Raises:
+            ConfigurationError: the authorization server refuses us; asked again after a pause.
+            TemporaryError: no token now; `sent` is False.
+        """
+        now = self._clock.monotonic()
+        token = self._token
+        if token is not None and now < token.sent_at + token.lifetime:
+            if now >= self._renew_at and now >= self._ask_again_at:
+                _ = self._ask()
+            return _bearer(token)
+        if self._failure is not None and now < self._ask_again_at:
+            raise self._remembered(self._failure, self._ask_again_at - now)
+        # shielded: a caller's deadline must not take the token from all the others who wait
+        token = await asyncio.shield(self._ask())
+        if token is None:
+            assert self._failure is not None
+            raise self._remembered(
+                self._failure, max(0, self._ask_again_at - self._clock.monotonic())
+            )
+        return _bearer(token)
+
+    def refused(self, headers: Mapping[str, str]) -> bool:
+        """Drop the token if it is the one refused; where another is here already, it stays."""
+        if self._token is not None and _bearer(self._token) == headers:
+            self._token = None
+        return True
+
+    def _ask(self) -> asyncio.Task[Token | None]:
+        """Return the one question that is under way, asking it if there is none."""
+        if self._flight is None or self._flight.done():
+            self._flight = asyncio.create_task(self._renew(), name=f"token of {self.name}")
+        return self._flight
+
+    async def _renew(self) -> Token | None:
+        try:
+            token = await self._fetch()
+        except ProxyError as error:
+            self._remember(error)
+            return None
+        self._failure, self._failures, self._ask_again_at = None, 0, 0
+        self._token = token
+        self._renew_at = self._when_to_renew(token)
+        return token
+
+    def _when_to_renew(self, token: Token) -> int:
+        """Return expiry - max(30 s, 10 %) - random 0-10 %, for short lives at least half of it."""
+        life = token.lifetime
+        early = min(max(EARLY, life // 10), life // 2)
+        return token.sent_at + life - early - int(self._dice() * life / 10)
+
+    def _remember(self, error: ProxyError) -> None:
+        planned = min(SECOND * 2 ** min(self._failures, 10), LONGEST_PAUSE)
+        pause = int(planned * (0.8 + 0.4 * self._dice()))
+        asked = error.retry_after if isinstance(error, TemporaryError) else None
+        self._failure = error
+        self._failures += 1
+        self._ask_again_at = self._clock.monotonic() + max(
+            pause, min(asked or 0, LONGEST_RETRY_AFTER)
+        )
+
+    def _remembered(self, failure: ProxyError, pause: int) -> ProxyError:
+        """Return a new error each time: one object raised by many tasks collects their traces."""
+        if isinstance(failure, ConfigurationError):
+            return ConfigurationError(str(failure))
+        return TemporaryError(str(failure), retry_after=pause, sent=False)
+
+
+def _bearer(token: Token) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token.value}"}

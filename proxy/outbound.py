@@ -1,0 +1,109 @@
+"""The only outgoing HTTP: one session that all destinations share.
+
+Callers import from here what they need to call another system.
+"""
+
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from random import random
+from typing import Self
+
+import aiohttp
+from aiohttp import hdrs
+
+from proxy import __version__
+from proxy.answers import Answer, Call, check
+from proxy.credentials import Credential, NoCredential, StaticHeader
+from proxy.destination import ANSWER_LIMIT, Connector, Destination, Observe
+from proxy.domain.schedule import Dice
+from proxy.errors import ConfigurationError
+
+__all__ = [
+    "Answer",
+    "Call",
+    "Credential",
+    "Destination",
+    "NoCredential",
+    "Observe",
+    "Outbound",
+    "StaticHeader",
+    "check",
+]
+
+
+class Outbound:
+    """The session that all destinations share; an async context that opens and closes it."""
+
+    def __init__(
+        self, *, observe: Observe = lambda _name, _outcome, _seconds: None, dice: Dice = random
+    ) -> None:
+        self._observe = observe
+        self._dice = dice
+        self._opened: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._opened = aiohttp.ClientSession(
+            connector=Connector(limit=0),  # each destination bounds its own calls
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={hdrs.USER_AGENT: f"approval-proxy/{__version__}"},
+            timeout=aiohttp.ClientTimeout(total=None),
+        )
+        # else aiohttp repeats PUT, GET ... by itself; there is no other switch (its issue 10790)
+        self._opened._retry_connection = False  # noqa: SLF001
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+            self._opened = None
+
+    def destination(
+        self,
+        name: str,
+        *,
+        origins: Sequence[str],
+        deadline: int,
+        concurrency: int,
+        credential: Credential,
+        renew_on: frozenset[int] = frozenset({401}),
+        ca_file: Path | None = None,
+        answer_limit: int = ANSWER_LIMIT,
+    ) -> Destination:
+        """Return a destination; `deadline` in milliseconds, `answer_limit` in bytes.
+
+        Raises:
+            ConfigurationError: an origin or the CA file cannot be used.
+        """
+        try:
+            return Destination(
+                self._session,
+                name=name,
+                origins=origins,
+                deadline=deadline,
+                concurrency=concurrency,
+                credential=credential,
+                renew_on=renew_on,
+                tls=_tls(ca_file),
+                answer_limit=answer_limit,
+                dice=self._dice,
+                observe=self._observe,
+            )
+        except (ValueError, OSError) as error:
+            raise ConfigurationError(
+                f"{name}: an origin or `ca_file` is unusable: {error}"
+            ) from error
+
+    def _session(self) -> aiohttp.ClientSession:
+        if self._opened is None:
+            raise ConfigurationError("the HTTP session is not open: calls are made while serving")
+        return self._opened
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext | bool:
+    """Return what checks certificates: the system's authorities, and our own where given."""
+    if ca_file is None:
+        return True
+    context = ssl.create_default_context()
+    context.load_verify_locations(ca_file)
+    return context

@@ -1,0 +1,204 @@
+"""Every system we call, made from the settings: ticket systems, witboost instances, credentials."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+from proxy.domain.clock import Clock
+from proxy.domain.models import Poll, Route
+from proxy.domain.schedule import Dice
+from proxy.domain.urls import CallbackPrefix
+from proxy.errors import ConfigurationError
+from proxy.oauth2.client_credentials import ClientCredentials
+from proxy.oauth2.requests import ClientSecretBasic, ClientSecretPost
+from proxy.oauth2.source import Fetch, TokenSource
+from proxy.outbound import Credential, Destination, NoCredential, Outbound, StaticHeader
+from proxy.settings import Settings
+from proxy.settings.systems import FixedHeader, OAuth2, RestSystem
+from proxy.settings.systems import NoCredential as NoTicketCredential
+from proxy.settings.tree import (
+    AccessToken,
+    NoCallbackCredential,
+    SharedSecret,
+    StaticBearer,
+    WitboostInstance,
+)
+from proxy.store.shared import Shared
+from proxy.tickets import open_system
+from proxy.tickets.port import TicketSystem
+from proxy.witboost import credentials
+from proxy.witboost.callback import Witboost
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Turns what the settings say of other systems into objects; calls are made while serving."""
+
+    settings: Settings
+    outbound: Outbound
+    shared: Shared
+    clock: Clock
+    dice: Dice
+    _destinations: dict[str, Destination] = field(default_factory=dict)
+
+    def systems(self) -> dict[str, TicketSystem]:
+        """Return every ticket system under the present settings, for events and checks."""
+        return {
+            name: self.open(name, system.declaration.model_dump(mode="json"))
+            for name, system in self.settings.ticket_systems.items()
+        }
+
+    def open(self, name: str, declaration: Mapping[str, Any]) -> TicketSystem:
+        """Return a ticket system: this declaration, with the present origins and credentials.
+
+        Raises:
+            ConfigurationError: the settings do not have the system any more.
+        """
+        system = self.settings.ticket_systems.get(name)
+        if system is None:
+            raise ConfigurationError(f"ticket_systems.{name} is not in the settings any more")
+        if name not in self._destinations:
+            self._destinations[name] = self._ticket_destination(name, system)
+        return open_system(
+            name=name,
+            declaration=declaration,
+            http=self._destinations[name],
+            event_secrets=system.event_secrets,
+        )
+
+    def instances(self) -> dict[str, Witboost]:
+        """Return every witboost instance."""
+        return {name: self._instance(name, it) for name, it in self.settings.witboost.items()}
+
+    def default_route(self) -> Route:
+        """Return the route that new requests take."""
+        chosen = self.settings.routes[0]
+        system = self.settings.ticket_systems[chosen.system]
+        fields = chosen.model_dump()
+        return Route(
+            **{**fields, "poll": Poll(**fields["poll"])},
+            declaration=system.declaration.model_dump(mode="json"),
+        )
+
+    def _ticket_destination(self, name: str, system: RestSystem) -> Destination:
+        return self.outbound.destination(
+            name,
+            origins=[system.base_url],
+            deadline=system.deadline,
+            concurrency=system.concurrency,
+            credential=self._ticket_credential(name, system),
+            ca_file=system.ca_file,
+        )
+
+    def _ticket_credential(self, name: str, system: RestSystem) -> Credential:
+        auth = system.auth
+        match auth:
+            case OAuth2():
+                return self._source(f"{name}: token", self._client_credentials(name, system, auth))
+            case FixedHeader():
+                return StaticHeader(auth.name, auth.value.reveal())
+            case NoTicketCredential():
+                return NoCredential()
+        assert_never(auth)
+
+    def _client_credentials(self, name: str, system: RestSystem, auth: OAuth2) -> ClientCredentials:
+        http = self.outbound.destination(
+            f"{name}: token",
+            origins=[auth.token_url],
+            deadline=system.deadline,
+            concurrency=1,
+            credential=NoCredential(),
+            ca_file=system.ca_file,
+        )
+        reveal = auth.client_secret.reveal
+        proof = (
+            ClientSecretBasic(auth.client_id, reveal, auth.basic_encoding)
+            if auth.client_authentication == "client_secret_basic"
+            else ClientSecretPost(auth.client_id, reveal)
+        )
+        return ClientCredentials(
+            http=http,
+            token_url=auth.token_url,
+            authentication=proof,
+            clock=self.clock,
+            scope=auth.scope or "",
+            resource=[auth.resource] if auth.resource else [],
+            audience=auth.audience or "",
+            extra=auth.extra,
+            default_lifetime=auth.default_lifetime,
+        )
+
+    def _instance(self, name: str, instance: WitboostInstance) -> Witboost:
+        callback = instance.callback
+        fingerprint = hashlib.sha256(repr((instance.callback_urls, callback)).encode())
+        http = self.outbound.destination(
+            name,
+            origins=instance.callback_urls,
+            deadline=callback.deadline,
+            concurrency=callback.concurrency,
+            credential=self._callback_credential(name, instance),
+            renew_on=frozenset({401, 403}),
+            ca_file=instance.ca_file,
+        )
+        return Witboost(
+            name=name,
+            http=http,
+            method=callback.method,
+            memory=_Methods(self.shared, fingerprint.hexdigest()[:16]),
+            prefixes=prefixes(instance),
+            reuse_after_final=instance.reuse_after_final,
+        )
+
+    def _callback_credential(self, name: str, instance: WitboostInstance) -> Credential:
+        wanted = instance.credential
+        match wanted:
+            case AccessToken():
+                exchange = credentials.AccessTokenExchange(
+                    http=self.outbound.destination(
+                        f"{name}: token",
+                        origins=[wanted.url],
+                        deadline=instance.callback.deadline,
+                        concurrency=1,
+                        credential=NoCredential(),
+                        ca_file=instance.ca_file,
+                    ),
+                    url=wanted.url,
+                    access_token=wanted.access_token.reveal,
+                    clock=self.clock,
+                    duration=wanted.duration,
+                    scope=wanted.scope or "",
+                )
+                return self._source(f"{name}: token", exchange)
+            case SharedSecret():
+                signed = credentials.SharedSecret(wanted.secret.reveal(), clock=self.clock)
+                return self._source(f"{name}: token", signed)
+            case StaticBearer():
+                return StaticHeader("Authorization", f"Bearer {wanted.token.reveal()}")
+            case NoCallbackCredential():
+                return NoCredential()
+        assert_never(wanted)
+
+    def _source(self, name: str, fetch: Fetch) -> TokenSource:
+        return TokenSource(fetch=fetch, clock=self.clock, dice=self.dice, name=name)
+
+
+class _Methods:
+    """Learned callback methods under the settings they were learned with."""
+
+    def __init__(self, shared: Shared, fingerprint: str) -> None:
+        self._shared = shared
+        self._fingerprint = fingerprint
+
+    async def learned(self, instance: str) -> str | None:
+        """Return the method that this instance took under these settings."""
+        return await self._shared.learned(f"{instance}:{self._fingerprint}")
+
+    async def learn(self, instance: str, method: str) -> None:
+        """Remember it."""
+        await self._shared.learn(f"{instance}:{self._fingerprint}", method)
+
+
+def prefixes(instance: WitboostInstance) -> Sequence[CallbackPrefix]:
+    """Return where an instance may be called back."""
+    return [CallbackPrefix.parse(url) for url in instance.callback_urls]

@@ -1,0 +1,66 @@
+"""Settings: one YAML file, the environment above it, secrets from wherever they are kept."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from proxy.errors import SettingsError
+from proxy.settings.checks import contradictions
+from proxy.settings.explain import explain
+from proxy.settings.problems import broken_sections, describe, unknown_keys
+from proxy.settings.secrets import Secret
+from proxy.settings.sources import CONFIG, READING, Key, Sources, gather
+from proxy.settings.tree import Settings
+
+__all__ = ["CONFIG", "Secret", "Settings", "explain", "load"]
+
+
+def load(config: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Return the settings of a file, or of the one that `APPROVAL_PROXY_CONFIG` names.
+
+    Raises:
+        SettingsError: something is wrong; it lists everything that is, not only the first.
+    """
+    if config is None and environ.get(CONFIG):
+        config = Path(environ[CONFIG])
+    sources = gather(config, environ)
+    token = READING.set(sources)
+    try:
+        settings, problems = _read(sources)
+    finally:
+        READING.reset(token)
+    if problems and config is None:
+        problems.append(f"no settings file was given: name one with --config or {CONFIG}")
+    if settings is None or problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _read(sources: Sources) -> tuple[Settings | None, list[str]]:
+    try:
+        settings = Settings.read()
+    except ValidationError as error:
+        found = describe(error, Settings, sources.origins)
+        return None, [*sources.problems, *found, *_further(sources.values, error)]
+    return settings, [*sources.problems, *contradictions(settings)]
+
+
+def _further(values: dict[str, Any], error: ValidationError) -> list[str]:
+    """Return the contradictions between whatever is sound besides its unknown keys."""
+    for key in unknown_keys(error, Settings):
+        _remove(values, key)
+    broken = broken_sections(error)
+    sound = {
+        name: TypeAdapter(field.rebuild_annotation()).validate_python(values[name])
+        for name, field in Settings.model_fields.items()
+        if name in values and name not in broken
+    }
+    return contradictions(Settings.model_construct(**sound), broken)
+
+
+def _remove(values: Any, key: Key) -> None:
+    for name in key[:-1]:
+        values = values[int(name) if isinstance(values, list) else name]
+    del values[key[-1]]

@@ -1,0 +1,190 @@
+"""Settings that are sound one by one and contradict each other."""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from proxy.domain.durations import Milliseconds
+from proxy.settings.explain import humane
+from proxy.settings.problems import nearest
+from proxy.settings.systems import OAuth2
+from proxy.settings.tree import AccessToken, Client, Settings
+
+
+def contradictions(settings: Settings, broken: Collection[str] = ()) -> list[str]:
+    """Return every contradiction, leaving out rules that need one of the broken sections."""
+    return [
+        problem
+        for needed, rule in _RULES
+        if not set(needed) & set(broken)
+        for problem in rule(settings)
+    ]
+
+
+def _lease_covers_every_step(settings: Settings) -> Iterator[str]:
+    """A step must end before its lease does, or a second worker would do it again."""
+    worker = settings.worker
+    for key, deadline in _deadlines(settings):
+        if worker.lease <= deadline + worker.margin:
+            yield (
+                f"worker.lease: {humane(worker.lease)} is too short: it must exceed "
+                f"{key} ({humane(deadline)}) and worker.margin ({humane(worker.margin)}) together; "
+                "raise the lease or lower that deadline"
+            )
+
+
+def _deadlines(settings: Settings) -> Iterator[tuple[str, Milliseconds]]:
+    for name, system in settings.ticket_systems.items():
+        yield f"ticket_systems.{name}.deadline", system.deadline
+    for name, instance in settings.witboost.items():
+        yield f"witboost.{name}.callback.deadline", instance.callback.deadline
+
+
+def _systems_wait(settings: Settings) -> Iterator[str]:
+    for name, system in settings.ticket_systems.items():
+        for key, duration in (("deadline", system.deadline), ("settle", system.settle)):
+            if duration <= 0:
+                yield f"ticket_systems.{name}.{key}: must be longer than 0"
+
+
+def _one_route(settings: Settings) -> Iterator[str]:
+    """Routes are a list from the start; choosing between several comes later."""
+    for name, times in Counter(route.name for route in settings.routes).items():
+        if times > 1:
+            yield f"routes: {times} routes are named {name!r}; names must differ"
+    if len(settings.routes) > 1:
+        yield (
+            f"routes: {len(settings.routes)} routes are given, but this version cannot choose "
+            "between routes; keep the one that applies to every request"
+        )
+
+
+def _routes_lead_somewhere(settings: Settings) -> Iterator[str]:
+    for index, route in enumerate(settings.routes):
+        system = settings.ticket_systems.get(route.system)
+        if system is None:
+            advice = nearest(route.system, list(settings.ticket_systems))
+            yield f"routes.{index}.system: no ticket system is named {route.system!r}; {advice}"
+            continue
+        if route.callback_on == "fulfilment" and not system.fulfilment:
+            yield (
+                f"routes.{index}.callback_on: fulfilment is never seen, because "
+                f"ticket_systems.{route.system}.fulfilment maps no status to it; "
+                "map one, or call back on decision"
+            )
+        if route.decision_deadline <= system.deadline + system.settle:
+            yield (
+                f"routes.{index}.decision_deadline: {humane(route.decision_deadline)} is too "
+                f"short: it must exceed deadline and settle of ticket_systems.{route.system} "
+                f"({humane(system.deadline + system.settle)}), or a create in doubt could not be "
+                "looked up before it passes"
+            )
+
+
+def _polls_slow_down(settings: Settings) -> Iterator[str]:
+    for index, route in enumerate(settings.routes):
+        if route.poll.first > route.poll.slowest:
+            yield (
+                f"routes.{index}.poll.first: {humane(route.poll.first)} is longer than "
+                f"poll.slowest ({humane(route.poll.slowest)}); reads start fast and slow down"
+            )
+
+
+def _creates_outlive_doubt(settings: Settings) -> Iterator[str]:
+    for name, system in settings.ticket_systems.items():
+        if settings.retries.create <= system.deadline + system.settle:
+            yield (
+                f"retries.create: {humane(settings.retries.create)} is too short: it must exceed "
+                f"deadline and settle of ticket_systems.{name} "
+                f"({humane(system.deadline + system.settle)}), after which a create is repeated"
+            )
+
+
+def _slows_before_refusing(settings: Settings) -> Iterator[str]:
+    limits = settings.limits
+    if limits.slow_from > limits.backlog:
+        yield (
+            f"limits.slow_from: {limits.slow_from} is above limits.backlog ({limits.backlog}), so "
+            "calls would be refused before they are slowed; lower it"
+        )
+
+
+def _systems_are_encrypted(settings: Settings) -> Iterator[str]:
+    for name, system in settings.ticket_systems.items():
+        if not system.allow_http:
+            place = f"ticket_systems.{name}"
+            yield from _plain(f"{place}.base_url", system.base_url, f"{place}.allow_http")
+            if isinstance(system.auth, OAuth2):
+                url = system.auth.token_url
+                yield from _plain(f"{place}.auth.token_url", url, f"{place}.allow_http")
+
+
+def _instances_are_encrypted(settings: Settings) -> Iterator[str]:
+    for name, instance in settings.witboost.items():
+        if not instance.allow_http:
+            place = f"witboost.{name}"
+            for index, url in enumerate(instance.callback_urls):
+                yield from _plain(f"{place}.callback_urls.{index}", url, f"{place}.allow_http")
+            if isinstance(instance.credential, AccessToken):
+                url = instance.credential.url
+                yield from _plain(f"{place}.credential.url", url, f"{place}.allow_http")
+
+
+def _plain(key: str, url: str, switch: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        yield (
+            f"{key}: http would send credentials readable by everybody on the way; "
+            f"use https, or accept that with {switch}: true"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _somebody_may_call(settings: Settings) -> Iterator[str]:
+    for name, instance in settings.witboost.items():
+        if instance.authentication == "keys" and not instance.clients:
+            yield (
+                f"witboost.{name}.clients: authentication by keys needs at least one client: make "
+                "a key with `approval-proxy keys new`, or set authentication: off"
+            )
+
+
+def _keys_name_one_client(settings: Settings) -> Iterator[str]:
+    """A key tells who calls; a key of two clients would not."""
+    owners: dict[str, str] = {}
+    for owner, client in _clients(settings):
+        for index, key in enumerate(client.keys):
+            first = owners.setdefault(key, owner)
+            if first != owner:
+                yield f"{owner}.keys.{index}: {first} has the same key; give each client its own"
+
+
+def _clients(settings: Settings) -> Iterator[tuple[str, Client]]:
+    for instance, witboost in settings.witboost.items():
+        for name, client in witboost.clients.items():
+            yield f"witboost.{instance}.clients.{name}", client
+    for name, client in settings.operators.clients.items():
+        yield f"operators.clients.{name}", client
+
+
+_RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]], ...]] = (
+    (("worker", "ticket_systems", "witboost"), _lease_covers_every_step),
+    (("ticket_systems",), _systems_wait),
+    (("routes",), _one_route),
+    (("routes", "ticket_systems"), _routes_lead_somewhere),
+    (("routes",), _polls_slow_down),
+    (("retries", "ticket_systems"), _creates_outlive_doubt),
+    (("limits",), _slows_before_refusing),
+    (("ticket_systems",), _systems_are_encrypted),
+    (("witboost",), _instances_are_encrypted),
+    (("witboost",), _somebody_may_call),
+    (("witboost", "operators"), _keys_name_one_client),
+)

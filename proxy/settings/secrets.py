@@ -1,0 +1,132 @@
+"""Secrets: written where the settings are, or kept in a file or a variable; never shown."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import GetCoreSchemaHandler, SecretStr
+from pydantic_core import CoreSchema, core_schema
+from typing_extensions import override
+
+from proxy.settings.sources import READING
+
+MASK: Final = "********"
+_LONGEST: Final = 65_536
+_SHAPE: Final = "write the secret as quoted text, {file: /run/secrets/name} or {env: NAME}"
+
+
+class Secret(SecretStr):
+    """A value that only `reveal` shows; `source` says where it is kept, for whoever renews it."""
+
+    def __init__(self, value: str, source: str = "") -> None:
+        super().__init__(value)
+        self.source = source
+
+    def reveal(self) -> str:
+        """Return the secret itself: for the one call that sends it, never for a message."""
+        return self.get_secret_value()
+
+    @property
+    def masked(self) -> str:
+        """What may be shown of it."""
+        return self._beside_source(MASK)
+
+    def _beside_source(self, shown: str) -> str:
+        return f"{shown} (from {self.source})" if self.source else shown
+
+    @classmethod
+    @override
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls._read,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda secret: secret.masked, when_used="json"
+            ),
+        )
+
+    @classmethod
+    def _read(cls, given: object) -> Self:
+        if isinstance(given, cls):
+            return given
+        if isinstance(given, str):
+            text, source = given, ""
+        elif isinstance(given, Mapping) and set(given) == {"file"}:
+            text, source = _file(given["file"]), f"file {given['file']}"
+        elif isinstance(given, Mapping) and set(given) == {"env"}:
+            text, source = _variable(given["env"]), f"environment {given['env']}"
+        else:
+            raise ValueError(f"is no secret: {_SHAPE}")
+        if not text.strip():
+            raise ValueError(f"{source or 'the value'} is empty: {_SHAPE}")
+        cls._check(text)
+        return cls(text, source)
+
+    @classmethod
+    def _check(cls, text: str) -> None:
+        """Refuse a text that cannot be used, without quoting it."""
+
+
+class SecretUrl(Secret):
+    """The URL of a Redis server, which may hold a password; the rest of it may be shown."""
+
+    @property
+    @override
+    def masked(self) -> str:
+        parts = urlsplit(self.reveal())
+        place = parts.netloc.rpartition("@")[2]
+        user = f"{MASK}@" if "@" in parts.netloc else ""
+        query = f"?{MASK}" if parts.query else ""
+        return self._beside_source(f"{parts.scheme}://{user}{place}{parts.path}{query}")
+
+    @classmethod
+    @override
+    def _check(cls, text: str) -> None:
+        try:
+            parts = urlsplit(text)
+            local = parts.scheme == "unix" and parts.path.startswith("/")
+            database = parts.path.removeprefix("/")
+            remote = (
+                parts.scheme in {"redis", "rediss"}
+                and bool(parts.hostname)
+                and (parts.port or 0) >= 0
+                and (not database or database.isdecimal())
+            )
+        except ValueError:
+            local = remote = False
+        if not (local or remote) or parts.fragment:
+            raise ValueError(
+                "is no URL of a Redis server: write redis://host:6379/0, rediss:// for TLS or "
+                "unix:///path, and percent-encode special characters of a password"
+            ) from None
+
+
+def _file(path: object) -> str:
+    """Return a file's text without the line end that editors and secret stores put behind it."""
+    if not isinstance(path, str) or not path:
+        raise ValueError(f"names no file: {_SHAPE}")
+    try:
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "no usable path"
+        raise ValueError(
+            f"file {path} cannot be read ({why}): create it, or name another"
+        ) from None
+    try:
+        text = content[: _LONGEST + 1].decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"file {path} is not UTF-8 text") from None
+    if len(text) > _LONGEST:
+        raise ValueError(f"file {path} is too long for a secret (over {_LONGEST} bytes)")
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _variable(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"names no variable: {_SHAPE}")
+    value = READING.get().environ.get(name)
+    if value is None:
+        raise ValueError(f"environment variable {name} is not set: set it, or name another")
+    return value

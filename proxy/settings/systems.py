@@ -1,0 +1,82 @@
+"""Ticket systems in the settings: their declaration, and beside it what is never stored.
+
+A declaration is frozen with each request; credentials, certificates and event secrets are not, so
+that they can be rotated while requests are open.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, FilePath
+
+from proxy.domain.durations import parse_duration
+from proxy.settings.fields import Duration, NotEmpty, Section, WebUrl, Word
+from proxy.settings.secrets import Secret
+from proxy.tickets.declaration import Events, RestDeclaration
+
+
+class OAuth2(Section):
+    """Client credentials (RFC 6749 4.4) at a token endpoint.
+
+    `basic_encoding` says whether id and secret are form-encoded before Basic, as RFC 6749 2.3.1
+    has it, or sent raw, as some servers want it. `default_lifetime` holds where the token answer
+    names none.
+    """
+
+    kind: Literal["oauth2"]
+    token_url: WebUrl
+    client_id: Word
+    client_secret: Secret
+    client_authentication: Literal["client_secret_basic", "client_secret_post"] = (
+        "client_secret_basic"
+    )
+    basic_encoding: Literal["rfc6749", "raw"] = "rfc6749"
+    scope: str | None = None
+    resource: str | None = None
+    audience: str | None = None
+    extra: dict[str, str] = Field(default={})
+    default_lifetime: Duration = parse_duration("5m")
+
+
+class FixedHeader(Section):
+    """A header that never changes, such as an API key."""
+
+    kind: Literal["header"]
+    name: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]  # RFC 9110 5.6.2
+    value: Secret
+
+
+class NoCredential(Section):
+    """Calls that prove nothing."""
+
+    kind: Literal["none"]
+
+
+class SignedEvents(Events):
+    """How pushed events prove themselves, with the secrets that are live now."""
+
+    secrets: Annotated[tuple[Secret, ...], NotEmpty]
+
+
+class RestSystem(RestDeclaration):
+    """A ticket system behind a declared REST API."""
+
+    auth: Annotated[OAuth2 | FixedHeader | NoCredential, Field(discriminator="kind")]
+    ca_file: FilePath | None = None
+    allow_http: bool = False
+    events: SignedEvents | None = None
+
+    @property
+    def declaration(self) -> RestDeclaration:
+        """What is frozen with a request: everything but credentials, certificates and secrets."""
+        frozen = self.model_dump(
+            mode="json",
+            exclude={"auth": True, "ca_file": True, "allow_http": True, "events": {"secrets"}},
+        )
+        return RestDeclaration.model_validate(frozen)
+
+    @property
+    def event_secrets(self) -> tuple[bytes, ...]:
+        """The secrets that may prove an event, the live ones in any order."""
+        return (
+            tuple(secret.reveal().encode() for secret in self.events.secrets) if self.events else ()
+        )

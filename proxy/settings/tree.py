@@ -1,0 +1,221 @@
+"""The settings as one tree. Every default is safe for production; durations are milliseconds."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ByteSize, Field, FilePath, PrivateAttr
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from typing_extensions import override
+
+from proxy.domain.durations import parse_duration
+from proxy.settings.fields import (
+    CallbackUrl,
+    Duration,
+    KeyHash,
+    Name,
+    NotEmpty,
+    Section,
+    Size,
+    UrlPath,
+    WebUrl,
+    Word,
+    WordOff,
+)
+from proxy.settings.secrets import Secret, SecretUrl
+from proxy.settings.sources import READING, Origins
+from proxy.settings.systems import RestSystem
+
+
+class Listen(Section):
+    """Where the HTTP API listens; `path` takes hook calls beside `/approval-requests` and `/`.
+
+    `worker_port` is where a process with `--role worker` answers `/livez`, `/readyz`, `/metrics`.
+    """
+
+    host: Word = "0.0.0.0"  # noqa: S104 - a service in a container listens on all addresses
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    worker_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
+    path: UrlPath = "/approval-requests"
+
+
+class Store(Section):
+    """Where requests are kept: in the server at `redis_url`, else in our own under `folder`."""
+
+    redis_url: SecretUrl | None = None
+    folder: Word = "./approval-proxy-data"
+    fsync: Literal["always", "everysec"] = "always"
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")] = "ap"
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    dangerous: Literal["warn", "refuse"] = "warn"
+    retention: Duration = parse_duration("90d")
+
+
+class Worker(Section):
+    """How much is done at once, and how long a worker may own a request without a sign of life."""
+
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
+    lease: Duration = parse_duration("60s")
+    margin: Duration = parse_duration("5s")
+    stop_within: Duration = parse_duration("20s")
+
+
+class Limits(Section):
+    """What a hook call may cost: from `slow_from` open requests on, answers take longer."""
+
+    body: Annotated[Size, Field(ge=1_024, le=16_777_216)] = ByteSize(262_144)
+    depth: Annotated[int, Field(ge=4, le=200)] = 32
+    body_deadline: Duration = parse_duration("10s")
+    backlog: Annotated[int, Field(ge=1)] = 100_000
+    slow_from: Annotated[int, Field(ge=1)] = 5_000
+    slowest: Duration = parse_duration("2s")
+
+
+class Retries(Section):
+    """How long, or how often, something is tried again before a person must look."""
+
+    callback: Duration = parse_duration("3d")
+    refused_callback: Duration = parse_duration("1h")
+    create: Duration = parse_duration("3d")
+    missing_reads: Annotated[int, Field(ge=1, le=1_000)] = 5
+
+
+class Client(Section):
+    """Somebody who may call us; several keys live at once while they are being rotated."""
+
+    keys: Annotated[tuple[KeyHash, ...], NotEmpty]
+
+
+class Callback(Section):
+    """How an instance takes a status; `auto` tries PUT, PATCH and POST and keeps what worked."""
+
+    method: Literal["auto", "PUT", "PATCH", "POST"] = "auto"
+    deadline: Duration = parse_duration("10s")
+    concurrency: Annotated[int, Field(ge=1, le=1_000)] = 16
+
+
+class AccessToken(Section):
+    """A witboost access token, exchanged at `url` for a short-lived JWT."""
+
+    kind: Literal["access_token"]
+    url: WebUrl
+    access_token: Secret
+    duration: Duration = parse_duration("5m")
+    scope: str | None = None
+
+
+class SharedSecret(Section):
+    """A secret shared with witboost's Backstage back end, which signs a JWT for each callback."""
+
+    kind: Literal["shared_secret"]
+    secret: Secret
+
+
+class StaticBearer(Section):
+    """A bearer token that never changes."""
+
+    kind: Literal["static_bearer"]
+    token: Secret
+
+
+class NoCallbackCredential(Section):
+    """Callbacks that prove nothing, for an instance which asks for no proof."""
+
+    kind: Literal["none"]
+
+
+class WitboostInstance(Section):
+    """A witboost that sends hook calls; it is called back under `callback_urls` only."""
+
+    callback_urls: Annotated[tuple[CallbackUrl, ...], NotEmpty]
+    callback: Callback = Callback()
+    credential: Annotated[
+        AccessToken | SharedSecret | StaticBearer | NoCallbackCredential,
+        Field(discriminator="kind"),
+    ]
+    allow_http: bool = False
+    ca_file: FilePath | None = None
+    authentication: Annotated[Literal["keys", "off"], WordOff] = "keys"
+    clients: dict[Name, Client] = Field(default={})
+    reuse_after_final: bool = True
+
+
+class Polling(Section):
+    """How often a ticket is read: fast at first, then slower, never stopping."""
+
+    first: Duration = parse_duration("1s")
+    factor: Annotated[float, Field(ge=1, le=10)] = 1.5
+    slowest: Duration = parse_duration("5m")
+
+
+class Route(Section):
+    """What applies to requests: which system decides, how long that may take, and what then."""
+
+    name: Word
+    system: Word
+    decision_deadline: Duration = parse_duration("30d")
+    on_deadline: Literal["reject", "fail", "hold"] = "reject"
+    callback_on: Literal["decision", "fulfilment"] = "decision"
+    fulfilment_deadline: Duration = parse_duration("7d")
+    on_fulfilment_deadline: Literal["hold", "fail"] = "hold"
+    on_refusal: Literal["dead", "fail"] = "dead"
+    poll: Polling = Polling()
+
+
+class Operators(Section):
+    """Who may see and repair every request; without clients, the operator API lets nobody in."""
+
+    clients: dict[Name, Client] = Field(default={})
+
+
+class Logs(Section):
+    """What is written to the log, one JSON object per line."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    access: bool = True
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. `proxy.settings.load` makes it; nothing changes it."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    public_url: WebUrl
+    listen: Listen = Listen()
+    store: Store = Store()
+    worker: Worker = Worker()
+    limits: Limits = Limits()
+    retries: Retries = Retries()
+    witboost: Annotated[dict[Name, WitboostInstance], NotEmpty]
+    ticket_systems: Annotated[dict[Name, RestSystem], NotEmpty]
+    routes: Annotated[tuple[Route, ...], NotEmpty]
+    operators: Operators = Operators()
+    logs: Logs = Logs()
+
+    _origins: Origins = PrivateAttr(default_factory=lambda: READING.get().origins)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the store is a private server of our own, which serves one machine only."""
+        return self.store.redis_url is None
+
+    @property
+    def origins(self) -> Origins:
+        """Where each value came from."""
+        return self._origins
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what `sources.gather` merged, in place of the library's own reading."""
+        return (InitSettingsSource(settings_cls, READING.get().values),)
+
+    @classmethod
+    def read(cls) -> Self:
+        """Return the settings that the sources being read make; raises pydantic's error."""
+        return cls()

@@ -1,0 +1,218 @@
+"""One step of one request: what it may write, and what it does when something goes wrong."""
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Final, Literal, TypeVar
+
+from proxy import logs
+from proxy.alarms import Alarm, Alarms
+from proxy.domain.events import Died, Event, Held, Postponed
+from proxy.domain.lifecycle import advance_entry
+from proxy.domain.models import Entry, Record, Route, State, Ticket
+from proxy.domain.schedule import DAY, HOUR, SECOND, Dice, backoff, due_at
+from proxy.domain.values import replace
+from proxy.errors import ConfigurationError, PermanentError, ProxyError, TemporaryError
+from proxy.lease import Lease
+from proxy.metrics import Metrics
+from proxy.pauses import Pauses
+from proxy.store.codec import history_entry
+from proxy.store.redis import RedisStore
+from proxy.tickets.port import TicketSystem
+
+_log: Final = logging.getLogger("proxy.flow")
+
+_REFUSALS: Final = 2  # in a row, others succeeding in between, before a person must look
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long things are tried and kept, in milliseconds of a request's own time."""
+
+    retention: int = 90 * DAY
+    create_for: int = 3 * DAY
+    callback_for: int = 3 * DAY
+    refused_callback_for: int = HOUR
+    missing_reads: int = 5
+    hint_interval: int = 5 * SECOND
+    hint_burst: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every step works with."""
+
+    store: RedisStore
+    pauses: Pauses
+    alarms: Alarms
+    metrics: Metrics
+    policy: Policy
+    dice: Dice
+
+
+@dataclass(frozen=True)
+class Step:
+    """A claimed record, the time for which it is ours, and the route that applies to it.
+
+    `stored` is the record as the store has it, `entry` as it is after the events that are not
+    written yet.
+    """
+
+    entry: Entry
+    stored: Entry
+    lease: Lease
+    route: Route
+    system: TicketSystem
+    means: Means
+    unwritten: tuple[tuple[Event, Record, Entry], ...] = ()
+
+    @property
+    def record(self) -> Record:
+        """The record after everything that happened so far."""
+        return self.entry.record
+
+    @property
+    def now(self) -> int:
+        """The store's time."""
+        return self.lease.now()
+
+    def then(self, event: Event, *, quiet: bool = False) -> "Step":
+        """Apply an event that is written together with the next one: nothing was done yet.
+
+        `quiet` leaves no line in the history: for what repeats, such as a read without news.
+        """
+        after = advance_entry(self.entry, event)
+        news = () if quiet else ((event, self.record, after),)
+        return replace(self, entry=after, unwritten=self.unwritten + news)
+
+    async def go_on(self, event: Event, *, quiet: bool = False) -> "Step":
+        """Write the event and stay the one who works on the record.
+
+        Raises:
+            Stale: it is not ours any more.
+        """
+        return await self.then(event, quiet=quiet).write("keep")
+
+    async def rest(
+        self, event: Event | None, due: int | None, *, quiet: bool = False
+    ) -> "Step | None":
+        """Write the event, give the record back, and say when it wants attention next.
+
+        Returns None, as `hold`, `die` and `setback` do: there is no next step.
+        """
+        step = self.then(event, quiet=quiet) if event else self
+        await step.write(due_at(step.record, due, self.now))
+        return None
+
+    async def write(self, due: int | Literal["keep"] | None) -> "Step":
+        """Write what is not written yet; "keep" keeps the record ours."""
+        history = [history_entry(event, after.record) for event, _, after in self.unwritten]
+        written = await self.means.store.commit(self.stored, self.entry, history, due=due)
+        for event, before, after in self.unwritten:
+            self._tell(event, before, after)
+        return replace(self, entry=written, stored=written, unwritten=())
+
+    async def hold(self, code: str, reason: str, *, fired: bool = False) -> "Step | None":
+        """Set the request aside for a person."""
+        return await self.rest(Held(at=self.now, code=code, reason=reason, fired=fired), None)
+
+    async def die(self, code: str, reason: str) -> "Step | None":
+        """Give the request up; decided, it is kept for the retention time."""
+        due = self.now + self.means.policy.retention if self.record.decision else None
+        return await self.rest(Died(at=self.now, code=code, reason=reason), due)
+
+    async def ask(self, question: Awaitable[Answer], what: str, destination: str) -> Answer:
+        """Await a call to another system within the lease; an answer ends that system's pause."""
+        with self.means.pauses.used(destination):
+            answer = await self.lease.bounded(question, f"{destination}: {what}")
+        await self.means.pauses.succeeded(destination)
+        return answer
+
+    async def fetch(self) -> Ticket:
+        """Read the ticket."""
+        name = self.system.name
+        return await self.ask(self.system.fetch(self.record.ticket_id), "read", name)
+
+    async def usable(self, destination: str) -> bool:
+        """Whether the destination may be called now; if not, the record was given back to wait."""
+        if self.means.pauses.crowded(destination):
+            pause = SECOND + int(SECOND * self.means.dice())
+            await self.rest(None, self.now + pause)
+            return False
+        if await self.means.pauses.usable(destination):
+            return True
+        reason = f"{destination} is paused; see its alarm"
+        await self._wait(Postponed(at=self.now, code="paused", reason=reason))
+        return False
+
+    async def setback(
+        self,
+        error: ProxyError,
+        destination: str,
+        *,
+        kind: type[Postponed] = Postponed,
+        give_up_after: int | None = None,
+    ) -> "Step | None":
+        """Do what an error asks for: pause the destination, try again later, or hold.
+
+        `kind` is the event written for a later try; `give_up_after` bounds the request's own time
+        in it, which a paused destination does not use up.
+        """
+        match error:
+            case ConfigurationError():
+                return await self._refused(error, destination, kind)
+            case TemporaryError():
+                delay = backoff(self.record.attempt, self.means.dice, error.retry_after)
+                if give_up_after is not None and self.record.waited + delay > give_up_after:
+                    return await self.die("gave_up", f"Tried for {_days(give_up_after)}: {error}")
+                code = "in_doubt" if error.sent else "unreachable"
+                event = kind(at=self.now, code=code, reason=str(error), delay=delay)
+                return await self.rest(event, self.now + delay)
+            case PermanentError():
+                return await self.hold("refused", str(error))
+            case _:
+                raise error
+
+    async def _refused(
+        self, error: ConfigurationError, destination: str, kind: type[Postponed]
+    ) -> "Step | None":
+        """A credential or permission was refused: the destination's fault, or this request's."""
+        event = kind(at=self.now, code="paused", reason=str(error), refused=error.request_specific)
+        if await self.means.pauses.refused(destination, error, self.record):
+            return await self._wait(event)
+        if self.record.refusals < _REFUSALS:
+            # a token revoked at a bad moment looks the same: once more, and on its own
+            return await self.rest(event, self.now + backoff(self.record.refusals, self.means.dice))
+        reason = f"{error}. Other requests succeed, so it is about this one."
+        return await self.then(event).hold("refused", reason)
+
+    async def _wait(self, event: Postponed) -> "Step | None":
+        pause = self.means.pauses.wait()
+        known = self.record.code == event.code and not event.refused
+        return await self.rest(event, self.now + pause, quiet=known)
+
+    def _tell(self, event: Event, before: Record, after: Entry) -> None:
+        """Log the event; a person must hear of requests set aside and of contradictions."""
+        record = after.record
+        says = f"{record.id}: {type(event).__name__}, now {record.state}"
+        logs.info(_log, says, {"state": record.state, "code": record.code})
+        named = {"correlation_id": record.id, "destination": record.system}
+        if record.state is not before.state and record.state in {State.HELD, State.DEAD}:
+            alarm = Alarm.REQUEST_HELD if record.state is State.HELD else Alarm.REQUEST_DEAD
+            self.means.alarms.sound(
+                alarm, f"Request {record.id} is {record.state}: {after.texts.reason}", **named
+            )
+        if record.conflicts > before.conflicts:
+            self.means.alarms.sound(
+                Alarm.DECISION_CONFLICT,
+                f"Ticket {record.ticket_key} of request {record.id} changed its decision after"
+                f" {record.decision} was accepted; the first one stands. Look at the ticket.",
+                **named,
+            )
+
+
+def _days(milliseconds: int) -> str:
+    hours = milliseconds // HOUR
+    return f"{hours // 24} days" if hours >= 2 * 24 else f"{hours} hours"

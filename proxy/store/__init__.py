@@ -1,0 +1,1 @@
+"""The store: one partitioned record per request, on the Redis protocol."""

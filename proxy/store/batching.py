@@ -1,0 +1,137 @@
+"""Commands of concurrent tasks, sent to Redis together.
+
+One redis-py call costs far more than the command on the wire, so commands that tasks issue while a
+round trip is under way leave together in the next one. Callers see an ordinary await.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+
+from proxy.errors import ConfigurationError, StoreUnavailable
+
+_LARGEST = 256  # commands in one round trip: bounds the latency of the first of them
+_ANSWERED_WITHIN = 5.0  # seconds, connecting again and repeating included
+
+
+Words = tuple[Any, ...]
+"""A command: its name and its arguments."""
+
+
+class Script:
+    """A Lua step: its source and the digest under which the server keeps it."""
+
+    def __init__(self, source: str, digest: str) -> None:
+        self.source = source
+        self.digest = digest
+
+
+class Batcher:
+    """Sends what is asked for in one event loop as few round trips.
+
+    Commands of one task keep their order. redis-py repeats a whole batch after a lost connection,
+    so every script must answer a repeat as it answered the first time.
+    """
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._waiting: list[tuple[Words, asyncio.Future[Any]]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    async def command(self, *words: Any) -> Any:
+        """Send one command and return its answer.
+
+        Raises:
+            StoreUnavailable: the server cannot be reached, or cannot take writes now.
+            ConfigurationError: the server refused the command.
+        """
+        return await self._enqueue(words)
+
+    async def commands(self, batch: list[Words]) -> list[Any]:
+        """Send several commands together and return their answers in order."""
+        return list(await asyncio.gather(*[self._enqueue(words) for words in batch]))
+
+    async def script(self, script: Script, keys: list[str], args: list[Any]) -> Any:
+        """Run a Lua step by its digest; the source travels only when the server lacks it."""
+        words = ("EVALSHA", script.digest, len(keys), *keys, *args)
+        try:
+            return await self._enqueue(words)
+        except NoScriptError:
+            return await self._enqueue(("EVAL", script.source, len(keys), *keys, *args))
+
+    async def close(self) -> None:
+        """Wait for what is under way."""
+        if self._sender is not None:
+            await self._sender
+
+    def _enqueue(self, words: Words) -> Awaitable[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((words, future))
+        if self._sender is None or self._sender.done():
+            self._sender = asyncio.create_task(self._send_all())
+        return future
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:_LARGEST], self._waiting[_LARGEST:]
+            try:
+                async with asyncio.timeout(_ANSWERED_WITHIN):
+                    answers = await self._round_trip([words for words, _ in batch])
+            except (RedisError, OSError, TimeoutError) as error:
+                answers = [error] * len(batch)
+            for (words, future), answer in zip(batch, answers, strict=True):
+                _settle(future, words, answer)
+
+    async def _round_trip(self, batch: Sequence[Words]) -> list[Any]:
+        """Send all commands at once and read their answers; a lost connection repeats them all."""
+        pool: Any = self._client.connection_pool
+        connection = await pool.get_connection()
+        try:
+            answers: list[Any] = await connection.retry.call_with_retry(
+                lambda: _exchange(connection, batch), lambda _error: connection.disconnect()
+            )
+        finally:
+            await pool.release(connection)
+        return answers
+
+
+async def _exchange(connection: Any, batch: Sequence[Words]) -> list[Any]:
+    """Do what redis-py's pipeline does, without its work per command: answers are raw."""
+    await connection.send_packed_command(connection.pack_commands(batch))
+    answers: list[Any] = []
+    for _ in batch:
+        try:
+            answers.append(await connection.read_response())
+        except ResponseError as error:  # this command's answer; the next one's follows
+            answers.append(error)
+    return answers
+
+
+def _settle(future: asyncio.Future[Any], words: Words, answer: object) -> None:
+    """Hand over one answer; the task that asked may be gone."""
+    if future.done():
+        return
+    if not isinstance(answer, Exception):
+        future.set_result(answer)
+    elif isinstance(answer, NoScriptError):
+        future.set_exception(answer)
+    else:
+        future.set_exception(translate(answer, str(words[0])))
+
+
+def translate(error: Exception, command: str) -> StoreUnavailable | ConfigurationError:
+    """Return our error for one of redis-py; a server that cannot write now is unavailable.
+
+    LOADING, READONLY, MASTERDOWN, OOM, MISCONF and the like pass; a command that the server does
+    not know or refuses by its access list does not.
+    """
+    text = str(error).partition("\n")[0][:200]
+    if isinstance(error, ResponseError) and not text.startswith(
+        ("LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTER")
+    ):
+        return ConfigurationError(f"Redis refused {command}: {text}. Check its version and ACL.")
+    kind = type(error).__name__
+    return StoreUnavailable(f"Redis did not answer {command} ({kind}: {text}).", sent=True)

@@ -1,0 +1,91 @@
+"""Every Redis key of this program, listed once.
+
+All keys of one request share a hash tag, `{namespace:partition}`, hence one slot: each Lua step
+changes record and indices together, on a single server, with Sentinel and on a Cluster alike. The
+scripts build the same names from the tag, which is their only KEYS entry.
+
+    {ns:p}:r:ID        record, a small hash whose values stay within 64 bytes
+    {ns:p}:p:ID        payload: the hook call's body as it came
+    {ns:p}:x:ID        texts: reason, ticket URL, comment, callback body
+    {ns:p}:h:ID        history, a list of JSON objects
+    {ns:p}:due         when each record wants attention, a sorted set
+    {ns:p}:s:STATE     ids in that state by admission time, a sorted set
+    {ns:p}:u:URL       digest of the normalised respondToUrl -> newest id
+    {ns:p}:t:SYS:REF   ticket id or key -> id
+    {ns:p}:open        open requests per instance and ticket system, a hash of counts
+    {ns:p}:c:WORKER    a worker's last claim, so that a repeated claim answers the same (expires)
+    ns:meta            number of partitions and version of this layout
+    ns:routes          frozen routes by hash
+    ns:methods         learned callback methods by instance
+    ns:pauses          paused destinations
+    ns:seen:SYS:KEY    events seen (expires with their time window)
+    ns:wake            channel: something earlier came in
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+ID_PREFIX = "ar"
+_BITS = 8  # hexadecimal digits that carry the 32 bits of the partition
+
+
+def url_digest(url: str) -> str:
+    """Return the 40 hexadecimal digits under which a normalised respondToUrl is indexed."""
+    return hashlib.sha256(url.encode()).hexdigest()[:40]
+
+
+def unguessable() -> Iterator[str]:
+    """Yield 80 random bits after another, as 20 hexadecimal digits, for one process.
+
+    They are drawn from the operating system in blocks: asking it for each id was 3 % of accepting.
+    """
+    while True:
+        block = secrets.token_hex(2_560)
+        yield from (block[at : at + 20] for at in range(0, len(block), 20))
+
+
+def new_id(digest: str, bits: str) -> str:
+    """Return a new correlation id; it carries the 32 bits that choose its partition.
+
+    `bits` are unguessable, so ids cannot be derived from one another. Letters and digits only:
+    the id is written into search fields of ticket systems, whose query languages give meaning to
+    most other characters.
+    """
+    return f"{ID_PREFIX}{digest[:_BITS]}{bits}"
+
+
+def is_id(text: str) -> bool:
+    """Return whether a text has the form of a correlation id."""
+    digits = text.removeprefix(ID_PREFIX)
+    return len(digits) == _BITS + 20 and digits != text and set(digits) <= set("0123456789abcdef")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Names under one namespace, over a fixed number of partitions."""
+
+    namespace: str
+    partitions: int
+
+    def tag(self, partition: int) -> str:
+        """Return the hash tag that begins every key of a partition."""
+        return f"{{{self.namespace}:{partition}}}"
+
+    def tags(self) -> list[str]:
+        """Return the tags of all partitions."""
+        return [self.tag(partition) for partition in range(self.partitions)]
+
+    def tag_of(self, id_or_digest: str) -> str:
+        """Return the tag of a correlation id or of a URL digest."""
+        bits = id_or_digest.removeprefix(ID_PREFIX)[:_BITS]
+        return self.tag(int(bits, 16) % self.partitions)
+
+    def shared(self, name: str) -> str:
+        """Return the name of a key that belongs to no partition."""
+        return f"{self.namespace}:{name}"
+
+    def seen(self, system: str, replay_key: str) -> str:
+        """Return the key that remembers an event of a ticket system."""
+        return f"{self.namespace}:seen:{system}:{replay_key}"

@@ -1,0 +1,26 @@
+-- Admit a hook call: record, payload and all indices in one step, or say what is there already.
+-- ARGV: now, id, content, url digest, payload, reuse after final (1|0), decision deadline (ms),
+--       wake channel, open-count field, then the record's other fields as name, value, ...
+-- Answers {verdict, id, state}: new | same (a repeat, or our own admission after a lost reply)
+--         | open (different content while that request is open) | used (final, but no reuse).
+local now, id, content, url = clock(ARGV[1]), ARGV[2], ARGV[3], key('u', ARGV[4])
+local newest = redis.call('GET', url)
+if newest then
+  local found = redis.call('HMGET', key('r', newest), 'content', 'state', 'decision')
+  local state = found[2]
+  if state then
+    if found[1] == content then return {'same', newest, state} end
+    if not final(state, found[3]) then return {'open', newest, state} end
+    if ARGV[6] == '0' then return {'used', newest, state} end
+  end
+end
+redis.call('HSET', key('r', id), 'id', id, 'state', 'received', 'content', content,
+  'url', ARGV[4], 'fence', 0, 'admitted_at', now, 'deadline_at', now + tonumber(ARGV[7]),
+  unpack(ARGV, 10))
+redis.call('SET', key('p', id), ARGV[5])
+redis.call('SET', url, id)
+redis.call('ZADD', key('s', 'received'), now, id)
+redis.call('HINCRBY', tag .. ':open', ARGV[9], 1)
+redis.call('RPUSH', key('h', id), '{"at":' .. now .. ',"event":"Admitted","state":"received"}')
+make_due(id, now, ARGV[8])
+return {'new', id, 'received'}

@@ -1,0 +1,24 @@
+-- Put in front of every script. KEYS[1] is the hash tag; every key begins with it.
+local tag = KEYS[1]
+
+-- An empty argument means the server's clock; tests pass a value.
+local function clock(given)
+  if given ~= '' then return tonumber(given) end
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function key(kind, name) return tag .. ':' .. kind .. ':' .. name end
+
+-- Final: its URL may be used again. Mirrors Record.final.
+local function final(state, decision)
+  return state == 'done' or (state == 'dead' and decision and decision ~= '')
+end
+
+-- Makes a record due; whoever sleeps is woken only if nothing earlier was due anyway.
+local function make_due(id, at, channel)
+  redis.call('ZADD', tag .. ':due', at, id)
+  if redis.call('ZRANGE', tag .. ':due', 0, 0)[1] == id then
+    redis.call('PUBLISH', channel, at)
+  end
+end

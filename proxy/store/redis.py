@@ -1,0 +1,281 @@
+"""The store's atomic steps as typed functions; each one is a Lua script that is safe to repeat.
+
+Time is the server's, so the clocks of web and worker machines do not matter; a store with a clock
+of its own (tests) hands that time to the scripts instead.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import logging
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final, Literal
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from proxy.domain.clock import Clock
+from proxy.domain.models import Entry, Record, State
+from proxy.domain.values import replace
+from proxy.errors import Stale, Superseded
+from proxy.store.batching import Batcher, Script
+from proxy.store.codec import (
+    read_record,
+    read_texts,
+    write_record,
+    write_texts,
+)
+from proxy.store.keys import Keys, new_id, unguessable, url_digest
+from proxy.store.reading import Reader
+
+LAYOUT: Final = 1  # version of keys and fields; code reads this one and the one before
+_log: Final = logging.getLogger(__name__)
+
+Verdict = Literal["new", "same", "open", "used"]
+
+
+def load_script(name: str) -> Script:
+    """Read a Lua step from the package."""
+    folder = files("proxy.store") / "lua"
+    common = "" if name == "pause" else (folder / "common.lua").read_text()
+    source = common + (folder / f"{name}.lua").read_text()
+    # Redis names scripts by their SHA-1
+    return Script(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324
+
+
+_ADMIT, _CLAIM, _COMMIT, _HINT, _EXPIRE = map(
+    load_script, ("admit", "claim", "commit", "hint", "expire")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a hook call brings, ready to be stored."""
+
+    respond_to: str
+    content: str
+    body: bytes
+    request_id: str
+    instance: str
+    client: str
+    system: str
+    route: str
+    decision_deadline: int
+    reuse_after_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """What became of a hook call; `id` and `state` are those of the request that stands."""
+
+    verdict: Verdict
+    id: str
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The store's server: its run id changes with every start; `started_at` in milliseconds."""
+
+    run_id: str
+    started_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Records that this worker holds for one lease; `now` is the store's time.
+
+    `server` is known only where a ticket may have to be created.
+    """
+
+    now: int
+    entries: Sequence[Entry]
+    server: Server | None = None
+
+
+class RedisStore(Reader):
+    """One partitioned record per request, and its indices, in one slot each."""
+
+    def __init__(
+        self, client: Redis, *, namespace: str, partitions: int, clock: Clock | None = None
+    ) -> None:
+        super().__init__(Batcher(client), Keys(namespace, partitions))
+        self.client = client
+        self._clock = clock
+        self.run_id = ""  # of the server when this process connected: written at admission
+        self._turn = 0
+        self._process = secrets.token_hex(8)
+        self._operations = itertools.count()
+        self._bits = unguessable()
+        self._channel = self.keys.shared("wake")
+
+    @property
+    def time(self) -> str:
+        """What scripts are told of the time; empty means the server's own."""
+        return str(self._clock.now()) if self._clock else ""
+
+    def _operation(self) -> str:
+        """Return a name that no other operation has: by it, a repeat is told from a new one."""
+        return f"{self._process}.{next(self._operations)}"
+
+    async def admit(self, admission: Admission) -> Admitted:
+        """Store a hook call, durable when this returns, or find the request that it repeats."""
+        digest = url_digest(admission.respond_to)
+        fields = {
+            "instance": admission.instance,
+            "system": admission.system,
+            "route": admission.route,
+            "client": admission.client,
+            "request_id": admission.request_id,
+            "run_id": self.run_id,
+        }
+        verdict, found, state = await self.batcher.script(
+            _ADMIT,
+            [self.keys.tag_of(digest)],
+            [
+                self.time,
+                new_id(digest, next(self._bits)),
+                admission.content,
+                digest,
+                admission.body,
+                int(admission.reuse_after_final),
+                admission.decision_deadline,
+                self._channel,
+                f"{admission.instance}/{admission.system}",
+                *[word for pair in fields.items() for word in pair],
+            ],
+        )
+        return Admitted(verdict.decode(), found.decode(), State(state.decode()))
+
+    async def claim(self, *, worker: str, limit: int, lease: int) -> Claim:
+        """Take at most `limit` due records for `lease` milliseconds, from all partitions evenly."""
+        tags = self.keys.tags()
+        self._turn += 1
+        start = self._turn % len(tags)
+        tags = (tags[start:] + tags[:start])[: max(limit, 1)]
+        args = [self.time, worker, self._operation(), max(limit // len(tags), 1), lease]
+        answers = await asyncio.gather(*[self.batcher.script(_CLAIM, [tag], args) for tag in tags])
+        entries = [entry for answer in answers for entry in _readable(answer[3:])]
+        now = min(int(answer[0]) for answer in answers)
+        server = next((_server(answer) for answer in answers if answer[1]), None)
+        return Claim(now, entries, server)
+
+    async def commit(
+        self,
+        before: Entry,
+        after: Entry,
+        history: Sequence[bytes] = (),
+        *,
+        due: int | Literal["keep"] | None,
+        take_over: bool = False,
+        only_newest: bool = False,
+    ) -> Entry:
+        """Write what changed, if the fence still stands, and say when the record is due next.
+
+        `due` None means never by itself; "keep" leaves lease and due time alone because the same
+        worker goes on. `take_over` raises the fence, as an operator's action does: whoever works
+        on the record now is refused.
+
+        Raises:
+            Stale: somebody else changed or claimed the record; reload and go on from there.
+            Superseded: `only_newest` and a newer request has the same URL.
+        """
+        record = after.record
+        fence = before.record.fence + take_over
+        fields = write_record(record, before.record)
+        words = [
+            self.time,
+            record.id,
+            self._operation(),
+            before.record.fence,
+            fence,
+            "none" if due is None else due,
+            b"\n".join(history),
+            _open_field(record),
+            int(only_newest),
+            "\n".join(_refs(record) - _refs(before.record)),
+            self._channel,
+            len(fields),
+            *[word for pair in fields for word in pair],
+            *[word for pair in write_texts(after.texts, before.texts) for word in pair],
+        ]
+        tag = self.keys.tag_of(record.id)
+        verdict, detail = await self.batcher.script(_COMMIT, [tag], words)
+        if verdict == b"superseded":
+            raise Superseded(detail.decode())
+        if verdict != b"ok":
+            raise Stale(record.id)
+        return replace(after, record=replace(record, fence=fence))
+
+    async def server(self) -> Server:
+        """Ask the server who it is; after a restart, failover or restore it is another."""
+        info, now = await asyncio.gather(self.batcher.command("INFO", "server"), self.now())
+        found = dict(line.split(":", 1) for line in _text(info).splitlines() if ":" in line)
+        return Server(found["run_id"], now - int(found["uptime_in_seconds"]) * 1_000)
+
+    async def now(self) -> int:
+        """Return the store's time in milliseconds."""
+        if self._clock:
+            return self._clock.now()
+        seconds, micros = await self.batcher.command("TIME")
+        return int(seconds) * 1_000 + int(micros) // 1_000
+
+    async def listen(self, wake: Callable[[], object]) -> None:
+        """Call `wake` whenever something becomes due earlier than all else; runs until cancelled.
+
+        A lost connection only costs a late wake-up, because sleepers are bounded.
+        """
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                async with self.client.pubsub() as channel:
+                    await channel.subscribe(self._channel)
+                    async for _ in channel.listen():
+                        wake()
+            await asyncio.sleep(1.0)
+
+    async def expire(self, record: Record) -> bool:
+        """Remove a finished request and its index members; False if it is not finished."""
+        args = [record.id, record.fence]
+        return bool(await self.batcher.script(_EXPIRE, [self.keys.tag_of(record.id)], args))
+
+    async def hint(self, correlation_id: str, *, interval: int, burst: int) -> str:
+        """Make a pending request due soon: at most `burst` reads at once, then one per interval.
+
+        Answers soon, planned (a read that comes later than this hint is due anyway) or ignored.
+        """
+        tag = self.keys.tag_of(correlation_id)
+        args = [self.time, correlation_id, interval, burst, self._channel]
+        verdict: bytes = await self.batcher.script(_HINT, [tag], args)
+        return verdict.decode()
+
+
+def _text(answer: bytes | str) -> str:
+    """Return an answer that is text in RESP3 and bytes in RESP2."""
+    return answer.decode() if isinstance(answer, bytes) else answer
+
+
+def _server(answer: Sequence[Any]) -> Server:
+    """Return who answered a claim."""
+    return Server(answer[1].decode(), int(answer[0]) - int(answer[2]) * 1_000)
+
+
+def _readable(rows: Sequence[Any]) -> Iterator[Entry]:
+    """Return what can be read: one broken record must not stop all others."""
+    for record, payload, texts in rows:
+        try:
+            yield Entry(read_record(record), read_texts(texts), payload or b"")
+        except ValueError:
+            _log.exception("A record cannot be read; it is tried again after its lease")
+
+
+def _refs(record: Record) -> set[str]:
+    """Return what a record's ticket is looked up by: its system with its id, and with its key."""
+    return {f"{record.system}:{ref}" for ref in (record.ticket_id, record.ticket_key) if ref}
+
+
+def _open_field(record: Record) -> str:
+    return f"{record.instance}/{record.system}"

@@ -1,0 +1,126 @@
+"""What all processes know together beside the requests: routes, pauses, methods, events seen."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from redis.asyncio import Redis
+
+from proxy.errors import ConfigurationError
+from proxy.store.reading import flat
+from proxy.store.redis import LAYOUT, RedisStore, Server, load_script
+
+_PAUSE: Final = load_script("pause")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A destination that is not used now: since when, why, and when one request tries it next.
+
+    `since` is 0 where it is not paused; `resumed_at` is the last end of a pause, which proves
+    that another request succeeded.
+    """
+
+    since: int = 0
+    reason: str = ""
+    probe_at: int = 0
+    resumed_at: int = 0
+
+
+class Shared:
+    """Small facts outside the partitions."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+        self._call = store.batcher.command
+        self._key = store.keys.shared
+
+    async def pause(self, destination: str, reason: str, *, probe_after: int) -> bool:
+        """Stop using a destination; True for the caller that began the pause."""
+        return await self._pauses("pause", destination, reason, probe_after)
+
+    async def may_probe(self, destination: str, *, again_after: int) -> bool:
+        """Whether this request may try a paused destination now; one in turn gets a True."""
+        return await self._pauses("probe", destination, again_after)
+
+    async def resume(self, destination: str) -> bool:
+        """End a pause after a success; True if it was paused."""
+        return await self._pauses("resume", destination)
+
+    async def pauses(self) -> dict[str, Pause]:
+        """Return every destination that is paused or has been."""
+        answer = await self._call("HGETALL", self._key("pauses"))
+        found = flat(answer)
+        return {
+            name.decode(): Pause(**orjson.loads(text))
+            for name, text in zip(found[::2], found[1::2], strict=True)
+        }
+
+    async def _pauses(self, action: str, destination: str, *args: Any) -> bool:
+        words = [action, self._store.time, destination, *args]
+        return bool(await self._store.batcher.script(_PAUSE, [self._key("pauses")], words))
+
+    async def remember_route(self, digest: str, route: bytes) -> None:
+        """Keep a frozen route under its hash; the same again changes nothing."""
+        await self._call("HSETNX", self._key("routes"), digest, route)
+
+    async def route(self, digest: str) -> bytes | None:
+        """Return a frozen route."""
+        route: bytes | None = await self._call("HGET", self._key("routes"), digest)
+        return route
+
+    async def learned(self, instance: str) -> str | None:
+        """Return the callback method that an instance took before."""
+        method = await self._call("HGET", self._key("methods"), instance)
+        return method.decode() if method else None
+
+    async def learn(self, instance: str, method: str) -> None:
+        """Remember the callback method that an instance took."""
+        await self._call("HSET", self._key("methods"), instance, method)
+
+    async def first_sight(self, system: str, replay_key: str, *, keep: int) -> bool:
+        """Whether an event was not seen within the last `keep` milliseconds; remembers it."""
+        key = self._store.keys.seen(system, replay_key)
+        return await self._call("SET", key, "1", "PX", keep, "NX") is not None
+
+    async def connect(self) -> Server:
+        """Check the layout against the settings and note the server's run id.
+
+        Raises:
+            ConfigurationError: the store was written with another number of partitions or by
+                a newer version of this program.
+        """
+        meta = self._key("meta")
+        wanted = {"partitions": self._store.keys.partitions, "layout": LAYOUT}
+        for name, value in wanted.items():
+            await self._call("HSETNX", meta, name, value)
+            found = int(await self._call("HGET", meta, name))
+            if found != value:
+                raise ConfigurationError(
+                    f"store.{name}: the store holds {found}, the settings say {value}. Set"
+                    f" store.{name} to {found}, or use another store.namespace."
+                )
+        server = await self._store.server()
+        self._store.run_id = server.run_id
+        return server
+
+
+async def dangers(client: Redis) -> list[str]:
+    """Return what in a Redis server's configuration can lose requests, one sentence each."""
+    try:
+        settings: dict[Any, Any] = {}
+        for pattern in ("maxmemory-policy", "appendonly", "appendfsync", "save"):
+            settings |= await client.config_get(pattern)
+    except Exception as error:  # noqa: BLE001 - managed servers forbid CONFIG in many ways
+        kind = type(error).__name__
+        return [f"Redis does not let us read its configuration ({kind}): check persistence."]
+    problems = []
+    if (policy := settings.get("maxmemory-policy", "noeviction")) != "noeviction":
+        problems.append(
+            f"Redis maxmemory-policy is {policy}: it may evict open requests. Set noeviction."
+        )
+    if settings.get("appendonly") != "yes":
+        problems.append("Redis appendonly is off: a restart loses requests. Set appendonly yes.")
+    elif settings.get("appendfsync") == "no":
+        problems.append("Redis appendfsync is no: set everysec, or always for no loss at all.")
+    return problems

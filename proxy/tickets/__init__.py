@@ -1,0 +1,39 @@
+"""Ticket systems: one map from kind to what reads its declaration and what opens it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from proxy.errors import ConfigurationError
+from proxy.outbound import Destination
+from proxy.tickets.declaration import RestDeclaration
+from proxy.tickets.port import TicketSystem
+from proxy.tickets.rest import open_rest
+
+KINDS: Final = {"rest": (RestDeclaration, open_rest)}
+"""For each `kind` in the settings: the model of its declaration, and its opener."""
+
+
+def open_system(
+    *,
+    name: str,
+    declaration: Mapping[str, Any],
+    http: Destination,
+    event_secrets: Sequence[bytes] = (),
+) -> TicketSystem:
+    """Return the ticket system that a declaration, as JSON has it, describes.
+
+    Raises:
+        ConfigurationError: the declaration is of an unknown kind or not sound; one frozen by a
+            newer version of this program, for example.
+    """
+    kind = declaration.get("kind")
+    if kind not in KINDS:
+        raise ConfigurationError(f"{name}: kind {kind!r} is not known; there is {', '.join(KINDS)}")
+    model, opener = KINDS[kind]
+    try:
+        sound = model.model_validate(declaration)
+    except ValidationError as error:
+        raise ConfigurationError(f"{name}: its declaration cannot be used: {error}") from error
+    return opener(name=name, declaration=sound, http=http, event_secrets=event_secrets)

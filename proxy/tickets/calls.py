@@ -1,0 +1,155 @@
+"""The HTTP calls of a `rest` declaration, as a person writes them."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    field_validator,
+    model_validator,
+)
+
+from proxy.tickets.expressions import Expression
+from proxy.tickets.templates import leaves_of, problems_of, problems_of_path
+
+_REQUEST_NAMES: Final[Mapping[str, Collection[str]]] = {
+    "correlation_id": (),
+    "verb": (),
+    "identities": (),
+    "motivation": (),
+    "requester": (),
+    "resource": (),
+    "fields": (),
+    "request_id": (),
+}
+_TICKET: Final = {"ticket": ("id",)}
+NAMES: Final[Mapping[str, Mapping[str, Collection[str]]]] = {
+    "create": _REQUEST_NAMES,
+    "find": {"correlation_id": ()},
+    "read": _TICKET,
+    "comment": {**_TICKET, "text": ()},
+    "cancel": {**_TICKET, "reason": ()},
+    "ping": {},
+}
+"""What the templates of each operation may mention."""
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a field name, RFC 9110 5.6.2
+_NOT_OURS: Final = frozenset(
+    {
+        "authorization",
+        "connection",
+        "content-length",
+        "cookie",
+        "host",
+        "proxy-authorization",
+        "transfer-encoding",
+    }
+)
+
+
+def _number_as_text(value: object) -> object:
+    """Take `limit: 10` for `"10"`; not `on` and `no`, which YAML reads as true and false."""
+    if isinstance(value, bool):
+        raise ValueError("YAML reads this word as true or false: put it in quotes")  # noqa: TRY004
+    return str(value) if isinstance(value, int) else value
+
+
+def _field_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no header name")
+    return name
+
+
+Text = Annotated[str, BeforeValidator(_number_as_text)]
+HeaderName = Annotated[str, AfterValidator(_field_name)]
+
+
+class Shape(BaseModel):
+    """A part of a declaration: unknown keys are errors, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class CallShape(Shape):
+    """One HTTP call, its path below `base_url`; an answer outside `success` is an error."""
+
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    path: str
+    query: dict[str, Text] = {}
+    headers: dict[HeaderName, Text] = {}
+    body: JsonValue = None
+    success: Annotated[tuple[Annotated[int, Field(ge=200, le=299)], ...], Field(min_length=1)] = (
+        200,
+        201,
+        202,
+        204,
+    )
+
+    @field_validator("headers")
+    @classmethod
+    def _leaves_ours_alone(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name in headers:
+            if name.lower() in _NOT_OURS:
+                raise ValueError(f"{name} is not set here: the connection and the credential do it")
+        return headers
+
+    @model_validator(mode="after")
+    def _carries_a_body_where_http_does(self) -> Self:
+        if self.body is not None and self.method in {"GET", "HEAD"}:
+            raise ValueError(f"a {self.method} carries no body: use query, or another method")
+        return self
+
+    def templates(self) -> Iterator[tuple[str, str]]:
+        """Yield every template with the place where it stands."""
+        yield "path", self.path
+        yield from ((f"query.{name}", value) for name, value in self.query.items())
+        yield from ((f"headers.{name}", value) for name, value in self.headers.items())
+        for path, leaf in leaves_of(self.body):
+            if isinstance(leaf, str):
+                yield f"body.{path}" if path else "body", leaf
+
+    def problems(self, known: Mapping[str, Collection[str]]) -> Iterator[str]:
+        """Yield what is wrong with the templates, each problem with its place."""
+        yield from (f"path {problem}" for problem in problems_of_path(self.path))
+        for place, source in self.templates():
+            if "{{" in place:
+                yield f"{place} has a template for a key: only values can be templates"
+            yield from (f"{place} {problem}" for problem in problems_of(source, known))
+
+
+class CreateCall(CallShape):
+    """How a ticket is opened; `ticket` finds it in the answer."""
+
+    method: Literal["POST", "PUT", "PATCH"] = "POST"
+    ticket: Expression = "@"
+
+
+class FindCall(CallShape):
+    """How tickets are looked up by correlation id.
+
+    `match` finds in a ticket what must equal the correlation id, or be a list that holds it: some
+    systems drop a filter that they do not understand, and answer with other people's tickets.
+    """
+
+    method: Literal["GET", "POST"] = "GET"
+    tickets: Expression = "@"
+    match: Expression
+
+
+class ReadCall(CallShape):
+    """How one ticket is read; `ticket` finds it in the answer."""
+
+    method: Literal["GET", "POST"] = "GET"
+    ticket: Expression = "@"
+
+
+class ChangeCall(CallShape):
+    """A call that changes a ticket and whose answer is not read."""
+
+    method: Literal["POST", "PUT", "PATCH", "DELETE"] = "POST"

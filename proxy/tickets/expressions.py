@@ -1,0 +1,39 @@
+"""JMESPath: where in somebody else's JSON a value is found."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import jmespath
+from jmespath.exceptions import JMESPathError
+from pydantic import AfterValidator
+
+
+def _compiles(expression: str) -> str:
+    try:
+        jmespath.compile(expression)
+    except JMESPathError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{expression!r} is no JMESPath expression: {reason}") from error
+    return expression
+
+
+Expression = Annotated[str, AfterValidator(_compiles)]
+"""A pydantic field that holds a JMESPath expression, checked when it is read."""
+
+
+def finder(expression: str) -> Callable[[Any], Any]:
+    """Return what looks an expression up in a tree; None where it finds nothing.
+
+    A function that meets the wrong type finds nothing either: the tree is not the one expected.
+    """
+    if expression.isidentifier():  # most are a plain name, which needs no interpreter
+        return lambda tree: tree.get(expression) if isinstance(tree, dict) else None
+    compiled = jmespath.compile(expression)
+
+    def find(tree: Any) -> Any:
+        try:
+            return compiled.search(tree)
+        except JMESPathError:
+            return None
+
+    return find

@@ -1,0 +1,91 @@
+"""What the flow wants of a ticket system, and what a system may offer on top.
+
+Adapters raise only `TemporaryError`, `PermanentError` (`NotFound`, `Conflict`) and
+`ConfigurationError`. They never decide: the flow does, from the outcome that `fetch` reports.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from proxy.domain.models import ApprovalRequest, Ticket, TicketHint
+
+
+class TicketSystem(Protocol):
+    """One ticket system under one declaration."""
+
+    @property
+    def name(self) -> str:
+        """The name in the settings."""
+        ...
+
+    @property
+    def deadline(self) -> int:
+        """Milliseconds that one call may take, retries inside it included."""
+        ...
+
+    @property
+    def settle(self) -> int:
+        """The longest, in milliseconds, that a created ticket may be invisible to `find`."""
+        ...
+
+    @property
+    def finds(self) -> bool:
+        """Whether `find` can prove that there is no ticket."""
+        ...
+
+    @property
+    def idempotent(self) -> bool:
+        """Whether a create repeated with the same correlation id makes one ticket."""
+        ...
+
+    async def find(self, correlation_id: str) -> Sequence[Ticket]:
+        """Return every ticket that carries the correlation id, oldest first."""
+        ...
+
+    async def open(self, request: ApprovalRequest) -> Ticket:
+        """Create the ticket; `TemporaryError.sent` tells whether it may exist after an error."""
+        ...
+
+    async def fetch(self, ticket_id: str) -> Ticket:
+        """Read the ticket: the only source of an outcome.
+
+        Raises:
+            NotFound: the system does not show it (any more).
+        """
+        ...
+
+    async def ping(self) -> None:
+        """Prove that the system answers and takes our credential."""
+        ...
+
+
+@runtime_checkable
+class PushesEvents(Protocol):
+    """A system that tells us about changes."""
+
+    def read_event(self, headers: Mapping[str, str], body: bytes, *, now: int) -> TicketHint:
+        """Verify and parse an event; `now` is in milliseconds since the epoch.
+
+        Raises:
+            Unauthorized: anything wrong with the proof, one message for all causes.
+            InvalidRequest: properly signed, but it names no ticket.
+        """
+        ...
+
+
+@runtime_checkable
+class Cancels(Protocol):
+    """A system whose tickets can be withdrawn."""
+
+    async def cancel(self, ticket_id: str, reason: str) -> None:
+        """Withdraw the ticket, with the reason for its readers."""
+        ...
+
+
+@runtime_checkable
+class Comments(Protocol):
+    """A system whose tickets take comments."""
+
+    async def comment(self, ticket_id: str, text: str) -> None:
+        """Add a comment."""
+        ...

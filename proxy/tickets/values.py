@@ -1,0 +1,99 @@
+"""Values that come from others, made fit for a JSON body, a text or one part of a URL path."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+from jinja2 import Undefined
+
+from proxy.errors import PermanentError
+
+CUT: Final = " [...]"
+_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_JOINER: Final = "\u200d"
+_SKIN_TONES: Final = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
+
+
+def clean(text: str) -> str:
+    """Return the text without control characters and lone surrogates; line ends become newlines."""
+    return _UNPRINTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return the text, cut visibly if it is longer than the limit.
+
+    Lengths are UTF-16 units, as Java and JavaScript systems count them, so never fewer than the
+    characters. A character is not parted from the marks and joiners that belong to it.
+    """
+    room = limit - len(CUT)
+    used = end = 0
+    for position, character in enumerate(text, 1):
+        used += 2 if character > "\uffff" else 1
+        if used <= room:
+            end = position
+    if used <= limit:
+        return text
+    while end and (_continues(text[end]) or text[end - 1] == _JOINER):
+        end -= 1
+    return text[:end].rstrip() + CUT
+
+
+def _continues(character: str) -> bool:
+    marks = unicodedata.category(character).startswith("M")
+    return marks or character == _JOINER or character in _SKIN_TONES
+
+
+def plain(value: Any) -> Any:
+    """Return the value in JSON's types, its texts clean.
+
+    Raises:
+        PermanentError: it has no JSON form.
+        UndefinedError: it is a name or a key that does not exist.
+    """
+    match value:
+        case str():
+            return clean(value)
+        case None | bool() | int() | float():
+            return value
+        case Undefined():
+            str(value)  # raises, with jinja's own words about what is missing
+        case Mapping():
+            return {clean(str(key)): plain(inner) for key, inner in value.items()}
+        case Sequence() | Iterator() if not isinstance(value, bytes):
+            return [plain(inner) for inner in value]
+        case _:
+            pass
+    raise PermanentError(f"a {type(value).__name__} has no JSON form")
+
+
+def as_text(value: Any) -> str:
+    """Return what stands in a text: nothing for null, JSON for whatever is no string."""
+    value = plain(value)
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def as_path_part(value: Any) -> str:
+    """Return the value percent-encoded, slashes too, so that it cannot leave its path segment.
+
+    Raises:
+        PermanentError: it is empty, so the path would be that of something else.
+    """
+    text = as_text(value)
+    if not text:
+        raise PermanentError("a value in the path is empty")
+    return quote(text, safe="")
+
+
+def scalar_text(value: Any, limit: int) -> str:
+    """Return a scalar that a ticket system answered as clean text; empty for anything else.
+
+    The limit bounds, in UTF-16 units, what we keep of a text that others choose.
+    """
+    if isinstance(value, bool | int | float | str):
+        return shorten(as_text(value), limit)
+    return ""

@@ -1,0 +1,1 @@
+"""The listener: hook API, ticket events, operator API, health; thin, the flow does the work."""

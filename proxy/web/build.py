@@ -1,0 +1,125 @@
+"""Puts the listener together: every route, one middleware, and the limits of HTTP itself."""
+
+from collections.abc import Mapping, Sequence
+
+from aiohttp import web
+
+from proxy.alarms import Alarms
+from proxy.domain.clock import Clock
+from proxy.domain.urls import CallbackPrefix
+from proxy.metrics import Metrics
+from proxy.store.redis import RedisStore
+from proxy.store.shared import Shared
+from proxy.tickets.port import PushesEvents
+from proxy.web import http
+from proxy.web.auth import Clients
+from proxy.web.backlog import Backlog, Slope
+from proxy.web.events import Events
+from proxy.web.frame import Answering, Frame
+from proxy.web.health import Health
+from proxy.web.hook import Hook
+from proxy.web.operators import OperatorApi
+from proxy.web.ports import Flow, Limits, Operations
+from proxy.web.watch import Watch
+
+
+def build(
+    *,
+    flow: Flow,
+    operations: Operations,
+    store: RedisStore,
+    shared: Shared,
+    clients: Clients,
+    operators: Clients,
+    instances: Mapping[str, Sequence[CallbackPrefix]],
+    systems: Mapping[str, PushesEvents],
+    public_url: str,
+    path: str = "/approval-requests",
+    limits: Limits,
+    slope: Slope,
+    event_memory: int,
+    metrics: Metrics,
+    alarms: Alarms,
+    clock: Clock,
+    access: bool = True,
+) -> web.Application:
+    """Return the application; it looks at the store as long as it runs.
+
+    `path` is one more path of the hook, `event_memory` how many milliseconds an event is known
+    again, `access` whether there is an access log.
+    """
+    watch = Watch(store=store, shared=shared, metrics=metrics, alarms=alarms, clock=clock)
+    hook = Hook(
+        flow=flow,
+        store=store,
+        backlog=Backlog(watch=watch, slope=slope, alarms=alarms),
+        clients=clients,
+        operators=operators,
+        instances=instances,
+        public_url=public_url,
+        limits=limits,
+    )
+    events = Events(
+        flow=flow,
+        shared=shared,
+        systems=systems,
+        metrics=metrics,
+        clock=clock,
+        limits=limits,
+        memory=event_memory,
+    )
+    api = OperatorApi(
+        operations=operations, store=store, watch=watch, operators=operators, limits=limits
+    )
+    paths = sorted({"/", "/approval-requests", path})
+    frame = Frame(metrics=metrics, alarms=alarms, contract=frozenset(paths), access=access)
+    app = _application(frame, watch)
+    for each in paths:
+        _serve(app, "POST", each, hook.submit)
+    _add_routes(app, hook, events, api)
+    _add_health(app, Health(watch=watch, metrics=metrics, hook_path=path))
+    return app
+
+
+def build_health(
+    *,
+    store: RedisStore,
+    shared: Shared,
+    metrics: Metrics,
+    alarms: Alarms,
+    clock: Clock,
+    access: bool = True,
+) -> web.Application:
+    """Return the application of a process that serves nobody and only says how it is."""
+    watch = Watch(store=store, shared=shared, metrics=metrics, alarms=alarms, clock=clock)
+    frame = Frame(metrics=metrics, alarms=alarms, contract=frozenset(), access=access)
+    app = _application(frame, watch)
+    _add_health(app, Health(watch=watch, metrics=metrics, hook_path="/"))
+    return app
+
+
+def _application(frame: Frame, watch: Watch) -> web.Application:
+    app = web.Application(middlewares=[frame.middleware()], handler_args=dict(http.limits()))
+    app.cleanup_ctx.append(watch.running)
+    return app
+
+
+def _add_routes(app: web.Application, hook: Hook, events: Events, api: OperatorApi) -> None:
+    _serve(app, "GET", "/approval-requests/{correlationId}", hook.show)
+    _serve(app, "POST", "/ticket-events/{system}", events.take)
+    _serve(app, "GET", "/api/status", api.status)
+    _serve(app, "GET", "/api/requests", api.list)
+    _serve(app, "GET", "/api/requests/{correlationId}", api.show)
+    _serve(app, "POST", "/api/requests/{correlationId}/retry", api.retry)
+    _serve(app, "POST", "/api/requests/{correlationId}/attach", api.attach)
+
+
+def _add_health(app: web.Application, health: Health) -> None:
+    _serve(app, "GET", "/livez", health.alive)
+    _serve(app, "GET", "/readyz", health.ready)
+    _serve(app, "GET", "/metrics", health.measured)
+    _serve(app, "GET", "/openapi.yaml", health.described)
+
+
+def _serve(app: web.Application, method: str, path: str, answering: Answering) -> None:
+    app.router.add_route(method, path, answering, expect_handler=http.expect_nothing)

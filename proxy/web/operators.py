@@ -1,0 +1,163 @@
+"""The operator API: find requests, read all about one, send it back to work."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from aiohttp import web
+
+from proxy import logs
+from proxy.domain.models import Entry, State
+from proxy.errors import ConfigurationError, InvalidRequest, NotFound, PermanentError
+from proxy.web.answers import json_answer
+from proxy.web.auth import Clients
+from proxy.web.body import json_object, read_body
+from proxy.web.frame import CLIENT
+from proxy.web.pages import Page
+from proxy.web.ports import Limits, Operations
+from proxy.web.views import operator_view, pause_view, summary_view
+from proxy.web.watch import Watch
+
+_LONGEST_BODY: Final = 16_384
+_LONGEST_TEXT: Final = 500
+
+
+class Reads(Protocol):
+    """The part of the store that operators see."""
+
+    async def load(self, correlation_id: str) -> Entry | None:
+        """Read one request."""
+        ...
+
+    async def history(self, correlation_id: str) -> list[Mapping[str, Any]]:
+        """Return what happened to a request, oldest first."""
+        ...
+
+    async def list_ids(
+        self, states: Sequence[State], *, limit: int, before: int | None = None
+    ) -> list[str]:
+        """Return ids in the states, newest first, admitted before a moment."""
+        ...
+
+    async def open_counts(self) -> dict[tuple[str, str], int]:
+        """Return how many open requests each (witboost instance, ticket system) has."""
+        ...
+
+
+class OperatorApi:
+    """Answers operators; everyone else gets a 401."""
+
+    def __init__(
+        self,
+        *,
+        operations: Operations,
+        store: Reads,
+        watch: Watch,
+        operators: Clients,
+        limits: Limits,
+    ) -> None:
+        self._operations = operations
+        self._store = store
+        self._watch = watch
+        self._operators = operators
+        self._within = limits.body_deadline
+
+    async def list(self, request: web.Request) -> web.Response:
+        """List requests, newest first, one page at a time."""
+        self._operator(request)
+        page = Page.asked(request.query)
+        ids = await self._store.list_ids(page.states, limit=page.fetch, before=page.before)
+        entries = await _gather(self._store, ids)
+        records, following = page.cut([entry.record for entry in entries], full=len(ids))
+        body: dict[str, Any] = {"requests": [summary_view(record) for record in records]}
+        return json_answer(body | ({"next": following} if following else {}))
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Show one request with its history."""
+        self._operator(request)
+        return await self._shown(_named(request))
+
+    async def retry(self, request: web.Request) -> web.Response:
+        """Send a held or dead request back to work."""
+        by = self._operator(request)
+        asked = await self._body(request)
+        await self._operations.retry(
+            _named(request),
+            by=by,
+            reason=_text(asked, "reason"),
+            no_ticket_exists=_flag(asked, "noTicketExists"),
+        )
+        return await self._shown(_named(request))
+
+    async def attach(self, request: web.Request) -> web.Response:
+        """Tell a request which ticket is its own."""
+        by = self._operator(request)
+        asked = await self._body(request)
+        ticket, reason = _text(asked, "ticketKey"), _text(asked, "reason")
+        try:
+            await self._operations.attach(_named(request), ticket, by=by, reason=reason)
+        except NotFound:
+            raise
+        except (ConfigurationError, PermanentError) as error:
+            raise InvalidRequest(f"ticketKey could not be read: {error}") from error
+        return await self._shown(_named(request))
+
+    async def status(self, request: web.Request) -> web.Response:
+        """Show counts, backlog and pauses as the last look at the store found them."""
+        self._operator(request)
+        opened = await self._store.open_counts()
+        watch = self._watch
+        return json_answer(
+            {
+                "requests": {state.value: watch.counts.get(state, 0) for state in State},
+                "backlog": watch.waiting,
+                "open": [
+                    {"instance": instance, "system": system, "requests": count}
+                    for (instance, system), count in sorted(opened.items())
+                ],
+                "paused": [pause_view(name, pause) for name, pause in watch.paused.items()],
+            }
+        )
+
+    def _operator(self, request: web.Request) -> str:
+        name = self._operators.identify(request.headers)[0].name
+        request[CLIENT] = name
+        return name
+
+    async def _body(self, request: web.Request) -> Mapping[str, Any]:
+        body = await read_body(request, limit=_LONGEST_BODY, within=self._within)
+        return json_object(request, body)
+
+    async def _shown(self, correlation_id: str) -> web.Response:
+        entry = await self._store.load(correlation_id)
+        if entry is None:
+            raise NotFound(f"There is no request {correlation_id}")
+        history = await self._store.history(correlation_id)
+        return json_answer(operator_view(entry, history))
+
+
+async def _gather(store: Reads, ids: Sequence[str]) -> Sequence[Entry]:
+    found = await asyncio.gather(*map(store.load, ids))
+    return [entry for entry in found if entry is not None]  # one may have expired meanwhile
+
+
+def _named(request: web.Request) -> str:
+    correlation_id = request.match_info["correlationId"][:64]
+    logs.correlation_id.set(correlation_id)
+    return correlation_id
+
+
+def _text(asked: Mapping[str, Any], name: str) -> str:
+    text = asked.get(name)
+    if not isinstance(text, str) or not text.strip():
+        raise InvalidRequest(f"{name} must be a text that is not empty")
+    if len(text) > _LONGEST_TEXT:
+        raise InvalidRequest(f"{name} is longer than {_LONGEST_TEXT} characters")
+    return text.strip()
+
+
+def _flag(asked: Mapping[str, Any], name: str) -> bool:
+    flag = asked.get(name, False)
+    if not isinstance(flag, bool):
+        raise InvalidRequest(f"{name} must be true or false")
+    return flag

@@ -1,0 +1,54 @@
+"""What the web side wants of the flow and of the operators' operations, and its limits."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from proxy.domain.models import Entry, TicketHint
+from proxy.store.redis import Admitted
+from proxy.witboost.hook import HookCall
+
+
+class Flow(Protocol):
+    """The part of the story that begins at the listener."""
+
+    async def admit(self, call: HookCall, *, instance: str, client: str) -> Admitted:
+        """Store a hook call; durable when this returns.
+
+        Raises:
+            InvalidRequest: the call cannot be an approval request.
+            TemporaryError: nothing was stored for certain; the caller sends it again.
+        """
+        ...
+
+    async def hint(self, system: str, hint: TicketHint) -> None:
+        """Make the requests that an event names due soon."""
+        ...
+
+
+class Operations(Protocol):
+    """What an operator may do to a request that is held or dead."""
+
+    async def retry(
+        self, correlation_id: str, *, by: str, reason: str, no_ticket_exists: bool = False
+    ) -> Entry:
+        """Send a request back to work.
+
+        Raises:
+            NotFound: there is no such request.
+            InvalidRequest: it is in no state for this, and the message says which way is open.
+        """
+        ...
+
+    async def attach(self, correlation_id: str, ticket: str, *, by: str, reason: str) -> Entry:
+        """Tell a request which ticket is its own; raises as `retry` does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a caller may ask of us: bytes, levels of JSON, milliseconds for a body."""
+
+    body: int = 262_144
+    event: int = 65_536
+    depth: int = 32
+    body_deadline: int = 10_000

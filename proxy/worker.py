@@ -1,0 +1,167 @@
+"""The worker: claim what is due, let the flow attend to it, sleep until the next due time.
+
+A worker that dies needs no recovery: what it held becomes due again when its lease ends.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Final
+
+from proxy import logs
+from proxy.alarms import Alarm, Alarms
+from proxy.domain.clock import Clock
+from proxy.domain.models import Entry
+from proxy.errors import ProxyError, StoreUnavailable
+from proxy.flow import Flow
+from proxy.lease import Lease
+from proxy.store.redis import RedisStore
+
+LONGEST_SLEEP: Final = 5.0
+"""Seconds; bounds what a lost wake-up can cost."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Worker:
+    """Attends to due requests, a bounded number at a time; `lease` and `margin` in milliseconds."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        store: RedisStore,
+        flow: Flow,
+        alarms: Alarms,
+        clock: Clock,
+        concurrency: int,
+        lease: int,
+        margin: int,
+    ) -> None:
+        self._name = name
+        self._store = store
+        self._flow = flow
+        self._alarms = alarms
+        self._clock = clock
+        self._concurrency = concurrency
+        self._lease = lease
+        self._margin = margin
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def run(self) -> None:
+        """Work until `stop` is called; an unreachable store is waited for."""
+        self._idle.clear()
+        try:
+            async with _listening(self._store, self._woken):
+                while not self._stopping:
+                    try:
+                        await self._turn()
+                    except ProxyError as error:
+                        self._alarms.sound(Alarm.STORE_UNREACHABLE, f"The worker waits: {error}")
+                        await self._sleep(1.0)
+        finally:
+            self._idle.set()
+
+    async def stop(self, within: float) -> None:
+        """Claim nothing more, finish what is held within some seconds, give back the rest."""
+        self._stopping = True
+        self._woken.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._idle.wait()  # a claim under way may still bring something
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def run_due(self) -> int:
+        """Attend once to everything that is due now, and return how many that were."""
+        done = 0
+        while await self._claim():
+            done += len(self._tasks)
+            await asyncio.gather(*self._tasks)
+        return done
+
+    async def _turn(self) -> None:
+        self._woken.clear()
+        if self._stopping:
+            return
+        if len(self._tasks) < self._concurrency and await self._claim():
+            return
+        if len(self._tasks) >= self._concurrency:
+            # a quarter at a time: claiming one by one would wait for the store once per request
+            while len(self._tasks) > self._concurrency * 3 // 4:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            return
+        due, now = await asyncio.gather(self._store.next_due(), self._store.now())
+        await self._sleep(LONGEST_SLEEP if due is None else (due - now) / 1_000)
+
+    async def _claim(self) -> bool:
+        """Take what is due and there is room for; True if there was anything."""
+        began = self._clock.monotonic()
+        room = self._concurrency - len(self._tasks)
+        claim = await self._store.claim(worker=self._name, limit=room, lease=self._lease)
+        lease = Lease(
+            clock=self._clock,
+            claimed_at=claim.now,
+            began=began,
+            received=self._clock.monotonic(),
+            length=self._lease,
+            margin=self._margin,
+            server=claim.server,
+        )
+        for entry in claim.entries:
+            task = asyncio.create_task(self._attend(entry, lease))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return bool(claim.entries)
+
+    async def _attend(self, entry: Entry, lease: Lease) -> None:
+        record = entry.record
+        try:
+            with logs.about(correlation=record.id, request=record.request_id):
+                await self._flow.attend(entry, lease)
+        except asyncio.CancelledError:
+            await self._give_back(entry)
+            raise
+        except StoreUnavailable:
+            _log.warning("%s: no store; due again when its lease ends", entry.record.id)
+        except Exception as error:  # noqa: BLE001 - one request must never stop the worker
+            kind = type(error).__name__
+            reason = str(error) if isinstance(error, ProxyError) else kind
+            _log.exception("%s: a step failed", entry.record.id)
+            self._alarms.sound(
+                Alarm.UNEXPECTED_ERROR,
+                f"A step of request {entry.record.id} failed and is tried again when its lease"
+                f" ends: {reason}",
+                correlation_id=entry.record.id,
+            )
+
+    async def _give_back(self, entry: Entry) -> None:
+        """Make a record due at once instead of at the end of its lease, if it is still ours."""
+        with contextlib.suppress(ProxyError):
+            found = await self._store.load(entry.record.id)
+            if found and found.record.fence == entry.record.fence:
+                await self._store.commit(found, found, due=await self._store.now())
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), min(max(seconds, 0), LONGEST_SLEEP))
+
+
+@contextlib.asynccontextmanager
+async def _listening(store: RedisStore, woken: asyncio.Event) -> AsyncIterator[None]:
+    """Set the event whenever something earlier comes in, over all processes."""
+    task = asyncio.create_task(store.listen(woken.set))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,251 @@
+"""`make bench`: how fast the proxy is, as ratios to a bare aiohttp handler of the same run.
+
+Rounds are interleaved, so a machine whose speed drifts moves both sides of a ratio. Each part is a
+process of its own: yardstick, proxy, store, neighbours, load generator. Results, machine and method
+go to `bench-results/bench.json` and `bench-results/bench.md`.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from proxy.store.embedded import EmbeddedServer, Fsync
+from tests.rig import settings_tree
+
+ROOT = Path(__file__).parents[2]
+CALLBACKS = "http://127.0.0.1:{}"
+CLOSED = (64, 8, 256)
+OPEN = (100, 500, 1_000)
+Result = dict[str, Any]
+
+
+@asynccontextmanager
+async def running(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a Python process that ends when its standard input closes."""
+    pipe = asyncio.subprocess.PIPE
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, *words, stdin=pipe, stdout=pipe, cwd=ROOT
+    )
+    assert program.stdin is not None
+    try:
+        yield program
+    finally:
+        program.stdin.close()
+        if "serve" in words:
+            program.terminate()
+        await asyncio.wait_for(program.wait(), 30)
+
+
+async def line_of(program: asyncio.subprocess.Process) -> str:
+    """Return the next line that a process prints."""
+    assert program.stdout is not None
+    return (await asyncio.wait_for(program.stdout.readline(), 30)).decode()
+
+
+async def load(port: int, seconds: float, shape: str, size: int, callbacks: str) -> Result:
+    """Run the load generator once."""
+    words = ("-m", "tests.bench.load", str(port), str(seconds), shape, str(size), callbacks)
+    async with running(*words) as program:
+        assert program.stdout is not None
+        found: Result = json.loads(await program.stdout.read())
+    return found
+
+
+@asynccontextmanager
+async def proxy(
+    folder: Path, neighbours: int, role: str, redis_url: str | None
+) -> AsyncIterator[int]:
+    """Start the proxy as users do, with everything on; yields its port."""
+    tree = settings_tree(
+        desk=CALLBACKS.format(neighbours),
+        witboost=CALLBACKS.format(neighbours),
+        redis_url=redis_url,
+        folder=folder,
+        # accepting is measured without a worker, so the backlog grows by design
+        limits={"backlog": 10_000_000, "slow_from": 9_000_000} if role == "web" else {},
+    )
+    tree["store"]["partitions"] = 8
+    config = folder / f"{role}-{time.monotonic_ns()}.yaml"
+    config.write_text(yaml.safe_dump(tree))
+    log = config.with_suffix(".log")
+    with log.open("wb") as stderr:
+        program = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "proxy", "serve", "--config", str(config), "--role", role),
+            stderr=stderr,
+            cwd=ROOT,
+        )
+        try:
+            yield await _port_in(log, program)
+        finally:
+            program.terminate()
+            await asyncio.wait_for(program.wait(), 60)
+
+
+async def _port_in(log: Path, program: asyncio.subprocess.Process) -> int:
+    until = time.monotonic() + 30
+    while time.monotonic() < until and program.returncode is None:
+        if found := re.search(r'"port":\s*(\d+)', log.read_text()):
+            return int(found[1])
+        await asyncio.sleep(0.05)
+    raise SystemExit(f"the proxy did not start:\n{log.read_text()}")
+
+
+async def accept(folder: Path, fsync: Fsync, seconds: float, *, opened: bool) -> Result:
+    """Measure accepting at one fsync setting, each load once."""
+    results: Result = {}
+    store = await EmbeddedServer.start(folder / f"store-{time.monotonic_ns()}", fsync=fsync)
+    async with store, proxy(folder, 9, "web", store.url) as port:
+        callbacks = CALLBACKS.format(9)
+        await load(port, 0.5, "closed", 64, callbacks)  # warm-up
+        for connections in CLOSED:
+            name = f"{connections} connections"
+            results[name] = await load(port, seconds, "closed", connections, callbacks)
+        for rate in OPEN if opened else ():
+            results[f"{rate}/s open"] = await load(port, seconds, "open", rate, callbacks)
+    return results
+
+
+async def bare(seconds: float) -> Result:
+    """Measure the yardstick."""
+    async with running("-m", "tests.bench.bare") as program:
+        port = int(await line_of(program))
+        await load(port, 0.5, "closed", 64, "http://127.0.0.1:9")
+        return {
+            f"{connections} connections": await load(
+                port, seconds, "closed", connections, "http://127.0.0.1:9"
+            )
+            for connections in CLOSED
+        }
+
+
+async def full_path(folder: Path, seconds: float) -> Result:
+    """Measure hook call to callback: load, then drain until every status has arrived."""
+    async with running("-m", "tests.bench.neighbours") as neighbours:
+        near = int(await line_of(neighbours))
+        async with proxy(folder, near, "all", None) as port:
+            began = time.monotonic()
+            callbacks = CALLBACKS.format(near)
+            accepted = await load(port, seconds, "closed", 64, callbacks)
+            counted = await _drained(neighbours, accepted["calls"] - accepted["refused"])
+            took = time.monotonic() - began
+    return {
+        **counted,
+        "accepted": accepted["calls"] - accepted["refused"],
+        "seconds": round(took, 2),
+        "per_second": round(counted["statuses"] / took, 1),
+        "accept_p99": accepted["p99"],
+    }
+
+
+async def _drained(neighbours: asyncio.subprocess.Process, accepted: int) -> dict[str, int]:
+    until = time.monotonic() + 120
+    while True:
+        assert neighbours.stdin is not None
+        neighbours.stdin.write(b"count\n")
+        counted: dict[str, int] = json.loads(await line_of(neighbours))
+        if counted["statuses"] >= accepted or time.monotonic() > until:
+            return counted
+        await asyncio.sleep(0.2)
+
+
+async def main() -> int:
+    """Run the rounds and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each load")
+    options = parser.parse_args()
+    rounds: list[dict[str, Result]] = []
+    for number in range(options.rounds):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            rounds.append(
+                {
+                    "bare": await bare(options.seconds),
+                    "always": await accept(folder, "always", options.seconds, opened=number == 0),
+                    "everysec": await accept(
+                        folder, "everysec", options.seconds, opened=number == 0
+                    ),
+                    "full": await full_path(folder, options.seconds),
+                }
+            )
+        sys.stdout.write(f"round {number + 1} of {options.rounds} is done\n")
+    report(rounds, options.seconds)
+    full = [each["full"] for each in rounds]
+    lost = sum(each["accepted"] - each["statuses"] for each in full)
+    wrong = sum(each["doubled_tickets"] + each["doubled_statuses"] + each["wrong"] for each in full)
+    return 1 if lost or wrong else 0
+
+
+def report(rounds: list[dict[str, Result]], seconds: float) -> None:
+    """Write bench.json and bench.md, and print the latter."""
+    folder = ROOT / "bench-results"
+    folder.mkdir(exist_ok=True)
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"
+    machine += f" {platform.release()}, Python {platform.python_version()}"
+    lines = [
+        f"Machine: {machine}.",
+        f"Method: {len(rounds)} interleaved rounds, {seconds:g} s a load, medians;",
+        "ratios to the bare handler of the same round.",
+        "",
+        "| what | per second | ratio (each round) | p50 ms | p99 ms | p99.9 ms |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for size in CLOSED:
+        name = f"{size} connections"
+        lines.append(_row(f"bare handler, {name}", [r["bare"][name] for r in rounds], None))
+        for fsync in ("everysec", "always"):
+            found = [r[fsync][name] for r in rounds]
+            lines.append(
+                _row(f"accept, fsync {fsync}, {name}", found, [r["bare"][name] for r in rounds])
+            )
+    for fsync in ("everysec", "always"):
+        for rate in OPEN:
+            found = [r[fsync][f"{rate}/s open"] for r in rounds if f"{rate}/s open" in r[fsync]]
+            lines.append(_row(f"accept, fsync {fsync}, {rate}/s open loop", found, None))
+    yard = [r["bare"]["64 connections"] for r in rounds]
+    full = [{**r["full"], "p50": "", "p99": r["full"]["accept_p99"], "p999": ""} for r in rounds]
+    lines.append(_row("full path, fsync always, drained", full, yard))
+    total = sum(each["accepted"] for each in full)
+    lines += ["", f"Full path: {total} requests; " + _verdict(full)]
+    text = "\n".join(lines) + "\n"
+    (folder / "bench.md").write_text(text)
+    (folder / "bench.json").write_text(json.dumps({"machine": machine, "rounds": rounds}, indent=1))
+    sys.stdout.write(text)
+
+
+def _verdict(full: list[Result]) -> str:
+    lost = sum(each["accepted"] - each["statuses"] for each in full)
+    tickets = sum(each["doubled_tickets"] for each in full)
+    statuses = sum(each["doubled_statuses"] for each in full)
+    wrong = sum(each["wrong"] for each in full)
+    return f"{lost} lost, {tickets} doubled tickets, {statuses} doubled and {wrong} wrong statuses."
+
+
+def _row(name: str, found: list[Result], yard: list[Result] | None) -> str:
+    def middle(key: str) -> str:
+        values = [each[key] for each in found if each[key] != ""]
+        return f"{statistics.median(values):.1f}" if values else ""
+
+    ratios = [a["per_second"] / b["per_second"] for a, b in zip(found, yard or [], strict=False)]
+    shown = ""
+    if ratios:
+        shown = f"{statistics.median(ratios):.3f} ({', '.join(f'{r:.3f}' for r in ratios)})"
+    cells = [name, middle("per_second"), shown, middle("p50"), middle("p99"), middle("p999")]
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,77 @@
+"""Fixtures that every folder of tests shares: a real server, a store of its own per test."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from redis.asyncio import Redis
+
+from proxy.store.connecting import connect
+from proxy.store.redis import RedisStore
+from tests.invariants import check_store
+from tests.manual_clock import ManualClock
+from tests.rig import Rig
+from tests.rig import open_rig as start_rig
+from tests.servers import ServerKind, start_server
+
+
+@pytest.fixture(scope="session")
+def redis_url(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """One embedded server for the whole run of this process."""
+    kind: ServerKind = getattr(request, "param", "embedded")
+    folder: Path = tmp_path_factory.mktemp("store")
+    with asyncio.Runner() as runner:
+        server = runner.run(start_server(folder, kind, fsync="everysec"))
+        yield server.url
+        runner.run(server.close())
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = connect(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def store(redis: Redis, clock: ManualClock) -> AsyncIterator[RedisStore]:
+    """A store in a namespace of its own; afterwards its indices must equal its records."""
+    store = RedisStore(redis, namespace=f"t{secrets.token_hex(6)}", partitions=4, clock=clock)
+    yield store
+    await store.batcher.close()
+    await check_store(store)
+
+
+class OpenRig(Protocol):
+    """Starts the whole program as the test wants it; see `tests.rig.open_rig`."""
+
+    def __call__(self, **how: Any) -> AbstractAsyncContextManager[Rig]: ...
+
+
+@pytest.fixture
+def open_rig(tmp_path: Path, redis_url: str, clock: ManualClock) -> OpenRig:
+    @asynccontextmanager
+    async def opened(**how: Any) -> AsyncIterator[Rig]:
+        async with start_rig(tmp_path, redis_url, clock, **how) as rig:
+            yield rig
+            await check_store(rig.program.store)
+
+    return opened
+
+
+@pytest.fixture
+async def rig(open_rig: OpenRig) -> AsyncIterator[Rig]:
+    """The whole program between its neighbours; afterwards the store must be consistent."""
+    async with open_rig() as rig:
+        yield rig

@@ -1,0 +1,175 @@
+"""The table of transitions, by example and by random histories."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.domain import events
+from proxy.domain.events import (
+    CalledBack,
+    CallingBack,
+    Decided,
+    Died,
+    Event,
+    Fulfilled,
+    FulfilmentAwaited,
+    Held,
+    NotSent,
+    Opened,
+    Postponed,
+    Retried,
+    Sending,
+    Uncalled,
+)
+from proxy.domain.lifecycle import TRANSITIONS, advance, advance_entry
+from proxy.domain.models import Decision, Entry, Fulfilment, Record, State, Texts, Ticket
+from proxy.errors import IllegalTransition
+
+NEW = Record("ar1", State.RECEIVED, "main", "desk", "r", "c", "x", 0, 1_000_000)
+TICKET = Ticket("1001", "DESK-1", "https://desk/1001", "new")
+
+SAMPLES: dict[type[Event], dict[str, Any]] = {
+    Sending: {},
+    NotSent: {"code": "c", "reason": "r", "delay": 5},
+    Opened: {"ticket": TICKET},
+    events.Read: {"ticket": TICKET},
+    events.Missing: {"code": "c", "reason": "r", "delay": 5},
+    Decided: {"decision": Decision.APPROVED},
+    FulfilmentAwaited: {"by": 99},
+    Fulfilled: {"fulfilment": Fulfilment.FULFILLED},
+    CallingBack: {"body": "{}"},
+    Uncalled: {"code": "c", "reason": "r", "delay": 5},
+    CalledBack: {},
+    Postponed: {"code": "c", "reason": "r", "delay": 5},
+    Held: {"code": "c", "reason": "r"},
+    Died: {"code": "c", "reason": "r"},
+    Retried: {"by": "alice", "reason": "r"},
+}
+
+
+def sample(kind: type[Event], at: int = 7, **fields: Any) -> Event:
+    return kind(**{**SAMPLES[kind], "at": at, **fields})
+
+
+def run(*kinds: type[Event]) -> Record:
+    record = NEW
+    for kind in kinds:
+        record = advance(record, sample(kind))
+    return record
+
+
+def test_every_event_has_a_row_and_a_sample() -> None:
+    assert set(TRANSITIONS) == set(SAMPLES)
+
+
+def test_the_straight_way() -> None:
+    record = run(Sending, Opened, Decided, CallingBack, CalledBack)
+    assert record.state is State.DONE
+    assert record.final
+    assert (record.ticket_id, record.decision, record.calls) == ("1001", Decision.APPROVED, 1)
+
+
+def test_the_way_over_fulfilment() -> None:
+    waiting = run(Sending, Opened, Decided, FulfilmentAwaited)
+    assert waiting.fulfilment is Fulfilment.WAITING
+    assert (
+        run(Sending, Opened, Decided, FulfilmentAwaited, Fulfilled, CalledBack).state is State.DONE
+    )
+
+
+@pytest.mark.parametrize("kind", list(SAMPLES))
+@pytest.mark.parametrize("state", list(State))
+def test_a_pair_that_makes_no_sense_raises(kind: type[Event], state: State) -> None:
+    record = replace(NEW, state=state)
+    if state in TRANSITIONS[kind]:
+        advance(record, sample(kind))
+    else:
+        with pytest.raises(IllegalTransition, match=state):
+            advance(record, sample(kind))
+
+
+def test_the_first_decision_wins_and_a_different_one_is_counted() -> None:
+    decided = run(Sending, Opened, Decided)
+    assert advance(decided, sample(Decided)) is decided
+    contradicted = advance(decided, sample(Decided, decision=Decision.REJECTED))
+    assert contradicted == replace(decided, conflicts=1)
+
+
+def test_a_late_event_changes_nothing() -> None:
+    done = run(Sending, Opened, Decided, CalledBack)
+    assert advance(done, sample(Opened, ticket=Ticket("9", "X-9"))) is done
+    entry = Entry(done, Texts(reason="kept"), b"")
+    assert advance_entry(entry, sample(events.Read)) == entry
+
+
+@pytest.mark.parametrize("aside", [Held, Died])
+@pytest.mark.parametrize("way", [(), (Sending,), (Sending, Opened), (Sending, Opened, Decided)])
+def test_what_is_set_aside_returns_to_where_it_was(
+    aside: type[Event], way: tuple[type[Event], ...]
+) -> None:
+    before = run(*way)
+    back = advance(advance(before, sample(aside)), sample(Retried))
+    assert back.state is before.state
+    assert (back.code, back.attempt, back.finished_at) == ("", 0, 0)
+
+
+def test_setting_aside_twice_keeps_the_first_place() -> None:
+    record = advance(run(Sending, Opened, Held), sample(Died))
+    assert (record.state, record.back) == (State.DEAD, State.PENDING)
+
+
+def test_an_operator_who_vouches_that_no_ticket_exists_allows_a_new_create() -> None:
+    held = run(Sending, Held)
+    back = advance(held, sample(Retried, no_ticket=True))
+    assert (back.state, back.sent_at, back.run_id) == (State.RECEIVED, 0, "")
+    assert advance(held, sample(Retried)).state is State.OPENING
+
+
+def test_a_pause_of_the_destination_uses_up_nothing() -> None:
+    paused = advance(NEW, sample(Postponed, delay=0))
+    assert (paused.attempt, paused.waited, paused.code) == (0, 0, "c")
+    failed = advance(paused, sample(Postponed, delay=500))
+    assert (failed.attempt, failed.waited) == (1, 500)
+
+
+def test_a_request_set_aside_keeps_its_reason_while_its_deadline_waits() -> None:
+    held = Entry(run(Held), Texts(reason="look here"), b"")
+    held = replace(held, record=replace(held.record, code="why"))
+    later = advance_entry(held, sample(Postponed, code="unreachable", reason="down"))
+    assert (later.record.code, later.texts.reason) == ("why", "look here")
+
+
+def test_a_callback_without_effect_is_not_counted() -> None:
+    called = run(Sending, Opened, Decided, CallingBack)
+    assert called.calls == 1
+    assert advance(called, sample(Uncalled)).calls == 0
+    assert advance(called, sample(Postponed)).calls == 1
+
+
+def test_a_dead_request_is_final_only_after_its_decision() -> None:
+    assert not run(Sending, Died).final
+    assert run(Sending, Opened, Decided, Died).final
+
+
+@given(st.lists(st.sampled_from(sorted(SAMPLES, key=lambda kind: kind.__name__)), max_size=30))
+def test_random_histories_never_lose_a_decision(kinds: list[type[Event]]) -> None:
+    record, decided = NEW, None
+    for number, kind in enumerate(kinds):
+        fields = {"decision": list(Decision)[number % 5]} if kind is Decided else {}
+        event = sample(kind, at=number + 1, **fields)
+        try:
+            after = advance(record, event)
+        except IllegalTransition:
+            continue
+        assert advance(record, event) == after, "not a function of record and event"
+        if decided is not None:
+            assert after.decision is decided
+        if after.state in {State.DECIDED, State.FULFILLING, State.DONE}:
+            assert after.decision is not None
+        if after.state in {State.HELD, State.DEAD}:
+            assert after.back in events.WORKING
+        assert after.attempt >= 0
+        record, decided = after, after.decision

@@ -1,0 +1,120 @@
+"""Starts processes of the program quickly, each forked from a warm one, and speaks to them."""
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import sys
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import orjson
+
+from tests.faults.child import Order
+from tests.faults.io_steps import Moment
+
+ROOT: Final = Path(__file__).parents[2]
+WITHIN: Final = 20.0
+"""Seconds of real time that anything may take."""
+
+Kill = tuple[int | str, Moment]
+"""A step, by its number or its label, and a moment of it."""
+
+
+class Died(Exception):  # noqa: N818 - what is expected of a child with a point to die at
+    """The child has killed itself; the message is the label of the step."""
+
+
+class Child:
+    """One process of the program, spoken to over a socket.
+
+    No stream: a write to the dead would take the last words with it that were not read yet.
+    """
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._heard = b""
+
+    async def hear(self) -> dict[str, Any]:
+        """Return what it says next; raises Died, or AssertionError for an end without a plan."""
+        line = await asyncio.wait_for(self._line(), WITHIN)
+        said: dict[str, Any] = orjson.loads(line or b'{"failed": "ended in silence"}')
+        if "killed" in said:
+            await self.close()
+            raise Died(said["killed"])
+        assert "failed" not in said, said
+        return said
+
+    async def work(self) -> dict[str, Any]:
+        """Let it do what is due next, and return what it says then."""
+        with contextlib.suppress(BrokenPipeError):
+            await asyncio.get_running_loop().sock_sendall(self._channel, b"\n")
+        return await self.hear()
+
+    async def close(self) -> None:
+        """Let it end, and return when it has: the kernel closes its end of the channel then."""
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+        while await asyncio.wait_for(self._line(), WITHIN):
+            pass
+        self._channel.close()
+
+    async def _line(self) -> bytes:
+        while b"\n" not in self._heard:
+            try:
+                words = await asyncio.get_running_loop().sock_recv(self._channel, 65_536)
+            except ConnectionResetError:  # it died without having read what we wrote
+                words = b""
+            if not words:
+                return b""
+            self._heard += words
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line
+
+
+class Nursery:
+    """One warm process; leaving the block ends it, and every child was closed before."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.mkdtemp(prefix="ap-", dir="/tmp")  # sockets: < 104 bytes
+        self._channel = f"{self._folder}/channel"
+        self._door = socket.socket(socket.AF_UNIX)
+        self._turn = asyncio.Lock()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._stack.callback(shutil.rmtree, self._folder)
+        self._stack.enter_context(self._door)
+        self._door.setblocking(False)
+        self._door.bind(self._channel)
+        self._door.listen()
+        self._warm = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.faults.child"), stdin=asyncio.subprocess.PIPE, cwd=ROOT
+        )
+        self._stack.push_async_callback(self._warm.wait)
+        assert self._warm.stdin is not None
+        self._stack.callback(self._warm.stdin.close)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def fork(self, settings: Path, clock: Path, kill: Kill | None, without: str) -> Child:
+        """Return a new child, which has not done anything yet."""
+        order = Order(str(settings), str(clock), self._channel, kill, without)
+        assert self._warm.stdin is not None
+        async with self._turn:
+            self._warm.stdin.write(orjson.dumps(asdict(order)) + b"\n")
+            accept = asyncio.get_running_loop().sock_accept(self._door)
+            channel, _ = await asyncio.wait_for(accept, WITHIN)
+        channel.setblocking(False)
+        return Child(channel)

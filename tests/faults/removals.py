@@ -1,0 +1,89 @@
+"""Each mechanism that a promise rests on, taken away: what claims the promise must then go red."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any, Final
+from unittest.mock import patch
+
+from proxy import decisions, doubts
+from proxy.domain.events import CallingBack, Event, Read, Sending
+from proxy.domain.lifecycle import advance_entry
+from proxy.domain.models import Outcome, Ticket
+from proxy.oauth2.source import TokenSource
+from proxy.step import Step
+from proxy.store import redis as store
+from proxy.store.batching import Script
+from proxy.witboost.callback import Witboost
+
+Removal = AbstractContextManager[Any]
+_FENCE: Final = "if old[1] ~= ARGV[4] then return {'stale', old[1]} end\n"
+
+
+def without(mechanism: str) -> Removal:
+    """Take a mechanism away inside the block; the empty name takes nothing away."""
+    return _REMOVALS[mechanism]() if mechanism else nullcontext()
+
+
+def _without_look_up() -> Removal:
+    async def create_again(step: Step, *, otherwise: doubts.Act) -> Step | None:
+        return await otherwise(step)
+
+    return patch.object(doubts, "look_up", create_again)
+
+
+def _without_settling() -> Removal:
+    return patch.object(doubts, "visible_at", lambda _, sent_at: sent_at)
+
+
+def _without_writing(kind: type[Event]) -> Removal:
+    """Let a step know of such an event, but not the store."""
+    go_on = Step.go_on
+
+    async def forget(step: Step, event: Event, *, quiet: bool = False) -> Step:
+        if isinstance(event, kind):
+            step = await step.write("keep")
+            known = advance_entry(step.entry, event)
+            return replace(step, entry=known, stored=known)
+        return await go_on(step, event, quiet=quiet)
+
+    return patch.object(Step, "go_on", forget)
+
+
+def _without_fence() -> Removal:
+    source = store._COMMIT.source
+    assert _FENCE in source
+    unfenced = source.replace(_FENCE, "")
+    digest = hashlib.sha1(unfenced.encode()).hexdigest()  # noqa: S324 - as Redis names scripts
+    return patch.object(store, "_COMMIT", Script(unfenced, digest))
+
+
+def _without_polling() -> Removal:
+    async def sleep(step: Step, ticket: Ticket) -> Step | None:
+        return await step.rest(Read(at=step.now, ticket=ticket), None)
+
+    return patch.object(decisions, "wait", sleep)
+
+
+def _without_pending() -> Removal:
+    """Take an unknown status for an approval."""
+    judge = decisions.judge
+
+    def hope(step: Step, ticket: Ticket) -> Step | None:
+        return judge(step, replace(ticket, outcome=ticket.outcome or Outcome.APPROVED))
+
+    return patch.object(decisions, "judge", hope)
+
+
+_REMOVALS: Final[Mapping[str, Callable[[], Removal]]] = {
+    "look-up before a second create": _without_look_up,
+    "settle time": _without_settling,
+    "intent stored before the create": lambda: _without_writing(Sending),
+    "sending stored before the callback": lambda: _without_writing(CallingBack),
+    "fence": _without_fence,
+    "polling": _without_polling,
+    "unknown is pending": _without_pending,
+    "token dropped on 401": lambda: patch.object(TokenSource, "refused", lambda *_: False),
+    "URL checked again": lambda: patch.object(Witboost, "_checked", lambda _, url: url),
+}

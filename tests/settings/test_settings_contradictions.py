@@ -1,0 +1,157 @@
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import SettingsError
+from proxy.settings import load
+
+_KEY = "sha256:" + "0" * 64
+
+CONTRADICTIONS = {
+    "lease below a ticket system's deadline": (
+        {"WORKER__LEASE": "20s", "TICKET_SYSTEMS__DESK__DEADLINE": "15s"},
+        "worker.lease: 20s is too short: it must exceed ticket_systems.desk.deadline (15s)",
+    ),
+    "lease below a callback's deadline": (
+        {"WORKER__LEASE": "20s", "WITBOOST__MAIN__CALLBACK__DEADLINE": "15s"},
+        "worker.lease: 20s is too short: it must exceed witboost.main.callback.deadline (15s)",
+    ),
+    "no time to settle": (
+        {"TICKET_SYSTEMS__DESK__SETTLE": "0s"},
+        "ticket_systems.desk.settle: must be longer than 0",
+    ),
+    "no deadline": (
+        {"TICKET_SYSTEMS__DESK__DEADLINE": "0s"},
+        "ticket_systems.desk.deadline",
+    ),
+    "a decision deadline before a lost create can be looked up": (
+        {"ROUTES__0__DECISION_DEADLINE": "15s"},
+        "routes.0.decision_deadline: 15s is too short",
+    ),
+    "creates given up before a lost one can be repeated": (
+        {"RETRIES__CREATE": "15s"},
+        "retries.create: 15s is too short",
+    ),
+    "a route to nowhere": (
+        {"ROUTES__0__SYSTEM": "dsek"},
+        "routes.0.system: no ticket system is named 'dsek'; did you mean desk?",
+    ),
+    "no route": ({"ROUTES": "[]"}, "routes (environment APPROVAL_PROXY__ROUTES): is empty"),
+    "two routes of one name": (
+        {"ROUTES__1": '{"name": "default", "system": "desk"}'},
+        "routes: 2 routes are named 'default'",
+    ),
+    "two routes": (
+        {"ROUTES__1": '{"name": "other", "system": "desk"}'},
+        "routes: 2 routes are given, but this version cannot choose",
+    ),
+    "fulfilment that no status means": (
+        {"ROUTES__0__CALLBACK_ON": "fulfilment", "TICKET_SYSTEMS__DESK__FULFILMENT": "{}"},
+        "routes.0.callback_on: fulfilment is never seen",
+    ),
+    "polls that speed up": (
+        {"ROUTES__0__POLL__FIRST": "6m"},
+        "routes.0.poll.first: 6m is longer than poll.slowest (5m)",
+    ),
+    "refusing before slowing": (
+        {"LIMITS__BACKLOG": "100"},
+        "limits.slow_from: 5000 is above limits.backlog (100)",
+    ),
+    "a ticket system in the clear": (
+        {"TICKET_SYSTEMS__DESK__BASE_URL": "http://desk.example.com"},
+        "ticket_systems.desk.base_url: http would send credentials readable",
+    ),
+    "a token endpoint in the clear": (
+        {"TICKET_SYSTEMS__DESK__AUTH__TOKEN_URL": "http://login.example.com/token"},
+        "ticket_systems.desk.auth.token_url: http would send",
+    ),
+    "a callback in the clear": (
+        {"WITBOOST__MAIN__CALLBACK_URLS": '["http://witboost.example.com/api/"]'},
+        "witboost.main.callback_urls.0: http would send",
+    ),
+    "an access token in the clear": (
+        {"WITBOOST__MAIN__CREDENTIAL__URL": "http://witboost.example.com"},
+        "witboost.main.credential.url: http would send",
+    ),
+    "keys without clients": (
+        {"WITBOOST__MAIN__CLIENTS": "{}"},
+        "witboost.main.clients: authentication by keys needs at least one client",
+    ),
+    "a client without keys": (
+        {"WITBOOST__MAIN__CLIENTS__WITBOOST__KEYS": "[]"},
+        "witboost.main.clients.witboost.keys (environment",
+    ),
+    "one key for two": (
+        {
+            "WITBOOST__MAIN__CLIENTS__WITBOOST__KEYS": f'["{_KEY}"]',
+            "OPERATORS__CLIENTS__ALICE__KEYS": f'["{_KEY}"]',
+        },
+        "operators.clients.alice.keys.0: witboost.main.clients.witboost has the same key",
+    ),
+    "no callback address": (
+        {"WITBOOST__MAIN__CALLBACK_URLS": "[]"},
+        "witboost.main.callback_urls (environment",
+    ),
+}
+
+ALLOWED = {
+    "http on this machine": {
+        "TICKET_SYSTEMS__DESK__BASE_URL": "http://127.0.0.1:8001",
+        "TICKET_SYSTEMS__DESK__AUTH__TOKEN_URL": "http://[::1]:8001/token",
+        "WITBOOST__MAIN__CALLBACK_URLS": '["http://localhost:8002/api/"]',
+        "WITBOOST__MAIN__CREDENTIAL__URL": "http://witboost.localhost:8002",
+    },
+    "http where somebody accepts it": {
+        "TICKET_SYSTEMS__DESK__BASE_URL": "http://desk:8001",
+        "TICKET_SYSTEMS__DESK__AUTH__TOKEN_URL": "http://desk:8001/token",
+        "TICKET_SYSTEMS__DESK__ALLOW_HTTP": "true",
+        "WITBOOST__MAIN__CALLBACK_URLS": '["http://witboost:8002/api/"]',
+        "WITBOOST__MAIN__CREDENTIAL__URL": "http://witboost:8002",
+        "WITBOOST__MAIN__ALLOW_HTTP": "true",
+    },
+    "nobody proves anything, by word": {
+        "WITBOOST__MAIN__AUTHENTICATION": "off",
+        "WITBOOST__MAIN__CLIENTS": "{}",
+    },
+    "a lease that just covers deadline and margin": {"WORKER__LEASE": "15001ms"},
+    "fulfilment that a status means": {"ROUTES__0__CALLBACK_ON": "fulfilment"},
+}
+
+
+def _environ(changes: dict[str, str]) -> dict[str, str]:
+    return {f"APPROVAL_PROXY__{name}": value for name, value in changes.items()}
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_a_contradiction_is_refused_by_name(case: str, example: Path) -> None:
+    changes, expected = CONTRADICTIONS[case]
+
+    with pytest.raises(SettingsError) as refusal:
+        load(example, _environ(changes))
+
+    assert any(problem.startswith(expected) for problem in refusal.value.problems), refusal.value
+
+
+@pytest.mark.parametrize("case", ALLOWED)
+def test_what_is_no_contradiction_is_accepted(case: str, example: Path) -> None:
+    assert load(example, _environ(ALLOWED[case])).routes[0].system == "desk"
+
+
+def test_contradictions_are_told_together_with_slips(example: Path) -> None:
+    environ = _environ({"LOGS__LEVLE": "info", "LIMITS__BACKLOG": "1", "STORE__PARTITIONS": "0"})
+
+    with pytest.raises(SettingsError) as refusal:
+        load(example, environ)
+
+    beginnings = {problem.split(" ")[0].rstrip(":") for problem in refusal.value.problems}
+    assert beginnings == {"logs.levle", "limits.slow_from", "store.partitions"}
+
+
+def test_a_broken_section_does_not_invent_contradictions(example: Path) -> None:
+    environ = _environ({"WORKER__LEASE": "long", "TICKET_SYSTEMS__DESK__DEADLINE": "2m"})
+
+    with pytest.raises(SettingsError) as refusal:
+        load(example, environ)
+
+    [problem] = refusal.value.problems
+    assert problem.startswith("worker.lease (environment APPROVAL_PROXY__WORKER__LEASE): 'long'")

@@ -1,0 +1,123 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from proxy.errors import SettingsError
+from proxy.settings import load
+
+DESK = "TICKET_SYSTEMS__DESK"
+
+
+def _problems(config: Path, **changes: str) -> list[str]:
+    environ = {f"APPROVAL_PROXY__{name}": value for name, value in changes.items()}
+    with pytest.raises(SettingsError) as refusal:
+        load(config, environ)
+    return refusal.value.problems
+
+
+@pytest.mark.parametrize(
+    ("typo", "nearest"),
+    [
+        ("publc_url", "public_url"),
+        ("store.redsi_url", "store.redis_url"),
+        ("witboost.main.calback", "witboost.main.callback"),
+        ("witboost.main.credential.acess_token", "witboost.main.credential.access_token"),
+        ("ticket_systems.desk.auth.client_secrt", "ticket_systems.desk.auth.client_secret"),
+        ("ticket_systems.desk.create.sucess", "ticket_systems.desk.create.success"),
+        ("ticket_systems.desk.events.secret", "ticket_systems.desk.events.secrets"),
+        ("routes.0.pol", "routes.0.poll"),
+        ("routes.0.poll.frist", "routes.0.poll.first"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_valid_one(
+    typo: str, nearest: str, example: Path
+) -> None:
+    variable = typo.replace(".", "__").upper()
+
+    [problem] = _problems(example, **{variable: "x"})
+
+    given = f"{typo} (environment APPROVAL_PROXY__{variable})"
+    assert problem == f"{given}: unknown key; did you mean {nearest}?"
+
+
+def test_an_unknown_key_without_a_near_one_is_told_what_is_known(example: Path) -> None:
+    [problem] = _problems(example, LOGS__ZZZ="1")
+
+    assert problem.endswith("unknown key; known here: access, level")
+
+
+def test_keys_that_the_library_knows_are_unknown_here(example: Path) -> None:
+    """pydantic-settings has constructor arguments such as `_env_file`: not for files to set."""
+    text = example.read_text(encoding="utf-8")
+    example.write_text(f"{text}\n_env_file: /etc/passwd\n", encoding="utf-8")
+
+    [problem] = _problems(example)
+
+    assert problem.startswith(f"_env_file (file {example}): unknown key")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("LISTEN__PORT", "70000", "must be less than or equal to 65535"),
+        ("LISTEN__PATH", "hooks", "should match pattern"),
+        ("LISTEN", "x", "must be a section of `name: value` lines"),
+        ("PUBLIC_URL", "approval.example.com", "is no web address"),
+        ("PUBLIC_URL", "https://u:s3cret@example.com", "is no web address"),
+        ("PUBLIC_URL", "https://[bad", "is no web address"),
+        ("STORE__RETENTION", "90", "has no unit"),
+        ("STORE__PARTITIONS", "1025", "must be less than or equal to 1024"),
+        ("STORE__FSYNC", "sometimes", "must be 'always' or 'everysec'"),
+        ("STORE__REDIS_URL", "http://s3cret@redis", "is no URL of a Redis server"),
+        ("STORE__REDIS_URL", "redis://:s3/cret@redis:6379/0", "is no URL of a Redis server"),
+        ("STORE__REDIS_URL", "redis://:s3#cret@redis:6379/0", "is no URL of a Redis server"),
+        ("WORKER__LEASE", "0s", "must be longer than 0"),
+        ("LIMITS__BODY", "lots", "could not parse value and unit"),
+        (
+            "WITBOOST__MAIN__CREDENTIAL__KIND",
+            "magic",
+            "must be one of 'access_token', 'shared_secret'",
+        ),
+        ("WITBOOST__MAIN__CREDENTIAL", "{}", "is required"),
+        ("WITBOOST__MAIN__CALLBACK_URLS", '["https://u:s3cret@w.example/"]', "is no web address"),
+        ("WITBOOST__MAIN__CLIENTS__X__KEYS", '["ap_s3cret"]', "is no hash of a key"),
+        (f"{DESK}__KIND", "fax", "must be 'rest'"),
+        (f"{DESK}__CA_FILE", "/does/not/exist", "names no file"),
+        (f"{DESK}__AUTH__CLIENT_SECRET", "", "is empty"),
+        (f"{DESK}__AUTH__CLIENT_SECRET", '{"file": "/does/not/exist"}', "cannot be read"),
+        (f"{DESK}__AUTH__CLIENT_SECRET", '{"env": "NOT_THERE"}', "NOT_THERE is not set"),
+        (f"{DESK}__AUTH__CLIENT_SECRET", '{"vault": "s3cret"}', "is no secret"),
+        (f"{DESK}__AUTH__CLIENT_SECRET", '["s3cret"]', "is no secret"),
+        (f"{DESK}__EVENTS__SECRETS", "[]", "is empty: at least one is required"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_key_and_never_shows_a_secret(
+    variable: str, value: str, expected: str, example: Path
+) -> None:
+    problems = _problems(example, **{variable: value})
+
+    key = variable.lower().replace("__", ".")
+    assert any(expected in problem for problem in problems)
+    assert all(problem.startswith(key) for problem in problems), problems
+    assert not any("s3" in problem or "cret@" in problem for problem in problems), problems
+
+
+def test_everything_wrong_is_told_at_once(example: Path) -> None:
+    problems = _problems(
+        example, STORE__PARTITIONS="0", LOGS__LEVEL="loud", PUBLIC_URL="", LISTEN__PROT="1"
+    )
+
+    assert sorted(problem.split(" ")[0] for problem in problems) == [
+        "listen.prot",
+        "logs.level",
+        "public_url",
+        "store.partitions",
+    ]
+
+
+def test_settings_do_not_change(example: Path) -> None:
+    settings = load(example, {})
+
+    with pytest.raises(ValidationError):
+        settings.store.folder = "elsewhere"  # type: ignore[misc]

@@ -1,0 +1,244 @@
+"""The store's atomic steps on a real server."""
+
+from dataclasses import replace
+
+import pytest
+
+from proxy.domain.events import Decided, Opened, Sending
+from proxy.domain.lifecycle import advance
+from proxy.domain.models import Decision, Entry, State, Ticket
+from proxy.errors import Stale, Superseded
+from proxy.store.codec import history_entry
+from proxy.store.redis import Admission, Admitted, RedisStore
+from tests.manual_clock import ManualClock
+
+pytestmark = pytest.mark.parametrize(
+    "redis_url", ["embedded", "redis-server"], indirect=True, scope="session"
+)
+
+URL = "https://witboost.example.com/api/actionHandler/1"
+
+
+def admission(url: str = URL, content: str = "c1", *, reuse: bool = True) -> Admission:
+    return Admission(
+        respond_to=url,
+        content=content,
+        body=b'{"fields":{}}',
+        request_id="6f1c1b0e-0000-4000-8000-000000000000",
+        instance="main",
+        client="witboost",
+        system="desk",
+        route="abc",
+        decision_deadline=1_000_000,
+        reuse_after_final=reuse,
+    )
+
+
+async def claim_one(store: RedisStore, *, lease: int = 60_000) -> Entry:
+    claim = await store.claim(worker="w", limit=4, lease=lease)
+    assert len(claim.entries) == 1
+    return claim.entries[0]
+
+
+async def finish(store: RedisStore, entry: Entry, clock: ManualClock) -> Entry:
+    done = replace(entry.record, state=State.DONE, decision=Decision.APPROVED)
+    return await store.commit(entry, replace(entry, record=done), due=clock.now() + 99)
+
+
+async def test_an_admission_is_stored_whole(store: RedisStore, clock: ManualClock) -> None:
+    admitted = await store.admit(admission())
+    entry = await store.load(admitted.id)
+    assert entry is not None
+    assert entry.record.state is State.RECEIVED
+    assert entry.record.admitted_at == clock.now()
+    assert entry.record.deadline_at == clock.now() + 1_000_000
+    assert entry.payload == b'{"fields":{}}'
+    assert [line["event"] for line in await store.history(admitted.id)] == ["Admitted"]
+    assert await store.next_due() == clock.now()
+    assert (await store.counts())[State.RECEIVED] == 1
+    assert await store.open_counts() == {("main", "desk"): 1}
+
+
+async def test_the_same_content_is_the_same_request(store: RedisStore) -> None:
+    first = await store.admit(admission())
+    again = await store.admit(admission())
+    assert again == Admitted("same", first.id, State.RECEIVED)
+    assert (await store.counts())[State.RECEIVED] == 1
+
+
+async def test_other_content_waits_until_the_first_is_final(
+    store: RedisStore, clock: ManualClock
+) -> None:
+    first = await store.admit(admission())
+    assert (await store.admit(admission(content="c2"))).verdict == "open"
+    await finish(store, await claim_one(store), clock)
+    assert (await store.admit(admission(content="c2", reuse=False))).verdict == "used"
+    second = await store.admit(admission(content="c2"))
+    assert (second.verdict, second.id != first.id) == ("new", True)
+    # the first content now differs from the newest
+    assert (await store.admit(admission())).verdict == "open"
+
+
+async def test_a_dead_request_without_a_decision_is_still_open(store: RedisStore) -> None:
+    await store.admit(admission())
+    entry = await claim_one(store)
+    dead = replace(entry.record, state=State.DEAD)
+    await store.commit(entry, replace(entry, record=dead), due=dead.deadline_at)
+    assert (await store.admit(admission(content="c2"))).verdict == "open"
+
+
+async def test_a_claim_is_exclusive_for_one_lease(store: RedisStore, clock: ManualClock) -> None:
+    await store.admit(admission())
+    entry = await claim_one(store, lease=1_000)
+    assert not (await store.claim(worker="other", limit=4, lease=1_000)).entries
+    clock.advance(1_000)
+    second = await claim_one(store)
+    assert second.record.fence == entry.record.fence + 1
+
+
+async def test_a_late_write_is_refused_by_the_fence(store: RedisStore, clock: ManualClock) -> None:
+    await store.admit(admission())
+    late = await claim_one(store, lease=1_000)
+    clock.advance(1_000)
+    await claim_one(store)
+    with pytest.raises(Stale):
+        await finish(store, late, clock)
+
+
+async def test_a_repeated_claim_answers_as_the_first_time(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.admit(admission())
+    monkeypatch.setattr(store, "_operation", lambda: "same-token")
+    first = await claim_one(store)
+    second = await claim_one(store)
+    assert second.record.fence == first.record.fence
+
+
+async def test_a_repeated_commit_answers_as_the_first_time(
+    store: RedisStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admitted = await store.admit(admission())
+    entry = await claim_one(store)
+    event = Sending(at=clock.now())
+    after = replace(entry, record=advance(entry.record, event))
+    monkeypatch.setattr(store, "_operation", lambda: "operation")
+    await store.commit(
+        entry, after, [history_entry(event, after.record)], due="keep", take_over=True
+    )
+    await store.commit(
+        entry, after, [history_entry(event, after.record)], due="keep", take_over=True
+    )
+    assert [line["event"] for line in await store.history(admitted.id)] == ["Admitted", "Sending"]
+    monkeypatch.undo()
+    with pytest.raises(Stale):  # without the remembered operation it is a late write
+        await store.commit(
+            entry, after, [history_entry(event, after.record)], due="keep", take_over=True
+        )
+
+
+async def open_ticket(store: RedisStore, clock: ManualClock) -> Entry:
+    await store.admit(admission())
+    entry = await claim_one(store)
+    for event in (
+        Sending(at=clock.now()),
+        Opened(at=clock.now(), ticket=Ticket("1001", "DESK-1", native_status="new")),
+    ):
+        after = replace(entry, record=advance(entry.record, event))
+        entry = await store.commit(entry, after, due="keep")
+    return await store.commit(entry, entry, due=clock.now() + 300_000)
+
+
+async def test_a_ticket_finds_its_request_by_id_key_and_correlation_id(
+    store: RedisStore, clock: ManualClock
+) -> None:
+    entry = await open_ticket(store, clock)
+    for ref in ("1001", "DESK-1", entry.record.id):
+        assert await store.find("desk", [ref]) == [entry.record.id]
+    assert await store.find("other", ["1001"]) == []
+
+
+async def test_a_hint_makes_a_pending_request_due_and_a_flood_costs_little(
+    store: RedisStore, clock: ManualClock
+) -> None:
+    entry = await open_ticket(store, clock)
+    reads = 0
+    for _ in range(1_000):
+        await store.hint(entry.record.id, interval=5_000, burst=3)
+        claim = await store.claim(worker="w", limit=4, lease=60_000)
+        for claimed in claim.entries:
+            reads += 1
+            await store.commit(claimed, claimed, due=clock.now() + 300_000)
+        clock.advance(10)
+    assert 3 <= reads <= 3 + 1_000 * 10 // 5_000 + 1
+    # the last event leads to one more read
+    due = await store.next_due()
+    assert due is not None
+    assert due <= clock.now() + 5_000
+
+
+async def test_a_hint_during_a_read_leads_to_one_more_read(
+    store: RedisStore, clock: ManualClock
+) -> None:
+    entry = await open_ticket(store, clock)
+    clock.advance(300_000)
+    claimed = await claim_one(store)
+    assert await store.hint(entry.record.id, interval=5_000, burst=3) == "soon"
+    await store.commit(claimed, claimed, due=clock.now() + 300_000)
+    assert await store.next_due() == clock.now()
+
+
+async def test_a_hint_for_a_request_without_ticket_is_dropped(store: RedisStore) -> None:
+    admitted = await store.admit(admission())
+    assert await store.hint(admitted.id, interval=5_000, burst=3) == "ignored"
+
+
+async def test_only_the_newest_request_of_a_url_may_be_retried(
+    store: RedisStore, clock: ManualClock
+) -> None:
+    await store.admit(admission())
+    entry = await claim_one(store)
+    dead = replace(entry.record, state=State.DEAD, decision=Decision.APPROVED)
+    entry = await store.commit(entry, replace(entry, record=dead), due=None)
+    newer = await store.admit(admission(content="c2"))
+    with pytest.raises(Superseded, match=newer.id):
+        await store.commit(entry, entry, due=clock.now(), take_over=True, only_newest=True)
+
+
+async def test_retention_removes_everything_of_a_finished_request(
+    store: RedisStore, clock: ManualClock
+) -> None:
+    entry = await open_ticket(store, clock)
+    assert not await store.expire(entry.record)  # still open
+    clock.advance(300_000)
+    entry = await claim_one(store)
+    decided = Decided(at=clock.now(), decision=Decision.APPROVED)
+    entry = await store.commit(
+        entry, replace(entry, record=advance(entry.record, decided)), due="keep"
+    )
+    entry = await finish(store, entry, clock)
+    assert await store.expire(entry.record)
+    assert await store.expire(entry.record)  # safe to repeat
+    names = [name async for name in store.client.scan_iter(f"*{store.keys.namespace}:*")]
+    left = [name for name in names if not name.endswith(b":open") and b":c:" not in name]
+    assert left == []
+
+
+async def test_an_entry_shared_under_one_url_goes_only_with_its_request(
+    store: RedisStore, clock: ManualClock
+) -> None:
+    await store.admit(admission())
+    old = await finish(store, await claim_one(store), clock)
+    newer = await store.admit(admission(content="c2"))
+    assert await store.expire(old.record)
+    assert (await store.admit(admission(content="c2"))).id == newer.id
+
+
+async def test_listings_are_newest_first_and_paged(store: RedisStore, clock: ManualClock) -> None:
+    ids = []
+    for number in range(5):
+        ids.append((await store.admit(admission(f"{URL}{number}"))).id)
+        clock.advance(1)
+    assert await store.list_ids([State.RECEIVED], limit=2) == ids[:2:-1]
+    before = clock.now() - 2
+    assert await store.list_ids(list(State), limit=9, before=before) == ids[2::-1]

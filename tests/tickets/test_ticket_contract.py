@@ -1,0 +1,175 @@
+"""What every ticket system must do: the specification of `proxy/tickets/port.py`, run on each."""
+
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import pytest
+
+from proxy.domain.models import Outcome
+from proxy.errors import ConfigurationError, Conflict, NotFound, TemporaryError, Unauthorized
+from proxy.tickets.port import Cancels, Comments, PushesEvents
+from tests.tickets.declarations import approval_request
+from tests.tickets.rigs import RIGS, Rig
+
+Operation = Literal["create", "find", "read"]
+NOW = 1_800_000_000_000
+
+
+@pytest.fixture(params=RIGS)
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    async with RIGS[request.param]() as rig:
+        yield rig
+
+
+async def test_an_opened_ticket_is_found_by_its_correlation_id_and_by_no_other(rig: Rig) -> None:
+    opened = await rig.system.open(approval_request("r-1"))
+    await rig.system.open(approval_request("r-10"))
+    assert [ticket.id for ticket in await rig.system.find("r-1")] == [opened.id]
+    assert await rig.system.find("r-2") == []
+
+
+async def test_several_tickets_of_one_request_are_found_oldest_first(rig: Rig) -> None:
+    opened = [await rig.system.open(approval_request()) for _ in range(3)]
+    found = await rig.system.find("r-1")
+    assert [ticket.id for ticket in found] == [ticket.id for ticket in opened]
+
+
+async def test_a_new_ticket_says_how_people_find_it_and_is_pending(rig: Rig) -> None:
+    opened = await rig.system.open(approval_request())
+    fetched = await rig.system.fetch(opened.id)
+    assert (fetched.id, fetched.key) == (opened.id, opened.key)
+    assert fetched.url.startswith("http")
+    assert fetched.outcome is Outcome.PENDING
+
+
+async def test_a_create_whose_answer_was_lost_is_in_doubt_and_found_once(rig: Rig) -> None:
+    await rig.system.ping()
+    rig.lose_answer("create")
+    with pytest.raises(TemporaryError) as caught:
+        await rig.system.open(approval_request())
+    assert caught.value.sent
+    assert rig.created() == 1  # it is never repeated behind our back
+    assert len(await rig.system.find("r-1")) == 1
+
+
+async def test_a_read_whose_answer_was_lost_is_repeated(rig: Rig) -> None:
+    opened = await rig.system.open(approval_request())
+    rig.lose_answer("read")
+    assert (await rig.system.fetch(opened.id)).id == opened.id
+
+
+@pytest.mark.parametrize(
+    ("decision", "outcome"), [("approved", Outcome.APPROVED), ("rejected", Outcome.REJECTED)]
+)
+async def test_a_decision_is_read_with_who_took_it_and_when(
+    rig: Rig, decision: str, outcome: Outcome
+) -> None:
+    opened = await rig.system.open(approval_request())
+    rig.decide(opened.id, decision)
+    decided = await rig.system.fetch(opened.id)
+    assert decided.outcome is outcome
+    assert decided.decided_by == "olga"
+    assert decided.decided_at
+
+
+async def test_an_unknown_status_has_no_outcome(rig: Rig) -> None:
+    opened = await rig.system.open(approval_request())
+    rig.decide(opened.id, "unknown")
+    read = await rig.system.fetch(opened.id)
+    assert read.native_status
+    assert read.outcome is None
+
+
+async def test_an_unknown_ticket_is_not_found(rig: Rig) -> None:
+    with pytest.raises(NotFound):
+        await rig.system.fetch(rig.unknown_ticket)
+
+
+@pytest.mark.parametrize("operation", ["create", "find", "read"])
+async def test_too_many_requests_say_when_to_come_back_and_that_nothing_was_done(
+    rig: Rig, operation: Operation
+) -> None:
+    rig.refuse(operation, 429, retry_after="7")
+    with pytest.raises(TemporaryError) as caught:
+        await call(rig, operation)
+    assert caught.value.retry_after == 7_000
+    assert not caught.value.sent
+
+
+async def test_a_failing_server_leaves_a_create_in_doubt(rig: Rig) -> None:
+    rig.refuse("create", 503)
+    with pytest.raises(TemporaryError) as caught:
+        await rig.system.open(approval_request())
+    assert caught.value.sent
+
+
+@pytest.mark.parametrize("operation", ["create", "find", "read"])
+async def test_an_expired_token_is_replaced_once(rig: Rig, operation: Operation) -> None:
+    await rig.system.ping()
+    rig.expire_token(operation)
+    await call(rig, operation)
+    assert rig.created() == (operation != "find")
+
+
+async def test_a_token_that_stays_refused_is_a_matter_of_configuration(rig: Rig) -> None:
+    await rig.system.ping()
+    rig.expire_token("create", times=2)
+    with pytest.raises(ConfigurationError) as caught:
+        await rig.system.open(approval_request())
+    assert caught.value.request_specific
+    assert rig.created() == 0
+
+
+async def test_a_refused_client_is_a_matter_of_configuration_of_everybody(rig: Rig) -> None:
+    rig.refuse_client()
+    with pytest.raises(ConfigurationError) as caught:
+        await rig.system.ping()
+    assert not caught.value.request_specific
+
+
+async def test_an_event_names_its_ticket_if_it_is_signed_and_fresh(rig: Rig) -> None:
+    assert isinstance(rig.system, PushesEvents)
+    opened = await rig.system.open(approval_request())
+    headers, body = rig.event(opened.id, now=NOW)
+    hint = rig.system.read_event(headers, body, now=NOW)
+    assert opened.id in hint.refs
+    assert rig.system.read_event(headers, body, now=NOW + 1_000).replay_key == hint.replay_key
+
+
+async def test_an_event_that_is_forged_or_old_is_refused_with_the_same_words(rig: Rig) -> None:
+    assert isinstance(rig.system, PushesEvents)
+    headers, body = rig.event("1", now=NOW)
+    refusals = []
+    for sent, content, now in (
+        (headers, body + b" ", NOW),
+        ({}, body, NOW),
+        (headers, body, NOW + 86_400_000),
+        (headers, body, NOW - 86_400_000),
+    ):
+        with pytest.raises(Unauthorized) as caught:
+            rig.system.read_event(sent, content, now=now)
+        refusals.append(str(caught.value))
+    assert len(set(refusals)) == 1
+
+
+async def test_a_ticket_can_be_commented_on_and_withdrawn_until_it_is_decided(rig: Rig) -> None:
+    assert isinstance(rig.system, Comments)
+    assert isinstance(rig.system, Cancels)
+    opened = await rig.system.open(approval_request())
+    await rig.system.comment(opened.id, "The requester left the company.")
+    await rig.system.cancel(opened.id, "no longer needed")
+    assert (await rig.system.fetch(opened.id)).outcome is Outcome.CANCELLED
+    with pytest.raises(Conflict):
+        await rig.system.cancel(opened.id, "again")
+
+
+async def call(rig: Rig, operation: Operation) -> None:
+    """Do one of the operations that every system has."""
+    match operation:
+        case "create":
+            await rig.system.open(approval_request())
+        case "find":
+            await rig.system.find("r-1")
+        case "read":
+            opened = await rig.system.open(approval_request())
+            await rig.system.fetch(opened.id)

@@ -1,0 +1,63 @@
+"""The backlog gate and the pages of lists, as tables."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from proxy.alarms import Alarms
+from proxy.domain.models import State
+from proxy.errors import TemporaryError
+from proxy.metrics import Metrics
+from proxy.store.redis import RedisStore
+from proxy.store.shared import Shared
+from proxy.web.backlog import Backlog, Slope
+from proxy.web.watch import Watch
+from tests.manual_clock import ManualClock
+
+SLOPE = Slope(limit=100, slow_from=50, slowest=2_000)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "delay"), [(0, 0), (49, 0), (50, 0), (51, 40), (75, 1_000), (99, 1_960)]
+)
+def test_answers_get_slower_as_the_backlog_grows(waiting: int, delay: int) -> None:
+    assert SLOPE.delay(waiting) == delay
+
+
+@pytest.mark.parametrize("waiting", [100, 1_000])
+def test_at_the_limit_nothing_is_stored_and_the_caller_is_told_when(waiting: int) -> None:
+    with pytest.raises(TemporaryError) as caught:
+        SLOPE.delay(waiting)
+    assert caught.value.retry_after == 30_000
+    assert caught.value.sent is False
+
+
+async def test_the_gate_counts_what_came_in_since_the_last_look(
+    store: RedisStore, clock: ManualClock
+) -> None:
+    metrics = Metrics()
+    alarms = Alarms(metrics)
+    watch = Watch(store=store, shared=Shared(store), metrics=metrics, alarms=alarms, clock=clock)
+    gate = Backlog(watch=watch, slope=replace(SLOPE, limit=2, slow_from=2), alarms=alarms)
+    await watch.look()
+    await gate.pass_gate()
+    await gate.pass_gate()
+    with pytest.raises(TemporaryError):
+        await gate.pass_gate()
+    await watch.look()  # the store knows of none: they were taken on
+    await gate.pass_gate()
+
+
+async def test_a_long_backlog_holds_an_answer_back(store: RedisStore, clock: ManualClock) -> None:
+    metrics = Metrics()
+    alarms = Alarms(metrics)
+    watch = Watch(store=store, shared=Shared(store), metrics=metrics, alarms=alarms, clock=clock)
+    gate = Backlog(
+        watch=watch, slope=Slope(limit=4, slow_from=0, slowest=60_000_000), alarms=alarms
+    )
+    watch.counts = {State.RECEIVED: 1, State.OPENING: 1, State.PENDING: 99}
+    held = asyncio.ensure_future(gate.pass_gate())
+    await asyncio.sleep(0)  # it runs up to where it waits
+    assert not held.done()
+    held.cancel()

@@ -1,0 +1,116 @@
+"""Health pages: what they say while all is well, while something is paused, and without a store."""
+
+import asyncio
+
+import pytest
+
+from proxy.alarms import Alarms
+from proxy.domain.models import State
+from proxy.metrics import Metrics
+from proxy.store.redis import RedisStore
+from proxy.store.shared import Shared
+from proxy.web.watch import Watch
+from tests.manual_clock import ManualClock
+from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Collected, Site, Starts
+
+
+async def test_all_is_well(site: Site) -> None:
+    assert (await site.call("GET", "/livez")).json == {"status": "alive"}
+    ready = await site.call("GET", "/readyz")
+    assert (ready.status, ready.json) == (200, {"status": "ready", "reasons": []})
+
+
+async def test_a_paused_destination_is_named_in_plain_words_and_calls_are_still_taken(
+    store: RedisStore, start: Starts
+) -> None:
+    await Shared(store).pause("desk", "the token endpoint refused our secret", probe_after=1_000)
+    site = await start()
+    ready = await site.call("GET", "/readyz")
+    assert (ready.status, ready.json["status"]) == (200, "degraded")
+    assert ready.json["reasons"] == [
+        "desk is paused since 2026-01-01T00:00:00.000Z: the token endpoint refused our secret"
+    ]
+    assert (await site.submit()).status == 202
+    (paused,) = (await site.call("GET", "/api/status", key=OPERATOR_KEY)).json["paused"]
+    assert paused["destination"] == "desk"
+    await Shared(store).resume("desk")
+    assert (await (await start()).call("GET", "/readyz")).json["status"] == "ready"
+
+
+async def test_metrics_count_answers_by_route_and_code_with_few_labels(site: Site) -> None:
+    await site.submit()
+    await site.submit(key="wrong")
+    await site.call("GET", "/approval-requests/one", key=WITBOOST_KEY)
+    await site.call("GET", "/approval-requests/two", key=WITBOOST_KEY)
+    await site.call("GET", "/no/such/path")
+    answer = await site.call("GET", "/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    text = answer.body.decode()
+    name = "approval_proxy_answers_total"
+    assert name + '{code="202",route="/approval-requests"} 1.0' in text
+    assert name + '{code="401",route="/approval-requests"} 1.0' in text
+    assert name + '{code="404",route="/approval-requests/{correlationId}"} 2.0' in text
+    assert name + '{code="404",route="none"} 1.0' in text
+    assert 'approval_proxy_answer_seconds_bucket{le="0.005",route="/approval-requests"}' in text
+    assert 'approval_proxy_alarms_total{alarm="request_dead"} 0.0' in text
+    assert "_created" not in text
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+def _watch(store: RedisStore, metrics: Metrics, clock: ManualClock) -> Watch:
+    shared = Shared(store)
+    return Watch(store=store, shared=shared, metrics=metrics, alarms=Alarms(metrics), clock=clock)
+
+
+async def test_a_look_sets_the_gauges(
+    site: Site, clock: ManualClock, store: RedisStore, metrics: Metrics
+) -> None:
+    await site.submit()
+    clock.advance(2_500)
+    watch = _watch(store, metrics, clock)
+    await watch.look()
+    assert watch.counts[State.RECEIVED] == watch.waiting == 1
+    value = metrics.registry.get_sample_value
+    assert value("approval_proxy_requests", {"state": "received"}) == 1
+    assert value("approval_proxy_due_lag_seconds") == 2.5
+
+
+async def test_a_store_that_stops_answering_is_one_alarm(
+    unreachable: RedisStore, clock: ManualClock, metrics: Metrics, logged: Collected
+) -> None:
+    watch = _watch(unreachable, metrics, clock)
+    for _ in range(3):
+        await watch.look()
+    assert watch.blind
+    alarms = [line for line in logged.lines if line.get("alarm") == "store_unreachable"]
+    assert len(alarms) == 1
+
+
+async def test_an_old_look_says_nothing(
+    store: RedisStore, clock: ManualClock, metrics: Metrics
+) -> None:
+    watch = _watch(store, metrics, clock)
+    seen = [watch.blind]  # nobody has looked yet
+    await watch.look()
+    seen.append(watch.blind)
+    clock.advance(5_001)
+    seen.append(watch.blind)
+    assert seen == [True, False, True]
+
+
+async def test_looking_begins_with_the_application_and_ends_with_it(
+    store: RedisStore, clock: ManualClock, metrics: Metrics
+) -> None:
+    before = asyncio.all_tasks()
+    watch = _watch(store, metrics, clock)
+    running = watch.running(None)
+    await anext(running)
+    assert watch.looks == 1
+    assert len(asyncio.all_tasks() - before) >= 1
+    assert await anext(running, "ended") == "ended"
+    await store.batcher.close()
+    assert asyncio.all_tasks() == before
