@@ -38,14 +38,12 @@ class Slope:
 
 
 class Backlog:
-    """Applies the slope to the last look at the store, plus what came in here since then."""
+    """Applies the slope to what is known to wait."""
 
     def __init__(self, *, watch: Watch, slope: Slope, alarms: Alarms) -> None:
         self._watch = watch
         self._slope = slope
         self._alarms = alarms
-        self._since = 0  # admitted after the look number `_look`
-        self._look = 0
         self._full = False
 
     async def pass_gate(self) -> None:
@@ -54,16 +52,14 @@ class Backlog:
         Raises:
             TemporaryError: the limit is reached.
         """
-        if self._look != self._watch.looks:
-            self._look, self._since = self._watch.looks, 0
         try:
-            delay = self._slope.delay(self._watch.waiting + self._since)
+            delay = self._slope.delay(self._watch.waiting)
         except TemporaryError as error:
             if not self._full:
                 self._full = True
                 self._alarms.sound(Alarm.BACKLOG_FULL, str(error))
             raise
         self._full = False
-        self._since += 1
+        self._watch.admitted()
         if delay:
             await asyncio.sleep(delay / 1000)

@@ -58,6 +58,7 @@ class Watch:
         self.counts: Mapping[State, int] = {}
         self.paused: Mapping[str, Pause] = {}
         self.looks = 0
+        self._admitted = 0  # passed the gate after the last look began
         self._store = store
         self._shared = shared
         self._metrics = metrics
@@ -74,8 +75,13 @@ class Watch:
 
     @property
     def waiting(self) -> int:
-        """How many accepted requests have no ticket yet: the backlog."""
-        return self.counts.get(State.RECEIVED, 0) + self.counts.get(State.OPENING, 0)
+        """How many accepted requests have no ticket yet: those last seen, and those since then."""
+        seen = self.counts.get(State.RECEIVED, 0) + self.counts.get(State.OPENING, 0)
+        return seen + self._admitted
+
+    def admitted(self) -> None:
+        """Count a request that the last look cannot have seen."""
+        self._admitted += 1
 
     async def running(self, _app: object) -> AsyncIterator[None]:
         """Look once, then again and again while the application runs (aiohttp's cleanup_ctx)."""
@@ -93,6 +99,7 @@ class Watch:
 
     async def look(self) -> None:
         """Look once; a store that does not answer is an alarm when it begins, not at every look."""
+        earlier = self._admitted  # what comes in while we look may not be in the counts
         try:
             async with asyncio.timeout(_PATIENCE / 1000):
                 counts, due, pauses = await asyncio.gather(
@@ -111,6 +118,7 @@ class Watch:
         if self._failing:
             _log.warning("The store answers again")
         self._failing = False
+        self._admitted -= earlier
         self._take(counts, due, pauses)
 
     def _take(

@@ -49,6 +49,24 @@ async def test_the_gate_counts_what_came_in_since_the_last_look(
     await gate.pass_gate()
 
 
+async def test_what_comes_in_while_we_look_stays_counted(
+    store: RedisStore, clock: ManualClock
+) -> None:
+    """Nobody knows whether the counts of this look have it, so it counts until the next one."""
+    metrics = Metrics()
+    watch = Watch(
+        store=store, shared=Shared(store), metrics=metrics, alarms=Alarms(metrics), clock=clock
+    )
+    watch.admitted()
+    look = asyncio.ensure_future(watch.look())
+    await asyncio.sleep(0)  # it has asked the store
+    watch.admitted()
+    await look
+    assert watch.waiting == 1
+    await watch.look()
+    assert watch.waiting == 0
+
+
 async def test_a_long_backlog_holds_an_answer_back(store: RedisStore, clock: ManualClock) -> None:
     metrics = Metrics()
     alarms = Alarms(metrics)
