@@ -5,6 +5,7 @@ round trip is under way leave together in the next one. Callers see an ordinary 
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ _ANSWERED_WITHIN = 5.0  # seconds, connecting again and repeating included
 Words = tuple[Any, ...]
 """A command: its name and its arguments."""
 
+Asked = tuple[Words, asyncio.Future[Any]]
+"""A command and who waits for its answer."""
+
 
 class Script:
     """A Lua step: its source and the digest under which the server keeps it."""
@@ -32,13 +36,13 @@ class Script:
 class Batcher:
     """Sends what is asked for in one event loop as few round trips.
 
-    Commands of one task keep their order. redis-py repeats a whole batch after a lost connection,
-    so every script must answer a repeat as it answered the first time.
+    Commands of one task keep their order. After a lost connection, redis-py repeats what has no
+    answer, so every script must answer a repeat as it answered the first time.
     """
 
     def __init__(self, client: Redis) -> None:
         self._client = client
-        self._waiting: list[tuple[Words, asyncio.Future[Any]]] = []
+        self._waiting: list[Asked] = []
         self._sender: asyncio.Task[None] | None = None
 
     async def command(self, *words: Any) -> Any:
@@ -79,35 +83,38 @@ class Batcher:
             batch, self._waiting = self._waiting[:_LARGEST], self._waiting[_LARGEST:]
             try:
                 async with asyncio.timeout(_ANSWERED_WITHIN):
-                    answers = await self._round_trip([words for words, _ in batch])
+                    await self._round_trip(batch)
             except (RedisError, OSError, TimeoutError) as error:
-                answers = [error] * len(batch)
-            for (words, future), answer in zip(batch, answers, strict=True):
-                _settle(future, words, answer)
+                for words, future in batch:
+                    _settle(future, words, error)
 
-    async def _round_trip(self, batch: Sequence[Words]) -> list[Any]:
-        """Send all commands at once and read their answers; a lost connection repeats them all."""
+    async def _round_trip(self, batch: Sequence[Asked]) -> None:
+        """Send all commands at once; a lost connection repeats those without an answer."""
         pool: Any = self._client.connection_pool
         connection = await pool.get_connection()
+        unanswered = deque(batch)
         try:
-            answers: list[Any] = await connection.retry.call_with_retry(
-                lambda: _exchange(connection, batch), lambda _error: connection.disconnect()
+            await connection.retry.call_with_retry(
+                lambda: _exchange(connection, unanswered), lambda _error: connection.disconnect()
             )
         finally:
             await pool.release(connection)
-        return answers
 
 
-async def _exchange(connection: Any, batch: Sequence[Words]) -> list[Any]:
-    """Do what redis-py's pipeline does, without its work per command: answers are raw."""
-    await connection.send_packed_command(connection.pack_commands(batch))
-    answers: list[Any] = []
-    for _ in batch:
+async def _exchange(connection: Any, unanswered: deque[Asked]) -> None:
+    """Do what redis-py's pipeline does, without its work per command: answers are raw.
+
+    Each answer is handed over as it comes, so that its task works while the server does the rest.
+    """
+    commands = [words for words, _ in unanswered]
+    await connection.send_packed_command(connection.pack_commands(commands))
+    while unanswered:
         try:
-            answers.append(await connection.read_response())
+            answer = await connection.read_response()
         except ResponseError as error:  # this command's answer; the next one's follows
-            answers.append(error)
-    return answers
+            answer = error
+        words, future = unanswered.popleft()
+        _settle(future, words, answer)
 
 
 def _settle(future: asyncio.Future[Any], words: Words, answer: object) -> None:

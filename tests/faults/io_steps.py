@@ -15,7 +15,7 @@ from aiohttp import ClientResponse, ClientSession, hdrs
 from redis.asyncio.connection import AbstractConnection
 from yarl import URL
 
-from proxy.store.batching import Batcher, Words
+from proxy.store.batching import Asked, Batcher, Words
 from proxy.store.redis import load_script
 
 Moment = Literal["before", "sent", "after"]
@@ -72,12 +72,12 @@ def watched(act: Act) -> Iterator[None]:
     request, start = ClientSession._request, ClientResponse.start
     steps = _Steps(act)
 
-    async def exchanging(batcher: Batcher, batch: Sequence[Words]) -> list[Any]:
-        label = _commands(batch)
+    async def exchanging(batcher: Batcher, batch: Sequence[Asked]) -> None:
+        label = _commands([words for words, _ in batch])
         if _WATCH in label:
-            return await round_trip(batcher, batch)
-        answers: list[Any] = await steps.step(label, lambda: round_trip(batcher, batch))
-        return answers
+            await round_trip(batcher, batch)
+        else:
+            await steps.step(label, lambda: round_trip(batcher, batch))
 
     async def sending(connection: Any, *args: Any, **named: Any) -> None:
         await send(connection, *args, **named)

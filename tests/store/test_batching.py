@@ -1,0 +1,39 @@
+"""Commands that share a round trip: what is repeated when the connection is lost in the middle."""
+
+import asyncio
+
+from proxy.store.batching import Batcher
+from proxy.store.connecting import connect
+
+
+async def test_a_lost_connection_repeats_only_what_was_not_answered() -> None:
+    """The first answer stands: its task went on with it, and must not see another one."""
+    seen: list[list[bytes]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        names: list[bytes] = []
+        seen.append(names)
+        while line := await reader.readline():
+            if line.strip() in {b"a", b"b"}:
+                names.append(line.strip())
+                if len(seen) == 1 and names == [b"a", b"b"]:
+                    writer.write(b"$5\r\nfirst\r\n")
+                    break
+                if len(seen) > 1:
+                    writer.write(b"$6\r\nsecond\r\n")
+            elif line.strip() in {b"HELLO", b"CLIENT"}:
+                writer.write(b"+OK\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = connect(f"redis://127.0.0.1:{port}?protocol=2&lib_name=&lib_version=")
+    batcher = Batcher(client)
+    answers = await asyncio.gather(batcher.command("GET", "a"), batcher.command("GET", "b"))
+    await batcher.close()
+    await client.aclose()
+    server.close()
+    await server.wait_closed()
+    assert list(answers) == [b"first", b"second"]
+    assert [names for names in seen if names] == [[b"a", b"b"], [b"b"]]
