@@ -19,6 +19,7 @@ from aiohttp import web
 from proxy.alarms import Alarm, Alarms
 from proxy.domain.clock import Clock, SystemClock
 from proxy.domain.schedule import Dice
+from proxy.encryption import KeyRing, kept_key, read_key
 from proxy.errors import ConfigurationError
 from proxy.flow import Flow
 from proxy.metrics import Metrics
@@ -34,7 +35,9 @@ from proxy.store.connecting import connect
 from proxy.store.embedded import EmbeddedServer
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared, dangers
+from proxy.store.tokens import RedisTokens
 from proxy.tickets.port import PushesEvents, TicketSystem
+from proxy.token_sources import TokenSources
 from proxy.web.auth import Caller, Client, Clients
 from proxy.web.backlog import Slope
 from proxy.web.build import build, build_health
@@ -42,6 +45,7 @@ from proxy.web.ports import Limits
 from proxy.worker import Worker
 
 _EVENT_MEMORY: Final = 2  # times the longest tolerance: longer than a replay can be fresh
+_FOLDER_KEY: Final = "encryption"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,10 @@ async def assemble(
         outbound = Outbound(observe=_observer(metrics), dice=dice)
         await stack.enter_async_context(outbound)
         local = clock or SystemClock()
-        outgoing = Outgoing(settings, outbound, shared, local, dice)
+        sources = TokenSources(
+            outbound=outbound, clock=local, dice=dice, tokens=open_tokens(settings, store)
+        )
+        outgoing = Outgoing(settings, outbound, shared, local, sources)
         routes = Routes(
             default=outgoing.default_route(),
             shared=shared,
@@ -161,6 +168,18 @@ async def assemble(
             systems=outgoing.systems(),
             server=server,
         )
+
+
+def open_tokens(settings: Settings, store: RedisStore) -> RedisTokens | None:
+    """Return where all processes share tokens, None if there is no key to encrypt them with.
+
+    Our own server has a key in its data folder. It stays in the ring when keys are configured, so
+    that what it encrypted can still be read.
+    """
+    keys = [(each.id, read_key(each.key.reveal())) for each in settings.encryption.keys]
+    if settings.embedded:
+        keys.append((_FOLDER_KEY, kept_key(Path(settings.store.folder) / f"{_FOLDER_KEY}.key")))
+    return RedisTokens(store, KeyRing(keys)) if keys else None
 
 
 def _observer(metrics: Metrics) -> Observe:

@@ -6,7 +6,6 @@ other side may have acted. What an answer means is `answers.check`'s matter.
 """
 
 import asyncio
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
@@ -24,6 +23,7 @@ from proxy.answers import Answer, Call, without_secrets
 from proxy.credentials import Credential
 from proxy.domain.schedule import Dice
 from proxy.errors import ConfigurationError, PermanentError, TemporaryError
+from proxy.tls import Tls
 
 Observe = Callable[[str, str, float], None]
 """Is told destination, outcome (`2xx`, `timeout`, `unreachable` ...) and seconds of each send."""
@@ -58,7 +58,7 @@ class Destination:
         concurrency: int,
         credential: Credential,
         renew_on: frozenset[int],
-        tls: ssl.SSLContext | bool,
+        tls: Tls,
         answer_limit: int,
         dice: Dice,
         observe: Observe,
@@ -171,7 +171,7 @@ class Destination:
                 headers=headers,
                 data=call.body,
                 allow_redirects=False,
-                ssl=self._tls,
+                ssl=self._tls.context(),
             ) as response:
                 body = await self._body(response, call, secrets)
         except aiohttp.ClientConnectorCertificateError as error:

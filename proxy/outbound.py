@@ -3,7 +3,6 @@
 Callers import from here what they need to call another system.
 """
 
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from random import random
@@ -18,6 +17,7 @@ from proxy.credentials import Credential, NoCredential, StaticHeader
 from proxy.destination import ANSWER_LIMIT, Connector, Destination, Observe
 from proxy.domain.schedule import Dice
 from proxy.errors import ConfigurationError
+from proxy.tls import ClientCertificate, Tls
 
 __all__ = [
     "Answer",
@@ -68,12 +68,13 @@ class Outbound:
         credential: Credential,
         renew_on: frozenset[int] = frozenset({401}),
         ca_file: Path | None = None,
+        client_certificate: ClientCertificate | None = None,
         answer_limit: int = ANSWER_LIMIT,
     ) -> Destination:
         """Return a destination; `deadline` in milliseconds, `answer_limit` in bytes.
 
         Raises:
-            ConfigurationError: an origin or the CA file cannot be used.
+            ConfigurationError: an origin, the CA file or the client certificate cannot be used.
         """
         try:
             return Destination(
@@ -84,26 +85,17 @@ class Outbound:
                 concurrency=concurrency,
                 credential=credential,
                 renew_on=renew_on,
-                tls=_tls(ca_file),
+                tls=Tls(ca_file, client_certificate),
                 answer_limit=answer_limit,
                 dice=self._dice,
                 observe=self._observe,
             )
         except (ValueError, OSError) as error:
             raise ConfigurationError(
-                f"{name}: an origin or `ca_file` is unusable: {error}"
+                f"{name}: an origin, `ca_file` or `client_certificate` is unusable: {error}"
             ) from error
 
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
             raise ConfigurationError("the HTTP session is not open: calls are made while serving")
         return self._opened
-
-
-def _tls(ca_file: Path | None) -> ssl.SSLContext | bool:
-    """Return what checks certificates: the system's authorities, and our own where given."""
-    if ca_file is None:
-        return True
-    context = ssl.create_default_context()
-    context.load_verify_locations(ca_file)
-    return context

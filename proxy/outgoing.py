@@ -7,15 +7,13 @@ from typing import Any, assert_never
 
 from proxy.domain.clock import Clock
 from proxy.domain.models import Poll, Route
-from proxy.domain.schedule import Dice
 from proxy.domain.urls import CallbackPrefix
 from proxy.errors import ConfigurationError
-from proxy.oauth2.client_credentials import ClientCredentials
-from proxy.oauth2.requests import ClientSecretBasic, ClientSecretPost
-from proxy.oauth2.source import Fetch, TokenSource
+from proxy.oauth2.kept import TokenIdentity
 from proxy.outbound import Credential, Destination, NoCredential, Outbound, StaticHeader
 from proxy.settings import Settings
-from proxy.settings.systems import FixedHeader, OAuth2, RestSystem
+from proxy.settings.oauth2 import OAuth2
+from proxy.settings.systems import FixedHeader, RestSystem
 from proxy.settings.systems import NoCredential as NoTicketCredential
 from proxy.settings.tree import (
     AccessToken,
@@ -27,6 +25,7 @@ from proxy.settings.tree import (
 from proxy.store.shared import Shared
 from proxy.tickets import open_system
 from proxy.tickets.port import TicketSystem
+from proxy.token_sources import TokenSources, certificate
 from proxy.witboost import credentials
 from proxy.witboost.callback import Witboost
 
@@ -39,7 +38,7 @@ class Outgoing:
     outbound: Outbound
     shared: Shared
     clock: Clock
-    dice: Dice
+    sources: TokenSources
     _destinations: dict[str, Destination] = field(default_factory=dict)
 
     def systems(self) -> dict[str, TicketSystem]:
@@ -89,45 +88,21 @@ class Outgoing:
             concurrency=system.concurrency,
             credential=self._ticket_credential(name, system),
             ca_file=system.ca_file,
+            client_certificate=certificate(system.auth)
+            if isinstance(system.auth, OAuth2)
+            else None,
         )
 
     def _ticket_credential(self, name: str, system: RestSystem) -> Credential:
         auth = system.auth
         match auth:
             case OAuth2():
-                return self._source(f"{name}: token", self._client_credentials(name, system, auth))
+                return self.sources.of(name, system, auth)
             case FixedHeader():
                 return StaticHeader(auth.name, auth.value.reveal())
             case NoTicketCredential():
                 return NoCredential()
         assert_never(auth)
-
-    def _client_credentials(self, name: str, system: RestSystem, auth: OAuth2) -> ClientCredentials:
-        http = self.outbound.destination(
-            f"{name}: token",
-            origins=[auth.token_url],
-            deadline=system.deadline,
-            concurrency=1,
-            credential=NoCredential(),
-            ca_file=system.ca_file,
-        )
-        reveal = auth.client_secret.reveal
-        proof = (
-            ClientSecretBasic(auth.client_id, reveal, auth.basic_encoding)
-            if auth.client_authentication == "client_secret_basic"
-            else ClientSecretPost(auth.client_id, reveal)
-        )
-        return ClientCredentials(
-            http=http,
-            token_url=auth.token_url,
-            authentication=proof,
-            clock=self.clock,
-            scope=auth.scope or "",
-            resource=[auth.resource] if auth.resource else [],
-            audience=auth.audience or "",
-            extra=auth.extra,
-            default_lifetime=auth.default_lifetime,
-        )
 
     def _instance(self, name: str, instance: WitboostInstance) -> Witboost:
         callback = instance.callback
@@ -169,18 +144,24 @@ class Outgoing:
                     duration=wanted.duration,
                     scope=wanted.scope or "",
                 )
-                return self._source(f"{name}: token", exchange)
+                identity = TokenIdentity(
+                    issuer=wanted.url,
+                    client_id=hashlib.sha256(wanted.access_token.reveal().encode()).hexdigest(),
+                    grant="access_token",
+                    subject=str(wanted.duration),
+                    scope=wanted.scope or "",
+                    origins=tuple(instance.callback_urls),
+                )
+                deadline = instance.callback.deadline
+                return self.sources.shared(f"{name}: token", exchange, identity, deadline)
             case SharedSecret():
                 signed = credentials.SharedSecret(wanted.secret.reveal(), clock=self.clock)
-                return self._source(f"{name}: token", signed)
+                return self.sources.own(f"{name}: token", signed)
             case StaticBearer():
                 return StaticHeader("Authorization", f"Bearer {wanted.token.reveal()}")
             case NoCallbackCredential():
                 return NoCredential()
         assert_never(wanted)
-
-    def _source(self, name: str, fetch: Fetch) -> TokenSource:
-        return TokenSource(fetch=fetch, clock=self.clock, dice=self.dice, name=name)
 
 
 class _Methods:

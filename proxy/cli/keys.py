@@ -1,15 +1,28 @@
-"""`approval-proxy keys new`: a key for a client, and the line that goes into the settings."""
+"""`approval-proxy keys new`: a key for a client or for encryption, and its line in the settings."""
 
 import argparse
 import sys
+from typing import Final
 
+from proxy import encryption
 from proxy.cli.options import Subparsers
 from proxy.domain.api_keys import hash_key, new_key
+
+_ENCRYPTION: Final = """\
+Key that encrypts secrets in the store, shown this once (whoever has it and the store has the
+tokens; keep it in a secret store, and a copy in a safe place):
+{key}
+
+For the settings; a new key goes first, the former ones stay below it:
+encryption:
+  keys:
+    - {{id: key1, key: {{file: /run/secrets/encryption-key}}}}
+"""
 
 
 def add(subparsers: Subparsers) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("keys", help="make keys for clients and operators")
+    parser = subparsers.add_parser("keys", help="make keys for clients, operators and encryption")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     new = actions.add_parser(
         "new",
@@ -17,11 +30,19 @@ def add(subparsers: Subparsers) -> None:
         description="Prints a new key, which is kept nowhere, and its hash for the settings.",
     )
     new.add_argument("--name", default="client", help="who will use the key (default: client)")
+    new.add_argument(
+        "--encryption",
+        action="store_true",
+        help="make a key that encrypts secrets in the store instead",
+    )
     new.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a new key and the line for `clients` that lets its bearer in."""
+    if arguments.encryption:
+        sys.stdout.write(_ENCRYPTION.format(key=encryption.new_key()))
+        return 0
     key = new_key()
     sys.stdout.write(
         f"Key for {arguments.name}, shown this once "

@@ -1,18 +1,31 @@
-"""One token for all tasks: kept, renewed early, dropped when refused, asked for only once."""
+"""One token for all tasks: kept, renewed early, dropped when refused, asked for only once.
+
+With a store, one token for all processes: whoever has the turn asks, the others use the old token
+while it lives, and else wait for the new one.
+"""
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import LONGEST_RETRY_AFTER, MINUTE, SECOND, Dice
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
-from proxy.oauth2.requests import Token
+from proxy.oauth2.kept import Kept
+from proxy.oauth2.tokens import Token
+
+_log: Final = logging.getLogger(__name__)
 
 Fetch = Callable[[], Awaitable[Token]]
 
 EARLY: Final = 30 * SECOND
 LONGEST_PAUSE: Final = MINUTE
+_FIRST_LOOK: Final = 20
+_LONGEST_LOOK: Final = 500
+_WAITED_TURNS: Final = 3
+"""A process without a token gives up waiting after so many turns of others."""
 
 
 class TokenSource:
@@ -21,13 +34,21 @@ class TokenSource:
     A token is renewed in the background before it ends, and used meanwhile, so a failing
     authorization server is felt only when the token has really ended. A failure is remembered for
     a pause of 1 s that grows to 60 s: a thousand waiting tasks ask once.
+
+    `kept` shares the token with other processes. It only ever saves requests: while the store does
+    not answer, each process asks for itself.
     """
 
-    def __init__(self, *, fetch: Fetch, clock: Clock, dice: Dice, name: str) -> None:
+    def __init__(
+        self, *, fetch: Fetch, clock: Clock, dice: Dice, name: str, kept: Kept | None = None
+    ) -> None:
         self.name = name
         self._fetch = fetch
         self._clock = clock
         self._dice = dice
+        self._kept = kept
+        self._store_fails = False
+        self._refused = ""
         self._token: Token | None = None
         self._renew_at = 0
         self._flight: asyncio.Task[Token | None] | None = None
@@ -62,6 +83,7 @@ class TokenSource:
     def refused(self, headers: Mapping[str, str]) -> bool:
         """Drop the token if it is the one refused; where another is here already, it stays."""
         if self._token is not None and _bearer(self._token) == headers:
+            self._refused = self._token.value
             self._token = None
         return True
 
@@ -73,14 +95,76 @@ class TokenSource:
 
     async def _renew(self) -> Token | None:
         try:
-            token = await self._fetch()
+            token = await (self._shared(self._kept) if self._kept else self._fetch())
         except ProxyError as error:
             self._remember(error)
             return None
         self._failure, self._failures, self._ask_again_at = None, 0, 0
-        self._token = token
+        if token is self._token:  # another process is renewing it: look again a little later
+            self._ask_again_at = self._clock.monotonic() + SECOND
+            return token
+        self._token, self._refused = token, ""
         self._renew_at = self._when_to_renew(token)
         return token
+
+    async def _shared(self, kept: Kept) -> Token:
+        """Return a newer token of another process, ours if one is being made, or a fresh one."""
+        pause, last = _FIRST_LOOK, self._clock.monotonic() + _WAITED_TURNS * kept.within
+        while True:
+            try:
+                if self._refused:
+                    await kept.store.drop(kept.key, self._refused)
+                mine = await kept.store.begin(kept.key, kept.owner, kept.within)
+                # read after the turn: whoever had it before us has stored its token by now
+                found = await self._stored(kept)
+            except ProxyError as error:
+                self._cannot_share(error)
+                return await self._fetch()
+            self._store_fails = False
+            if mine:
+                return await self._in_turn(kept, found)
+            if found is not None:
+                return found
+            now, old = self._clock.monotonic(), self._token
+            if old is not None and now < old.sent_at + old.lifetime:
+                return old
+            if now >= last:
+                raise TemporaryError(
+                    f"no token for {self.name}: other processes are asking for it and get none;"
+                    " it will be asked for again",
+                    sent=False,
+                )
+            await kept.sleep(pause)
+            pause = min(2 * pause, _LONGEST_LOOK)
+
+    async def _in_turn(self, kept: Kept, found: Token | None) -> Token:
+        try:
+            if found is not None:
+                return found
+            token = await self._fetch()
+            left = token.sent_at + token.lifetime - self._clock.monotonic()
+            try:
+                await kept.store.keep(kept.key, token.value, left, token.lifetime)
+            except ProxyError as error:
+                self._cannot_share(error)
+            return token
+        finally:
+            with contextlib.suppress(ProxyError):  # the turn ends by itself
+                await kept.store.end(kept.key, kept.owner)
+
+    async def _stored(self, kept: Kept) -> Token | None:
+        """Return the stored token, unless it is the one we have or the one that was refused."""
+        asked_at = self._clock.monotonic()  # what is left counts from before the question
+        found = await kept.store.load(kept.key)
+        known = {self._refused, self._token.value if self._token else ""}
+        if found is None or found.value in known:
+            return None
+        return Token(found.value, asked_at + found.remaining - found.lifetime, found.lifetime)
+
+    def _cannot_share(self, error: ProxyError) -> None:
+        if not self._store_fails:
+            _log.warning("the token of %s is not shared with other processes: %s", self.name, error)
+        self._store_fails = True
 
     def _when_to_renew(self, token: Token) -> int:
         """Return expiry - max(30 s, 10 %) - random 0-10 %, for short lives at least half of it."""

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from proxy.domain.durations import Milliseconds
 from proxy.settings.explain import humane
+from proxy.settings.oauth2 import OAuth2
 from proxy.settings.problems import nearest
-from proxy.settings.systems import OAuth2
 from proxy.settings.tree import AccessToken, Client, Settings
 
 
@@ -117,8 +117,9 @@ def _systems_are_encrypted(settings: Settings) -> Iterator[str]:
             place = f"ticket_systems.{name}"
             yield from _plain(f"{place}.base_url", system.base_url, f"{place}.allow_http")
             if isinstance(system.auth, OAuth2):
-                url = system.auth.token_url
-                yield from _plain(f"{place}.auth.token_url", url, f"{place}.allow_http")
+                for key in ("issuer", "token_url", "authorization_url"):
+                    if url := getattr(system.auth, key):
+                        yield from _plain(f"{place}.auth.{key}", url, f"{place}.allow_http")
 
 
 def _instances_are_encrypted(settings: Settings) -> Iterator[str]:
@@ -130,6 +131,18 @@ def _instances_are_encrypted(settings: Settings) -> Iterator[str]:
             if isinstance(instance.credential, AccessToken):
                 url = instance.credential.url
                 yield from _plain(f"{place}.credential.url", url, f"{place}.allow_http")
+
+
+def _refresh_tokens_can_be_kept(settings: Settings) -> Iterator[str]:
+    if settings.embedded or settings.encryption.keys:
+        return
+    for name, system in settings.ticket_systems.items():
+        if isinstance(system.auth, OAuth2) and system.auth.grant == "refresh_token":
+            yield (
+                f"ticket_systems.{name}.auth.grant: a refresh token must be kept, and with "
+                "store.redis_url nothing is kept without a key to encrypt it with; make one with "
+                "`approval-proxy keys new --encryption`, and name it under encryption.keys"
+            )
 
 
 def _plain(key: str, url: str, switch: str) -> Iterator[str]:
@@ -185,6 +198,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]],
     (("limits",), _slows_before_refusing),
     (("ticket_systems",), _systems_are_encrypted),
     (("witboost",), _instances_are_encrypted),
+    (("store", "encryption", "ticket_systems"), _refresh_tokens_can_be_kept),
     (("witboost",), _somebody_may_call),
     (("witboost", "operators"), _keys_name_one_client),
 )

@@ -1,5 +1,6 @@
 """Secrets: written where the settings are, or kept in a file or a variable; never shown."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
@@ -9,7 +10,10 @@ from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
+from proxy.files import Watched
 from proxy.settings.sources import READING
+
+_log: Final = logging.getLogger(__name__)
 
 MASK: Final = "********"
 _LONGEST: Final = 65_536
@@ -19,12 +23,24 @@ _SHAPE: Final = "write the secret as quoted text, {file: /run/secrets/name} or {
 class Secret(SecretStr):
     """A value that only `reveal` shows; `source` says where it is kept, for whoever renews it."""
 
-    def __init__(self, value: str, source: str = "") -> None:
+    def __init__(self, value: str, source: str = "", path: Path | None = None) -> None:
         super().__init__(value)
         self.source = source
+        self._path = path
+        self._file = Watched(path) if path else None
 
     def reveal(self) -> str:
-        """Return the secret itself: for the one call that sends it, never for a message."""
+        """Return the secret itself: for the one call that sends it, never for a message.
+
+        A file that was changed is read again; what cannot be used leaves the former value.
+        """
+        if self._file is not None and self._file.changed():
+            try:
+                self._secret_value = self._sound(_file(str(self._path)), self.source)
+            except ValueError as error:
+                _log.warning("A changed secret cannot be used, the former one stays: %s", error)
+            else:
+                _log.info("The changed secret in file %s is in use", self._path)
         return self.get_secret_value()
 
     @property
@@ -52,17 +68,22 @@ class Secret(SecretStr):
         if isinstance(given, cls):
             return given
         if isinstance(given, str):
-            text, source = given, ""
+            text, source, path = given, "", None
         elif isinstance(given, Mapping) and set(given) == {"file"}:
             text, source = _file(given["file"]), f"file {given['file']}"
+            path = Path(given["file"])
         elif isinstance(given, Mapping) and set(given) == {"env"}:
-            text, source = _variable(given["env"]), f"environment {given['env']}"
+            text, source, path = _variable(given["env"]), f"environment {given['env']}", None
         else:
             raise ValueError(f"is no secret: {_SHAPE}")
+        return cls(cls._sound(text, source), source, path)
+
+    @classmethod
+    def _sound(cls, text: str, source: str) -> str:
         if not text.strip():
             raise ValueError(f"{source or 'the value'} is empty: {_SHAPE}")
         cls._check(text)
-        return cls(text, source)
+        return text
 
     @classmethod
     def _check(cls, text: str) -> None:

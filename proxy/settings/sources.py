@@ -45,9 +45,10 @@ class Origins:
         """Return the origin of a value, also of one that was read from or into several parts."""
         outer = [key[:length] for length in range(len(key), 0, -1)]
         inner = [place for place in self.places if place[: len(key)] == key]
-        return next(
-            (self.places[place] for place in outer + inner if place in self.places), "default"
-        )
+        found = [self.places[place] for place in outer + inner if place in self.places]
+        if not found and key[-1].isdecimal():  # a single value, which was read as a list of one
+            return self.of(key[:-1])
+        return found[0] if found else "default"
 
 
 @dataclass(frozen=True)

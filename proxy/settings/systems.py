@@ -8,33 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FilePath
 
-from proxy.domain.durations import parse_duration
-from proxy.settings.fields import Duration, NotEmpty, Section, WebUrl, Word
+from proxy.settings.fields import NotEmpty, Section
+from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import Secret
 from proxy.tickets.declaration import Events, RestDeclaration
-
-
-class OAuth2(Section):
-    """Client credentials (RFC 6749 4.4) at a token endpoint.
-
-    `basic_encoding` says whether id and secret are form-encoded before Basic, as RFC 6749 2.3.1
-    has it, or sent raw, as some servers want it. `default_lifetime` holds where the token answer
-    names none.
-    """
-
-    kind: Literal["oauth2"]
-    token_url: WebUrl
-    client_id: Word
-    client_secret: Secret
-    client_authentication: Literal["client_secret_basic", "client_secret_post"] = (
-        "client_secret_basic"
-    )
-    basic_encoding: Literal["rfc6749", "raw"] = "rfc6749"
-    scope: str | None = None
-    resource: str | None = None
-    audience: str | None = None
-    extra: dict[str, str] = Field(default={})
-    default_lifetime: Duration = parse_duration("5m")
 
 
 class FixedHeader(Section):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ByteSize, Field, FilePath, PrivateAttr
+from pydantic import AfterValidator, ByteSize, Field, FilePath, PrivateAttr
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -12,6 +12,8 @@ from pydantic_settings import (
 from typing_extensions import override
 
 from proxy.domain.durations import parse_duration
+from proxy.encryption import read_key
+from proxy.errors import ConfigurationError
 from proxy.settings.fields import (
     CallbackUrl,
     Duration,
@@ -52,6 +54,27 @@ class Store(Section):
     partitions: Annotated[int, Field(ge=1, le=1024)] = 8
     dangerous: Literal["warn", "refuse"] = "warn"
     retention: Duration = parse_duration("90d")
+
+
+def _usable_key(secret: Secret) -> Secret:
+    try:
+        read_key(secret.reveal())
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return secret
+
+
+class EncryptionKey(Section):
+    """A key of 32 random bytes in base64, under the id that is written beside what it encrypts."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    key: Annotated[Secret, AfterValidator(_usable_key)]
+
+
+class Encryption(Section):
+    """What secrets in the store are encrypted with: under the first key; the others still open."""
+
+    keys: tuple[EncryptionKey, ...] = ()
 
 
 class Worker(Section):
@@ -186,6 +209,7 @@ class Settings(BaseSettings):
     public_url: WebUrl
     listen: Listen = Listen()
     store: Store = Store()
+    encryption: Encryption = Encryption()
     worker: Worker = Worker()
     limits: Limits = Limits()
     retries: Retries = Retries()

@@ -19,6 +19,10 @@ scripts build the same names from the tag, which is their only KEYS entry.
     ns:methods         learned callback methods by instance
     ns:pauses          paused destinations
     ns:seen:SYS:KEY    events seen (expires with their time window)
+    ns:token:{KEY}     an access token, encrypted (expires with it)
+    ns:turn:{KEY}      who renews that access token now (expires)
+    ns:refresh:{KEY}   a refresh token, encrypted, and whether it was sent, a hash
+    ns:using:{KEY}     who uses that refresh token now (expires)
     ns:wake            channel: something earlier came in
 """
 
@@ -89,3 +93,19 @@ class Keys:
     def seen(self, system: str, replay_key: str) -> str:
         """Return the key that remembers an event of a ticket system."""
         return f"{self.namespace}:seen:{system}:{replay_key}"
+
+    def token(self, key: str) -> str:
+        """Return the key of a shared access token."""
+        return f"{self.namespace}:token:{{{key}}}"
+
+    def turn(self, key: str) -> str:
+        """Return the key that says who renews an access token."""
+        return f"{self.namespace}:turn:{{{key}}}"
+
+    def refresh(self, key: str) -> str:
+        """Return the key of a refresh token; in one slot with `using`."""
+        return f"{self.namespace}:refresh:{{{key}}}"
+
+    def using(self, key: str) -> str:
+        """Return the key that says who uses a refresh token."""
+        return f"{self.namespace}:using:{{{key}}}"

@@ -20,7 +20,7 @@ from proxy.answers import Answer, Call, check
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import DAY, HOUR, MINUTE
 from proxy.errors import ConfigurationError, PermanentError, TemporaryError
-from proxy.oauth2.requests import DEFAULT_LIFETIME, Token
+from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token
 from proxy.outbound import Destination
 
 EXCHANGE_PATH: Final = "/api/auth/access-tokens/jwt"

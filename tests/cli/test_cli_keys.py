@@ -1,10 +1,12 @@
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from proxy.cli import main
+from proxy.errors import SettingsError
 from proxy.settings import load
 from tests.example_settings import write_example
 
@@ -32,3 +34,24 @@ def test_no_two_keys_are_the_same(capsys: pytest.CaptureFixture[str]) -> None:
         keys.add(capsys.readouterr().out.splitlines()[1])
 
     assert len(keys) == 10
+
+
+def test_a_new_encryption_key_fits_the_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["keys", "new", "--encryption"]) == 0
+
+    said = capsys.readouterr().out
+    key = next(line for line in said.splitlines() if len(line) == 44)
+    file = tmp_path / "encryption-key"
+    file.write_text(key + "\n")
+    section = said[said.index("encryption:\n") :].replace("/run/secrets/encryption-key", str(file))
+    config = write_example(tmp_path)
+    text = re.sub(r"\nencryption:.*?\n\n", f"\n{section}\n", config.read_text(), flags=re.DOTALL)
+    config.write_text(text)
+    assert [each.id for each in load(config, {}).encryption.keys] == ["key1"]
+
+    file.write_text(key[:-8])
+    with pytest.raises(SettingsError, match=r"encryption\.keys\.0\.key") as caught:
+        load(config, {})
+    assert key[:-8] not in str(caught.value)

@@ -20,7 +20,7 @@ from proxy.demo.serve import arguments
 from proxy.domain.api_keys import hash_key
 from proxy.domain.durations import parse_duration
 from proxy.settings import Settings, load
-from proxy.settings.systems import OAuth2
+from proxy.settings.oauth2 import OAuth2
 
 ROOT = Path(__file__).parents[2]
 DEMO_SECRETS = ROOT / "deploy" / "compose" / "demo-secrets"

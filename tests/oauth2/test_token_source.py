@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
-from proxy.oauth2.requests import Token
+from proxy.oauth2.tokens import Token
 from proxy.oauth2.source import TokenSource
 from tests.manual_clock import ManualClock
 

@@ -5,7 +5,7 @@ import pytest
 from proxy.errors import SettingsError
 from proxy.settings import Settings, explain, load
 from proxy.settings.secrets import MASK
-from proxy.settings.systems import OAuth2
+from proxy.settings.oauth2 import OAuth2
 from tests.example_settings import CANARY
 
 SECRET = "APPROVAL_PROXY__TICKET_SYSTEMS__DESK__AUTH__CLIENT_SECRET"

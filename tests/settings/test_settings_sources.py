@@ -5,7 +5,7 @@ import pytest
 from proxy.errors import SettingsError
 from proxy.settings import CONFIG, explain, load
 from proxy.settings.sources import gather
-from proxy.settings.systems import OAuth2
+from proxy.settings.oauth2 import OAuth2
 
 
 def _origins(config: Path, environ: dict[str, str]) -> dict[str, str]:
@@ -20,7 +20,7 @@ def _problems(config: Path | None, environ: dict[str, str]) -> list[str]:
 
 def test_the_example_says_what_is_the_default(example: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare.yaml"
-    dropped = {"listen", "store", "worker", "limits", "retries", "operators", "logs"}
+    dropped = {"listen", "store", "encryption", "worker", "limits", "retries", "operators", "logs"}
     sections = example.read_text(encoding="utf-8").split("\n\n")
     kept = [text for text in sections if text.partition(":")[0] not in dropped]
     bare.write_text("\n\n".join(kept), encoding="utf-8")

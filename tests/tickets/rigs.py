@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 import orjson
@@ -11,8 +12,10 @@ from proxy.demo.desk import Desk
 from proxy.demo.events import signed_headers
 from proxy.demo.faults import Fault
 from proxy.domain.clock import SystemClock
-from proxy.oauth2.client_credentials import ClientCredentials
-from proxy.oauth2.requests import ClientSecretBasic
+from proxy.oauth2.client_authentication import ClientSecretBasic
+from proxy.oauth2.discovery import Fixed
+from proxy.oauth2.endpoint import TokenEndpoint
+from proxy.oauth2.grants import ClientCredentials
 from proxy.oauth2.source import TokenSource
 from proxy.outbound import NoCredential, Outbound
 from proxy.tickets import open_system
@@ -97,12 +100,13 @@ async def rest_rig() -> AsyncIterator[Rig]:
             concurrency=1,
             credential=NoCredential(),
         )
-        fetch = ClientCredentials(
-            http=authorization,
-            token_url=f"{desk.url}/oauth/token",
-            authentication=ClientSecretBasic("proxy", lambda: "s3cret"),
+        endpoint = TokenEndpoint(
+            connect=lambda _: authorization,
+            metadata=Fixed("", f"{desk.url}/oauth/token"),
+            authentications=[ClientSecretBasic("proxy", lambda: "s3cret")],
             clock=clock,
         )
+        fetch = partial(endpoint.ask, ClientCredentials())
         http = outbound.destination(
             "desk",
             origins=[desk.url],

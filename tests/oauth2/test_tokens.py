@@ -1,6 +1,6 @@
-import base64
+"""Answers of a token endpoint, as tables."""
+
 from typing import Any
-from urllib.parse import parse_qsl
 
 import orjson
 import pytest
@@ -8,15 +8,7 @@ from multidict import CIMultiDict
 
 from proxy.answers import Answer
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
-from proxy.oauth2.requests import (
-    BasicEncoding,
-    ClientAuthentication,
-    ClientSecretBasic,
-    ClientSecretPost,
-    Token,
-    parse_token,
-    token_request,
-)
+from proxy.oauth2.tokens import Token, TokenRefused, parse_token
 
 URL = "https://as.example.com/oauth/token"
 GOOD = {"access_token": "canary-token", "token_type": "Bearer", "expires_in": 3600}
@@ -26,62 +18,6 @@ def answer(status: int, body: Any, **headers: str) -> Answer:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status, CIMultiDict(named), raw, f"POST {URL}")
-
-
-def form(body: bytes | None) -> list[tuple[str, str]]:
-    assert body is not None
-    return parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)
-
-
-def test_a_request_says_the_grant_and_only_what_is_set() -> None:
-    call = token_request(URL)
-    assert (call.method, call.url, call.body) == ("POST", URL, b"grant_type=client_credentials")
-    assert call.headers["Content-Type"] == "application/x-www-form-urlencoded"
-
-
-def test_a_request_says_everything_that_is_set() -> None:
-    call = token_request(
-        URL, scope="a b&c", resource=["urn:x", "urn:y"], audience="é", extra={"tenant": "1"}
-    )
-    assert form(call.body) == [
-        ("grant_type", "client_credentials"),
-        ("scope", "a b&c"),
-        ("audience", "é"),
-        ("resource", "urn:x"),
-        ("resource", "urn:y"),
-        ("tenant", "1"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("encoding", "pair"),
-    [("rfc6749", "cl%3Aient:a%2Bb%252Fc+d%C3%A9"), ("raw", "cl:ient:a+b%2Fc dé")],
-)
-def test_basic_encodes_as_the_rfc_wants_or_as_some_servers_want(
-    encoding: BasicEncoding, pair: str
-) -> None:
-    authentication = ClientSecretBasic("cl:ient", lambda: "a+b%2Fc dé", encoding)
-    call = authentication.sign(token_request(URL))
-    kind, _, proof = call.headers["Authorization"].partition(" ")
-    assert (kind, base64.b64decode(proof).decode()) == ("Basic", pair)
-    assert call.body == b"grant_type=client_credentials"
-
-
-def test_post_puts_id_and_secret_into_the_form_only() -> None:
-    call = ClientSecretPost("cl&ient", lambda: "a+b%2Fc dé").sign(token_request(URL, scope="s"))
-    assert form(call.body)[-2:] == [("client_id", "cl&ient"), ("client_secret", "a+b%2Fc dé")]
-    assert "Authorization" not in call.headers
-
-
-@pytest.mark.parametrize("kind", [ClientSecretBasic, ClientSecretPost])
-def test_the_secret_is_read_for_each_request_and_never_shown(
-    kind: type[ClientSecretBasic | ClientSecretPost],
-) -> None:
-    secrets = iter(["canary-1", "canary-1", "canary-1", "canary-2", "canary-2", "canary-2"])
-    authentication: ClientAuthentication = kind("client", lambda: next(secrets))
-    first = authentication.sign(token_request(URL))
-    assert "canary" not in repr(authentication) + repr(first)
-    assert "canary-1" in first.secrets
 
 
 @pytest.mark.parametrize(
@@ -106,8 +42,18 @@ def test_the_secret_is_read_for_each_request_and_never_shown(
     ],
 )
 def test_a_good_answer_becomes_a_token(body: dict[str, Any], lifetime: int) -> None:
-    token = parse_token(answer(200, body), sent_at=17, scope="a b")
+    """Checklist 1: lifetimes of any shape, counted from the sending."""
+    token = parse_token(answer(200, body), sent_at=17, scope="a b offline_access")
     assert token == Token("canary-token", 17, lifetime)
+    assert "canary" not in repr(token)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("canary-refresh", "canary-refresh"), (None, ""), ("", ""), (5, "")]
+)
+def test_a_refresh_token_is_kept_and_never_shown(given: Any, kept: str) -> None:
+    token = parse_token(answer(200, GOOD | {"refresh_token": given}), sent_at=0)
+    assert token.refresh_token == kept
     assert "canary" not in repr(token)
 
 
@@ -135,54 +81,73 @@ def test_a_good_answer_becomes_a_token(body: dict[str, Any], lifetime: int) -> N
 def test_a_200_that_is_no_bearer_token_with_our_scope_is_a_matter_of_configuration(
     body: Any,
 ) -> None:
+    """Checklist 7: type, scope and shape of a token."""
     with pytest.raises(ConfigurationError, match=URL) as caught:
         parse_token(answer(200, body), sent_at=0, scope="a b")
     assert "canary" not in str(caught.value)
     assert not caught.value.request_specific
 
 
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 405, 201, 204])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 201, 204])
 @pytest.mark.parametrize("body", [b"", b"<html>x</html>", b"[1]", b"null", b'{"error": 5}'])
 def test_a_refusal_in_any_shape_is_a_matter_of_configuration(status: int, body: bytes) -> None:
-    with pytest.raises(ConfigurationError, match=str(status)):
+    """Checklist 5: refusals without a code."""
+    with pytest.raises(TokenRefused, match=str(status)) as caught:
         parse_token(answer(status, body), sent_at=0)
+    assert caught.value.code == ("invalid_client" if status == 401 else "")
 
 
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
-        ("invalid_client", "client secret"),
-        ("unauthorized_client", "client_credentials"),
-        ("unsupported_grant_type", "client_credentials"),
+        ("invalid_request", "extra parameters"),
+        ("invalid_client", "secret, key or certificate"),
+        ("invalid_grant", "log in again"),
+        ("unauthorized_client", "the grant refresh_token"),
+        ("unsupported_grant_type", "the grant refresh_token"),
         ("invalid_scope", "`scope`"),
         ("invalid_target", "`audience`"),
+        ("access_denied", "may ask for"),
         ("something_else", "URL"),
     ],
 )
-def test_the_code_of_the_rfc_says_what_to_do(code: str, advice: str) -> None:
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_the_code_of_the_rfc_says_what_to_do(status: int, code: str, advice: str) -> None:
+    """Checklist 5: every code of RFC 6749 5.2 and RFC 8707 2."""
     body = {"error": code, "error_description": 'the "client" is \x00 bad'}
-    with pytest.raises(ConfigurationError, match=advice) as caught:
-        parse_token(answer(400, body), sent_at=0)
+    with pytest.raises(TokenRefused, match=advice) as caught:
+        parse_token(answer(status, body), sent_at=0, grant="refresh_token")
+    assert caught.value.code == code
     assert code in str(caught.value)
     assert 'the "client" is bad' in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_named_as_such(status: int) -> None:
+    """Checklist 7: redirects are a matter of configuration."""
+    with pytest.raises(TokenRefused, match="redirects are never followed"):
+        parse_token(answer(status, b"", location="https://elsewhere.example/"), sent_at=0)
+
+
 @pytest.mark.parametrize(
-    ("status", "body"),
+    ("status", "body", "sent"),
     [
-        (429, {"access_token": "canary"}),
-        (429, b""),
-        (408, b""),
-        (500, b"<html>"),
-        (503, {"error": "temporarily_unavailable"}),
-        (400, {"error": "temporarily_unavailable"}),
-        (400, {"error": "slow_down"}),
+        (429, {"access_token": "canary"}, False),
+        (429, b"", False),
+        (408, b"", True),
+        (500, b"<html>", True),
+        (503, {"error": "temporarily_unavailable"}, True),
+        (400, {"error": "temporarily_unavailable"}, False),
+        (400, {"error": "slow_down"}, False),
     ],
 )
-def test_a_server_that_cannot_answer_now_is_asked_again(status: int, body: Any) -> None:
+def test_a_server_that_cannot_answer_now_is_asked_again(
+    status: int, body: Any, *, sent: bool
+) -> None:
+    """Checklist 5: what passes, with the pause that the server wants."""
     with pytest.raises(TemporaryError) as caught:
         parse_token(answer(status, body, retry_after="9"), sent_at=0)
-    assert (caught.value.retry_after, caught.value.sent) == (9_000, False)
+    assert (caught.value.retry_after, caught.value.sent) == (9_000, sent)
     assert "canary" not in str(caught.value)
 
 

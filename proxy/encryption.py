@@ -1,0 +1,132 @@
+"""Secrets at rest: AES-256-GCM under a ring of keys, each value bound to the place it is kept at.
+
+What can read the store, or a copy of it, reads no token; what can write to it can neither change a
+value nor move it to another key (the place is authenticated). An attacker who can write may still
+put back an older value of the same place: that is what a store without a witness cannot notice.
+"""
+
+import base64
+import binascii
+import os
+import re
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from proxy.errors import ConfigurationError
+
+KEY_BYTES: Final = 32
+_NONCE_BYTES: Final = 12  # random 96 bits: safe for 2^32 values under one key (NIST SP 800-38D 8.3)
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class KeyRing:
+    """Keys by id: the first one encrypts, all of them decrypt, so a key can be replaced gently."""
+
+    def __init__(self, keys: Sequence[tuple[str, bytes]]) -> None:
+        """Take (id, 32 bytes) pairs; raises ConfigurationError for what cannot be a ring."""
+        if not keys:
+            raise ConfigurationError("encryption: there is no key. Add one.")
+        self._ciphers: dict[str, AESGCM] = {}
+        for name, key in keys:
+            if not _ID.fullmatch(name):
+                raise ConfigurationError(
+                    f"encryption: {name!r} is no key id. Use 1 to 64 letters, digits, - and _."
+                )
+            if name in self._ciphers:
+                raise ConfigurationError(f"encryption: two keys have the id {name}. Rename one.")
+            if len(key) != KEY_BYTES:
+                raise ConfigurationError(
+                    f"encryption: key {name} has {len(key)} bytes, not {KEY_BYTES}. Make a new one."
+                )
+            self._ciphers[name] = AESGCM(key)
+        self._first = keys[0][0]
+
+    def seal(self, plain: bytes, *, place: str) -> bytes:
+        """Encrypt under the first key, for one place: the name of the Redis key it is kept at."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        name = self._first
+        hidden = self._ciphers[name].encrypt(nonce, plain, _bound(name, place))
+        return name.encode() + b"." + base64.urlsafe_b64encode(nonce + hidden)
+
+    def open(self, sealed: bytes, *, place: str) -> bytes:
+        """Decrypt what was sealed for this place.
+
+        Raises:
+            ConfigurationError: the key is not in the ring, or the value was changed or moved.
+        """
+        id_, _, text = sealed.partition(b".")
+        name = id_.decode("ascii", "replace")
+        if not _ID.fullmatch(name):
+            raise ConfigurationError(f"{place} holds nothing that was encrypted here. Delete it.")
+        if name not in self._ciphers:
+            raise ConfigurationError(
+                f"{place} was encrypted with the key {name}, which is not in the key ring. Put it"
+                " back into encryption.keys, or delete the value."
+            )
+        try:
+            whole = base64.b64decode(text, altchars=b"-_", validate=True)
+            nonce, hidden = whole[:_NONCE_BYTES], whole[_NONCE_BYTES:]
+            return self._ciphers[name].decrypt(nonce, hidden, _bound(name, place))
+        except (InvalidTag, ValueError):  # ValueError: no base64, or too short for a nonce
+            raise ConfigurationError(
+                f"{place} does not decrypt with the key {name}: the value was changed or moved, or"
+                " another key has this id. Correct the key, or delete the value."
+            ) from None
+
+
+def new_key() -> str:
+    """Return a fresh random key, in base64 as the settings take it."""
+    return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+
+
+def read_key(text: str) -> bytes:
+    """Return the bytes of a key given in base64; raises ConfigurationError, without quoting it."""
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ConfigurationError(
+            f"an encryption key must be {KEY_BYTES} random bytes in base64. Make one with"
+            " approval-proxy keys new --encryption."
+        )
+    return key
+
+
+def kept_key(path: Path) -> bytes:
+    """Return the key in a file; the first time, make both. The file is for its owner alone.
+
+    Raises:
+        ConfigurationError: others may read the file, or it holds no key.
+    """
+    if not path.exists():
+        # written beside and renamed: a crash on the way leaves no half a key
+        unfinished = path.with_suffix(".new")
+        unfinished.unlink(missing_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(new_key())
+            file.flush()
+            os.fsync(descriptor)
+        unfinished.rename(path)
+    if path.stat().st_mode & 0o077:
+        raise ConfigurationError(
+            f"{path} may be read by others than its owner. Say chmod 600 {path}; if they have read"
+            " it, delete it as well and log in again where that is needed."
+        )
+    try:
+        return read_key(path.read_text())
+    except (ConfigurationError, UnicodeDecodeError):
+        raise ConfigurationError(
+            f"{path} holds no encryption key any more. Put it back from a backup; or delete it,"
+            " and log in again where that is needed."
+        ) from None
+
+
+def _bound(name: str, place: str) -> bytes:
+    return f"{name}:{place}".encode()

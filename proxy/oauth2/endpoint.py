@@ -1,0 +1,162 @@
+"""Asking a token endpoint: any grant, any client authentication, and the server's own clock."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+from urllib.parse import quote_plus
+
+from authlib.common.urls import add_params_to_qs
+
+from proxy.answers import Answer, Call
+from proxy.domain.clock import Clock
+from proxy.domain.schedule import SECOND
+from proxy.errors import TemporaryError
+from proxy.oauth2.client_authentication import ClientAuthentication, Server
+from proxy.oauth2.discovery import Discovery, Fixed, Metadata
+from proxy.oauth2.grants import Grant
+from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token, TokenRefused, parse_token
+from proxy.outbound import Destination
+
+TELLING_SKEW: Final = 5 * SECOND
+"""A clock found this much wrong explains a refused assertion: `Date` says whole seconds only."""
+
+_HEADERS: Final = {
+    "Accept": "application/json",
+    "Content-Type": "application/x-www-form-urlencoded",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a token is to be good for (RFC 6749 3.3, RFC 8707), and what else a server wants."""
+
+    scope: str = ""
+    resource: Sequence[str] = ()
+    audience: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+class TokenEndpoint:
+    """One client at one token endpoint.
+
+    Several authentications are secrets or keys that are live during a rotation: where the endpoint
+    does not know one, the next is tried, and the one that worked is first from then on.
+    Assertions are dated in the server's time, learned from the `Date` of its answers, so that a
+    wrong clock costs one more request and nothing else. `default_lifetime` (milliseconds) is for
+    servers that do not say how long a token lives.
+    """
+
+    def __init__(
+        self,
+        *,
+        connect: Callable[[str], Destination],
+        metadata: Discovery | Fixed,
+        authentications: Sequence[ClientAuthentication],
+        clock: Clock,
+        asked: Asked | None = None,
+        default_lifetime: int = DEFAULT_LIFETIME,
+    ) -> None:
+        self._connect = connect
+        self._metadata = metadata
+        self._authentications = list(authentications)
+        self._clock = clock
+        self._asked = asked or Asked()
+        self._default_lifetime = default_lifetime
+        self._offset = 0
+        self._connected: tuple[str, Destination] | None = None
+
+    async def ask(self, grant: Grant) -> Token:
+        """Return a fresh token.
+
+        Raises:
+            TokenRefused: the endpoint refuses client or grant.
+            ConfigurationError: no usable endpoint, key or token.
+            TemporaryError: no token now. `sent` is True only where the grant is good for one use
+                and may be used up: else it speaks of the call that needs the token, which was
+                not sent.
+        """
+        try:
+            metadata = await self._metadata.server()
+            return await self._in_turn(grant, metadata)
+        except TemporaryError as error:
+            raise TemporaryError(
+                str(error), retry_after=error.retry_after, sent=error.sent and grant.single_use
+            ) from error
+
+    async def _in_turn(self, grant: Grant, metadata: Metadata) -> Token:
+        refused: TokenRefused | None = None
+        for authentication in tuple(self._authentications):
+            try:
+                token = await self._in_its_time(grant, authentication, metadata)
+            except TokenRefused as error:
+                if error.code != "invalid_client":
+                    raise
+                refused = refused or error
+                continue
+            self._authentications.sort(key=lambda each: each is not authentication)
+            return token
+        assert refused is not None
+        raise refused
+
+    async def _in_its_time(
+        self, grant: Grant, authentication: ClientAuthentication, metadata: Metadata
+    ) -> Token:
+        """Ask, and once more at once where the answer shows that we had dated the proof wrongly."""
+        before = self._offset
+        try:
+            return await self._once(grant, authentication, metadata)
+        except TokenRefused as error:
+            dated = {"invalid_client": authentication.dated, "invalid_grant": grant.dated}
+            if not dated.get(error.code) or abs(self._offset - before) <= TELLING_SKEW:
+                raise
+        return await self._once(grant, authentication, metadata)
+
+    async def _once(
+        self, grant: Grant, authentication: ClientAuthentication, metadata: Metadata
+    ) -> Token:
+        url = metadata.token_endpoint
+        server = Server(metadata.issuer, url, self._clock.now() + self._offset)
+        call = authentication.sign(self._request(grant, server), server)
+        sent_at = self._clock.monotonic()
+        # a second arrival would be a replay: of the code, the refresh token or the jti
+        repeatable = not (grant.single_use or grant.dated or authentication.dated)
+        answer = await self._towards(url).send(call, repeatable=repeatable)
+        self._learn(answer)
+        return parse_token(
+            answer,
+            sent_at=sent_at,
+            scope="" if grant.grant_type == "refresh_token" else self._asked.scope,
+            default_lifetime=self._default_lifetime,
+            grant=grant.grant_type,
+        )
+
+    def _request(self, grant: Grant, server: Server) -> Call:
+        """Return the token request, yet unsigned."""
+        asked, form = self._asked, grant.form(server)
+        fields = [("grant_type", grant.grant_type), *form.fields]
+        if asked.scope and grant.scoped:
+            fields.append(("scope", asked.scope))
+        if asked.audience:
+            fields.append(("audience", asked.audience))
+        fields += [("resource", each) for each in asked.resource]
+        fields += asked.extra.items()
+        hidden = tuple(text for each in form.secrets for text in (each, quote_plus(each)))
+        body = add_params_to_qs("", fields).encode()
+        return Call("POST", server.token_url, _HEADERS, body, hidden)
+
+    def _towards(self, url: str) -> Destination:
+        if self._connected is None or self._connected[0] != url:
+            self._connected = url, self._connect(url)
+        return self._connected[1]
+
+    def _learn(self, answer: Answer) -> None:
+        """Note how far the server's clock is from ours (RFC 9110 6.6.1)."""
+        try:
+            moment = parsedate_to_datetime(answer.headers.get("Date", ""))
+        except (ValueError, IndexError, OverflowError, TypeError):
+            return
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        self._offset = int(moment.timestamp()) * 1_000 - self._clock.now()

@@ -1,0 +1,151 @@
+"""Grants: what a token is asked for with, as fields of a token request."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Protocol
+
+from proxy.oauth2.assertions import LONGEST_LIFETIME, SigningKey, assertion
+from proxy.oauth2.client_authentication import Server
+
+ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Fields of a token request beside `grant_type`; `secrets` must not be quoted in an error."""
+
+    fields: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+class Grant(Protocol):
+    """What a token is asked for with (RFC 6749 1.3, 4.5)."""
+
+    grant_type: ClassVar[str]
+    dated: ClassVar[bool]
+    """Whether it is bound to a time, so that a wrong clock may be why it is refused."""
+    single_use: ClassVar[bool]
+    """Whether a server takes it once, so that a request without an answer is not repeated."""
+    scoped: ClassVar[bool]
+    """Whether the request says the scope; else that was settled when the user agreed."""
+
+    def form(self, server: Server) -> Form:
+        """Return the fields of the request.
+
+        Raises:
+            ConfigurationError: a key or token cannot be used.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCredentials:
+    """A token in our own name (RFC 6749 4.4)."""
+
+    grant_type: ClassVar[str] = "client_credentials"
+    dated: ClassVar[bool] = False
+    single_use: ClassVar[bool] = False
+    scoped: ClassVar[bool] = True
+
+    def form(self, server: Server) -> Form:  # noqa: ARG002 - the seam
+        """Return no field: the client's authentication says all."""
+        return Form()
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """A refresh token (RFC 6749 6); Jira Data Center wants `redirect_uri` repeated."""
+
+    grant_type: ClassVar[str] = "refresh_token"
+    dated: ClassVar[bool] = False
+    single_use: ClassVar[bool] = True
+    scoped: ClassVar[bool] = False
+    token: str = field(repr=False)
+    redirect_uri: str = ""
+
+    def form(self, server: Server) -> Form:  # noqa: ARG002 - the seam
+        """Return the refresh token."""
+        fields = [("refresh_token", self.token), *_redirect(self.redirect_uri)]
+        return Form(fields, secrets=(self.token,))
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationCode:
+    """The code of a login (RFC 6749 4.1.3) with its PKCE verifier (RFC 7636 4.5)."""
+
+    grant_type: ClassVar[str] = "authorization_code"
+    dated: ClassVar[bool] = False
+    single_use: ClassVar[bool] = True
+    scoped: ClassVar[bool] = False
+    code: str = field(repr=False)
+    verifier: str = field(repr=False)
+    redirect_uri: str = ""
+
+    def form(self, server: Server) -> Form:  # noqa: ARG002 - the seam
+        """Return code and verifier."""
+        fields = [("code", self.code), *_redirect(self.redirect_uri)]
+        return Form([*fields, ("code_verifier", self.verifier)], secrets=(self.code, self.verifier))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JwtBearer:
+    """An assertion about a subject, signed by us (RFC 7523 2.1); a new one for each request.
+
+    `audience` is `issuer`, `token_endpoint` or any other text, `lifetime` in milliseconds.
+    """
+
+    grant_type: ClassVar[str] = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    dated: ClassVar[bool] = True
+    single_use: ClassVar[bool] = False
+    scoped: ClassVar[bool] = True
+    key: Callable[[], SigningKey] = field(repr=False)
+    issuer: str
+    subject: str
+    audience: str = ""
+    lifetime: int = LONGEST_LIFETIME
+    claims: Mapping[str, Any] = field(default_factory=dict)
+
+    def form(self, server: Server) -> Form:
+        """Return a fresh assertion."""
+        signed = assertion(
+            self.key(),
+            issuer=self.issuer,
+            subject=self.subject,
+            audience=server.audience(self.audience),
+            now=server.now,
+            lifetime=self.lifetime,
+            claims=self.claims,
+        )
+        return Form([("assertion", signed)], secrets=(signed,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenExchange:
+    """A token that we hold, exchanged for one that the API takes (RFC 8693 2.1)."""
+
+    grant_type: ClassVar[str] = "urn:ietf:params:oauth:grant-type:token-exchange"
+    dated: ClassVar[bool] = False
+    single_use: ClassVar[bool] = False
+    scoped: ClassVar[bool] = True
+    subject_token: Callable[[], str] = field(repr=False)
+    subject_token_type: str = ACCESS_TOKEN
+    actor_token: Callable[[], str] | None = field(default=None, repr=False)
+    actor_token_type: str = ACCESS_TOKEN
+    requested_token_type: str = ""
+
+    def form(self, server: Server) -> Form:  # noqa: ARG002 - the seam
+        """Return the tokens, read anew."""
+        subject = self.subject_token()
+        fields = [("subject_token", subject), ("subject_token_type", self.subject_token_type)]
+        secrets = [subject]
+        if self.actor_token is not None:
+            actor = self.actor_token()
+            fields += [("actor_token", actor), ("actor_token_type", self.actor_token_type)]
+            secrets.append(actor)
+        if self.requested_token_type:
+            fields.append(("requested_token_type", self.requested_token_type))
+        return Form(fields, secrets=tuple(secrets))
+
+
+def _redirect(uri: str) -> list[tuple[str, str]]:
+    return [("redirect_uri", uri)] if uri else []

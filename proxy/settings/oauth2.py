@@ -1,0 +1,158 @@
+"""OAuth2 in the settings: where tokens come from, who asks for them, and by which grant."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, model_validator
+
+from proxy.domain.durations import parse_duration
+from proxy.settings.fields import Duration, Section, WebUrl, Word
+from proxy.settings.secrets import Secret
+
+ClientAuthenticationName = Literal[
+    "client_secret_basic",
+    "client_secret_post",
+    "client_secret_jwt",
+    "private_key_jwt",
+    "tls_client_auth",
+    "none",
+]
+GrantName = Literal["client_credentials", "refresh_token", "jwt_bearer", "token_exchange"]
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]
+
+_ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name
+_JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
+
+_NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
+    "client_secret_basic": ("client_secret",),
+    "client_secret_post": ("client_secret",),
+    "client_secret_jwt": ("client_secret",),
+    "private_key_jwt": ("client_keys",),
+    "tls_client_auth": ("client_certificate",),
+    "jwt_bearer": ("assertion",),
+    "token_exchange": ("exchange",),
+}
+_ONLY_FOR: Final[Mapping[str, frozenset[str]]] = {
+    "client_secret": frozenset({"client_secret_basic", "client_secret_post", "client_secret_jwt"}),
+    "client_keys": frozenset({"private_key_jwt"}),
+    "assertion": frozenset({"jwt_bearer"}),
+    "exchange": frozenset({"token_exchange"}),
+    "login": frozenset({"refresh_token"}),
+}
+
+
+def _several(value: Any) -> Any:
+    """Take one value for a list of one, and nothing for an empty one."""
+    if value is None:
+        return ()
+    return [value] if isinstance(value, str | Mapping | Secret) else value
+
+
+def _short(duration: int) -> int:
+    if duration > parse_duration("60s"):
+        raise ValueError("is longer than 60s: an assertion is used at once, and only once")
+    return duration
+
+
+class SigningKey(Section):
+    """A private key in PEM or as a JWK; its algorithm follows from it where none is named."""
+
+    key: Secret
+    algorithm: Algorithm | None = None
+    kid: Word | None = None
+
+
+class Certificate(Section):
+    """A client certificate with its chain, and its key, both in PEM; read again when changed."""
+
+    certificate: FilePath
+    key: FilePath
+
+
+class Assertion(Section):
+    """The JWT that is exchanged for a token (RFC 7523 2.1); `issuer` is the client by default."""
+
+    subject: Word
+    key: SigningKey
+    issuer: Word | None = None
+    audience: Word | None = None
+    lifetime: Annotated[Duration, AfterValidator(_short)] = parse_duration("60s")
+    claims: dict[str, Any] = Field(default={})
+
+
+class Exchange(Section):
+    """The token that is exchanged for ours (RFC 8693), such as a service account's in a file."""
+
+    subject_token: Secret
+    subject_token_type: Word = _JWT
+    actor_token: Secret | None = None
+    actor_token_type: Word = _JWT
+    requested_token_type: Word | None = _ACCESS_TOKEN
+
+
+class Login(Section):
+    """How a person gives the first refresh token with `approval-proxy login`.
+
+    `redirect_uri` is the one registered for the client; without it, a free loopback port
+    (RFC 8252 7.3). Some servers want it again with each refresh: `repeat_redirect_uri`.
+    """
+
+    redirect_uri: WebUrl | None = None
+    repeat_redirect_uri: bool = False
+    extra: dict[str, str] = Field(default={})
+
+
+class OAuth2(Section):
+    """Tokens from an authorization server: found through `issuer`, or at a `token_url`.
+
+    `basic_encoding` says whether id and secret are form-encoded before Basic, as RFC 6749 2.3.1
+    has it, or sent raw, as some servers want it. `default_lifetime` holds where the token answer
+    names none. Of several secrets or keys the first is used, the others while servers still know
+    only them.
+    """
+
+    kind: Literal["oauth2"]
+    issuer: WebUrl | None = None
+    token_url: WebUrl | None = None
+    authorization_url: WebUrl | None = None
+    client_id: Word
+    client_authentication: ClientAuthenticationName = "client_secret_basic"
+    client_secret: Annotated[tuple[Secret, ...], BeforeValidator(_several)] = ()
+    client_keys: tuple[SigningKey, ...] = ()
+    client_certificate: Certificate | None = None
+    assertion_audience: Word | None = None
+    basic_encoding: Literal["rfc6749", "raw"] = "rfc6749"
+    grant: GrantName = "client_credentials"
+    assertion: Assertion | None = None
+    exchange: Exchange | None = None
+    login: Login | None = None
+    scope: str | None = None
+    resource: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    audience: str | None = None
+    extra: dict[str, str] = Field(default={})
+    default_lifetime: Duration = parse_duration("5m")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        """Refuse what is missing for, or useless with, this grant and client authentication."""
+        problems = []
+        if self.issuer is None and self.token_url is None:
+            problems.append("token_url: give it, or the `issuer` whose metadata names it")
+        chosen = (self.client_authentication, self.grant)
+        problems += [
+            f"{key}: is needed with {choice}"
+            for choice in chosen
+            for key in _NEEDED.get(choice, ())
+            if not getattr(self, key)
+        ]
+        problems += [
+            f"{key}: is of no use with {' and '.join(chosen)}; it belongs to"
+            f" {', '.join(sorted(users))}"
+            for key, users in _ONLY_FOR.items()
+            if getattr(self, key) and not users & set(chosen)
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self

@@ -1,0 +1,106 @@
+"""Tokens in Redis, encrypted and bound to their key; refresh tokens never expire there."""
+
+from typing import Any, Final
+
+import orjson
+from typing_extensions import override
+
+from proxy.encryption import KeyRing
+from proxy.oauth2.kept import CurrentRefreshToken, RefreshTokens, SharedToken, TokenStore
+from proxy.store.redis import RedisStore, load_script
+
+_TOKENS: Final = load_script("tokens")
+
+
+class RedisTokens(TokenStore, RefreshTokens):
+    """Compare-and-set is on sealed bytes: what was read is opened here and compared in Redis."""
+
+    def __init__(self, store: RedisStore, ring: KeyRing) -> None:
+        self._batcher = store.batcher
+        self._keys = store.keys
+        self._ring = ring
+
+    # -- access tokens --------------------------------------------------------------------------
+
+    @override
+    async def load(self, key: str) -> SharedToken | None:
+        place = self._keys.token(key)
+        sealed, remaining = await self._run([place], "load")
+        if sealed is None or remaining <= 0:
+            return None
+        value, lifetime = orjson.loads(self._ring.open(sealed, place=place))
+        return SharedToken(value, remaining, lifetime)
+
+    @override
+    async def keep(self, key: str, value: str, remaining: int, lifetime: int) -> None:
+        if remaining <= 0 or lifetime <= 0:
+            return
+        place = self._keys.token(key)
+        sealed = self._ring.seal(orjson.dumps([value, lifetime]), place=place)
+        await self._batcher.command("SET", place, sealed, "PX", remaining)
+
+    @override
+    async def drop(self, key: str, value: str) -> None:
+        place = self._keys.token(key)
+        sealed = await self._batcher.command("GET", place)
+        if sealed and orjson.loads(self._ring.open(sealed, place=place))[0] == value:
+            await self._run([place], "drop", sealed)
+
+    @override
+    async def begin(self, key: str, owner: str, within: int) -> bool:
+        return bool(await self._run([self._keys.turn(key)], "begin", owner, within))
+
+    @override
+    async def end(self, key: str, owner: str) -> None:
+        await self._run([self._keys.turn(key)], "end", owner)
+
+    # -- refresh tokens -------------------------------------------------------------------------
+
+    @override
+    async def current(self, key: str) -> CurrentRefreshToken | None:
+        sealed, value, sent = await self._refresh_token(key)
+        return CurrentRefreshToken(value, sent) if sealed else None
+
+    @override
+    async def begin_use(self, key: str, owner: str, within: int) -> bool:
+        return bool(await self._run([self._keys.using(key)], "begin", owner, within))
+
+    @override
+    async def end_use(self, key: str, owner: str) -> None:
+        await self._run([self._keys.using(key)], "end", owner)
+
+    @override
+    async def sending(self, key: str, token: str, owner: str) -> bool:
+        sealed, value, _ = await self._refresh_token(key)
+        if not sealed or value != token:
+            return False
+        places = [self._keys.refresh(key), self._keys.using(key)]
+        return bool(await self._run(places, "sending", sealed, owner))
+
+    @override
+    async def rotate(self, key: str, old: str, new: str) -> bool:
+        sealed, value, sent = await self._refresh_token(key)
+        if sealed and value == new and not sent:
+            return True  # a repeat whose first answer was lost
+        if not sealed or value != old:
+            return False
+        return bool(
+            await self._run([self._keys.refresh(key)], "rotate", sealed, self._seal(key, new))
+        )
+
+    @override
+    async def put(self, key: str, token: str) -> None:
+        await self._run([self._keys.refresh(key)], "put", self._seal(key, token))
+
+    async def _refresh_token(self, key: str) -> tuple[bytes, str, bool]:
+        place = self._keys.refresh(key)
+        sealed, sent = await self._batcher.command("HMGET", place, "token", "sent")
+        if sealed is None:
+            return b"", "", False
+        return sealed, self._ring.open(sealed, place=place).decode(), sent is not None
+
+    def _seal(self, key: str, token: str) -> bytes:
+        return self._ring.seal(token.encode(), place=self._keys.refresh(key))
+
+    async def _run(self, places: list[str], *words: Any) -> Any:
+        return await self._batcher.script(_TOKENS, places, list(words))

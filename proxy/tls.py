@@ -1,0 +1,68 @@
+"""TLS as a client: whom we believe, what we show of ourselves, and never less than TLS 1.2.
+
+Verification cannot be switched off. Files are read again when they change: connections that are
+open stay as they are, new ones use the new files.
+"""
+
+import logging
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from proxy.files import Watched
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """Our certificate with its chain, and its key without a passphrase: files in PEM."""
+
+    certificate: Path
+    key: Path
+
+
+class Tls:
+    """What connections to one destination are secured with.
+
+    `ca_file` names authorities to believe beside the system's.
+    """
+
+    def __init__(
+        self, ca_file: Path | None = None, client_certificate: ClientCertificate | None = None
+    ) -> None:
+        """Build the first context; raises OSError or ValueError for files that cannot be used."""
+        self._ca_file = ca_file
+        self._own = client_certificate
+        own = (client_certificate.certificate, client_certificate.key) if client_certificate else ()
+        self._paths = (*([ca_file] if ca_file else []), *own)
+        self._files = Watched(*self._paths)
+        self._context = self._build()
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context for a new connection; material that is broken leaves the former."""
+        if self._paths and self._files.changed():
+            where = " and ".join(map(str, self._paths))
+            try:
+                self._context = self._build()
+            except (OSError, ValueError) as error:
+                _log.warning("Changed TLS files cannot be used, the former stay: %s", error)
+            else:
+                _log.info("The changed TLS files %s are in use", where)
+        return self._context
+
+    def _build(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        if self._ca_file is not None:
+            context.load_verify_locations(self._ca_file)
+        if self._own is not None:
+            # without a function that refuses, OpenSSL asks for a passphrase at the terminal
+            context.load_cert_chain(self._own.certificate, self._own.key, password=_no_passphrase)
+        return context
+
+
+def _no_passphrase() -> NoReturn:
+    raise ValueError("the key is encrypted with a passphrase: write it without one")

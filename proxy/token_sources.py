@@ -1,0 +1,188 @@
+"""OAuth2 as the settings say it, made into objects: endpoints, grants and sources of tokens."""
+
+import hashlib
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import assert_never
+from urllib.parse import urlsplit
+
+from proxy.domain.clock import Clock
+from proxy.domain.schedule import Dice
+from proxy.errors import ConfigurationError
+from proxy.oauth2.assertions import SigningKey as LoadedKey
+from proxy.oauth2.assertions import load_key
+from proxy.oauth2.client_authentication import (
+    ClientAuthentication,
+    ClientSecretBasic,
+    ClientSecretJwt,
+    ClientSecretPost,
+    NoAuthentication,
+    PrivateKeyJwt,
+    TlsClientAuth,
+)
+from proxy.oauth2.discovery import Discovery, Fixed
+from proxy.oauth2.endpoint import Asked, TokenEndpoint
+from proxy.oauth2.grants import ClientCredentials, Grant, JwtBearer, TokenExchange
+from proxy.oauth2.kept import Kept, TokenIdentity
+from proxy.oauth2.source import Fetch, TokenSource
+from proxy.outbound import Destination, NoCredential, Outbound
+from proxy.settings.oauth2 import OAuth2, SigningKey
+from proxy.settings.systems import RestSystem
+from proxy.store.tokens import RedisTokens
+from proxy.tls import ClientCertificate
+
+_REQUESTS_IN_A_TURN = 4  # discovery at two addresses, and a second try in the server's time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSources:
+    """Makes what gets tokens; without `tokens`, each process has its own."""
+
+    outbound: Outbound
+    clock: Clock
+    dice: Dice
+    tokens: RedisTokens | None
+
+    def shared(
+        self, name: str, fetch: Fetch, identity: TokenIdentity, deadline: int
+    ) -> TokenSource:
+        """Return a source whose token all processes share; `deadline` (ms) is that of a request."""
+        kept = None
+        if self.tokens is not None:
+            within = _REQUESTS_IN_A_TURN * deadline
+            kept = Kept(store=self.tokens, key=identity.key, within=within)
+        return TokenSource(fetch=fetch, clock=self.clock, dice=self.dice, name=name, kept=kept)
+
+    def own(self, name: str, fetch: Fetch) -> TokenSource:
+        """Return a source for tokens that cost nothing: we sign them ourselves."""
+        return TokenSource(fetch=fetch, clock=self.clock, dice=self.dice, name=name)
+
+    def of(self, name: str, system: RestSystem, auth: OAuth2) -> TokenSource:
+        """Return the source of a ticket system's tokens."""
+        endpoint = self.endpoint(name, system, auth)
+        fetch = partial(endpoint.ask, _grant(auth))
+        return self.shared(f"{name}: token", fetch, identity(system, auth), system.deadline)
+
+    def endpoint(self, name: str, system: RestSystem, auth: OAuth2) -> TokenEndpoint:
+        """Return the token endpoint of a ticket system, with our way of proving who we are."""
+        connect = self._connect(name, system, auth)
+        metadata: Discovery | Fixed
+        if auth.token_url is not None:
+            metadata = Fixed(auth.issuer or "", auth.token_url, auth.authorization_url or "")
+        else:
+            mtls = auth.client_certificate is not None
+            metadata = Discovery(connect, auth.issuer or "", self.clock, mtls=mtls)
+        return TokenEndpoint(
+            connect=connect,
+            metadata=metadata,
+            authentications=_authentications(auth),
+            clock=self.clock,
+            asked=Asked(
+                scope=auth.scope or "",
+                resource=auth.resource,
+                audience=auth.audience or "",
+                extra=auth.extra,
+            ),
+            default_lifetime=auth.default_lifetime,
+        )
+
+    def _connect(self, name: str, system: RestSystem, auth: OAuth2) -> Callable[[str], Destination]:
+        """Return what makes a destination that can only reach the origin of one URL."""
+
+        def connect(url: str) -> Destination:
+            return self.outbound.destination(
+                f"{name}: token",
+                origins=[url],
+                deadline=system.deadline,
+                concurrency=1,
+                credential=NoCredential(),
+                ca_file=system.ca_file,
+                client_certificate=certificate(auth),
+            )
+
+        return connect
+
+
+def certificate(auth: OAuth2) -> ClientCertificate | None:
+    """Return the client certificate, which tokens may be bound to (RFC 8705 3)."""
+    files = auth.client_certificate
+    return ClientCertificate(files.certificate, files.key) if files else None
+
+
+def identity(system: RestSystem, auth: OAuth2) -> TokenIdentity:
+    """Return what a token belongs to, and the one origin it may be sent to."""
+    parts = urlsplit(system.base_url)
+    return TokenIdentity(
+        issuer=auth.token_url or auth.issuer or "",
+        client_id=auth.client_id,
+        grant=auth.grant,
+        subject=auth.assertion.subject if auth.assertion else "",
+        scope=auth.scope or "",
+        resource=auth.resource,
+        audience=auth.audience or "",
+        thumbprint=_thumbprint(auth.client_certificate.certificate)
+        if auth.client_certificate
+        else "",
+        origins=(f"{parts.scheme}://{parts.netloc}",),
+    )
+
+
+def _thumbprint(path: Path) -> str:
+    """Return the SHA-256 of a certificate, the first of its file."""
+    try:
+        first = path.read_text().partition("-----END CERTIFICATE-----")
+        der = ssl.PEM_cert_to_DER_cert(first[0][first[0].index("-----BEGIN") :] + first[1])
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"client_certificate: {path} holds no PEM certificate") from error
+    return hashlib.sha256(der).hexdigest()
+
+
+def _authentications(auth: OAuth2) -> Sequence[ClientAuthentication]:
+    """Return one proof for each live secret or key."""
+    client, audience = auth.client_id, auth.assertion_audience or ""
+    secrets = [secret.reveal for secret in auth.client_secret]
+    match auth.client_authentication:
+        case "client_secret_basic":
+            return [ClientSecretBasic(client, each, auth.basic_encoding) for each in secrets]
+        case "client_secret_post":
+            return [ClientSecretPost(client, each) for each in secrets]
+        case "client_secret_jwt":
+            return [ClientSecretJwt(client, each, audience=audience) for each in secrets]
+        case "private_key_jwt":
+            return [PrivateKeyJwt(client, _loaded(it), audience) for it in auth.client_keys]
+        case "tls_client_auth":
+            return [TlsClientAuth(client)]
+        case "none":
+            return [NoAuthentication(client)]
+    assert_never(auth.client_authentication)
+
+
+def _loaded(key: SigningKey) -> Callable[[], LoadedKey]:
+    """Return what reads a key anew each time: it is used once per token, and may be replaced."""
+    return lambda: load_key(key.key.reveal(), algorithm=key.algorithm, kid=key.kid)
+
+
+def _grant(auth: OAuth2) -> Grant:
+    if auth.assertion is not None:
+        wanted = auth.assertion
+        return JwtBearer(
+            key=_loaded(wanted.key),
+            issuer=wanted.issuer or auth.client_id,
+            subject=wanted.subject,
+            audience=wanted.audience or "",
+            lifetime=wanted.lifetime,
+            claims=wanted.claims,
+        )
+    if auth.exchange is not None:
+        held = auth.exchange
+        return TokenExchange(
+            subject_token=held.subject_token.reveal,
+            subject_token_type=held.subject_token_type,
+            actor_token=held.actor_token.reveal if held.actor_token else None,
+            actor_token_type=held.actor_token_type,
+            requested_token_type=held.requested_token_type or "",
+        )
+    return ClientCredentials()
