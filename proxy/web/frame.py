@@ -76,6 +76,8 @@ class Frame:
         finally:
             self._note(request, status, perf_counter() - started, error)
         response.headers[_REQUEST_ID] = request_id
+        # answers that are ready together then leave together, and the peer wakes up once for them
+        await asyncio.sleep(0)
         return response
 
     def _explain(self, request: web.Request, error: Exception) -> str:
