@@ -1,6 +1,6 @@
-"""What proves who we are to a destination, and the two proofs that never change."""
+"""What proves who we are to a destination, and the two proofs that need no token."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -36,14 +36,14 @@ class NoCredential:
 
 @dataclass(frozen=True, slots=True)
 class StaticHeader:
-    """A header that never changes, such as an API key."""
+    """A header such as an API key; `value` is asked for each call, as a file may be replaced."""
 
     name: str
-    value: str = field(repr=False)
+    value: Callable[[], str] = field(repr=False)
 
     async def headers(self, url: str) -> Mapping[str, str]:  # noqa: ARG002 - same for every URL
         """Return the header."""
-        return {self.name: self.value}
+        return {self.name: self.value()}
 
     def refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - nothing to drop
         """Return False: only a person can renew it."""

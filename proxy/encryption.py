@@ -6,7 +6,6 @@ put back an older value of the same place: that is what a store without a witnes
 """
 
 import base64
-import binascii
 import os
 import re
 import secrets
@@ -88,7 +87,7 @@ def read_key(text: str) -> bytes:
     """Return the bytes of a key given in base64; raises ConfigurationError, without quoting it."""
     try:
         key = base64.b64decode(text.strip(), validate=True)
-    except binascii.Error:
+    except ValueError:  # no base64, or not even ASCII
         key = b""
     if len(key) != KEY_BYTES:
         raise ConfigurationError(

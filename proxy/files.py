@@ -8,14 +8,18 @@ from typing import Final
 EVERY: Final = 1.0
 """Seconds between two looks at the same files: a rotation need not be faster."""
 
-_Mark = tuple[int, int, int]
+_Mark = tuple[int, int, int, int]
 
 
 class Watched:
-    """Tells when files have changed; also where a symbolic link on the way was swapped."""
+    """Tells when files have changed; also where a symbolic link on the way was swapped.
+
+    Make it before the files are read for the first time, or a change in between is missed.
+    `monotonic` is in seconds.
+    """
 
     def __init__(self, *paths: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._paths = paths
+        self.paths = paths
         self._monotonic = monotonic
         self._looked_at = monotonic()
         self._seen = [_mark(path) for path in paths]
@@ -23,14 +27,14 @@ class Watched:
     def changed(self) -> bool:
         """Whether a file is another one than at the last look, looking once a second at most.
 
-        A file that is gone for a moment, as while it is being replaced, has not changed.
+        To be gone is a change too, and to be there again is the next one.
         """
         now = self._monotonic()
         if now < self._looked_at + EVERY:
             return False
         self._looked_at = now
-        marks = [_mark(path) for path in self._paths]
-        if None in marks or marks == self._seen:
+        marks = [_mark(path) for path in self.paths]
+        if marks == self._seen:
             return False
         self._seen = marks
         return True
@@ -41,4 +45,5 @@ def _mark(path: Path) -> _Mark | None:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    # the time of the last change also tells of permissions that were repaired
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size

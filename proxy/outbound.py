@@ -3,7 +3,8 @@
 Callers import from here what they need to call another system.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import random
 from typing import Self
@@ -36,8 +37,14 @@ class Outbound:
     """The session that all destinations share; an async context that opens and closes it."""
 
     def __init__(
-        self, *, observe: Observe = lambda _name, _outcome, _seconds: None, dice: Dice = random
+        self,
+        *,
+        observe: Observe = lambda _name, _outcome, _seconds: None,
+        dice: Dice = random,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Open nothing yet; `monotonic`, in seconds, says when TLS files are looked at again."""
+        self._monotonic = monotonic
         self._observe = observe
         self._dice = dice
         self._opened: aiohttp.ClientSession | None = None
@@ -85,7 +92,7 @@ class Outbound:
                 concurrency=concurrency,
                 credential=credential,
                 renew_on=renew_on,
-                tls=Tls(ca_file, client_certificate),
+                tls=Tls(ca_file, client_certificate, monotonic=self._monotonic),
                 answer_limit=answer_limit,
                 dice=self._dice,
                 observe=self._observe,

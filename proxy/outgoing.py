@@ -99,7 +99,7 @@ class Outgoing:
             case OAuth2():
                 return self.sources.of(name, system, auth)
             case FixedHeader():
-                return StaticHeader(auth.name, auth.value.reveal())
+                return StaticHeader(auth.name, auth.value.reveal)
             case NoTicketCredential():
                 return NoCredential()
         assert_never(auth)
@@ -155,10 +155,11 @@ class Outgoing:
                 deadline = instance.callback.deadline
                 return self.sources.shared(f"{name}: token", exchange, identity, deadline)
             case SharedSecret():
-                signed = credentials.SharedSecret(wanted.secret.reveal(), clock=self.clock)
+                signed = credentials.SharedSecret(wanted.secret.reveal, clock=self.clock)
                 return self.sources.own(f"{name}: token", signed)
             case StaticBearer():
-                return StaticHeader("Authorization", f"Bearer {wanted.token.reveal()}")
+                token = wanted.token
+                return StaticHeader("Authorization", lambda: f"Bearer {token.reveal()}")
             case NoCallbackCredential():
                 return NoCredential()
         assert_never(wanted)

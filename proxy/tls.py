@@ -6,6 +6,8 @@ open stay as they are, new ones use the new files.
 
 import logging
 import ssl
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -30,26 +32,36 @@ class Tls:
     """
 
     def __init__(
-        self, ca_file: Path | None = None, client_certificate: ClientCertificate | None = None
+        self,
+        ca_file: Path | None = None,
+        client_certificate: ClientCertificate | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Build the first context; raises OSError or ValueError for files that cannot be used."""
+        """Build the first context; raises OSError or ValueError for files that cannot be used.
+
+        `monotonic` is in seconds.
+        """
         self._ca_file = ca_file
         self._own = client_certificate
         own = (client_certificate.certificate, client_certificate.key) if client_certificate else ()
-        self._paths = (*([ca_file] if ca_file else []), *own)
-        self._files = Watched(*self._paths)
+        self._files = Watched(*([ca_file] if ca_file else []), *own, monotonic=monotonic)
         self._context = self._build()
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a new connection; material that is broken leaves the former."""
-        if self._paths and self._files.changed():
-            where = " and ".join(map(str, self._paths))
+        if self._files.paths and self._files.changed():
+            where = ", ".join(map(str, self._files.paths))
             try:
                 self._context = self._build()
             except (OSError, ValueError) as error:
-                _log.warning("Changed TLS files cannot be used, the former stay: %s", error)
+                _log.warning(
+                    "Changed TLS files, one of %s, cannot be used, so the former stay: %s",
+                    where,
+                    error,
+                )
             else:
-                _log.info("The changed TLS files %s are in use", where)
+                _log.info("The changed TLS files are in use: %s", where)
         return self._context
 
     def _build(self) -> ssl.SSLContext:

@@ -1,9 +1,10 @@
 """OAuth2 as the settings say it, made into objects: endpoints, grants and sources of tokens."""
 
 import hashlib
+import logging
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import assert_never
@@ -26,13 +27,16 @@ from proxy.oauth2.client_authentication import (
 from proxy.oauth2.discovery import Discovery, Fixed
 from proxy.oauth2.endpoint import Asked, TokenEndpoint
 from proxy.oauth2.grants import ClientCredentials, Grant, JwtBearer, TokenExchange
-from proxy.oauth2.kept import Kept, TokenIdentity
+from proxy.oauth2.kept import Kept, RefreshTokens, TokenIdentity
+from proxy.oauth2.refreshing import Refreshing
 from proxy.oauth2.source import Fetch, TokenSource
 from proxy.outbound import Destination, NoCredential, Outbound
-from proxy.settings.oauth2 import OAuth2, SigningKey
+from proxy.settings.oauth2 import Login, OAuth2, SigningKey
 from proxy.settings.systems import RestSystem
 from proxy.store.tokens import RedisTokens
 from proxy.tls import ClientCertificate
+
+_log = logging.getLogger(__name__)
 
 _REQUESTS_IN_A_TURN = 4  # discovery at two addresses, and a second try in the server's time
 
@@ -63,8 +67,32 @@ class TokenSources:
     def of(self, name: str, system: RestSystem, auth: OAuth2) -> TokenSource:
         """Return the source of a ticket system's tokens."""
         endpoint = self.endpoint(name, system, auth)
-        fetch = partial(endpoint.ask, _grant(auth))
+        fetch: Fetch = partial(endpoint.ask, _grant(auth))
+        if auth.grant == "refresh_token":
+            login = auth.login or Login()
+            fetch = Refreshing(
+                ask=endpoint.ask,
+                tokens=self.refresh_tokens(name),
+                key=login_key(system, auth),
+                system=name,
+                within=_REQUESTS_IN_A_TURN * system.deadline,
+                redirect_uri=(login.redirect_uri or "") if login.repeat_redirect_uri else "",
+            )
         return self.shared(f"{name}: token", fetch, identity(system, auth), system.deadline)
+
+    def refresh_tokens(self, name: str) -> RefreshTokens:
+        """Return where refresh tokens are kept.
+
+        Raises:
+            ConfigurationError: there is no key to encrypt them with.
+        """
+        if self.tokens is None:
+            raise ConfigurationError(
+                f"ticket_systems.{name}: a refresh token must be kept, and nothing is kept without"
+                " a key to encrypt it with: make one with `approval-proxy keys new --encryption`,"
+                " and name it under encryption.keys"
+            )
+        return self.tokens
 
     def endpoint(self, name: str, system: RestSystem, auth: OAuth2) -> TokenEndpoint:
         """Return the token endpoint of a ticket system, with our way of proving who we are."""
@@ -130,6 +158,15 @@ def identity(system: RestSystem, auth: OAuth2) -> TokenIdentity:
     )
 
 
+def login_key(system: RestSystem, auth: OAuth2) -> str:
+    """Return the key under which the refresh token of a login is kept.
+
+    Not bound to the certificate, which may be renewed (RFC 8705 4): the client is what it is
+    bound to, and a new certificate must not make everybody log in again.
+    """
+    return replace(identity(system, auth), thumbprint="").key
+
+
 def _thumbprint(path: Path) -> str:
     """Return the SHA-256 of a certificate, the first of its file."""
     try:
@@ -161,8 +198,28 @@ def _authentications(auth: OAuth2) -> Sequence[ClientAuthentication]:
 
 
 def _loaded(key: SigningKey) -> Callable[[], LoadedKey]:
-    """Return what reads a key anew each time: it is used once per token, and may be replaced."""
-    return lambda: load_key(key.key.reveal(), algorithm=key.algorithm, kid=key.kid)
+    """Return what loads a key again when it was replaced; a broken one leaves the former."""
+    text = ""
+    loaded: LoadedKey | None = None
+
+    def present() -> LoadedKey:
+        nonlocal text, loaded
+        found = key.key.reveal()
+        if loaded is None or found != text:
+            try:
+                loaded = load_key(found, algorithm=key.algorithm, kid=key.kid)
+            except ConfigurationError as error:
+                if loaded is None:
+                    raise
+                _log.warning(
+                    "The changed key in %s cannot be used, the former one stays: %s",
+                    key.key.source,
+                    error,
+                )
+            text = found
+        return loaded
+
+    return present
 
 
 def _grant(auth: OAuth2) -> Grant:

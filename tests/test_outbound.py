@@ -35,7 +35,7 @@ async def outbound(observed: list[tuple[str, str]]) -> AsyncIterator[Outbound]:
 async def test_a_call_arrives_as_written_and_its_answer_comes_back(
     outbound: Outbound, system: System, observed: list[tuple[str, str]]
 ) -> None:
-    desk = towards(outbound, system.origin, credential=StaticHeader("X-Key", "canary"))
+    desk = towards(outbound, system.origin, credential=StaticHeader("X-Key", lambda: "canary"))
     url = f"{system.origin}/a%2Fb/%2e%2e/c?q=a%2Bb+c"
     call = Call("POST", url, {"Content-Type": "application/json"}, b'{"a":1}')
     answer = await desk.send(call, repeatable=False)
@@ -190,3 +190,17 @@ async def test_only_so_many_calls_run_at_once(outbound: Outbound, system: System
     go.set()
     await asyncio.gather(*sends)
     assert (most, len(system.calls)) == (3, 9)
+
+
+async def test_a_header_whose_value_is_replaced_carries_the_new_one(
+    outbound: Outbound, system: System
+) -> None:
+    live = ["first"]
+    credential = StaticHeader("X-Key", lambda: live[-1])
+    desk, call = towards(outbound, system.origin, credential=credential), Call("GET", system.origin)
+
+    await desk.send(call, repeatable=False)
+    live.append("second")
+    await desk.send(call, repeatable=False)
+
+    assert [received.headers["X-Key"] for received in system.calls] == ["first", "second"]

@@ -137,7 +137,9 @@ async def test_an_error_that_repeats_our_secrets_comes_back_without_them(
 ) -> None:
     system.respond = always(401, body=b"bad: canary-token canary-password")
     desk = towards(
-        outbound, system.origin, credential=StaticHeader("Authorization", "Bearer canary-token")
+        outbound,
+        system.origin,
+        credential=StaticHeader("Authorization", lambda: "Bearer canary-token"),
     )
     call = Call("POST", f"{system.origin}/x", secrets=("canary-password",))
     assert (await desk.send(call, repeatable=False)).body == b"bad: *** ***"
@@ -146,7 +148,9 @@ async def test_an_error_that_repeats_our_secrets_comes_back_without_them(
 async def test_a_header_that_http_forbids_is_refused_without_showing_it(
     outbound: Outbound, system: System
 ) -> None:
-    desk = towards(outbound, system.origin, credential=StaticHeader("X", "canary\r\nEvil: 1"))
+    desk = towards(
+        outbound, system.origin, credential=StaticHeader("X", lambda: "canary\r\nEvil: 1")
+    )
     with pytest.raises(PermanentError) as caught:
         await desk.send(Call("POST", f"{system.origin}/x"), repeatable=False)
     assert "canary" not in str(caught.value)
@@ -228,4 +232,4 @@ async def test_a_call_outside_of_serving_says_so() -> None:
 def test_representations_show_no_secret() -> None:
     call = Call("GET", "http://u:canary@h/p?q=canary", {"A": "canary"}, b"canary", ("canary",))
     assert repr(call) == "Call(GET http://h/p)"
-    assert "canary" not in repr(StaticHeader("A", "canary"))
+    assert "canary" not in repr(StaticHeader("A", lambda: "canary"))

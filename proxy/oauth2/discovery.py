@@ -9,7 +9,7 @@ import orjson
 from authlib.oauth2.rfc8414 import get_well_known_url as oauth_url
 from authlib.oidc.discovery import get_well_known_url as openid_url
 
-from proxy.answers import Answer, Call
+from proxy.answers import Answer, Call, retry_after
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import HOUR, MINUTE
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
@@ -88,13 +88,15 @@ class Discovery:
         return self._known
 
     async def _ask(self) -> Metadata:
-        """Return the first document that answers.
+        """Return the first usable document.
 
         RFC 8414 3.1 inserts its path without a final slash; OpenID Connect Discovery 4 appends.
+        Where the first lies outside the issuer's path, somebody else may answer it with a page.
         """
         if self._http is None:
             self._http = self._connect(self._issuer)
         passing: TemporaryError | None = None
+        unusable: ConfigurationError | None = None
         for url in (
             oauth_url(self._issuer.rstrip("/"), external=True),
             openid_url(self._issuer, external=True),
@@ -106,16 +108,22 @@ class Discovery:
                 passing = error
                 continue
             if answer.status == 200:  # noqa: PLR2004 - the only success (RFC 8414 3.2)
-                return read_metadata(answer, issuer=self._issuer, mtls=self._mtls)
-            if answer.status in {408, 425, 429} or answer.status >= 500:  # noqa: PLR2004 - see HTTP
-                passing = TemporaryError(f"{answer.place} answered {answer.status}", sent=False)
+                try:
+                    return read_metadata(answer, issuer=self._issuer, mtls=self._mtls)
+                except ConfigurationError as error:
+                    unusable = unusable or error
+            elif answer.status in {408, 425, 429} or answer.status >= 500:  # noqa: PLR2004 - HTTP
+                passing = TemporaryError(
+                    f"{answer.place} answered {answer.status}",
+                    retry_after=retry_after(answer.headers, self._clock.now()),
+                )
         if passing is not None:
             raise TemporaryError(
                 f"the issuer {self._issuer} cannot say where its endpoints are: {passing}",
                 retry_after=passing.retry_after,
                 sent=False,
             )
-        raise ConfigurationError(
+        raise unusable or ConfigurationError(
             f"the issuer {self._issuer} publishes neither RFC 8414 metadata nor an OpenID"
             " configuration (redirects are never followed): correct `issuer`, or set `token_url`"
         )

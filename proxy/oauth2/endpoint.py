@@ -5,15 +5,14 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
-from urllib.parse import quote_plus
 
 from authlib.common.urls import add_params_to_qs
 
 from proxy.answers import Answer, Call
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import SECOND
-from proxy.errors import TemporaryError
-from proxy.oauth2.client_authentication import ClientAuthentication, Server
+from proxy.errors import ProxyError, TemporaryError
+from proxy.oauth2.client_authentication import ClientAuthentication, Server, spellings
 from proxy.oauth2.discovery import Discovery, Fixed, Metadata
 from proxy.oauth2.grants import Grant
 from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token, TokenRefused, parse_token
@@ -21,6 +20,9 @@ from proxy.outbound import Destination
 
 TELLING_SKEW: Final = 5 * SECOND
 """A clock found this much wrong explains a refused assertion: `Date` says whole seconds only."""
+
+_UNPROVEN: Final = frozenset({"invalid_client", "unauthorized_client"})
+"""Some servers name a wrong secret or key `unauthorized_client`, the code for a missing grant."""
 
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -43,9 +45,10 @@ class TokenEndpoint:
 
     Several authentications are secrets or keys that are live during a rotation: where the endpoint
     does not know one, the next is tried, and the one that worked is first from then on.
-    Assertions are dated in the server's time, learned from the `Date` of its answers, so that a
-    wrong clock costs one more request and nothing else. `default_lifetime` (milliseconds) is for
-    servers that do not say how long a token lives.
+    Where an assertion is refused and the answer's `Date` shows another time than ours, it is dated
+    in the server's time from then on, so that a wrong clock costs one more request and nothing
+    else; while assertions are taken, a wrong `Date` (of a gateway) does no harm.
+    `default_lifetime` (milliseconds) is for servers that do not say how long a token lives.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class TokenEndpoint:
         self._asked = asked or Asked()
         self._default_lifetime = default_lifetime
         self._offset = 0
+        self._heard = 0
         self._connected: tuple[str, Destination] | None = None
 
     async def ask(self, grant: Grant) -> Token:
@@ -91,7 +95,7 @@ class TokenEndpoint:
             try:
                 token = await self._in_its_time(grant, authentication, metadata)
             except TokenRefused as error:
-                if error.code != "invalid_client":
+                if error.code not in _UNPROVEN:
                     raise
                 refused = refused or error
                 continue
@@ -108,10 +112,16 @@ class TokenEndpoint:
         try:
             return await self._once(grant, authentication, metadata)
         except TokenRefused as error:
-            dated = {"invalid_client": authentication.dated, "invalid_grant": grant.dated}
-            if not dated.get(error.code) or abs(self._offset - before) <= TELLING_SKEW:
+            dated = authentication.dated if error.code in _UNPROVEN else grant.dated
+            explained = error.code in {*_UNPROVEN, "invalid_grant"} and dated
+            if not explained or abs(self._heard - before) <= TELLING_SKEW:
                 raise
-        return await self._once(grant, authentication, metadata)
+        self._offset = self._heard
+        try:
+            return await self._once(grant, authentication, metadata)
+        except ProxyError:
+            self._offset = before
+            raise
 
     async def _once(
         self, grant: Grant, authentication: ClientAuthentication, metadata: Metadata
@@ -142,9 +152,8 @@ class TokenEndpoint:
             fields.append(("audience", asked.audience))
         fields += [("resource", each) for each in asked.resource]
         fields += asked.extra.items()
-        hidden = tuple(text for each in form.secrets for text in (each, quote_plus(each)))
         body = add_params_to_qs("", fields).encode()
-        return Call("POST", server.token_url, _HEADERS, body, hidden)
+        return Call("POST", server.token_url, _HEADERS, body, spellings(form.secrets))
 
     def _towards(self, url: str) -> Destination:
         if self._connected is None or self._connected[0] != url:
@@ -159,4 +168,4 @@ class TokenEndpoint:
             return
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
-        self._offset = int(moment.timestamp()) * 1_000 - self._clock.now()
+        self._heard = int(moment.timestamp()) * 1_000 - self._clock.now()

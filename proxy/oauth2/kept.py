@@ -118,7 +118,8 @@ class RefreshTokens(Protocol):
         ...
 
 
-async def _sleep(milliseconds: int) -> None:
+async def sleep(milliseconds: int) -> None:
+    """Wait."""
     await asyncio.sleep(milliseconds / 1_000)
 
 
@@ -130,4 +131,4 @@ class Kept:
     key: str
     within: int = WITHIN
     owner: str = field(default_factory=lambda: secrets.token_hex(16))
-    sleep: Callable[[int], Awaitable[None]] = _sleep
+    sleep: Callable[[int], Awaitable[None]] = sleep

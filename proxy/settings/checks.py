@@ -36,6 +36,7 @@ def _lease_covers_every_step(settings: Settings) -> Iterator[str]:
 
 
 def _deadlines(settings: Settings) -> Iterator[tuple[str, Milliseconds]]:
+    """Yield what one call may take at most: a token that it needs first is asked for within it."""
     for name, system in settings.ticket_systems.items():
         yield f"ticket_systems.{name}.deadline", system.deadline
     for name, instance in settings.witboost.items():

@@ -35,6 +35,9 @@ _NEEDED: Final[Mapping[str, tuple[str, ...]]] = {
     "token_exchange": ("exchange",),
 }
 _ONLY_FOR: Final[Mapping[str, frozenset[str]]] = {
+    "authorization_url": frozenset({"refresh_token"}),
+    "basic_encoding": frozenset({"client_secret_basic"}),
+    "assertion_audience": frozenset({"client_secret_jwt", "private_key_jwt"}),
     "client_secret": frozenset({"client_secret_basic", "client_secret_post", "client_secret_jwt"}),
     "client_keys": frozenset({"private_key_jwt"}),
     "assertion": frozenset({"jwt_bearer"}),
@@ -44,9 +47,19 @@ _ONLY_FOR: Final[Mapping[str, frozenset[str]]] = {
 
 
 def _several(value: Any) -> Any:
-    """Take one value for a list of one, and nothing for an empty one."""
+    """Take one value for a list of one, and nothing for an empty one.
+
+    Environment variables that number the items of a list which the file lacks make a mapping.
+    """
     if value is None:
         return ()
+    if isinstance(value, Mapping) and (numbered := [key for key in value if str(key).isdecimal()]):
+        if sorted(map(int, numbered)) != list(range(len(value))):
+            raise ValueError(
+                "has numbered items beside a single value, or not all from 0 on: write the whole"
+                " list, in the file or as JSON"
+            )
+        return [value[key] for key in sorted(numbered, key=int)]
     return [value] if isinstance(value, str | Mapping | Secret) else value
 
 
@@ -120,7 +133,7 @@ class OAuth2(Section):
     client_id: Word
     client_authentication: ClientAuthenticationName = "client_secret_basic"
     client_secret: Annotated[tuple[Secret, ...], BeforeValidator(_several)] = ()
-    client_keys: tuple[SigningKey, ...] = ()
+    client_keys: Annotated[tuple[SigningKey, ...], BeforeValidator(_several)] = ()
     client_certificate: Certificate | None = None
     assertion_audience: Word | None = None
     basic_encoding: Literal["rfc6749", "raw"] = "rfc6749"
@@ -140,6 +153,11 @@ class OAuth2(Section):
         problems = []
         if self.issuer is None and self.token_url is None:
             problems.append("token_url: give it, or the `issuer` whose metadata names it")
+        if self.client_authentication == "none" and self.grant == "client_credentials":
+            problems.append(
+                "client_authentication: none proves nothing, and client_credentials is only for"
+                " clients that prove who they are (RFC 6749 4.4)"
+            )
         chosen = (self.client_authentication, self.grant)
         problems += [
             f"{key}: is needed with {choice}"
@@ -151,8 +169,11 @@ class OAuth2(Section):
             f"{key}: is of no use with {' and '.join(chosen)}; it belongs to"
             f" {', '.join(sorted(users))}"
             for key, users in _ONLY_FOR.items()
-            if getattr(self, key) and not users & set(chosen)
+            if self._says(key) and not users & set(chosen)
         ]
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _says(self, key: str) -> bool:
+        return bool(getattr(self, key) != type(self).model_fields[key].default)

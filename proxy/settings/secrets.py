@@ -23,11 +23,10 @@ _SHAPE: Final = "write the secret as quoted text, {file: /run/secrets/name} or {
 class Secret(SecretStr):
     """A value that only `reveal` shows; `source` says where it is kept, for whoever renews it."""
 
-    def __init__(self, value: str, source: str = "", path: Path | None = None) -> None:
+    def __init__(self, value: str, source: str = "", file: Watched | None = None) -> None:
         super().__init__(value)
         self.source = source
-        self._path = path
-        self._file = Watched(path) if path else None
+        self._file = file
 
     def reveal(self) -> str:
         """Return the secret itself: for the one call that sends it, never for a message.
@@ -36,11 +35,12 @@ class Secret(SecretStr):
         """
         if self._file is not None and self._file.changed():
             try:
-                self._secret_value = self._sound(_file(str(self._path)), self.source)
+                text = _content(self._file.paths[0])
+                self._secret_value = self._sound(text, self.source)
             except ValueError as error:
                 _log.warning("A changed secret cannot be used, the former one stays: %s", error)
             else:
-                _log.info("The changed secret in file %s is in use", self._path)
+                _log.info("The secret in %s was read again", self.source)
         return self.get_secret_value()
 
     @property
@@ -67,16 +67,18 @@ class Secret(SecretStr):
     def _read(cls, given: object) -> Self:
         if isinstance(given, cls):
             return given
+        file = None
         if isinstance(given, str):
-            text, source, path = given, "", None
+            text, source = given, ""
         elif isinstance(given, Mapping) and set(given) == {"file"}:
-            text, source = _file(given["file"]), f"file {given['file']}"
-            path = Path(given["file"])
+            path = _path(given["file"])
+            file = Watched(path)
+            text, source = _content(path), f"file {path}"
         elif isinstance(given, Mapping) and set(given) == {"env"}:
-            text, source, path = _variable(given["env"]), f"environment {given['env']}", None
+            text, source = _variable(given["env"]), f"environment {given['env']}"
         else:
             raise ValueError(f"is no secret: {_SHAPE}")
-        return cls(cls._sound(text, source), source, path)
+        return cls(cls._sound(text, source), source, file)
 
     @classmethod
     def _sound(cls, text: str, source: str) -> str:
@@ -124,16 +126,19 @@ class SecretUrl(Secret):
             ) from None
 
 
-def _file(path: object) -> str:
-    """Return a file's text without the line end that editors and secret stores put behind it."""
-    if not isinstance(path, str) or not path:
+def _path(path: object) -> Path:
+    if not isinstance(path, str) or not path or "\0" in path:
         raise ValueError(f"names no file: {_SHAPE}")
+    return Path(path)
+
+
+def _content(path: Path) -> str:
+    """Return a file's text without the line end that editors and secret stores put behind it."""
     try:
-        content = Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "no usable path"
+        content = path.read_bytes()
+    except OSError as error:
         raise ValueError(
-            f"file {path} cannot be read ({why}): create it, or name another"
+            f"file {path} cannot be read ({error.strerror}): create it, or name another"
         ) from None
     try:
         text = content[: _LONGEST + 1].decode()

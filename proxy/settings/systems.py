@@ -51,9 +51,8 @@ class RestSystem(RestDeclaration):
         )
         return RestDeclaration.model_validate(frozen)
 
-    @property
     def event_secrets(self) -> tuple[bytes, ...]:
-        """The secrets that may prove an event, the live ones in any order."""
+        """Return the secrets that may prove an event now, in any order."""
         return (
             tuple(secret.reveal().encode() for secret in self.events.secrets) if self.events else ()
         )

@@ -1,6 +1,6 @@
 """Ticket systems: one map from kind to what reads its declaration and what opens it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -20,9 +20,11 @@ def open_system(
     name: str,
     declaration: Mapping[str, Any],
     http: Destination,
-    event_secrets: Sequence[bytes] = (),
+    event_secrets: Callable[[], Sequence[bytes]] = tuple,
 ) -> TicketSystem:
     """Return the ticket system that a declaration, as JSON has it, describes.
+
+    `event_secrets` is asked for each event, so that secrets may be replaced meanwhile.
 
     Raises:
         ConfigurationError: the declaration is of an unknown kind or not sound; one frozen by a

@@ -4,7 +4,7 @@ How calls are made, retried and authorised is the destination's matter; here the
 their answers are read. An answer that cannot be read is never taken for "there is no ticket".
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from proxy.domain.models import ApprovalRequest, Ticket, TicketHint
@@ -28,7 +28,7 @@ class RestTicketSystem:
         name: str,
         declaration: RestDeclaration,
         http: Destination,
-        event_secrets: Sequence[bytes] = (),
+        event_secrets: Callable[[], Sequence[bytes]] = tuple,
     ) -> None:
         self._name = name
         self._declaration = declaration
@@ -47,7 +47,7 @@ class RestTicketSystem:
             if (shape := getattr(declaration, operation)) is not None
         }
         if declaration.events is not None:
-            if not event_secrets:
+            if not event_secrets():
                 raise ConfigurationError(
                     f"{name}: events has no secret, so no event could be told from a forged one"
                 )
@@ -200,7 +200,7 @@ def open_rest(
     name: str,
     declaration: RestDeclaration,
     http: Destination,
-    event_secrets: Sequence[bytes] = (),
+    event_secrets: Callable[[], Sequence[bytes]] = tuple,
 ) -> RestTicketSystem:
     """Return the system with exactly the capabilities that its declaration describes.
 

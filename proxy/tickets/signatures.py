@@ -32,11 +32,14 @@ _RFC3339: Final = re.compile(
 
 
 class EventReader:
-    """Verifies and reads the events of one system; any of several live secrets will do."""
+    """Verifies and reads the events of one system; any of several live secrets will do.
 
-    def __init__(self, events: Events, secrets: Sequence[bytes]) -> None:
+    `secrets` is asked for each event, so that secrets may be replaced meanwhile.
+    """
+
+    def __init__(self, events: Events, secrets: Callable[[], Sequence[bytes]]) -> None:
         self._events = events
-        self._secrets = tuple(secrets)
+        self._secrets = secrets
         self._signed = _PLACEHOLDER.split(events.signed)
         places = (events.ticket,) if isinstance(events.ticket, str) else events.ticket
         self._places = [finder(place) for place in places]
@@ -77,7 +80,7 @@ class EventReader:
         # a list, not a generator: how long it takes must not tell which secret came close
         matches = [
             hmac.compare_digest(self._expected(secret, message), candidate)
-            for secret in self._secrets
+            for secret in self._secrets()
             for candidate in candidates
         ]
         return any(matches)

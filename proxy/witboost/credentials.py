@@ -1,7 +1,7 @@
 """What proves us to a witboost instance: its two ways to a short-lived JWT, both as a fetch.
 
 Wrapped in a `TokenSource` each is renewed early and dropped when refused. A fixed bearer token is
-`StaticHeader("Authorization", "Bearer ...")`.
+`StaticHeader("Authorization", lambda: "Bearer ...")`.
 """
 
 import base64
@@ -115,11 +115,27 @@ class SharedSecret:
     """A token that we sign ourselves, as Backstage's backends do (ServerTokenManager).
 
     HS256 over exactly `sub` and `exp`, an hour ahead and renewed every 10 minutes; the key is the
-    decoded secret, often shorter than RFC 7518 3.2 wants.
+    decoded secret, often shorter than RFC 7518 3.2 wants. `secret` is asked for each token, as its
+    file may be replaced.
     """
 
-    def __init__(self, secret: str, *, clock: Clock) -> None:
-        key = decode_base64(secret)
+    def __init__(self, secret: Callable[[], str], *, clock: Clock) -> None:
+        self._secret = secret
+        self._clock = clock
+        self._key()
+
+    async def __call__(self) -> Token:
+        """Return a freshly signed token.
+
+        Raises:
+            ConfigurationError: the secret of now is no key.
+        """
+        claims = {"sub": SUBJECT, "exp": (self._clock.now() + HOUR) // 1_000}
+        value = jws.serialize_compact({"alg": "HS256"}, orjson.dumps(claims), self._key())
+        return Token(value, self._clock.monotonic(), RENEWED_EVERY)
+
+    def _key(self) -> OctKey:
+        key = decode_base64(self._secret())
         if not key:
             raise ConfigurationError(
                 "the witboost shared secret is empty once it is base64-decoded: set the value of"
@@ -128,14 +144,7 @@ class SharedSecret:
         with warnings.catch_warnings():
             # the length of the key is witboost's choice
             warnings.simplefilter("ignore", SecurityWarning)
-            self._key = OctKey.import_key(key)
-        self._clock = clock
-
-    async def __call__(self) -> Token:
-        """Return a freshly signed token."""
-        claims = {"sub": SUBJECT, "exp": (self._clock.now() + HOUR) // 1_000}
-        value = jws.serialize_compact({"alg": "HS256"}, orjson.dumps(claims), self._key)
-        return Token(value, self._clock.monotonic(), RENEWED_EVERY)
+            return OctKey.import_key(key)
 
 
 def decode_base64(text: str) -> bytes:

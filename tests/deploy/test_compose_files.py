@@ -140,8 +140,9 @@ def test_the_simulators_know_the_same_secrets_and_addresses(settings: Settings) 
     system, instance = settings.ticket_systems["desk"], settings.witboost["main"]
     assert isinstance(system.auth, OAuth2)
     assert system.auth.client_id == desk["DESK_CLIENT_ID"]
-    assert system.auth.client_secret.reveal() == desk["DESK_CLIENT_SECRET"]
-    assert system.event_secrets == (desk["DESK_EVENT_SECRET"].encode(),)
+    [secret] = system.auth.client_secret
+    assert secret.reveal() == desk["DESK_CLIENT_SECRET"]
+    assert system.event_secrets() == (desk["DESK_EVENT_SECRET"].encode(),)
     assert instance.credential.kind == "access_token"
     assert instance.credential.access_token.reveal() == witboost["WITBOOST_CALLBACK_SECRET"]
     assert hash_key(witboost["WITBOOST_API_KEY"]) in instance.clients["witboost"].keys

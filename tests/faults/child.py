@@ -120,7 +120,7 @@ def warm_up() -> None:
     http = Outbound().destination(
         "desk", origins=[declaration.base_url], deadline=1, concurrency=1, credential=NoCredential()
     )
-    open_rest(name="desk", declaration=declaration, http=http, event_secrets=[b"secret"])
+    open_rest(name="desk", declaration=declaration, http=http, event_secrets=lambda: [b"secret"])
 
 
 def main(orders: Iterable[str]) -> None:

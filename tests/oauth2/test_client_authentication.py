@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, unquote_plus
 
 import pytest
 from joserfc import jwt
+from joserfc.errors import BadSignatureError
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 from proxy.answers import Call
@@ -81,7 +82,7 @@ def test_post_puts_id_and_secret_into_the_form_only(secret: str) -> None:
     assert (call.url, "Authorization" in call.headers) == (CALL.url, False)
 
 
-@pytest.mark.parametrize("secret", [*(secret * 8 for secret in ODD_SECRETS)])
+@pytest.mark.parametrize("secret", [secret * 16 for secret in ODD_SECRETS])
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
 def test_a_secret_can_sign_instead_of_being_sent(secret: str, algorithm: SecretAlgorithm) -> None:
     call = ClientSecretJwt("client", lambda: secret, algorithm).sign(CALL, SERVER)
@@ -224,5 +225,5 @@ def test_secrets_and_keys_are_read_for_each_request_and_never_shown() -> None:
     signing = PrivateKeyJwt("client", lambda: SigningKey(next(keys), "RS256"))
     first, second = (form(signing.sign(CALL, SERVER))["client_assertion"] for _ in range(2))
     assert jwt.decode(first, RSA, algorithms=["RS256"]).claims["iss"] == "client"
-    with pytest.raises(ValueError, match="bad_signature"):
+    with pytest.raises(BadSignatureError):
         jwt.decode(second, RSA, algorithms=["RS256"])

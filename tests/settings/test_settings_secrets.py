@@ -4,8 +4,8 @@ import pytest
 
 from proxy.errors import SettingsError
 from proxy.settings import Settings, explain, load
-from proxy.settings.secrets import MASK
 from proxy.settings.oauth2 import OAuth2
+from proxy.settings.secrets import MASK
 from tests.example_settings import CANARY
 
 SECRET = "APPROVAL_PROXY__TICKET_SYSTEMS__DESK__AUTH__CLIENT_SECRET"
@@ -14,7 +14,8 @@ SECRET = "APPROVAL_PROXY__TICKET_SYSTEMS__DESK__AUTH__CLIENT_SECRET"
 def _client_secret(settings: Settings) -> tuple[str, str]:
     auth = settings.ticket_systems["desk"].auth
     assert isinstance(auth, OAuth2)
-    return auth.client_secret.reveal(), auth.client_secret.source
+    [secret] = auth.client_secret
+    return secret.reveal(), secret.source
 
 
 def _row(settings: Settings, key: str) -> tuple[str, str]:
@@ -48,7 +49,7 @@ def test_a_secret_can_be_written_down(example: Path) -> None:
 
 
 def test_a_table_tells_where_a_secret_is_kept(example: Path, tmp_path: Path) -> None:
-    key = "ticket_systems.desk.auth.client_secret"
+    key = "ticket_systems.desk.auth.client_secret.0"
 
     from_file = _row(load(example, {}), key)
     written = _row(load(example, {SECRET: "plain"}), key)
@@ -68,7 +69,7 @@ def test_a_file_that_holds_no_secret_is_an_error(
         load(example, {})
 
     [problem] = refusal.value.problems
-    assert problem.startswith("ticket_systems.desk.auth.client_secret (file ")
+    assert problem.startswith("ticket_systems.desk.auth.client_secret.0 (file ")
 
 
 @pytest.mark.parametrize(
@@ -109,11 +110,11 @@ def test_what_is_frozen_with_a_request_has_no_secret(example: Path) -> None:
     assert type(desk.declaration).model_validate(frozen) == desk.declaration
     assert not {"auth", "ca_file", "allow_http"} & set(frozen)
     assert "secrets" not in frozen["events"]
-    assert desk.event_secrets == (f"{CANARY}-desk-event-secret".encode(),)
+    assert desk.event_secrets() == (f"{CANARY}-desk-event-secret".encode(),)
 
 
 def test_a_system_without_events_has_no_event_secrets(example: Path) -> None:
     desk = load(example, {"APPROVAL_PROXY__TICKET_SYSTEMS__DESK__EVENTS": "null"}).ticket_systems
 
-    assert desk["desk"].event_secrets == ()
+    assert desk["desk"].event_secrets() == ()
     assert desk["desk"].declaration.events is None

@@ -4,8 +4,8 @@ import pytest
 
 from proxy.errors import SettingsError
 from proxy.settings import CONFIG, explain, load
-from proxy.settings.sources import gather
 from proxy.settings.oauth2 import OAuth2
+from proxy.settings.sources import gather
 
 
 def _origins(config: Path, environ: dict[str, str]) -> dict[str, str]:

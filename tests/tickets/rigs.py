@@ -118,7 +118,7 @@ async def rest_rig() -> AsyncIterator[Rig]:
             name="desk",
             declaration=desk_mapping() | {"base_url": desk.url},
             http=http,
-            event_secrets=[SECRET.encode()],
+            event_secrets=lambda: [SECRET.encode()],
         )
         yield DeskRig(system, desk)
 

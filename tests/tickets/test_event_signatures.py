@@ -40,7 +40,7 @@ def read(
     secrets: tuple[bytes, ...] = (SECRET,),
     now: int = NOW,
 ) -> TicketHint:
-    return EventReader(Events.model_validate(events), secrets).read(headers, body, now=now)
+    return EventReader(Events.model_validate(events), lambda: secrets).read(headers, body, now=now)
 
 
 def signed(message: bytes, *, secret: bytes = SECRET, algorithm: str = "sha256") -> str:
@@ -245,3 +245,18 @@ def test_without_anything_to_tell_events_apart_it_is_the_digest_of_the_whole() -
     key = read(HMAC, proof).replay_key
     assert key == read(HMAC, proof).replay_key
     assert len(key) == len(hashlib.sha256().hexdigest())
+
+
+def test_secrets_that_are_replaced_meanwhile_are_used() -> None:
+    live = [SECRET]
+    reader = EventReader(Events.model_validate(HMAC), lambda: live)
+
+    def presented(secret: bytes) -> dict[str, str]:
+        return {"X-Signature": f"sha256={signed(BODY, secret=secret)}"}
+
+    assert reader.read(presented(SECRET), BODY, now=NOW).refs
+    live[:] = [b"second"]
+
+    assert reader.read(presented(b"second"), BODY, now=NOW).refs
+    with pytest.raises(Unauthorized):
+        reader.read(presented(SECRET), BODY, now=NOW)

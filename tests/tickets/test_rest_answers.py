@@ -37,7 +37,7 @@ async def desk(
                 name="desk",
                 declaration=declared.model_dump(mode="json"),
                 http=http,
-                event_secrets=[b"s"],
+                event_secrets=lambda: [b"s"],
             ),
             server,
         )

@@ -123,7 +123,7 @@ async def opened(**changes: Any) -> TicketSystem:
             credential=NoCredential(),
         )
         frozen = declaration(**changes).model_dump(mode="json")
-        return open_system(name="desk", declaration=frozen, http=http, event_secrets=[b"s"])
+        return open_system(name="desk", declaration=frozen, http=http, event_secrets=lambda: [b"s"])
 
 
 async def test_a_system_has_exactly_the_capabilities_that_are_declared() -> None:

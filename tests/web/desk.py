@@ -30,7 +30,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.tickets: dict[str, Ticket] = {}
-        self._reader = EventReader(EVENTS, [EVENT_SECRET.encode()])
+        self._reader = EventReader(EVENTS, lambda: [EVENT_SECRET.encode()])
 
     async def find(self, _correlation_id: str) -> Sequence[Ticket]:
         return []

@@ -45,22 +45,33 @@ def exchange(
 
 async def test_the_shared_secret_signs_the_published_vector(clock: ManualClock) -> None:
     clock.advance(1_800_000_000_000 - 3_600_000 - clock.now())
-    token = await SharedSecret(SECRET, clock=clock)()
+    token = await SharedSecret(lambda: SECRET, clock=clock)()
     assert token.value == VECTOR
     assert token.lifetime == 600_000
     clock.advance(1_000)
-    assert (await SharedSecret(SECRET, clock=clock)()).value != VECTOR
+    assert (await SharedSecret(lambda: SECRET, clock=clock)()).value != VECTOR
+
+
+async def test_the_next_token_is_signed_with_the_replaced_secret(clock: ManualClock) -> None:
+    live = [SECRET]
+    sign = SharedSecret(lambda: live[-1], clock=clock)
+    former = (await sign()).value
+
+    live.append("c2Vjb25kLXNlY3JldC1rZXktZm9yLXRlc3Rz")
+
+    assert (await sign()).value != former
+    assert (await sign()).value == (await SharedSecret(lambda: live[-1], clock=clock)()).value
 
 
 @pytest.mark.parametrize("secret", ["QUJD", "abcdefgh"])
 async def test_a_short_secret_signs_without_a_warning(clock: ManualClock, secret: str) -> None:
-    assert (await SharedSecret(secret, clock=clock)()).value.count(".") == 2
+    assert (await SharedSecret(lambda: secret, clock=clock)()).value.count(".") == 2
 
 
 @pytest.mark.parametrize("secret", ["", "=", "?", "A"])
 def test_a_secret_that_is_no_key_is_refused(clock: ManualClock, secret: str) -> None:
     with pytest.raises(ConfigurationError, match=r"backend\.auth\.keys"):
-        SharedSecret(secret, clock=clock)
+        SharedSecret(lambda: secret, clock=clock)
 
 
 @pytest.mark.parametrize(
@@ -186,4 +197,4 @@ async def test_the_demo_witboost_takes_both_ways(outbound: Outbound, clock: Manu
 
 def test_credentials_do_not_show_themselves(outbound: Outbound, clock: ManualClock) -> None:
     assert "canary" not in repr(exchange(outbound, "http://127.0.0.1:1", clock))
-    assert SECRET not in repr(SharedSecret(SECRET, clock=clock))
+    assert SECRET not in repr(SharedSecret(lambda: SECRET, clock=clock))

@@ -1,0 +1,43 @@
+"""Servers for tests of OAuth2, and the one session that reaches them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from proxy.oauth2.client_authentication import ClientAuthentication
+from proxy.outbound import Outbound
+from tests.manual_clock import ManualClock
+from tests.oauth2.chain import BASIC, KEY, SECRET, Chain, OpenChain, open_chain
+from tests.oauth2.strict_server import StrictServer
+from tests.systems import System, serving
+
+
+@pytest.fixture
+async def outbound() -> AsyncIterator[Outbound]:
+    async with Outbound(dice=lambda: 0.0) as outbound:
+        yield outbound
+
+
+@pytest.fixture
+async def system() -> AsyncIterator[System]:
+    async with serving() as system:
+        yield system
+
+
+@pytest.fixture
+def opened(clock: ManualClock) -> OpenChain:
+    @asynccontextmanager
+    async def start(*authentications: ClientAuthentication, **how: Any) -> AsyncIterator[Chain]:
+        server = StrictServer(secrets=[SECRET], keys=[KEY], says={"expires_in": 3_600})
+        async with open_chain(server, clock, *authentications or (BASIC,), **how) as chain:
+            yield chain
+
+    return start
+
+
+@pytest.fixture
+async def chain(opened: OpenChain) -> AsyncIterator[Chain]:
+    async with opened() as chain:
+        yield chain
