@@ -4,13 +4,14 @@
 to the same kind of error everywhere.
 """
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import orjson
 from typing_extensions import override
@@ -162,10 +163,15 @@ def excerpt(answer: Answer) -> str:
 
 
 def without_secrets(body: bytes, secrets: Iterable[str]) -> bytes:
-    """Return a refusal's body without our own secrets, which some servers repeat."""
+    """Return a refusal's body without our own secrets, which some servers repeat.
+
+    As they are, and as a form or JSON that repeats them would have them.
+    """
     for secret in secrets:
         if len(secret) >= SHORTEST_SECRET:
-            body = body.replace(secret.encode(), b"***")
+            escaped = (json.dumps(secret, ensure_ascii=plain)[1:-1] for plain in (True, False))
+            for spelling in (secret, quote_plus(secret), *escaped):
+                body = body.replace(spelling.encode(), b"***")
     return body
 
 

@@ -11,31 +11,28 @@ import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
-from proxy.alarms import Alarm, Alarms
+from proxy.alarms import Alarms
 from proxy.domain.clock import Clock, SystemClock
 from proxy.domain.schedule import Dice
-from proxy.encryption import KeyRing, kept_key, read_key
-from proxy.errors import ConfigurationError
 from proxy.flow import Flow
 from proxy.metrics import Metrics
+from proxy.opening import open_store, open_store_beside, open_tokens, refuse_to_drop
 from proxy.operations import Operations
 from proxy.outbound import Observe, Outbound
 from proxy.outgoing import Outgoing, prefixes
 from proxy.pauses import Pauses
 from proxy.routes import Routes
 from proxy.settings import Settings
+from proxy.settings.oauth2 import OAuth2
 from proxy.settings.tree import Client as ClientSettings
 from proxy.step import Means, Policy
-from proxy.store.connecting import connect
 from proxy.store.embedded import EmbeddedServer
 from proxy.store.redis import RedisStore
-from proxy.store.shared import Shared, dangers
-from proxy.store.tokens import RedisTokens
+from proxy.store.shared import Shared
 from proxy.tickets.port import PushesEvents, TicketSystem
 from proxy.token_sources import TokenSources
 from proxy.web.auth import Caller, Client, Clients
@@ -45,7 +42,6 @@ from proxy.web.ports import Limits
 from proxy.worker import Worker
 
 _EVENT_MEMORY: Final = 2  # times the longest tolerance: longer than a replay can be fresh
-_FOLDER_KEY: Final = "encryption"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +125,10 @@ async def assemble(
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         alarms = Alarms(metrics)
-        store, server = await _open_store(settings, stack, alarms, clock)
+        store, server = await open_store(settings, stack, alarms, clock)
         shared = Shared(store)
         await shared.connect()
-        await _refuse_to_drop(settings, store)
+        await refuse_to_drop(settings, store)
 
         outbound = Outbound(observe=_observer(metrics), dice=dice)
         await stack.enter_async_context(outbound)
@@ -140,7 +136,7 @@ async def assemble(
         sources = TokenSources(
             outbound=outbound, clock=local, dice=dice, tokens=open_tokens(settings, store)
         )
-        outgoing = Outgoing(settings, outbound, shared, local, sources)
+        outgoing = Outgoing(settings, outbound, local, sources)
         routes = Routes(
             default=outgoing.default_route(),
             shared=shared,
@@ -161,7 +157,7 @@ async def assemble(
             clock=local,
             store=store,
             shared=shared,
-            flow=Flow(means=means, routes=routes, instances=outgoing.instances()),
+            flow=Flow(means=means, routes=routes, instances=outgoing.instances(shared)),
             operations=Operations(store=store, routes=routes),
             alarms=alarms,
             metrics=metrics,
@@ -170,16 +166,25 @@ async def assemble(
         )
 
 
-def open_tokens(settings: Settings, store: RedisStore) -> RedisTokens | None:
-    """Return where all processes share tokens, None if there is no key to encrypt them with.
+@asynccontextmanager
+async def calling(settings: Settings) -> AsyncIterator[Outgoing]:
+    """Open what calls other systems, for a command: beside a running service, or without one.
 
-    Our own server has a key in its data folder. It stays in the ring when keys are configured, so
-    that what it encrypted can still be read.
+    The store is opened only where it holds refresh tokens, and everything else stays in this
+    process, so that a service notices nothing. Our own server is the running one, if it runs.
+
+    Raises:
+        ConfigurationError: the store or the settings cannot be used.
     """
-    keys = [(each.id, read_key(each.key.reveal())) for each in settings.encryption.keys]
-    if settings.embedded:
-        keys.append((_FOLDER_KEY, kept_key(Path(settings.store.folder) / f"{_FOLDER_KEY}.key")))
-    return RedisTokens(store, KeyRing(keys)) if keys else None
+    async with AsyncExitStack() as stack:
+        outbound = await stack.enter_async_context(Outbound())
+        auths = [system.auth for system in settings.ticket_systems.values()]
+        tokens = None
+        if any(isinstance(it, OAuth2) and it.grant == "refresh_token" for it in auths):
+            tokens = open_tokens(settings, await open_store_beside(settings, stack))
+        clock = SystemClock()
+        sources = TokenSources(outbound=outbound, clock=clock, dice=random.random, tokens=tokens)
+        yield Outgoing(settings, outbound, clock, sources)
 
 
 def _observer(metrics: Metrics) -> Observe:
@@ -208,42 +213,6 @@ def _means(
         share=max(1, settings.worker.concurrency * 3 // 4),
     )
     return Means(store, pauses, alarms, metrics, _policy(settings), dice)
-
-
-async def _open_store(
-    settings: Settings, stack: AsyncExitStack, alarms: Alarms, clock: Clock | None
-) -> tuple[RedisStore, EmbeddedServer | None]:
-    """Connect to the server at `redis_url`, or start our own."""
-    wanted = settings.store
-    server = None
-    if wanted.redis_url is None:
-        server = await EmbeddedServer.start(Path(wanted.folder), fsync=wanted.fsync)
-        stack.push_async_callback(server.close)
-    url = server.url if server else wanted.redis_url.reveal() if wanted.redis_url else ""
-    client = connect(url)
-    stack.push_async_callback(client.aclose)
-    store = RedisStore(
-        client, namespace=wanted.namespace, partitions=wanted.partitions, clock=clock
-    )
-    stack.push_async_callback(store.batcher.close)
-    problems = [] if server else await dangers(client)
-    if problems and wanted.dangerous == "refuse":
-        raise ConfigurationError(f"store.dangerous is refuse: {' '.join(problems)}")
-    for problem in problems:
-        alarms.sound(Alarm.STORE_DANGEROUS, problem)
-    return store, server
-
-
-async def _refuse_to_drop(settings: Settings, store: RedisStore) -> None:
-    """Raise ConfigurationError if open requests need an instance or system that is gone."""
-    problems = []
-    for (instance, system), count in (await store.open_counts()).items():
-        if instance not in settings.witboost:
-            problems.append(f"witboost.{instance} is gone, but has {count} open requests")
-        if system not in settings.ticket_systems:
-            problems.append(f"ticket_systems.{system} is gone, but has {count} open requests")
-    if problems:
-        raise ConfigurationError(f"{'; '.join(problems)}. Keep it until they are done.")
 
 
 def _policy(settings: Settings) -> Policy:

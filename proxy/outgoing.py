@@ -10,6 +10,7 @@ from proxy.domain.models import Poll, Route
 from proxy.domain.urls import CallbackPrefix
 from proxy.errors import ConfigurationError
 from proxy.oauth2.kept import TokenIdentity
+from proxy.oauth2.source import Fetch
 from proxy.outbound import Credential, Destination, NoCredential, Outbound, StaticHeader
 from proxy.settings import Settings
 from proxy.settings.oauth2 import OAuth2
@@ -36,7 +37,6 @@ class Outgoing:
 
     settings: Settings
     outbound: Outbound
-    shared: Shared
     clock: Clock
     sources: TokenSources
     _destinations: dict[str, Destination] = field(default_factory=dict)
@@ -66,9 +66,11 @@ class Outgoing:
             event_secrets=system.event_secrets,
         )
 
-    def instances(self) -> dict[str, Witboost]:
-        """Return every witboost instance."""
-        return {name: self._instance(name, it) for name, it in self.settings.witboost.items()}
+    def instances(self, shared: Shared) -> dict[str, Witboost]:
+        """Return every witboost instance; `shared` remembers how each takes a callback."""
+        return {
+            name: self._instance(name, it, shared) for name, it in self.settings.witboost.items()
+        }
 
     def default_route(self) -> Route:
         """Return the route that new requests take."""
@@ -104,7 +106,7 @@ class Outgoing:
                 return NoCredential()
         assert_never(auth)
 
-    def _instance(self, name: str, instance: WitboostInstance) -> Witboost:
+    def _instance(self, name: str, instance: WitboostInstance, shared: Shared) -> Witboost:
         callback = instance.callback
         fingerprint = hashlib.sha256(repr((instance.callback_urls, callback)).encode())
         http = self.outbound.destination(
@@ -120,40 +122,39 @@ class Outgoing:
             name=name,
             http=http,
             method=callback.method,
-            memory=_Methods(self.shared, fingerprint.hexdigest()[:16]),
+            memory=_Methods(shared, fingerprint.hexdigest()[:16]),
             prefixes=prefixes(instance),
             reuse_after_final=instance.reuse_after_final,
+        )
+
+    def exchange(self, name: str, instance: WitboostInstance, wanted: AccessToken) -> Fetch:
+        """Return what exchanges an instance's access token for a short-lived one."""
+        return credentials.AccessTokenExchange(
+            http=self.outbound.destination(
+                f"{name}: token",
+                origins=[wanted.url],
+                deadline=instance.callback.deadline,
+                concurrency=1,
+                credential=NoCredential(),
+                ca_file=instance.ca_file,
+            ),
+            url=wanted.url,
+            access_token=wanted.access_token.reveal,
+            clock=self.clock,
+            duration=wanted.duration,
+            scope=wanted.scope or "",
         )
 
     def _callback_credential(self, name: str, instance: WitboostInstance) -> Credential:
         wanted = instance.credential
         match wanted:
             case AccessToken():
-                exchange = credentials.AccessTokenExchange(
-                    http=self.outbound.destination(
-                        f"{name}: token",
-                        origins=[wanted.url],
-                        deadline=instance.callback.deadline,
-                        concurrency=1,
-                        credential=NoCredential(),
-                        ca_file=instance.ca_file,
-                    ),
-                    url=wanted.url,
-                    access_token=wanted.access_token.reveal,
-                    clock=self.clock,
-                    duration=wanted.duration,
-                    scope=wanted.scope or "",
+                return self.sources.shared(
+                    f"{name}: token",
+                    self.exchange(name, instance, wanted),
+                    _identity(instance, wanted),
+                    instance.callback.deadline,
                 )
-                identity = TokenIdentity(
-                    issuer=wanted.url,
-                    client_id=hashlib.sha256(wanted.access_token.reveal().encode()).hexdigest(),
-                    grant="access_token",
-                    subject=str(wanted.duration),
-                    scope=wanted.scope or "",
-                    origins=tuple(instance.callback_urls),
-                )
-                deadline = instance.callback.deadline
-                return self.sources.shared(f"{name}: token", exchange, identity, deadline)
             case SharedSecret():
                 signed = credentials.SharedSecret(wanted.secret.reveal, clock=self.clock)
                 return self.sources.own(f"{name}: token", signed)
@@ -163,6 +164,17 @@ class Outgoing:
             case NoCallbackCredential():
                 return NoCredential()
         assert_never(wanted)
+
+
+def _identity(instance: WitboostInstance, wanted: AccessToken) -> TokenIdentity:
+    return TokenIdentity(
+        issuer=wanted.url,
+        client_id=hashlib.sha256(wanted.access_token.reveal().encode()).hexdigest(),
+        grant="access_token",
+        subject=str(wanted.duration),
+        scope=wanted.scope or "",
+        origins=tuple(instance.callback_urls),
+    )
 
 
 class _Methods:

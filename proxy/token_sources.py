@@ -66,19 +66,27 @@ class TokenSources:
 
     def of(self, name: str, system: RestSystem, auth: OAuth2) -> TokenSource:
         """Return the source of a ticket system's tokens."""
-        endpoint = self.endpoint(name, system, auth)
-        fetch: Fetch = partial(endpoint.ask, _grant(auth))
-        if auth.grant == "refresh_token":
-            login = auth.login or Login()
-            fetch = Refreshing(
-                ask=endpoint.ask,
-                tokens=self.refresh_tokens(name),
-                key=login_key(system, auth),
-                system=name,
-                within=_REQUESTS_IN_A_TURN * system.deadline,
-                redirect_uri=(login.redirect_uri or "") if login.repeat_redirect_uri else "",
-            )
+        fetch = self.fetch(name, system, auth)
         return self.shared(f"{name}: token", fetch, identity(system, auth), system.deadline)
+
+    def fetch(self, name: str, system: RestSystem, auth: OAuth2) -> Fetch:
+        """Return what asks for a ticket system's tokens.
+
+        Raises:
+            ConfigurationError: see `refresh_tokens`.
+        """
+        endpoint = self.endpoint(name, system, auth)
+        if auth.grant != "refresh_token":
+            return partial(endpoint.ask, _grant(auth))
+        login = auth.login or Login()
+        return Refreshing(
+            ask=endpoint.ask,
+            tokens=self.refresh_tokens(name),
+            key=login_key(system, auth),
+            system=name,
+            within=_REQUESTS_IN_A_TURN * system.deadline,
+            redirect_uri=(login.redirect_uri or "") if login.repeat_redirect_uri else "",
+        )
 
     def refresh_tokens(self, name: str) -> RefreshTokens:
         """Return where refresh tokens are kept.
@@ -97,25 +105,22 @@ class TokenSources:
     def endpoint(self, name: str, system: RestSystem, auth: OAuth2) -> TokenEndpoint:
         """Return the token endpoint of a ticket system, with our way of proving who we are."""
         connect = self._connect(name, system, auth)
-        metadata: Discovery | Fixed
-        if auth.token_url is not None:
-            metadata = Fixed(auth.issuer or "", auth.token_url, auth.authorization_url or "")
-        else:
-            mtls = auth.client_certificate is not None
-            metadata = Discovery(connect, auth.issuer or "", self.clock, mtls=mtls)
         return TokenEndpoint(
             connect=connect,
-            metadata=metadata,
+            metadata=self.metadata(name, system, auth),
             authentications=_authentications(auth),
             clock=self.clock,
-            asked=Asked(
-                scope=auth.scope or "",
-                resource=auth.resource,
-                audience=auth.audience or "",
-                extra=auth.extra,
-            ),
+            asked=asked(auth),
             default_lifetime=auth.default_lifetime,
         )
+
+    def metadata(self, name: str, system: RestSystem, auth: OAuth2) -> Discovery | Fixed:
+        """Return where the authorization server is, as the settings say or as it says itself."""
+        if auth.token_url is not None:
+            return Fixed(auth.issuer or "", auth.token_url, auth.authorization_url or "")
+        connect = self._connect(name, system, auth)
+        mtls = auth.client_certificate is not None
+        return Discovery(connect, auth.issuer or "", self.clock, mtls=mtls)
 
     def _connect(self, name: str, system: RestSystem, auth: OAuth2) -> Callable[[str], Destination]:
         """Return what makes a destination that can only reach the origin of one URL."""
@@ -132,6 +137,16 @@ class TokenSources:
             )
 
         return connect
+
+
+def asked(auth: OAuth2) -> Asked:
+    """Return what a token is to be good for."""
+    return Asked(
+        scope=auth.scope or "",
+        resource=auth.resource,
+        audience=auth.audience or "",
+        extra=auth.extra,
+    )
 
 
 def certificate(auth: OAuth2) -> ClientCertificate | None:

@@ -1,7 +1,11 @@
+import json
+from collections.abc import Callable
+from urllib.parse import quote_plus
+
 import pytest
 from multidict import CIMultiDict
 
-from proxy.answers import Answer, Call, check, clean, excerpt, retry_after
+from proxy.answers import Answer, Call, check, clean, excerpt, retry_after, without_secrets
 from proxy.errors import (
     ConfigurationError,
     Conflict,
@@ -128,3 +132,19 @@ def test_a_body_that_is_not_json_names_the_call() -> None:
     with pytest.raises(TemporaryError, match=r"POST https://desk\.example\.com/api") as caught:
         answer(200, b"<html>").json()
     assert caught.value.sent
+
+
+@pytest.mark.parametrize("secret", ["a+b%2Fc d", "canary ü:\"'\\ end", "plain-secret"])
+@pytest.mark.parametrize(
+    "repeat",
+    [str, quote_plus, json.dumps, lambda text: json.dumps(text, ensure_ascii=False)],
+    ids=["plain", "form", "json", "json in utf-8"],
+)
+def test_a_secret_that_comes_back_is_not_shown_however_it_is_spelt(
+    secret: str, repeat: Callable[[str], str]
+) -> None:
+    body = f"you sent {repeat(secret)}, which is wrong"
+
+    shown = without_secrets(body.encode(), [secret]).decode()
+
+    assert shown.replace('"', "") == "you sent ***, which is wrong"

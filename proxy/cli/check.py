@@ -1,10 +1,19 @@
-"""`approval-proxy check`: are these settings sound, and what do they amount to?"""
+"""`approval-proxy check`: are these settings sound, and does what they name answer us?"""
 
 import argparse
+import asyncio
+import shutil
 import sys
+from collections.abc import Sequence
 
+import orjson
+
+from proxy.app import calling
+from proxy.cli import live
 from proxy.cli.options import Subparsers, add_config, settings_of
-from proxy.settings import explain
+from proxy.cli.probes import probes
+from proxy.domain.clock import SystemClock
+from proxy.settings import Settings, explain
 
 
 def add(subparsers: Subparsers) -> None:
@@ -12,17 +21,44 @@ def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "check",
         help="validate the settings and print them with the origin of each value",
-        description="Validates the settings; prints each with where it came from, secrets masked.",
+        description="Validates the settings; prints each with where it came from, secrets masked."
+        " With --live it asks every system that they name instead, and names what is wrong: DNS,"
+        " TLS, endpoint, client, scope, API permission. No ticket is opened.",
     )
     add_config(parser)
+    parser.add_argument(
+        "--live", action="store_true", help="ask every ticket system and witboost instance now"
+    )
+    parser.add_argument("--json", action="store_true", help="with --live: for programs")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the effective settings as a table; raises SettingsError with every problem."""
-    rows = [("setting", "value", "origin"), *explain(settings_of(arguments))]
+    """Print the effective settings as a table; raises SettingsError with every problem.
+
+    With `--live` print what the systems answer, and return 1 if any does not as it must.
+    """
+    settings = settings_of(arguments)
+    if arguments.live:
+        return _tell(asyncio.run(_ask(settings)), as_json=arguments.json)
+    rows = [("setting", "value", "origin"), *explain(settings)]
     first = max(len(key) for key, _, _ in rows)
     second = min(max(len(value) for _, value, _ in rows), 60)
     for key, value, origin in rows:
         sys.stdout.write(f"{key:<{first}}  {value:<{second}}  {origin}\n")
     return 0
+
+
+async def _ask(settings: Settings) -> list[live.Finding]:
+    async with calling(settings) as outgoing:
+        return await live.examine(list(probes(outgoing)), now=SystemClock().now())
+
+
+def _tell(findings: Sequence[live.Finding], *, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(orjson.dumps(live.tree(findings), option=orjson.OPT_INDENT_2).decode())
+        sys.stdout.write("\n")
+    else:
+        wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        sys.stdout.writelines(f"{line}\n" for line in live.table(findings, wide))
+    return int(any(finding.failed for finding in findings))

@@ -104,6 +104,7 @@ class Desk(Simulator):
     @override
     def routes(self) -> Iterable[web.RouteDef]:
         return (
+            web.get("/oauth/authorize", self.authorization.authorize),
             web.post("/oauth/token", self.guarded("token", self.authorization.token)),
             web.post("/api/tickets", self._api("create", self._create)),
             web.get("/api/tickets", self._api("find", self._find)),

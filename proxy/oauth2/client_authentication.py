@@ -1,7 +1,6 @@
 """How a client proves itself to a token endpoint, all behind one seam."""
 
 import base64
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Final, Literal, Protocol
@@ -42,8 +41,8 @@ class Server:
         audience = named.get(wanted, wanted)
         if not audience:
             raise ConfigurationError(
-                "the audience of an assertion is to be the issuer, which is not known: set `issuer`"
-                " or another `audience`"
+                "the audience of an assertion is to be the issuer, which is not known: set"
+                " `issuer`, or another `assertion_audience` or `assertion.audience`"
             )
         return audience
 
@@ -79,7 +78,7 @@ class ClientSecretBasic:
         pair = f"{encode(self.client_id)}:{encode(secret)}"
         proof = base64.b64encode(pair.encode()).decode()
         headers = {**call.headers, "Authorization": f"Basic {proof}"}
-        return replace(call, headers=headers, secrets=(*call.secrets, *spellings([secret]), proof))
+        return replace(call, headers=headers, secrets=(*call.secrets, secret, proof))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,20 +185,4 @@ def _with_assertion(
 
 def _with_fields(call: Call, fields: list[tuple[str, str]], secrets: Iterable[str] = ()) -> Call:
     body = add_params_to_qs((call.body or b"").decode(), fields).encode()
-    return replace(call, body=body, secrets=(*call.secrets, *spellings(secrets)))
-
-
-def spellings(secrets: Iterable[str]) -> tuple[str, ...]:
-    """Return the secrets as they are, and as a form or JSON that repeats them would have them."""
-    return tuple(
-        text
-        for secret in secrets
-        for text in dict.fromkeys(
-            (
-                secret,
-                quote_plus(secret),
-                json.dumps(secret)[1:-1],
-                json.dumps(secret, ensure_ascii=False)[1:-1],
-            )
-        )
-    )
+    return replace(call, body=body, secrets=(*call.secrets, *secrets))

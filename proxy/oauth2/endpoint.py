@@ -11,8 +11,8 @@ from authlib.common.urls import add_params_to_qs
 from proxy.answers import Answer, Call
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import SECOND
-from proxy.errors import ProxyError, TemporaryError
-from proxy.oauth2.client_authentication import ClientAuthentication, Server, spellings
+from proxy.errors import ConfigurationError, ProxyError, TemporaryError
+from proxy.oauth2.client_authentication import ClientAuthentication, Server
 from proxy.oauth2.discovery import Discovery, Fixed, Metadata
 from proxy.oauth2.grants import Grant
 from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token, TokenRefused, parse_token
@@ -23,6 +23,8 @@ TELLING_SKEW: Final = 5 * SECOND
 
 _UNPROVEN: Final = frozenset({"invalid_client", "unauthorized_client"})
 """Some servers name a wrong secret or key `unauthorized_client`, the code for a missing grant."""
+
+_PROOFS: Final = ("client_id", "client_secret", "client_assertion", "client_assertion_type")
 
 _HEADERS: Final = {
     "Accept": "application/json",
@@ -151,9 +153,15 @@ class TokenEndpoint:
         if asked.audience:
             fields.append(("audience", asked.audience))
         fields += [("resource", each) for each in asked.resource]
+        twice = asked.extra.keys() & {*_PROOFS, *(name for name, _ in fields)}
+        if twice:
+            raise ConfigurationError(
+                f"`extra` names {', '.join(sorted(twice))}, which a token request holds already and"
+                " must not hold twice (RFC 6749 3.2): take it out of `extra`"
+            )
         fields += asked.extra.items()
         body = add_params_to_qs("", fields).encode()
-        return Call("POST", server.token_url, _HEADERS, body, spellings(form.secrets))
+        return Call("POST", server.token_url, _HEADERS, body, form.secrets)
 
     def _towards(self, url: str) -> Destination:
         if self._connected is None or self._connected[0] != url:

@@ -22,13 +22,13 @@ _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _PASSING: Final = frozenset({"temporarily_unavailable", "server_error", "slow_down"})
 _ADVICE: Final = {
-    "invalid_client": "check client id, `authentication`, and its secret, key or certificate",
+    "invalid_client": "check `client_id`, `client_authentication` and secret, key or certificate",
     "invalid_grant": "log in again, or check the assertion's issuer, subject and audience",
     "unauthorized_client": "allow this client the grant {grant}",
     "unsupported_grant_type": "enable the grant {grant} at the authorization server",
     "invalid_scope": "check `scope`, and what this client may ask for",
     "invalid_target": "check `resource` and `audience`",
-    "invalid_request": "check `authentication` and the extra parameters",
+    "invalid_request": "check `client_authentication` and `extra`",
     "access_denied": "check what this client may ask for",
 }
 

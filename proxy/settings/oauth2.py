@@ -44,6 +44,10 @@ _ONLY_FOR: Final[Mapping[str, frozenset[str]]] = {
     "exchange": frozenset({"token_exchange"}),
     "login": frozenset({"refresh_token"}),
 }
+_PROOFS: Final = frozenset(
+    {"grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type"}
+)
+_ASKED: Final = frozenset({"scope", "resource", "audience"})
 
 
 def _several(value: Any) -> Any:
@@ -116,6 +120,12 @@ class Login(Section):
     repeat_redirect_uri: bool = False
     extra: dict[str, str] = Field(default={})
 
+    @model_validator(mode="after")
+    def _can_be_repeated(self) -> Self:
+        if self.repeat_redirect_uri and self.redirect_uri is None:
+            raise ValueError("repeat_redirect_uri: needs redirect_uri, which is what is repeated")
+        return self
+
 
 class OAuth2(Section):
     """Tokens from an authorization server: found through `issuer`, or at a `token_url`.
@@ -170,6 +180,12 @@ class OAuth2(Section):
             f" {', '.join(sorted(users))}"
             for key, users in _ONLY_FOR.items()
             if self._says(key) and not users & set(chosen)
+        ]
+        problems += [
+            f"extra: {name} is in the token request already, and must not be there twice"
+            " (RFC 6749 3.2): take it out"
+            for name in self.extra
+            if name in _PROOFS or (name in _ASKED and self._says(name))
         ]
         if problems:
             raise ValueError("; ".join(problems))

@@ -84,6 +84,23 @@ class EmbeddedServer:
             raise
         return server
 
+    @staticmethod
+    async def running(folder: Path) -> str | None:
+        """Return the URL of the server that another program runs on this folder now, if any.
+
+        For commands beside a service: the folder's owner may talk to its server, and only one
+        program may start one.
+        """
+        socket = LockedFolder(folder).recorded_socket()
+        if socket is None:
+            return None
+        try:
+            async with _client(_url(socket)) as client:
+                await client.ping()
+        except (RedisError, OSError):  # left behind by a crash
+            return None
+        return _url(socket)
+
     async def wait_stopped(self) -> None:
         """Return when the server has ended or has lost its guardian, whoever ended it.
 

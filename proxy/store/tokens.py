@@ -16,6 +16,7 @@ class RedisTokens(TokenStore, RefreshTokens):
     """Compare-and-set is on sealed bytes: what was read is opened here and compared in Redis."""
 
     def __init__(self, store: RedisStore, ring: KeyRing) -> None:
+        self.store = store
         self._batcher = store.batcher
         self._keys = store.keys
         self._ring = ring

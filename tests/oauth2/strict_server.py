@@ -45,9 +45,8 @@ class StrictServer:
     """Issues numbered tokens to who proves itself in exactly one way, at its own time.
 
     `secrets` and `keys` are those that are live; `says` is added to, or replaces, what a good
-    answer says; `date_off_by` (milliseconds) makes `Date` another time than the
-    server's; `refresh` is the one
-    refresh token that is good, for one use.
+    answer says; `date_off_by` (milliseconds) makes `Date` another time than the server's;
+    `refresh` is the one refresh token that is good, for one use.
     """
 
     clock: ManualClock = field(default_factory=ManualClock)
@@ -120,6 +119,11 @@ class StrictServer:
             good = good and claims["exp"] - claims["iat"] <= 60
             return good and fresh and self.audience in {"", claims["aud"]}
         return False
+
+
+def document(issuer: str, **more: Any) -> dict[str, Any]:
+    """Return what an issuer publishes of itself."""
+    return {"issuer": issuer, "token_endpoint": f"{issuer.rstrip('/')}/token"} | more
 
 
 def connecting(outbound: Outbound, **how: Any) -> Callable[[str], Destination]:

@@ -16,11 +16,7 @@ from joserfc.jwk import OctKey
 from proxy.answers import Call
 from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError, ProxyError
-from proxy.oauth2.client_authentication import (
-    ClientSecretBasic,
-    ClientSecretJwt,
-    ClientSecretPost,
-)
+from proxy.oauth2.client_authentication import ClientSecretBasic, ClientSecretJwt, ClientSecretPost
 from proxy.oauth2.discovery import KEPT, Discovery
 from proxy.oauth2.grants import ClientCredentials
 from proxy.oauth2.kept import Kept, TokenIdentity
@@ -29,12 +25,7 @@ from proxy.store.tokens import RedisTokens
 from proxy.tls import ClientCertificate
 from tests.certificates import Authority
 from tests.oauth2.chain import BASIC, SIGNED, Chain, OpenChain
-from tests.oauth2.strict_server import (
-    CLIENT,
-    ODD_SECRETS,
-    connecting,
-    token_endpoint,
-)
+from tests.oauth2.strict_server import CLIENT, ODD_SECRETS, connecting, token_endpoint
 from tests.systems import always, serving
 
 IDENTITY = TokenIdentity(issuer="i", client_id="c", grant="g")

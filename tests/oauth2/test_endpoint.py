@@ -8,17 +8,10 @@ from joserfc.jwk import ECKey
 
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.assertions import SigningKey
-from proxy.oauth2.client_authentication import (
-    ClientSecretBasic,
-    PrivateKeyJwt,
-)
+from proxy.oauth2.client_authentication import ClientSecretBasic, PrivateKeyJwt
 from proxy.oauth2.discovery import Fixed
 from proxy.oauth2.endpoint import Asked, TokenEndpoint
-from proxy.oauth2.grants import (
-    ClientCredentials,
-    JwtBearer,
-    RefreshToken,
-)
+from proxy.oauth2.grants import ClientCredentials, JwtBearer, RefreshToken
 from proxy.oauth2.tokens import TokenRefused
 from proxy.outbound import Outbound
 from tests.manual_clock import ManualClock
@@ -214,7 +207,7 @@ async def test_everything_asked_for_arrives_as_written(
     system: System, outbound: Outbound, says: dict[str, Any]
 ) -> None:
     """RFC 6749 3.3, RFC 8707 2; a scope that the answer leaves out is the one asked for (5.1)."""
-    strict = StrictServer(secrets=[SECRET], says=says)
+    strict = StrictServer(secrets=[SECRET], says=says, refresh="r")
     system.respond = strict
     asked = Asked(
         scope="a b",
@@ -243,6 +236,19 @@ async def test_what_was_not_asked_for_is_not_sent(system: System, outbound: Outb
     system.respond = strict
     await token_endpoint(outbound, f"{system.origin}/token", BASIC).ask(ClientCredentials())
     assert strict.seen == [{"grant_type": ["client_credentials"]}]
+
+
+@pytest.mark.parametrize("name", ["grant_type", "scope", "resource", "client_id", "client_secret"])
+async def test_an_extra_parameter_does_not_come_twice(
+    system: System, outbound: Outbound, name: str
+) -> None:
+    """RFC 6749 3.2; servers differ in which of two they believe."""
+    asked = Asked(scope="a", resource=["urn:one"], extra={name: "canary"})
+    ask = token_endpoint(outbound, f"{system.origin}/token", BASIC, asked=asked)
+    with pytest.raises(ConfigurationError, match=f"`extra` names {name}") as caught:
+        await ask.ask(ClientCredentials())
+    assert "canary" not in str(caught.value)
+    assert system.calls == []
 
 
 async def test_less_scope_than_asked_for_is_named(system: System, outbound: Outbound) -> None:

@@ -16,13 +16,7 @@ from proxy.oauth2.client_authentication import (
     PrivateKeyJwt,
 )
 from proxy.oauth2.endpoint import TokenEndpoint
-from proxy.oauth2.grants import (
-    AuthorizationCode,
-    ClientCredentials,
-    Grant,
-    JwtBearer,
-    RefreshToken,
-)
+from proxy.oauth2.grants import AuthorizationCode, ClientCredentials, Grant, JwtBearer, RefreshToken
 from proxy.oauth2.tokens import TokenRefused
 from proxy.outbound import Outbound
 from tests.manual_clock import ManualClock

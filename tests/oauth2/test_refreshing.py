@@ -256,7 +256,7 @@ async def test_no_secret_is_shown(refreshing: Make, tokens: Tokens) -> None:
     with pytest.raises(StoreUnavailable):
         await fetch()
 
-    assert fetch._unstored is not None  # noqa: SLF001 - what it has is what it must not show
+    assert fetch._unstored is not None
     assert "unstored" not in repr(fetch)
-    assert "a1" not in repr(fetch._unstored)  # noqa: SLF001
-    assert "r1" not in repr(fetch._unstored)  # noqa: SLF001
+    assert "a1" not in repr(fetch._unstored)
+    assert "r1" not in repr(fetch._unstored)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
-from proxy.oauth2.tokens import Token
 from proxy.oauth2.source import TokenSource
+from proxy.oauth2.tokens import Token
 from tests.manual_clock import ManualClock
 
 URL = "https://desk.example.com/"

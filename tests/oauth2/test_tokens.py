@@ -100,7 +100,7 @@ def test_a_refusal_in_any_shape_is_a_matter_of_configuration(status: int, body: 
 @pytest.mark.parametrize(
     ("code", "advice"),
     [
-        ("invalid_request", "extra parameters"),
+        ("invalid_request", "`client_authentication` and `extra`"),
         ("invalid_client", "secret, key or certificate"),
         ("invalid_grant", "log in again"),
         ("unauthorized_client", "the grant refresh_token"),

@@ -138,11 +138,28 @@ WRONG: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
         SECRET | {"login": {}},
         "login: is of no use with client_secret_basic and client_credentials",
     ),
+    "a field twice": (
+        SECRET | {"extra": {"client_secret": "other", "audience": "fine, as it is there alone"}},
+        "extra: client_secret is in the token request already",
+    ),
+    "a scope twice": (
+        SECRET | {"scope": "a", "extra": {"scope": "b"}},
+        "extra: scope is in the token request already",
+    ),
     "a place to log in that nobody needs": (
         SECRET | {"authorization_url": "https://login.example.com/authorize"},
         "authorization_url: is of no use with",
     ),
 }
+
+
+def test_a_redirect_uri_that_is_repeated_must_be_known(example: Path) -> None:
+    """Without one the port is a free one, another each time, and nobody could repeat it."""
+    login = SECRET | {"grant": "refresh_token", "login": {"repeat_redirect_uri": True}}
+
+    [problem] = problems(example, login)
+
+    assert "repeat_redirect_uri: needs redirect_uri" in problem
 
 
 @pytest.mark.parametrize("case", WRONG)

@@ -1,0 +1,89 @@
+"""The store, opened as the settings say: for a service, or for a command beside one."""
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+from proxy.alarms import Alarm, Alarms
+from proxy.domain.clock import Clock
+from proxy.encryption import KeyRing, kept_key, read_key
+from proxy.errors import ConfigurationError
+from proxy.settings import Settings
+from proxy.store.connecting import connect
+from proxy.store.embedded import EmbeddedServer
+from proxy.store.redis import RedisStore
+from proxy.store.shared import dangers
+from proxy.store.tokens import RedisTokens
+
+_FOLDER_KEY: Final = "encryption"
+
+
+async def open_store(
+    settings: Settings, stack: AsyncExitStack, alarms: Alarms, clock: Clock | None
+) -> tuple[RedisStore, EmbeddedServer | None]:
+    """Connect to the server at `redis_url`, or start our own."""
+    wanted = settings.store
+    server = None
+    if wanted.redis_url is None:
+        server = await EmbeddedServer.start(Path(wanted.folder), fsync=wanted.fsync)
+        stack.push_async_callback(server.close)
+    url = server.url if server else wanted.redis_url.reveal() if wanted.redis_url else ""
+    store = _connection(settings, url, stack, clock)
+    problems = [] if server else await dangers(store.client)
+    if problems and wanted.dangerous == "refuse":
+        raise ConfigurationError(f"store.dangerous is refuse: {' '.join(problems)}")
+    for problem in problems:
+        alarms.sound(Alarm.STORE_DANGEROUS, problem)
+    return store, server
+
+
+async def open_store_beside(settings: Settings, stack: AsyncExitStack) -> RedisStore:
+    """Connect to the store of a service; our own server is the running one, if it runs."""
+    wanted = settings.store
+    if wanted.redis_url is not None:
+        url = wanted.redis_url.reveal()
+    else:
+        folder = Path(wanted.folder)
+        url = await EmbeddedServer.running(folder) or ""
+        if not url:
+            server = await EmbeddedServer.start(folder, fsync=wanted.fsync)
+            stack.push_async_callback(server.close)
+            url = server.url
+    return _connection(settings, url, stack, None)
+
+
+async def refuse_to_drop(settings: Settings, store: RedisStore) -> None:
+    """Raise ConfigurationError if open requests need an instance or system that is gone."""
+    problems = []
+    for (instance, system), count in (await store.open_counts()).items():
+        if instance not in settings.witboost:
+            problems.append(f"witboost.{instance} is gone, but has {count} open requests")
+        if system not in settings.ticket_systems:
+            problems.append(f"ticket_systems.{system} is gone, but has {count} open requests")
+    if problems:
+        raise ConfigurationError(f"{'; '.join(problems)}. Keep it until they are done.")
+
+
+def open_tokens(settings: Settings, store: RedisStore) -> RedisTokens | None:
+    """Return where all processes share tokens, None if there is no key to encrypt them with.
+
+    Our own server has a key in its data folder. It stays in the ring when keys are configured, so
+    that what it encrypted can still be read.
+    """
+    keys = [(each.id, read_key(each.key.reveal())) for each in settings.encryption.keys]
+    if settings.embedded:
+        keys.append((_FOLDER_KEY, kept_key(Path(settings.store.folder) / f"{_FOLDER_KEY}.key")))
+    return RedisTokens(store, KeyRing(keys)) if keys else None
+
+
+def _connection(
+    settings: Settings, url: str, stack: AsyncExitStack, clock: Clock | None
+) -> RedisStore:
+    client = connect(url)
+    stack.push_async_callback(client.aclose)
+    wanted = settings.store
+    store = RedisStore(
+        client, namespace=wanted.namespace, partitions=wanted.partitions, clock=clock
+    )
+    stack.push_async_callback(store.batcher.close)
+    return store
