@@ -1,0 +1,205 @@
+"""`approval-proxy check --live`: what is wrong has a name, and a sentence that says what to do."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from proxy.cli import main
+from proxy.demo.desk import Desk
+from proxy.demo.faults import Fault
+from proxy.demo.witboost import Witboost
+from tests.certificates import Authority
+from tests.rig import API_KEY, CLIENT_SECRET, settings_tree
+
+Change = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with Desk(client_id="proxy", client_secret=CLIENT_SECRET, event_secret="") as desk:
+        yield desk
+
+
+@pytest.fixture
+async def witboost() -> AsyncIterator[Witboost]:
+    async with Witboost(api_key=API_KEY) as witboost:
+        yield witboost
+
+
+Check = Callable[..., Awaitable[tuple[int, dict[tuple[str, str], dict[str, Any]]]]]
+
+
+@pytest.fixture
+def check(
+    desk: Desk, witboost: Witboost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Check:
+    """Run the command in JSON under changed settings; its exit code, and steps by system, name."""
+
+    async def run(
+        change: Change = lambda _: None,
+    ) -> tuple[int, dict[tuple[str, str], dict[str, Any]]]:
+        tree = settings_tree(desk=desk.url, witboost=witboost.url, redis_url=None, folder=tmp_path)
+        change(tree)
+        config = tmp_path / "approval-proxy.yaml"
+        config.write_text(yaml.safe_dump(tree))
+        code = await asyncio.to_thread(main, ["check", "--live", "--json", "--config", str(config)])
+        shown = capsys.readouterr()
+        assert CLIENT_SECRET not in shown.out + shown.err
+        told = orjson.loads(shown.out)
+        assert told["ok"] == (code == 0)
+        return code, {(step["system"], step["step"]): step for step in told["steps"]}
+
+    return run
+
+
+def _desk(tree: dict[str, Any]) -> dict[str, Any]:
+    desk: dict[str, Any] = tree["ticket_systems"]["desk"]
+    return desk
+
+
+async def test_what_is_right_is_told_step_by_step(check: Check, desk: Desk, tmp_path: Path) -> None:
+    code, steps = await check()
+
+    assert code == 0
+    assert {name for name in steps if name[0] == "desk"} == {
+        ("desk", "DNS"),
+        ("desk", "connection"),
+        ("desk", "token"),
+        ("desk", "API permission"),
+    }
+    assert "lives 1h" in steps["desk", "token"]["said"]
+    assert ("main", "connection") in steps
+    assert not list(desk.tickets.all())  # nothing was opened
+    assert not (tmp_path / "store").exists()  # and no store was touched
+
+
+def _wrong_secret(tree: dict[str, Any]) -> None:
+    _desk(tree)["auth"]["client_secret"] = "some other secret"
+
+
+def _unknown_scope(tree: dict[str, Any]) -> None:
+    _desk(tree)["auth"]["scope"] = "everything"
+
+
+def _no_endpoint(tree: dict[str, Any]) -> None:
+    _desk(tree)["auth"]["token_url"] += "/nowhere"
+
+
+def _no_name(tree: dict[str, Any]) -> None:
+    _desk(tree)["base_url"] = "https://desk..example.com"  # no resolver is asked for such a name
+
+
+def _closed_port(tree: dict[str, Any]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        _desk(tree)["base_url"] = f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def _no_tls(tree: dict[str, Any]) -> None:
+    _desk(tree)["base_url"] = _desk(tree)["base_url"].replace("http:", "https:")
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "wrong", "says"),
+    [
+        (_wrong_secret, "token", "client", "client_authentication"),
+        (_unknown_scope, "token", "scope", "check `scope`"),
+        (_no_endpoint, "token", "endpoint", "404"),
+        (_no_name, "DNS", "DNS", "check the host in the settings"),
+        (_closed_port, "connection", "connection", "port"),
+        (_no_tls, "TLS", "TLS", "TLS"),
+    ],
+)
+async def test_what_is_wrong_is_named(
+    change: Change, step: str, wrong: str, says: str, check: Check
+) -> None:
+    code, steps = await check(change)
+
+    assert code == 1
+    found = steps["desk", step]
+    assert (found["result"], found["wrong"]) == ("failed", wrong)
+    assert says in found["said"]
+    assert steps.get(("desk", "API permission"), {}).get("result") != "ok"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_an_api_that_does_not_let_us_in_is_named(
+    status: int, check: Check, desk: Desk
+) -> None:
+    desk.faults.switch_on(Fault("find", "answer", status=status, times=None))
+
+    code, steps = await check()
+
+    assert code == 1
+    assert steps["desk", "token"]["result"] == "ok"
+    assert steps["desk", "API permission"]["wrong"] == "API permission"
+
+
+async def test_an_authority_that_nobody_trusts_is_named(check: Check, tmp_path: Path) -> None:
+    authority = Authority.found(tmp_path)
+    app = web.Application()
+
+    async def nothing(_request: web.Request) -> web.Response:
+        return web.json_response({"tickets": []})
+
+    app.router.add_route("*", "/{path:.*}", nothing)
+    server = TestServer(app, scheme="https")
+    await server.start_server(ssl=authority.server(tmp_path).server())
+
+    def strange(tree: dict[str, Any]) -> None:
+        _desk(tree)["base_url"] = f"https://127.0.0.1:{server.port}"
+
+    def trusted(tree: dict[str, Any]) -> None:
+        strange(tree)
+        _desk(tree)["ca_file"] = str(authority.ca_file)
+
+    try:
+        code, steps = await check(strange)
+        assert code == 1
+        assert steps["desk", "TLS"]["wrong"] == "TLS"
+        assert "ca_file" in steps["desk", "TLS"]["said"]
+
+        code, steps = await check(trusted)
+        assert code == 0
+        assert "days left" in steps["desk", "TLS"]["said"]
+    finally:
+        await server.close()
+
+
+async def test_an_access_token_of_witboost_is_exchanged(check: Check, witboost: Witboost) -> None:
+    def wrong(tree: dict[str, Any]) -> None:
+        tree["witboost"]["main"]["credential"] = {
+            "kind": "access_token",
+            "url": witboost.url,
+            "access_token": "wbat-that-nobody-gave",
+        }
+
+    code, steps = await check(wrong)
+
+    assert code == 1
+    assert steps["main", "token"]["result"] == "failed"
+    assert "wbat-that-nobody-gave" not in steps["main", "token"]["said"]
+
+
+async def test_a_person_reads_a_table(
+    desk: Desk, witboost: Witboost, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = settings_tree(desk=desk.url, witboost=witboost.url, redis_url=None, folder=tmp_path)
+    _wrong_secret(tree)
+    config = tmp_path / "approval-proxy.yaml"
+    config.write_text(yaml.safe_dump(tree))
+
+    assert await asyncio.to_thread(main, ["check", "--live", "--config", str(config)]) == 1
+
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("  FAILED  token (client)") for line in lines)
+    assert any(line.startswith("  -       API permission") for line in lines)
+    assert lines[-1].startswith("1 of ")
