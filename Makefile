@@ -80,9 +80,10 @@ lock:
 	&& from='pyproject.toml --group dev' to=deploy/requirements-dev.lock \
 	&& compile $(BUILD) $(CRYPTOGRAPHY) \
 	&& from='pyproject.toml $(FOLLOW)' to=deploy/requirements.lock && compile $(CRYPTOGRAPHY) \
-	&& from='$(FOLLOW)' to=deploy/requirements-build.lock && compile $(BUILD)
+	&& from='$(FOLLOW)' to=deploy/requirements-build.lock && compile $(BUILD) \
+	&& from= to=tests/e2e/canaille.lock && compile 'canaille[oidc,server]'
 
 clean:
 	rm -rf .venv dist build demo-run bench-results .mypy_cache .ruff_cache .pytest_cache \
-		.hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+		.hypothesis .import_linter_cache .coverage .coverage.* htmlcov tests/e2e/.canaille
 	find proxy tests -name __pycache__ -type d -prune -exec rm -rf {} +

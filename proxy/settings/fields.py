@@ -49,6 +49,11 @@ def _web_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _issuer(text: str) -> str:
+    _web_url(text)
+    return text
+
+
 def _callback_url(text: str) -> str:
     """Refuse what is no origin and path prefix; the first look keeps passwords out of messages."""
     _web_url(text)
@@ -84,6 +89,9 @@ Size = Annotated[ByteSize, PlainSerializer(ByteSize.human_readable, when_used="j
 
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 """An http or https URL, kept without its last slash."""
+
+Issuer = Annotated[str, AfterValidator(_issuer)]
+"""An issuer as it writes itself, its last slash included: it is compared as a text."""
 
 CallbackUrl = Annotated[str, AfterValidator(_callback_url)]
 """An origin and path prefix under which a witboost instance may be called back."""

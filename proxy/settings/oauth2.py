@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, model_validator
 
 from proxy.domain.durations import parse_duration
-from proxy.settings.fields import Duration, Section, WebUrl, Word
+from proxy.settings.fields import Duration, Issuer, Section, WebUrl, Word
 from proxy.settings.secrets import Secret
 
 ClientAuthenticationName = Literal[
@@ -137,7 +137,7 @@ class OAuth2(Section):
     """
 
     kind: Literal["oauth2"]
-    issuer: WebUrl | None = None
+    issuer: Issuer | None = None
     token_url: WebUrl | None = None
     authorization_url: WebUrl | None = None
     client_id: Word

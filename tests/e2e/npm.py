@@ -17,15 +17,23 @@ _INSTALL = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=err
 def npm_program(script: str) -> tuple[str, str]:
     """Return the command that runs a script of an installed package, `package/path.js`.
 
-    Not through npx: that leaves its child behind. Skips the test where Node.js is missing, but
-    never in continuous integration.
+    Not through npx: that leaves its child behind. Skips as `node_program` does.
+    """
+    node, _ = node_program("")
+    return node, str(_MODULES / script)
+
+
+def node_program(script: str) -> tuple[str, str]:
+    """Return the command that runs a script of this folder, its packages installed.
+
+    Skips the test where Node.js is missing, but never in continuous integration.
     """
     node, npm = (_found(program) for program in ("node", "npm"))
     with _LOCK.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several processes of one test run install only once
         if not _up_to_date():
             subprocess.run([npm, *_INSTALL], cwd=_FOLDER, check=True, timeout=300)
-    return node, str(_MODULES / script)
+    return node, str(_FOLDER / script)
 
 
 def _found(program: str) -> str:

@@ -351,3 +351,9 @@ async def test_a_call_never_outlasts_its_deadline_even_if_it_needs_a_token_first
         await source.headers(call.url)
         assert (await bounded.send(call, repeatable=False)).status == 200
         assert len(login.calls) == 1
+
+
+@pytest.mark.parametrize("issuer", ["https://as.example.com/", "https://as.example.com"])
+def test_an_issuer_is_kept_as_it_writes_itself(issuer: str, example: Path) -> None:
+    """RFC 8414 3.3 compares it as a text, and some end in a slash."""
+    assert auth_of(loaded(example, SECRET | {"issuer": issuer})).issuer == issuer

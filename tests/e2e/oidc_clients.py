@@ -1,0 +1,215 @@
+"""The clients of oidc-provider, each from both sides: as registered, and as it proves itself."""
+
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+from proxy.oauth2.assertions import load_key
+from proxy.oauth2.client_authentication import (
+    ClientAuthentication,
+    ClientSecretBasic,
+    ClientSecretJwt,
+    ClientSecretPost,
+    NoAuthentication,
+    PrivateKeyJwt,
+    TlsClientAuth,
+)
+from tests.certificates import Authority, Pair
+from tests.e2e.oidc_provider import REDIRECT_URI
+
+# A secret is printable ASCII (RFC 6749 A.2), and this server registers no other: an umlaut is
+# tested against our own server. For HS256 the server wants 32 bytes at least.
+SECRETS: Final = {
+    "encoded": "a+b%2Fc d",
+    "quotes": ":\"'\\",
+    "long": "".join(islice(cycle(map(chr, range(32, 127))), 1_000)),
+}
+BY_SECRET: Final = ("client_secret_basic", "client_secret_post", "client_secret_jwt")
+BY_KEY: Final = ("RS256", "PS256", "ES256", "EdDSA")
+BY_CERTIFICATE: Final = ("tls_client_auth", "self_signed_tls_client_auth")
+BOUND: Final = (*BY_CERTIFICATE, "private_key_jwt bound")
+CONFIDENTIAL: Final = (
+    *(f"{method} {secret}" for method in BY_SECRET for secret in SECRETS),
+    *(f"private_key_jwt {algorithm}" for algorithm in BY_KEY),
+    *BOUND,
+)
+PUBLIC: Final = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """One client; `wrong` is what an impostor would prove itself with."""
+
+    client_id: str
+    metadata: Mapping[str, Any]
+    right: ClientAuthentication
+    wrong: ClientAuthentication
+    certificate: Pair | None = None
+    wrong_certificate: Pair | None = None
+
+    def registration(self) -> Mapping[str, Any]:
+        """Return what the server is to know of it (RFC 7591 2)."""
+        return {
+            "client_id": self.client_id,
+            "application_type": "native",
+            "redirect_uris": [REDIRECT_URI],
+            "response_types": ["code"],
+            "grant_types": ["authorization_code", "refresh_token"]
+            + (["client_credentials"] if self.client_id != PUBLIC else []),
+            "tls_client_certificate_bound_access_tokens": self.certificate is not None,
+            **self.metadata,
+        }
+
+
+def make_clients(folder: Path, authority: Authority) -> Mapping[str, Client]:
+    """Return all of them by name; certificates that the server trusts come from the authority."""
+    stranger = Authority.found(folder, "stranger")
+    pairs = [authority.client(folder, "ours"), stranger.client(folder, "theirs")]
+    return {
+        **dict(_by_secret()),
+        **dict(_by_key()),
+        **_by_certificate(*pairs),
+        **_bound(*pairs),
+        PUBLIC: Client(
+            client_id=PUBLIC,
+            metadata={"token_endpoint_auth_method": "none"},
+            right=NoAuthentication(PUBLIC),
+            wrong=NoAuthentication("nobody"),
+        ),
+    }
+
+
+def _by_secret() -> Iterator[tuple[str, Client]]:
+    kinds: Mapping[str, Callable[[str, Callable[[], str]], ClientAuthentication]] = {
+        "client_secret_basic": ClientSecretBasic,
+        "client_secret_post": ClientSecretPost,
+        "client_secret_jwt": ClientSecretJwt,
+    }
+    for method, kind in kinds.items():
+        for name, text in SECRETS.items():
+            secret = text * 8 if method == "client_secret_jwt" else text
+            client_id = f"{method}:{name}+%41 &="  # every sign that an encoding can lose
+            yield (
+                f"{method} {name}",
+                Client(
+                    client_id=client_id,
+                    metadata={"token_endpoint_auth_method": method, "client_secret": secret},
+                    right=kind(client_id, lambda secret=secret: secret),  # type: ignore[misc]
+                    wrong=kind(client_id, lambda secret=secret: secret + "x"),  # type: ignore[misc]
+                ),
+            )
+
+
+def _by_key() -> Iterator[tuple[str, Client]]:
+    for algorithm in BY_KEY:
+        client_id = f"private_key_jwt:{algorithm}"
+        ours, wrong = (new_key(algorithm, kid) for kid in ("ours", "ours"))
+        yield (
+            f"private_key_jwt {algorithm}",
+            Client(
+                client_id=client_id,
+                metadata=_key_metadata(ours),
+                right=ours.authentication(client_id),
+                wrong=wrong.authentication(client_id),
+            ),
+        )
+
+
+def _by_certificate(ours: Pair, theirs: Pair) -> Mapping[str, Client]:
+    """One client whose certificate an authority issued, one whose certificate itself is known."""
+    issued = {"tls_client_auth_subject_dn": "CN=ours"}
+    known = {"jwks": {"keys": [_certificate_key(theirs)]}}
+    return {
+        method: Client(
+            client_id=method,
+            metadata={"token_endpoint_auth_method": method, **metadata},
+            right=TlsClientAuth(method),
+            wrong=TlsClientAuth(method),
+            certificate=right,
+            wrong_certificate=wrong,
+        )
+        for method, metadata, right, wrong in (
+            ("tls_client_auth", issued, ours, theirs),
+            ("self_signed_tls_client_auth", known, theirs, ours),
+        )
+    }
+
+
+def _bound(ours: Pair, theirs: Pair) -> Mapping[str, Client]:
+    """A client that proves itself with a key, and whose tokens its certificate binds all the same.
+
+    Any certificate may bind (RFC 8705 4), so only the key of an impostor is wrong.
+    """
+    name = "private_key_jwt bound"
+    key, wrong = (new_key("ES256", "bound") for _ in range(2))
+    return {
+        name: Client(
+            client_id=name,
+            metadata=_key_metadata(key),
+            right=key.authentication(name),
+            wrong=wrong.authentication(name),
+            certificate=ours,
+            wrong_certificate=theirs,
+        )
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A private key in PEM, and its public half as the server is to know it."""
+
+    pem: str = field(repr=False)
+    algorithm: str
+    kid: str
+
+    @property
+    def public(self) -> Mapping[str, Any]:
+        """The public half as JWK."""
+        kind = {"R": RSAKey, "P": RSAKey, "E": OKPKey if self.algorithm == "EdDSA" else ECKey}
+        key = kind[self.algorithm[0]].import_key(self.pem)
+        return {**key.as_dict(private=False), "kid": self.kid, "alg": self.algorithm, "use": "sig"}
+
+    def authentication(self, client_id: str) -> PrivateKeyJwt:
+        """Return the client authentication with this key."""
+        key = load_key(self.pem, algorithm=self.algorithm, kid=self.kid)
+        return PrivateKeyJwt(client_id, lambda: key)
+
+
+def new_key(algorithm: str, kid: str) -> KeyPair:
+    """Return a fresh key that fits the algorithm."""
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+    match algorithm:
+        case "ES256":
+            key = ec.generate_private_key(ec.SECP256R1())
+        case "EdDSA":
+            key = ed25519.Ed25519PrivateKey.generate()
+        case _:
+            key = rsa.generate_private_key(65_537, 2_048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return KeyPair(pem.decode(), algorithm, kid)
+
+
+def _key_metadata(*pairs: KeyPair) -> Mapping[str, Any]:
+    return {
+        "token_endpoint_auth_method": "private_key_jwt",
+        "token_endpoint_auth_signing_alg": pairs[0].algorithm,
+        "jwks": {"keys": [pair.public for pair in pairs]},
+    }
+
+
+def _certificate_key(pair: Pair) -> Mapping[str, Any]:
+    """Return a certificate as a JWK that holds it (RFC 7517 4.7)."""
+    certificate = x509.load_pem_x509_certificate(pair.certificate.read_bytes())
+    der = certificate.public_bytes(Encoding.DER)
+    public = certificate.public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    key = ECKey.import_key(public).as_dict(private=False)
+    return {**key, "x5c": [base64.b64encode(der).decode()]}

@@ -1,0 +1,274 @@
+"""Our client against oidc-provider: every grant it has, with every client authentication.
+
+A token is believed only after the server itself, or its published keys, have said what it is.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from proxy.answers import Call
+from proxy.credentials import NoCredential
+from proxy.domain.clock import SystemClock
+from proxy.encryption import KeyRing
+from proxy.errors import ConfigurationError
+from proxy.oauth2.client_authentication import PrivateKeyJwt, Server
+from proxy.oauth2.discovery import Discovery
+from proxy.oauth2.endpoint import Asked, TokenEndpoint
+from proxy.oauth2.grants import AuthorizationCode, ClientCredentials, RefreshToken
+from proxy.oauth2.login import Authorization, begin, code_of
+from proxy.oauth2.refreshing import Refreshing
+from proxy.oauth2.tokens import Token, TokenRefused
+from proxy.outbound import Destination, Outbound
+from proxy.store.redis import RedisStore
+from proxy.store.tokens import RedisTokens
+from proxy.tls import ClientCertificate
+from tests.certificates import Authority, Pair
+from tests.e2e.npm import node_program
+from tests.e2e.oidc_clients import CONFIDENTIAL, PUBLIC, Client, make_clients
+from tests.e2e.oidc_provider import (
+    ACCOUNT,
+    JWT,
+    LIFETIME,
+    OPAQUE,
+    REDIRECT_URI,
+    SCOPE,
+    OidcProvider,
+    running,
+)
+
+KEY = "k"
+KEYED = "private_key_jwt ES256"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The running server, and its clients by name."""
+
+    provider: OidcProvider
+    clients: Mapping[str, Client]
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One server for the whole run of this process."""
+    program = node_program("oidc_provider.mjs")
+    folder = tmp_path_factory.mktemp("oidc")
+    authority = Authority.found(folder)
+    clients = make_clients(folder, authority)
+    registered = [client.registration() for client in clients.values()]
+    with running(program, authority, authority.server(folder), registered) as provider:
+        yield Stage(provider, clients)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Our client, whole: discovery, TLS, authentication, token endpoint."""
+
+    stage: Stage
+    outbound: Outbound
+
+    def connect(self, certificate: Pair | None) -> Callable[[str], Destination]:
+        """Return what reaches the server, with this certificate."""
+        ours = ClientCertificate(certificate.certificate, certificate.key) if certificate else None
+        return lambda url: self.outbound.destination(
+            "authorization server",
+            origins=[url],
+            deadline=10_000,
+            concurrency=2,
+            credential=NoCredential(),
+            ca_file=self.stage.provider.ca_file,
+            client_certificate=ours,
+        )
+
+    def discovery(self, client: Client) -> Discovery:
+        """Return the real metadata."""
+        return Discovery(
+            self.connect(None),
+            self.stage.provider.issuer,
+            SystemClock(),
+            mtls=client.certificate is not None,
+        )
+
+    def endpoint(self, client: Client, resource: str = OPAQUE, scope: str = SCOPE) -> TokenEndpoint:
+        """Return the token endpoint as this client uses it."""
+        return TokenEndpoint(
+            connect=self.connect(client.certificate),
+            metadata=self.discovery(client),
+            authentications=[client.right],
+            clock=SystemClock(),
+            asked=Asked(scope=scope, resource=[resource]),
+        )
+
+    async def begin(self, client: Client, resource: str = OPAQUE) -> Authorization:
+        """Begin a login."""
+        metadata = await self.discovery(client).server()
+        return begin(
+            metadata.authorization_endpoint,
+            client_id=client.client_id,
+            redirect_uri=REDIRECT_URI,
+            scope=f"openid {SCOPE}",
+            resource=[resource],
+            issuer=metadata.issuer,
+            iss_required=metadata.authorization_response_iss_parameter_supported,
+        )
+
+    async def log_in(self, client: Client, resource: str = OPAQUE) -> Token:
+        """Log in to the end."""
+        login = await self.begin(client, resource)
+        code = code_of(await self.stage.provider.log_in(login.url), login)
+        grant = AuthorizationCode(code, login.verifier, REDIRECT_URI)
+        return await self.endpoint(client, resource).ask(grant)
+
+    async def check(self, token: Token, client: Client, resource: str, subject: str | None) -> None:
+        """Let the server, or its keys, say that the token is the one asked for."""
+        provider = self.stage.provider
+        if resource == JWT:
+            said = await provider.claims(token.value)
+        else:
+            said = await provider.introspect(token.value)
+            assert said["active"] is True
+        assert (said["client_id"], said["aud"]) == (client.client_id, resource)
+        assert said["iss"] == provider.issuer
+        assert set(said["scope"].split()) == set(SCOPE.split())
+        assert said.get("sub") == subject
+        bound = client.certificate and {"x5t#S256": client.certificate.thumbprint}
+        assert said.get("cnf") == bound
+        assert token.lifetime == LIFETIME * 1_000
+
+
+@pytest.fixture
+async def asking(stage: Stage) -> AsyncIterator[Asking]:
+    async with Outbound(dice=lambda: 0.0) as outbound:
+        yield Asking(stage, outbound)
+
+
+@pytest.mark.parametrize("resource", [OPAQUE, JWT])
+@pytest.mark.parametrize("name", CONFIDENTIAL)
+async def test_client_credentials(asking: Asking, name: str, resource: str) -> None:
+    client = asking.stage.clients[name]
+    token = await asking.endpoint(client, resource).ask(ClientCredentials())
+    subject = client.client_id if resource == JWT else None  # introspection names none here
+    await asking.check(token, client, resource, subject)
+
+
+@pytest.mark.parametrize("name", [*CONFIDENTIAL, PUBLIC])
+async def test_authorization_code(asking: Asking, name: str) -> None:
+    client = asking.stage.clients[name]
+    token = await asking.log_in(client, JWT)
+    assert token.refresh_token
+    await asking.check(token, client, JWT, subject=ACCOUNT)
+
+
+@pytest.mark.parametrize("name", [*CONFIDENTIAL, PUBLIC])
+async def test_refresh_token(asking: Asking, name: str) -> None:
+    client = asking.stage.clients[name]
+    first = await asking.log_in(client)
+    second = await asking.endpoint(client).ask(RefreshToken(first.refresh_token))
+    assert second.refresh_token not in {"", first.refresh_token}
+    assert second.value != first.value
+    await asking.check(second, client, OPAQUE, subject=ACCOUNT)
+
+
+@pytest.mark.parametrize("name", CONFIDENTIAL)
+async def test_an_impostor_is_refused(asking: Asking, name: str) -> None:
+    """The negative control of every client authentication."""
+    client = asking.stage.clients[name]
+    impostor = replace(client, right=client.wrong, certificate=client.wrong_certificate)
+    with pytest.raises(TokenRefused) as caught:
+        await asking.endpoint(impostor).ask(ClientCredentials())
+    assert caught.value.code == "invalid_client"
+
+
+async def test_an_unknown_public_client_is_refused(asking: Asking) -> None:
+    client = asking.stage.clients[PUBLIC]
+    login = await asking.begin(client)
+    code = code_of(await asking.stage.provider.log_in(login.url), login)
+    with pytest.raises(TokenRefused) as caught:
+        await asking.endpoint(replace(client, right=client.wrong)).ask(
+            AuthorizationCode(code, login.verifier, REDIRECT_URI)
+        )
+    assert caught.value.code == "invalid_client"
+
+
+async def test_a_wrong_verifier_is_refused(asking: Asking) -> None:
+    client = asking.stage.clients[PUBLIC]
+    login, other = await asking.begin(client), await asking.begin(client)
+    code = code_of(await asking.stage.provider.log_in(login.url), login)
+    with pytest.raises(TokenRefused) as caught:
+        await asking.endpoint(client).ask(AuthorizationCode(code, other.verifier, REDIRECT_URI))
+    assert caught.value.code == "invalid_grant"
+
+
+async def test_a_scope_that_is_dropped_in_silence_is_noticed(asking: Asking) -> None:
+    client = asking.stage.clients[KEYED]
+    with pytest.raises(ConfigurationError, match="left all out of the granted scope"):
+        await asking.endpoint(client, scope=f"{SCOPE} all").ask(ClientCredentials())
+
+
+@dataclass(slots=True)
+class Replaying:
+    """Proves itself with the one assertion that it made first."""
+
+    authentication: PrivateKeyJwt
+    dated: bool = True
+    body: bytes | None = None
+
+    def sign(self, call: Call, server: Server) -> Call:
+        """Repeat the first signed form."""
+        if self.body is None:
+            self.body = self.authentication.sign(call, server).body
+        return replace(call, body=self.body)
+
+
+async def test_only_a_replayed_assertion_is_refused(asking: Asking) -> None:
+    client = asking.stage.clients[KEYED]
+    ours = asking.endpoint(client)
+    assert len({(await ours.ask(ClientCredentials())).value for _ in range(3)}) == 3
+    assert isinstance(client.right, PrivateKeyJwt)
+    right: Any = Replaying(client.right)
+    fixed = asking.endpoint(replace(client, right=right))
+    await fixed.ask(ClientCredentials())
+    with pytest.raises(TokenRefused) as caught:
+        await fixed.ask(ClientCredentials())
+    assert caught.value.code == "invalid_client"
+
+
+async def test_an_old_refresh_token_ends_the_login(asking: Asking) -> None:
+    """The negative control of the next test: this server does detect reuse."""
+    client = asking.stage.clients[PUBLIC]
+    endpoint = asking.endpoint(client)
+    first = await asking.log_in(client)
+    second = await endpoint.ask(RefreshToken(first.refresh_token))
+    for token in (first, second):  # the old one, and by its use the new one
+        with pytest.raises(TokenRefused) as caught:
+            await endpoint.ask(RefreshToken(token.refresh_token))
+        assert caught.value.code == "invalid_grant"
+
+
+async def test_refreshing_never_uses_an_old_one(asking: Asking, store: RedisStore) -> None:
+    """Two processes that share a store refresh at once, again and again: the login survives."""
+    client = asking.stage.clients[PUBLIC]
+    tokens = RedisTokens(store, KeyRing([("one", b"k" * 32)]))
+    await tokens.put(KEY, (await asking.log_in(client)).refresh_token)
+    processes = [
+        Refreshing(
+            ask=asking.endpoint(client).ask,
+            tokens=tokens,
+            key=KEY,
+            system="desk",
+            within=60_000,
+            sleep=lambda _milliseconds: asyncio.sleep(0),
+        )
+        for _ in range(2)
+    ]
+    got = [
+        token for _ in range(3) for token in await asyncio.gather(*(each() for each in processes))
+    ]
+    assert len({token.value for token in got}) == 6
+    assert len({token.refresh_token for token in got}) == 6
+    for token in got:
+        await asking.check(token, client, OPAQUE, subject=ACCOUNT)
