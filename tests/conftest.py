@@ -1,6 +1,7 @@
 """Fixtures that every folder of tests shares: a real server, a store of its own per test."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from proxy.store.connecting import connect
 from proxy.store.redis import RedisStore
+from tests.canaries import CanaryLog, found_in, stored
 from tests.invariants import check_store
 from tests.manual_clock import ManualClock
 from tests.rig import Rig
@@ -30,6 +32,19 @@ def redis_url(
         server = runner.run(start_server(folder, kind, fsync="everysec"))
         yield server.url
         runner.run(server.close())
+
+
+@pytest.fixture(autouse=True)
+def canary_log() -> Iterator[CanaryLog]:
+    """No test may let a secret into the log, at level info and above."""
+    root, ours, looking = logging.getLogger(), logging.getLogger("proxy"), CanaryLog()
+    before = ours.level
+    ours.setLevel(logging.INFO)
+    root.addHandler(looking)
+    yield looking
+    root.removeHandler(looking)
+    ours.setLevel(before)
+    assert not looking.found, f"secrets in the log: {looking.found}"
 
 
 @pytest.fixture
@@ -66,6 +81,10 @@ def open_rig(tmp_path: Path, redis_url: str, clock: ManualClock) -> OpenRig:
         async with start_rig(tmp_path, redis_url, clock, **how) as rig:
             yield rig
             await check_store(rig.program.store)
+            assert not found_in(rig.program.metrics.text()), "a secret in the metrics"
+            store = rig.program.store
+            async for name, value in stored(store.client, store.keys.namespace):
+                assert not found_in(name + value), f"a secret in {name!r}"
 
     return opened
 

@@ -22,12 +22,10 @@ from proxy.domain.api_keys import hash_key
 from proxy.domain.models import Entry, State
 from proxy.settings import Settings, load
 from proxy.worker import Worker
+from tests.canaries import API_KEY, CLIENT_SECRET, EVENT_SECRET, OPERATOR_KEY, watched
 from tests.manual_clock import ManualClock
 
-API_KEY = "ap_hook-key-for-tests"
-OPERATOR_KEY = "ap_operator-key-for-tests"
-CLIENT_SECRET = "a+b%2Fc d"
-EVENT_SECRET = "event-secret-for-tests-0123456789"
+__all__ = ["API_KEY", "CLIENT_SECRET", "EVENT_SECRET", "OPERATOR_KEY"]  # beside what is here
 
 GRANT: Mapping[str, Any] = {
     "identities": ["john.doe_company.com"],
@@ -234,7 +232,7 @@ async def open_rig(
         tree["witboost"]["main"] |= section
         settings = make_settings(folder, tree)
         async with assemble(settings, clock=clock, dice=lambda: 0.5) as program:
-            runner = web.AppRunner(program.listener(), access_log=None)
+            runner = web.AppRunner(watched(program.listener()), access_log=None)
             await runner.setup()
             await web.TCPSite(runner, "127.0.0.1", 0).start()
             url = f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -22,6 +22,8 @@ from proxy.demo.server import answer
 from proxy.domain.clock import Clock
 
 FORM = "application/x-www-form-urlencoded"
+MARK: Final = "simulated-"
+"""Begins every code and token, so that one which turns up where it must not is recognised."""
 _OFFLINE: Final = "offline_access"
 
 
@@ -93,7 +95,7 @@ class AuthorizationServer:
         if error := self.refuse_login or _unfit(asked):
             said["error"] = error
         else:
-            code = secrets.token_urlsafe(24)
+            code = f"{MARK}code-{secrets.token_urlsafe(24)}"
             scope = asked.get("scope", "")
             self._codes[code] = _Login(asked["code_challenge"], redirect_uri, scope)
             said["code"] = code
@@ -161,12 +163,12 @@ class AuthorizationServer:
     def _rotated(self, login: _Login) -> dict[str, str | int]:
         if _OFFLINE not in login.scope.split():
             return {}
-        login.current = secrets.token_urlsafe(24)
+        login.current = f"{MARK}refresh-{secrets.token_urlsafe(24)}"
         self._refresh[login.current] = login
         return {"refresh_token": login.current}
 
     def _issue(self, scope: str) -> dict[str, str | int]:
-        token = secrets.token_urlsafe(24)
+        token = f"{MARK}access-{secrets.token_urlsafe(24)}"
         issued: dict[str, str | int] = {"access_token": token, "token_type": "Bearer"}
         self._good_until[token] = float("inf")
         if self.expires_in is not None:
