@@ -28,6 +28,8 @@ ODD_SECRETS: Final = ("a+b%2Fc d", "ü:\"'\\", "x&=y%+ \"'\\" * 100)
 
 _BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _JWT_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+_JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 
 
 def fields_of(body: bytes) -> dict[str, list[str]]:
@@ -44,14 +46,17 @@ def fields_of(body: bytes) -> dict[str, list[str]]:
 class StrictServer:
     """Issues numbered tokens to who proves itself in exactly one way, at its own time.
 
-    `secrets` and `keys` are those that are live; `says` is added to, or replaces, what a good
-    answer says; `date_off_by` (milliseconds) makes `Date` another time than the server's;
-    `refresh` is the one refresh token that is good, for one use.
+    `secrets` and `keys` are those that are live; `takes` says whether a client that sends no proof
+    is who it says; `exchanges` are the tokens that it takes in exchange; `says` is added to, or
+    replaces, what a good answer says; `date_off_by` (milliseconds) makes `Date` another time than
+    the server's; `refresh` is the one refresh token that is good, for one use.
     """
 
     clock: ManualClock = field(default_factory=ManualClock)
     secrets: Sequence[str] = ()
     keys: Sequence[Key] = ()
+    takes: Callable[[web.Request], bool] | None = None
+    exchanges: Sequence[str] = ()
     audience: str = ""
     unknown: tuple[int, dict[str, Any]] = (401, {"error": "invalid_client"})
     says: dict[str, Any] = field(default_factory=dict)
@@ -68,10 +73,12 @@ class StrictServer:
         form = fields_of(await request.read())
         self.seen.append(form)
         given = {name: values[0] for name, values in form.items()}
-        if not self._proven(request.headers, given):
+        if not self._proven(request, given):
             return self._answer(*self.unknown)
         if given["grant_type"] == _JWT_GRANT and not self._verified(given["assertion"]):
             return self._answer(400, {"error": "invalid_grant"})
+        if given["grant_type"] == _EXCHANGE and not self._exchanged(given):
+            return self._answer(400, {"error": "invalid_request"})
         token = {"access_token": f"token-{len(self.seen)}", "token_type": "Bearer"}
         if given["grant_type"] == "refresh_token":
             if given["refresh_token"] != self.refresh:
@@ -83,10 +90,10 @@ class StrictServer:
         date = formatdate((self.clock.now() + self.date_off_by) / 1_000, usegmt=True)
         return web.json_response(tree, status=status, headers={"Date": date})
 
-    def _proven(self, headers: Mapping[str, str], given: Mapping[str, str]) -> bool:
+    def _proven(self, request: web.Request, given: Mapping[str, str]) -> bool:
         ways = []
-        if "Authorization" in headers:
-            kind, _, proof = headers["Authorization"].partition(" ")
+        if "Authorization" in request.headers:
+            kind, _, proof = request.headers["Authorization"].partition(" ")
             client, _, secret = (
                 base64.b64decode(proof, validate=True).decode("ascii").partition(":")
             )
@@ -100,16 +107,27 @@ class StrictServer:
             ways.append("assertion")
             assert given["client_assertion_type"] == _BEARER
             good = given["client_id"] == CLIENT and self._verified(given["client_assertion"])
+        if not ways and self.takes is not None:
+            ways.append("no secret")
+            good = given["client_id"] == CLIENT and self.takes(request)
         assert len(ways) == 1, ways
         self.proofs += ways
         return good
+
+    def _exchanged(self, given: Mapping[str, str]) -> bool:
+        """Check subject and actor, each with its type (RFC 8693 2.1)."""
+        pairs = [
+            (given.get(f"{who}_token"), given.get(f"{who}_token_type"))
+            for who in ("subject", "actor")
+        ]
+        return pairs == [(token, _JWT) for token in self.exchanges]
 
     def _verified(self, assertion: str) -> bool:
         """Check signature, audience, times without any tolerance, and that it comes once."""
         seconds = self.clock.now() / 1_000
         for key in self.keys:
             try:
-                algorithms = ["RS256", "ES256", "HS256"]
+                algorithms = ["RS256", "PS256", "ES256", "EdDSA", "HS256"]
                 claims = jwt.decode(assertion, key, algorithms=algorithms).claims
             except (JoseError, ValueError):
                 continue
