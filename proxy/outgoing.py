@@ -14,7 +14,7 @@ from proxy.oauth2.source import Fetch
 from proxy.outbound import Credential, Destination, NoCredential, Outbound, StaticHeader
 from proxy.settings import Settings
 from proxy.settings.oauth2 import OAuth2
-from proxy.settings.systems import FixedHeader, RestSystem
+from proxy.settings.systems import FixedHeader, System
 from proxy.settings.systems import NoCredential as NoTicketCredential
 from proxy.settings.tree import (
     AccessToken,
@@ -82,7 +82,7 @@ class Outgoing:
             declaration=system.declaration.model_dump(mode="json"),
         )
 
-    def _ticket_destination(self, name: str, system: RestSystem) -> Destination:
+    def _ticket_destination(self, name: str, system: System) -> Destination:
         return self.outbound.destination(
             name,
             origins=[system.base_url],
@@ -95,7 +95,7 @@ class Outgoing:
             else None,
         )
 
-    def _ticket_credential(self, name: str, system: RestSystem) -> Credential:
+    def _ticket_credential(self, name: str, system: System) -> Credential:
         auth = system.auth
         match auth:
             case OAuth2():

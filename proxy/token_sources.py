@@ -32,7 +32,7 @@ from proxy.oauth2.refreshing import Refreshing
 from proxy.oauth2.source import Fetch, TokenSource
 from proxy.outbound import Destination, NoCredential, Outbound
 from proxy.settings.oauth2 import Login, OAuth2, SigningKey
-from proxy.settings.systems import RestSystem
+from proxy.settings.systems import System
 from proxy.store.tokens import RedisTokens
 from proxy.tls import ClientCertificate
 
@@ -64,12 +64,12 @@ class TokenSources:
         """Return a source for tokens that cost nothing: we sign them ourselves."""
         return TokenSource(fetch=fetch, clock=self.clock, dice=self.dice, name=name)
 
-    def of(self, name: str, system: RestSystem, auth: OAuth2) -> TokenSource:
+    def of(self, name: str, system: System, auth: OAuth2) -> TokenSource:
         """Return the source of a ticket system's tokens."""
         fetch = self.fetch(name, system, auth)
         return self.shared(f"{name}: token", fetch, identity(system, auth), system.deadline)
 
-    def fetch(self, name: str, system: RestSystem, auth: OAuth2) -> Fetch:
+    def fetch(self, name: str, system: System, auth: OAuth2) -> Fetch:
         """Return what asks for a ticket system's tokens.
 
         Raises:
@@ -102,7 +102,7 @@ class TokenSources:
             )
         return self.tokens
 
-    def endpoint(self, name: str, system: RestSystem, auth: OAuth2) -> TokenEndpoint:
+    def endpoint(self, name: str, system: System, auth: OAuth2) -> TokenEndpoint:
         """Return the token endpoint of a ticket system, with our way of proving who we are."""
         connect = self._connect(name, system, auth)
         return TokenEndpoint(
@@ -114,7 +114,7 @@ class TokenSources:
             default_lifetime=auth.default_lifetime,
         )
 
-    def metadata(self, name: str, system: RestSystem, auth: OAuth2) -> Discovery | Fixed:
+    def metadata(self, name: str, system: System, auth: OAuth2) -> Discovery | Fixed:
         """Return where the authorization server is, as the settings say or as it says itself."""
         if auth.token_url is not None:
             return Fixed(auth.issuer or "", auth.token_url, auth.authorization_url or "")
@@ -122,7 +122,7 @@ class TokenSources:
         mtls = auth.client_certificate is not None
         return Discovery(connect, auth.issuer or "", self.clock, mtls=mtls)
 
-    def _connect(self, name: str, system: RestSystem, auth: OAuth2) -> Callable[[str], Destination]:
+    def _connect(self, name: str, system: System, auth: OAuth2) -> Callable[[str], Destination]:
         """Return what makes a destination that can only reach the origin of one URL."""
 
         def connect(url: str) -> Destination:
@@ -155,7 +155,7 @@ def certificate(auth: OAuth2) -> ClientCertificate | None:
     return ClientCertificate(files.certificate, files.key) if files else None
 
 
-def identity(system: RestSystem, auth: OAuth2) -> TokenIdentity:
+def identity(system: System, auth: OAuth2) -> TokenIdentity:
     """Return what a token belongs to, and the one origin it may be sent to."""
     parts = urlsplit(system.base_url)
     return TokenIdentity(
@@ -173,7 +173,7 @@ def identity(system: RestSystem, auth: OAuth2) -> TokenIdentity:
     )
 
 
-def login_key(system: RestSystem, auth: OAuth2) -> str:
+def login_key(system: System, auth: OAuth2) -> str:
     """Return the key under which the refresh token of a login is kept.
 
     Not bound to the certificate, which may be renewed (RFC 8705 4): the client is what it is

@@ -4,14 +4,15 @@ A declaration is frozen with each request; credentials, certificates and event s
 that they can be rotated while requests are open.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, FilePath
 
 from proxy.settings.fields import NotEmpty, Section
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import Secret
-from proxy.tickets.declaration import Events, RestDeclaration
+from proxy.tickets.declaration import Declaration, Events
+from proxy.tickets.rest_declaration import RestDeclaration
 
 
 class FixedHeader(Section):
@@ -34,8 +35,10 @@ class SignedEvents(Events):
     secrets: Annotated[tuple[Secret, ...], NotEmpty]
 
 
-class RestSystem(RestDeclaration):
-    """A ticket system behind a declared REST API."""
+class System(Declaration):
+    """What every ticket system has beside its declaration, and what is never stored."""
+
+    declared: ClassVar[type[Declaration]]
 
     auth: Annotated[OAuth2 | FixedHeader | NoCredential, Field(discriminator="kind")]
     ca_file: FilePath | None = None
@@ -43,16 +46,24 @@ class RestSystem(RestDeclaration):
     events: SignedEvents | None = None
 
     @property
-    def declaration(self) -> RestDeclaration:
+    def declaration(self) -> Declaration:
         """What is frozen with a request: everything but credentials, certificates and secrets."""
         frozen = self.model_dump(
             mode="json",
             exclude={"auth": True, "ca_file": True, "allow_http": True, "events": {"secrets"}},
         )
-        return RestDeclaration.model_validate(frozen)
+        return self.declared.model_validate(frozen)
 
     def event_secrets(self) -> tuple[bytes, ...]:
         """Return the secrets that may prove an event now, in any order."""
         return (
             tuple(secret.reveal().encode() for secret in self.events.secrets) if self.events else ()
         )
+
+
+class RestSystem(RestDeclaration, System):
+    """A ticket system behind a declared REST API."""
+
+    declared: ClassVar = RestDeclaration
+
+    events: SignedEvents | None = None

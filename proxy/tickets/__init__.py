@@ -7,9 +7,9 @@ from pydantic import ValidationError
 
 from proxy.errors import ConfigurationError
 from proxy.outbound import Destination
-from proxy.tickets.declaration import RestDeclaration
 from proxy.tickets.port import TicketSystem
 from proxy.tickets.rest import open_rest
+from proxy.tickets.rest_declaration import RestDeclaration
 
 KINDS: Final = {"rest": (RestDeclaration, open_rest)}
 """For each `kind` in the settings: the model of its declaration, and its opener."""

@@ -1,49 +1,20 @@
-"""The shape of a `rest` declaration: what a person writes, and what is frozen with each request.
+"""What every kind of ticket system declares: where it is, what its statuses mean, its events.
 
-Whatever can be checked without calling the system is checked here, so that a slip of the keyboard
-is found by `check` and not by the first request. Secrets are no part of it: they stay in the
-settings and can be rotated under open requests.
+A declaration is frozen with each request. Secrets are no part of it: they stay in the settings and
+can be rotated under open requests.
 """
 
-import difflib
 import re
-from typing import Annotated, Literal, Self, TypeVar
+from functools import cached_property
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from yarl import URL
 
 from proxy.domain.durations import Milliseconds
 from proxy.domain.models import Fulfilment, Outcome
-from proxy.tickets.calls import (
-    NAMES,
-    CallShape,
-    ChangeCall,
-    CreateCall,
-    FindCall,
-    HeaderName,
-    ReadCall,
-    Shape,
-    Text,
-)
+from proxy.tickets.calls import HeaderName, Shape, Text
 from proxy.tickets.expressions import Expression
-from proxy.tickets.templates import leaves_of, mentions
-
-SHORTEST_LIMIT = 16
-"""A text cut to less than this would be its own mark of being cut."""
-
-
-class TicketPlaces(Shape):
-    """Where, inside a ticket, its values are found; what is left out stays empty."""
-
-    id: Expression = "id"
-    key: Expression | None = None
-    url: Expression | None = None
-    status: Expression = "status"
-    fulfilment: Expression | None = None
-    decided_by: Expression | None = None
-    comment: Expression | None = None
-    decided_at: Expression | None = None
-    created: Expression | None = None
 
 
 class Events(Shape):
@@ -93,32 +64,19 @@ def _origin_and_prefix(value: str) -> str:
     return str(url).rstrip("/")
 
 
-Operation = TypeVar("Operation", bound=CallShape)
-
-
-class RestDeclaration(Shape):
-    """One ticket system without code: its calls, what its answers mean, its events.
+class Declaration(Shape):
+    """One ticket system: where it is, how long it takes, what its native statuses mean.
 
     `decision` and `fulfilment` map native statuses; a status in neither has no outcome, which the
-    flow takes for pending. `limits` maps leaves of the create body to the longest text they take.
-    `settle` is the longest time that a created ticket may stay invisible to `find`. `idempotent`
-    says that the system makes one ticket of two creates with the same idempotency key.
+    flow takes for pending. `settle` is the longest time that a created ticket may stay invisible
+    to `find`.
     """
 
-    kind: Literal["rest"] = "rest"
+    kind: str
     base_url: Annotated[str, AfterValidator(_origin_and_prefix)]
-    create: CreateCall
-    find: FindCall | None = None
-    read: ReadCall
-    comment: ChangeCall | None = None
-    cancel: ChangeCall | None = None
-    ping: CallShape | None = None
-    ticket: TicketPlaces = TicketPlaces()
     decision: Annotated[dict[Text, Outcome], Field(min_length=1)]
     fulfilment: dict[Text, Fulfilment] = Field(default_factory=dict)
     status_case: Literal["exact", "ignore"] = "exact"
-    limits: dict[str, Annotated[int, Field(ge=SHORTEST_LIMIT)]] = Field(default_factory=dict)
-    idempotent: bool = False
     deadline: Annotated[Milliseconds, Field(gt=0)] = 10_000
     settle: Annotated[Milliseconds, Field(ge=0)] = 5_000
     concurrency: Annotated[int, Field(ge=1)] = 16
@@ -128,45 +86,6 @@ class RestDeclaration(Shape):
     def origin(self) -> str:
         """Scheme, host and port: the only place that the credential of this system may go to."""
         return str(URL(self.base_url).origin())
-
-    @field_validator("create", "find", "read", "comment", "cancel", "ping")
-    @classmethod
-    def _templates_are_sound(cls, call: Operation | None, info: ValidationInfo) -> Operation | None:
-        problems = list(call.problems(NAMES[info.field_name or ""])) if call else []
-        if problems:
-            raise ValueError("; ".join(problems))
-        return call
-
-    @model_validator(mode="after")
-    def _limits_name_leaves(self) -> Self:
-        leaves = [path for path, leaf in leaves_of(self.create.body) if isinstance(leaf, str)]
-        for path in self.limits:
-            if path not in leaves:
-                near = difflib.get_close_matches(path, leaves, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(leaves)}"
-                raise ValueError(f"limits: create.body has no text at {path!r}: {hint}")
-        return self
-
-    @model_validator(mode="after")
-    def _lost_tickets_can_be_told(self) -> Self:
-        """Refuse what would look up a ticket, or take it for a repeat, by what it does not hold."""
-        carried = any(
-            mentions(source, "correlation_id")
-            for place, source in self.create.templates()
-            if place.removeprefix("body.") not in self.limits
-        )
-        if (self.find or self.idempotent) and not carried:
-            raise ValueError(
-                "create writes the correlation id nowhere, or only where limits may cut it:"
-                " find and idempotent rest on it"
-            )
-        if self.find is not None and not any(
-            mentions(source, "correlation_id") for _, source in self.find.templates()
-        ):
-            raise ValueError("find does not mention correlation_id: it would find other tickets")
-        if self.find is None and self.ping is None:
-            raise ValueError("ping is needed where there is no find: no other call is harmless")
-        return self
 
     @model_validator(mode="after")
     def _statuses_differ(self) -> Self:
@@ -178,3 +97,19 @@ class RestDeclaration(Shape):
     def status_word(self, native: str) -> str:
         """Return the form in which native statuses are compared."""
         return native.casefold() if self.status_case == "ignore" else native
+
+    def outcome(self, native: str) -> Outcome | None:
+        """Return what a native status means for the decision; None if the map does not know it."""
+        return self._decisions.get(self.status_word(native))
+
+    def fulfilled(self, native: str) -> Fulfilment | None:
+        """Return what a native status means for the fulfilment, if anything."""
+        return self._fulfilments.get(self.status_word(native))
+
+    @cached_property
+    def _decisions(self) -> dict[str, Outcome]:
+        return {self.status_word(status): it for status, it in self.decision.items()}
+
+    @cached_property
+    def _fulfilments(self) -> dict[str, Fulfilment]:
+        return {self.status_word(status): it for status, it in self.fulfilment.items()}

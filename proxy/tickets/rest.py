@@ -10,8 +10,8 @@ from typing import Any, Final, NoReturn
 from proxy.domain.models import ApprovalRequest, Ticket, TicketHint
 from proxy.errors import ConfigurationError, NotFound, TemporaryError
 from proxy.outbound import Answer, Call, Destination, check
-from proxy.tickets.declaration import RestDeclaration
 from proxy.tickets.expressions import finder
+from proxy.tickets.rest_declaration import RestDeclaration
 from proxy.tickets.signatures import EventReader
 from proxy.tickets.wire import CallWriter, TicketReader
 

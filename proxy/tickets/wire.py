@@ -10,8 +10,8 @@ from proxy.domain.models import Ticket
 from proxy.errors import PermanentError
 from proxy.outbound import Call
 from proxy.tickets.calls import CallShape
-from proxy.tickets.declaration import RestDeclaration
 from proxy.tickets.expressions import finder
+from proxy.tickets.rest_declaration import RestDeclaration
 from proxy.tickets.templates import Names, path_template, text_template, tree_template
 from proxy.tickets.values import scalar_text
 
@@ -88,9 +88,7 @@ class TicketReader:
         }
         self._places.setdefault("key", self._places["id"])
         self._places.setdefault("fulfilment", self._places["status"])
-        self._word = declaration.status_word
-        self._decision = {self._word(name): mean for name, mean in declaration.decision.items()}
-        self._fulfilment = {self._word(name): mean for name, mean in declaration.fulfilment.items()}
+        self._declaration = declaration
         self._base_url = URL(declaration.base_url)
 
     def read(self, tree: Any) -> Ticket | None:
@@ -104,8 +102,8 @@ class TicketReader:
             key=self._text("key", tree) or ticket_id,
             url=self._url(tree),
             native_status=status,
-            outcome=self._decision.get(self._word(status)),
-            fulfilment=self._fulfilment.get(self._word(self._text("fulfilment", tree))),
+            outcome=self._declaration.outcome(status),
+            fulfilment=self._declaration.fulfilled(self._text("fulfilment", tree)),
             decided_by=self._text("decided_by", tree),
             decided_at=self._text("decided_at", tree),
             comment=self._text("comment", tree, LONGEST_TEXT),

@@ -27,7 +27,7 @@ from proxy.domain.schedule import DAY
 from proxy.outbound import NoCredential, Outbound
 from proxy.settings import load
 from proxy.settings.systems import RestSystem
-from proxy.tickets.rest import open_rest
+from proxy.tickets import open_system
 from tests.faults.io_steps import Moment, watched
 from tests.faults.removals import without
 from tests.faults.shared_clock import SharedClock
@@ -120,7 +120,12 @@ def warm_up() -> None:
     http = Outbound().destination(
         "desk", origins=[declaration.base_url], deadline=1, concurrency=1, credential=NoCredential()
     )
-    open_rest(name="desk", declaration=declaration, http=http, event_secrets=lambda: [b"secret"])
+    open_system(
+        name="desk",
+        declaration=declaration.model_dump(mode="json"),
+        http=http,
+        event_secrets=lambda: [b"secret"],
+    )
 
 
 def main(orders: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import yaml
 
 from proxy.domain.models import ApprovalRequest, Verb
-from proxy.tickets.declaration import RestDeclaration
+from proxy.tickets.rest_declaration import RestDeclaration
 
 DESK = """
 kind: rest

@@ -8,8 +8,8 @@ from proxy.domain.models import Outcome
 from proxy.errors import ConfigurationError
 from proxy.outbound import NoCredential, Outbound
 from proxy.tickets import open_system
-from proxy.tickets.declaration import RestDeclaration
 from proxy.tickets.port import Cancels, Comments, PushesEvents, TicketSystem
+from proxy.tickets.rest_declaration import RestDeclaration
 from tests.tickets.declarations import declaration, desk_mapping
 
 
