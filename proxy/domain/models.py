@@ -78,7 +78,13 @@ class ApprovalRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One ticket as its system shows it now. Followed by `id`; `key` is what people say."""
+    """One ticket as its system shows it now. Followed by `id`; `key` is what people say.
+
+    `decided_by` is how people name who decided; `deciders` are all the ways in which the system
+    names that person or those persons (account, e-mail address), `decider_groups` the groups that
+    they decided for, `key_fields` is a digest of the fields that a decision is about: guards
+    compare them. Each is empty where the system does not say.
+    """
 
     id: str
     key: str
@@ -90,6 +96,9 @@ class Ticket:
     decided_at: str = ""
     comment: str = ""
     created_at: str = ""
+    deciders: Sequence[str] = ()
+    decider_groups: Sequence[str] = ()
+    key_fields: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,27 @@ class PushesEvents(Protocol):
 
 
 @runtime_checkable
+class ListsChanges(Protocol):
+    """A system that can be asked for everything that changed, however many tickets are open."""
+
+    @property
+    def overlap(self) -> int:
+        """How much later, in milliseconds, a change may turn up than its time says.
+
+        It covers the precision of the system's times, and an index that lags.
+        """
+        ...
+
+    async def changes(self, since: int) -> Mapping[str, int]:
+        """Return when each ticket of ours that changed at or after `since` did so last, by its id.
+
+        Times are milliseconds since the epoch by the clock of the ticket system. The answer is
+        complete, however many pages that takes: what cannot be read to its end is an error.
+        """
+        ...
+
+
+@runtime_checkable
 class Cancels(Protocol):
     """A system whose tickets can be withdrawn."""
 
