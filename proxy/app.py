@@ -138,7 +138,8 @@ async def assemble(
         )
         outgoing = Outgoing(settings, outbound, local, sources)
         routes = Routes(
-            default=outgoing.default_route(),
+            rules=outgoing.rules(),
+            otherwise=outgoing.unroutable(),
             shared=shared,
             open_system=lambda route: outgoing.open(route.system, route.declaration),
         )

@@ -21,6 +21,25 @@ DECISIONS: Final = {
     Outcome.FAILED: Decision.FAILED,
 }
 
+_AT_ONCE: Final = {"approve": Decision.APPROVED, "reject": Decision.REJECTED}
+
+
+async def decide_at_once(step: Step) -> Step | None:
+    """Do what the route says without any ticket: approve, reject, or let a person look."""
+    route = step.route
+    decision = _AT_ONCE.get(route.decide)
+    if decision is None:
+        return await step.hold("unroutable", route.reason)
+    return step.then(
+        Decided(
+            at=step.now,
+            decision=decision,
+            by=f"route {route.name}",
+            comment=route.reason,
+            evidence=f"route {route.name}",
+        )
+    )
+
 
 def judge(step: Step, ticket: Ticket) -> Step | None:
     """Accept the ticket's outcome as the decision; None where it has none yet."""

@@ -61,12 +61,14 @@ class Flow:
     # -- in the hook call: store, then answer; nothing slow ------------------------------------
 
     async def admit(self, call: HookCall, *, instance: str, client: str) -> Admitted:
-        """Store a hook call under the present route; durable when this returns.
+        """Store a hook call under the route that it takes; durable when this returns.
 
         Raises:
             StoreUnavailable: nothing may be acknowledged.
         """
-        route = self._routes.default
+        digest, route = self._routes.choose(
+            lambda: approval_request("", call.body, call.request_id)
+        )
         return await self._means.store.admit(
             Admission(
                 respond_to=call.respond_to,
@@ -76,7 +78,7 @@ class Flow:
                 instance=instance,
                 client=client,
                 system=route.system,
-                route=self._routes.digest,
+                route=digest,
                 decision_deadline=route.decision_deadline,
                 reuse_after_final=self._instances[instance].reuse_after_final,
             )
@@ -112,6 +114,8 @@ class Flow:
         if not record.decision and not record.fired and step.now >= record.deadline_at:
             return await decisions.meet_deadline(step)
         match record.state:
+            case State.RECEIVED if step.route.decide:
+                return await decisions.decide_at_once(step)
             case State.RECEIVED:
                 return await self._open_ticket(step)
             case State.OPENING:

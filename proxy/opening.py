@@ -58,7 +58,7 @@ async def refuse_to_drop(settings: Settings, store: RedisStore) -> None:
     for (instance, system), count in (await store.open_counts()).items():
         if instance not in settings.witboost:
             problems.append(f"witboost.{instance} is gone, but has {count} open requests")
-        if system not in settings.ticket_systems:
+        if system and system not in settings.ticket_systems:
             problems.append(f"ticket_systems.{system} is gone, but has {count} open requests")
     if problems:
         raise ConfigurationError(f"{'; '.join(problems)}. Keep it until they are done.")

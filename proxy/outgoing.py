@@ -7,6 +7,7 @@ from typing import Any, assert_never
 
 from proxy.domain.clock import Clock
 from proxy.domain.models import Poll, Route
+from proxy.domain.routing import UNROUTABLE, Rule
 from proxy.domain.urls import CallbackPrefix
 from proxy.errors import ConfigurationError
 from proxy.oauth2.kept import TokenIdentity
@@ -14,7 +15,7 @@ from proxy.oauth2.source import Fetch
 from proxy.outbound import Credential, Destination, NoCredential, Outbound, StaticHeader
 from proxy.settings import Settings
 from proxy.settings.oauth2 import OAuth2
-from proxy.settings.systems import FixedHeader, System
+from proxy.settings.systems import FixedHeader, System, overridden
 from proxy.settings.systems import NoCredential as NoTicketCredential
 from proxy.settings.tree import (
     AccessToken,
@@ -23,8 +24,10 @@ from proxy.settings.tree import (
     StaticBearer,
     WitboostInstance,
 )
+from proxy.settings.tree import Route as RouteSettings
 from proxy.store.shared import Shared
 from proxy.tickets import open_system
+from proxy.tickets.expressions import finder
 from proxy.tickets.port import TicketSystem
 from proxy.token_sources import TokenSources, certificate
 from proxy.witboost import credentials
@@ -72,15 +75,28 @@ class Outgoing:
             name: self._instance(name, it, shared) for name, it in self.settings.witboost.items()
         }
 
-    def default_route(self) -> Route:
-        """Return the route that new requests take."""
-        chosen = self.settings.routes[0]
-        system = self.settings.ticket_systems[chosen.system]
-        fields = chosen.model_dump()
+    def rules(self) -> list[Rule]:
+        """Return the routes that new requests may take, in order, each with its condition."""
+        return [
+            Rule(self._route(it), finder(it.when) if it.when else None, it.when or "")
+            for it in self.settings.routes
+        ]
+
+    def unroutable(self) -> Route:
+        """Return the route of requests to which no rule applies: a person must look."""
+        reason = "No route applies to this request: add one, then `requests reroute` it"
+        return self._route(RouteSettings(name=UNROUTABLE, decide="hold", reason=reason))
+
+    def _route(self, chosen: RouteSettings) -> Route:
+        fields = chosen.model_dump(exclude={"when", "overrides"}, exclude_none=True)
         return Route(
-            **{**fields, "poll": Poll(**fields["poll"])},
-            declaration=system.declaration.model_dump(mode="json"),
+            **{"system": "", **fields, "poll": Poll(**fields["poll"])},
+            declaration=self._declaration(chosen) if chosen.system else {},
         )
+
+    def _declaration(self, route: RouteSettings) -> Mapping[str, Any]:
+        declared = self.settings.ticket_systems[route.system or ""].declaration
+        return overridden(declared, route.overrides).model_dump(mode="json")
 
     def _ticket_destination(self, name: str, system: System) -> Destination:
         return self.outbound.destination(

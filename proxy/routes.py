@@ -1,4 +1,4 @@
-"""The route of a request: chosen once at admission, then frozen under its hash.
+"""The route of a request: chosen at admission, then frozen under its hash.
 
 A changed mapping applies to new requests only: an open one keeps the status maps, templates and
 limits under which its ticket was opened. Credentials and origins are always the present ones.
@@ -7,14 +7,16 @@ limits under which its ticket was opened. Credentials and origins are always the
 import asyncio
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from proxy.domain.models import Poll, Record, Route
+from proxy.domain.models import ApprovalRequest, Poll, Record, Route
+from proxy.domain.routing import Rule, choose, facts
 from proxy.errors import ConfigurationError
 from proxy.store.shared import Shared
+from proxy.tickets.none import NoTickets
 from proxy.tickets.port import TicketSystem
 
 Opener = Callable[[Route], TicketSystem]
@@ -35,19 +37,37 @@ def thaw(text: bytes) -> Route:
 
 
 class Routes:
-    """The default route for new requests, and every frozen one with its ticket system."""
+    """The rules for new requests, and every frozen route with its ticket system.
 
-    def __init__(self, *, default: Route, shared: Shared, open_system: Opener) -> None:
-        self.default = default
-        self.digest, self._text = freeze(default)
+    `otherwise` is the route of requests to which no rule applies.
+    """
+
+    def __init__(
+        self, *, rules: Sequence[Rule], otherwise: Route, shared: Shared, open_system: Opener
+    ) -> None:
+        self._rules = rules
+        self._otherwise = Rule(otherwise)
         self._shared = shared
         self._open_system = open_system
         self._opening = asyncio.Lock()  # compiling a declaration takes milliseconds: do it once
-        self._frozen = {self.digest: (default, open_system(default))}
+        routes = [rule.route for rule in (*rules, self._otherwise)]
+        self._texts = {route.name: freeze(route) for route in routes}
+        self._frozen = {self._texts[it.name][0]: (it, self._system(it)) for it in routes}
 
     async def publish(self) -> None:
-        """Store the default route, before the first request is admitted under its hash."""
-        await self._shared.remember_route(self.digest, self._text)
+        """Store every route, before the first request is admitted under its hash."""
+        for digest, text in self._texts.values():
+            await self._shared.remember_route(digest, text)
+
+    def choose(self, read: Callable[[], ApprovalRequest]) -> tuple[str, Route]:
+        """Return the route that a new request takes, with its hash.
+
+        The request is read only where a condition has to look at it: this is on the way to
+        every 202.
+        """
+        looks = any(rule.applies for rule in self._rules[:1])
+        rule = choose(self._rules, facts(read()) if looks else {}) or self._otherwise
+        return self._texts[rule.route.name][0], rule.route
 
     async def of(self, record: Record) -> tuple[Route, TicketSystem]:
         """Return the route that applies to a request, and its ticket system under that route.
@@ -69,4 +89,7 @@ class Routes:
                 " does not hold: was a part of the store lost?"
             )
         route = thaw(text)
-        return route, self._open_system(route)
+        return route, self._system(route)
+
+    def _system(self, route: Route) -> TicketSystem:
+        return self._open_system(route) if route.system else NoTickets(route.name)

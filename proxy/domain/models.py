@@ -127,6 +127,7 @@ class Route:
     """What applies to a request, frozen at its admission and stored once under its hash.
 
     `system` names the ticket system, `declaration` is that system's mapping without secrets.
+    A route with `decide` opens no ticket: it approves, rejects or holds at once, for `reason`.
     `on_deadline` and `on_fulfilment_deadline` say what a passed deadline means; `callback_on`
     says which of the two status maps sends the callback; `on_refusal` says what a ticket system's
     permanent refusal to create a ticket means.
@@ -142,6 +143,8 @@ class Route:
     on_refusal: str  # dead | fail
     poll: Poll = field(default_factory=Poll)
     declaration: Mapping[str, Any] = field(default_factory=dict)
+    decide: str = ""  # approve | reject | hold
+    reason: str = ""
 
 
 @dataclass(frozen=True)

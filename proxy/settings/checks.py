@@ -6,11 +6,18 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from proxy.domain.durations import Milliseconds
+from proxy.domain.routing import UNROUTABLE
 from proxy.settings.explain import humane
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.problems import nearest
+from proxy.settings.systems import overridden
 from proxy.settings.tree import AccessToken, Client, Settings
+
+_FIXED: Final = frozenset({"kind", "base_url", "concurrency", "deadline", "events"})
+"""What a route cannot override: it is about connections and events, which all routes share."""
 
 
 def contradictions(settings: Settings, broken: Collection[str] = ()) -> list[str]:
@@ -50,20 +57,56 @@ def _systems_wait(settings: Settings) -> Iterator[str]:
                 yield f"ticket_systems.{name}.{key}: must be longer than 0"
 
 
-def _one_route(settings: Settings) -> Iterator[str]:
-    """Routes are a list from the start; choosing between several comes later."""
+def _routes_can_be_told_apart(settings: Settings) -> Iterator[str]:
     for name, times in Counter(route.name for route in settings.routes).items():
         if times > 1:
             yield f"routes: {times} routes are named {name!r}; names must differ"
-    if len(settings.routes) > 1:
-        yield (
-            f"routes: {len(settings.routes)} routes are given, but this version cannot choose "
-            "between routes; keep the one that applies to every request"
-        )
+    for index, route in enumerate(settings.routes):
+        if route.name == UNROUTABLE:
+            yield f"routes.{index}.name: {UNROUTABLE!r} is the name of what no route takes"
+    for index, route in enumerate(settings.routes[:-1]):
+        if route.when is None:
+            yield (
+                f"routes.{index}.when: is missing, so this route always applies and the "
+                f"{len(settings.routes) - index - 1} after it never do; give it a condition, or "
+                "put it last"
+            )
+
+
+def _routes_decide_or_ask(settings: Settings) -> Iterator[str]:
+    """A route either opens tickets or decides at once, and says why where it says no."""
+    for index, route in enumerate(settings.routes):
+        place = f"routes.{index}"
+        if (route.system is None) == (route.decide is None):
+            yield f"{place}: needs one of system (who decides) and decide (what is decided at once)"
+        elif route.decide in {"reject", "hold"} and not route.reason.strip():
+            yield f"{place}.reason: is required with decide: {route.decide}; people will ask why"
+        elif route.decide and route.callback_on == "fulfilment":
+            yield f"{place}.callback_on: fulfilment is read from a ticket, and decide opens none"
+        elif route.decide and route.overrides:
+            yield f"{place}.overrides: changes a ticket system, and decide asks none"
+
+
+def _overrides_are_sound(settings: Settings) -> Iterator[str]:
+    for index, route in enumerate(settings.routes):
+        system = settings.ticket_systems.get(route.system or "")
+        place = f"routes.{index}.overrides"
+        for name in sorted(_FIXED & set(route.overrides)):
+            yield f"{place}.{name}: belongs to the ticket system as a whole; set it there"
+        if system is None or _FIXED & set(route.overrides):
+            continue
+        try:
+            overridden(system.declaration, route.overrides)
+        except ValidationError as error:
+            for each in error.errors(include_url=False, include_input=False):
+                where = ".".join(map(str, (place, *each["loc"])))
+                yield f"{where}: {each['msg'].removeprefix('Value error, ')}"
 
 
 def _routes_lead_somewhere(settings: Settings) -> Iterator[str]:
     for index, route in enumerate(settings.routes):
+        if route.system is None:
+            continue
         system = settings.ticket_systems.get(route.system)
         if system is None:
             advice = nearest(route.system, list(settings.ticket_systems))
@@ -192,7 +235,9 @@ def _clients(settings: Settings) -> Iterator[tuple[str, Client]]:
 _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]], ...]] = (
     (("worker", "ticket_systems", "witboost"), _lease_covers_every_step),
     (("ticket_systems",), _systems_wait),
-    (("routes",), _one_route),
+    (("routes",), _routes_can_be_told_apart),
+    (("routes",), _routes_decide_or_ask),
+    (("routes", "ticket_systems"), _overrides_are_sound),
     (("routes", "ticket_systems"), _routes_lead_somewhere),
     (("routes",), _polls_slow_down),
     (("retries", "ticket_systems"), _creates_outlive_doubt),

@@ -4,7 +4,8 @@ A declaration is frozen with each request; credentials, certificates and event s
 that they can be rotated while requests are open.
 """
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, FilePath
 
@@ -59,6 +60,28 @@ class System(Declaration):
         return (
             tuple(secret.reveal().encode() for secret in self.events.secrets) if self.events else ()
         )
+
+
+def overridden(declaration: Declaration, changes: Mapping[str, Any]) -> Declaration:
+    """Return a declaration with some of its parts replaced, as deep as the changes go.
+
+    Raises:
+        ValidationError: what comes out is not sound.
+    """
+    if not changes:
+        return declaration
+    return type(declaration).model_validate(_merged(declaration.model_dump(mode="json"), changes))
+
+
+def _merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(tree)
+    for name, change in changes.items():
+        match merged.get(name), change:
+            case Mapping() as below, Mapping():
+                merged[name] = _merged(below, change)
+            case _:
+                merged[name] = change
+    return merged
 
 
 class RestSystem(RestDeclaration, System):

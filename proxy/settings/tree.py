@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ByteSize, Field, FilePath, PrivateAttr
+from pydantic import AfterValidator, ByteSize, Field, FilePath, JsonValue, PrivateAttr
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -12,6 +12,7 @@ from pydantic_settings import (
 from typing_extensions import override
 
 from proxy.domain.durations import parse_duration
+from proxy.domain.routing import FACTS
 from proxy.encryption import read_key
 from proxy.errors import ConfigurationError
 from proxy.settings.fields import (
@@ -27,9 +28,22 @@ from proxy.settings.fields import (
     Word,
     WordOff,
 )
+from proxy.settings.problems import nearest
 from proxy.settings.secrets import Secret, SecretUrl
 from proxy.settings.sources import READING, Origins
 from proxy.settings.systems import RestSystem
+from proxy.tickets.expressions import Expression, roots
+
+
+def _asks_for_facts(condition: str) -> str:
+    for name in roots(condition):
+        if name not in FACTS:
+            raise ValueError(f"looks at {name!r}, which no request has; {nearest(name, FACTS)}")
+    return condition
+
+
+Condition = Annotated[Expression, AfterValidator(_asks_for_facts)]
+"""A JMESPath expression over the facts of a request."""
 
 
 class Listen(Section):
@@ -175,10 +189,19 @@ class Polling(Section):
 
 
 class Route(Section):
-    """What applies to requests: which system decides, how long that may take, and what then."""
+    """What applies to requests: which system decides, how long that may take, and what then.
+
+    The first route whose condition `when` is true applies; one without a condition always does.
+    `decide` takes the place of a ticket system. `overrides` replaces parts of the ticket system's
+    declaration, such as the texts of its tickets.
+    """
 
     name: Word
-    system: Word
+    when: Condition | None = None
+    system: Word | None = None
+    decide: Literal["approve", "reject", "hold"] | None = None
+    reason: Annotated[str, Field(max_length=500)] = ""
+    overrides: dict[str, JsonValue] = Field(default={})
     decision_deadline: Duration = parse_duration("30d")
     on_deadline: Literal["reject", "fail", "hold"] = "reject"
     callback_on: Literal["decision", "fulfilment"] = "decision"

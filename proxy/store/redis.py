@@ -195,7 +195,6 @@ class RedisStore(Reader):
             fence,
             "none" if due is None else due,
             b"\n".join(history),
-            _open_field(record),
             int(only_newest),
             "\n".join(_refs(record) - _refs(before.record)),
             self._channel,
@@ -275,7 +274,3 @@ def _readable(rows: Sequence[Any]) -> Iterator[Entry]:
 def _refs(record: Record) -> set[str]:
     """Return what a record's ticket is looked up by: its system with its id, and with its key."""
     return {f"{record.system}:{ref}" for ref in (record.ticket_id, record.ticket_key) if ref}
-
-
-def _open_field(record: Record) -> str:
-    return f"{record.instance}/{record.system}"

@@ -1,11 +1,24 @@
 """JMESPath: where in somebody else's JSON a value is found."""
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Final
 
 import jmespath
 from jmespath.exceptions import JMESPathError
 from pydantic import AfterValidator
+
+_DEEPER: Final = frozenset(
+    {
+        "filter_projection",
+        "flatten",
+        "index_expression",
+        "pipe",
+        "projection",
+        "slice",
+        "subexpression",
+        "value_projection",
+    }
+)
 
 
 def _compiles(expression: str) -> str:
@@ -19,6 +32,20 @@ def _compiles(expression: str) -> str:
 
 Expression = Annotated[str, AfterValidator(_compiles)]
 """A pydantic field that holds a JMESPath expression, checked when it is read."""
+
+
+def roots(expression: str) -> set[str]:
+    """Return the names that a sound expression looks up in the tree itself, not deeper in it."""
+    return set(_roots(jmespath.compile(expression).parsed))
+
+
+def _roots(node: Mapping[str, Any]) -> Iterator[str]:
+    if node["type"] == "field":
+        yield node["value"]
+    # what is behind a dot, a pipe or in a projection looks at what came before it, not at the root
+    deeper = node["type"] in _DEEPER
+    for child in node["children"][: 1 if deeper else None]:
+        yield from _roots(child)
 
 
 def finder(expression: str) -> Callable[[Any], Any]:

@@ -41,9 +41,49 @@ CONTRADICTIONS = {
         {"ROUTES__1": '{"name": "default", "system": "desk"}'},
         "routes: 2 routes are named 'default'",
     ),
-    "two routes": (
+    "a route that is never reached": (
         {"ROUTES__1": '{"name": "other", "system": "desk"}'},
-        "routes: 2 routes are given, but this version cannot choose",
+        "routes.0.when: is missing, so this route always applies and the 1 after it never do",
+    ),
+    "a route that neither asks nor decides": (
+        {"ROUTES": '[{"name": "default"}]'},
+        "routes.0: needs one of system (who decides) and decide",
+    ),
+    "a route that asks and decides": (
+        {"ROUTES__0__DECIDE": "approve"},
+        "routes.0: needs one of system (who decides) and decide",
+    ),
+    "a refusal without a reason": (
+        {"ROUTES": '[{"name": "default", "decide": "reject"}]'},
+        "routes.0.reason: is required with decide: reject",
+    ),
+    "fulfilment without a ticket": (
+        {"ROUTES": '[{"name": "default", "decide": "approve", "callback_on": "fulfilment"}]'},
+        "routes.0.callback_on: fulfilment is read from a ticket, and decide opens none",
+    ),
+    "our own word for a route": (
+        {"ROUTES__0__NAME": "unroutable"},
+        "routes.0.name: 'unroutable' is the name of what no route takes",
+    ),
+    "an override of what all routes share": (
+        {"ROUTES__0__OVERRIDES": '{"base_url": "https://evil.example.com"}'},
+        "routes.0.overrides.base_url: belongs to the ticket system as a whole",
+    ),
+    "an override that breaks the declaration": (
+        {"ROUTES__0__OVERRIDES": '{"create": {"body": {"title": "{{ verbe }}"}}}'},
+        "routes.0.overrides.create: body.title mentions 'verbe', which is not known",
+    ),
+    "an override of what is not there": (
+        {"ROUTES__0__OVERRIDES": '{"craete": {}}'},
+        "routes.0.overrides.craete: Extra inputs are not permitted",
+    ),
+    "a condition on what no request has": (
+        {"ROUTES__0__WHEN": "verbe == 'grant'"},
+        "routes.0.when (environment APPROVAL_PROXY__ROUTES__0__WHEN): looks at 'verbe'",
+    ),
+    "a condition that is none": (
+        {"ROUTES__0__WHEN": "verb =="},
+        "routes.0.when (environment APPROVAL_PROXY__ROUTES__0__WHEN): 'verb ==' is no JMESPath",
     ),
     "fulfilment that no status means": (
         {"ROUTES__0__CALLBACK_ON": "fulfilment", "TICKET_SYSTEMS__DESK__FULFILMENT": "{}"},

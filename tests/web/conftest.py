@@ -202,7 +202,7 @@ async def _site(
         shared=shared, alarms=alarms, metrics=metrics, clock=clock, dice=lambda: 0.5, share=1
     )
     means = Means(store, pauses, alarms, metrics, Policy(), lambda: 0.5)
-    routes = Routes(default=_route(), shared=shared, open_system=lambda _route: desk)
+    routes = Routes(rules=[], otherwise=_route(), shared=shared, open_system=lambda _route: desk)
     await routes.publish()
     prefixes = {
         "main": [CallbackPrefix.parse(CALLBACK)],

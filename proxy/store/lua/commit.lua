@@ -1,6 +1,6 @@
 -- Write a change of one record, only if the fence is still the one it was read under.
 -- ARGV: now, id, operation, expected fence, new fence, due (number | 'none' | 'keep'), lines
---       of history or '', open-count field, '1' if only the newest request of its URL may change,
+--       of history or '', '1' if only the newest request of its URL may change,
 --       ticket references (each system:ref, separated by new lines), wake channel,
 --       n, n record fields and values (an empty value unsets), then texts as name, value, ...
 -- 'keep' leaves lease and due time alone: the same worker goes on. The operation makes a repeat
@@ -9,29 +9,33 @@
 local now, id = clock(ARGV[1]), ARGV[2]
 local record = key('r', id)
 local old = redis.call('HMGET', record, 'fence', 'op', 'state', 'decision', 'wake', 'url',
-  'admitted_at')
+  'admitted_at', 'instance', 'system')
 if not old[1] then return {'gone', ''} end
 if old[2] == ARGV[3] then return {'ok', ''} end
 if old[1] ~= ARGV[4] then return {'stale', old[1]} end
-if ARGV[9] == '1' then
+if ARGV[8] == '1' then
   local newest = redis.call('GET', key('u', old[6]))
   if newest and newest ~= id then return {'superseded', newest} end
 end
-local n = tonumber(ARGV[12])
-for i = 13, 12 + 2 * n, 2 do
+local n = tonumber(ARGV[11])
+for i = 12, 11 + 2 * n, 2 do
   if ARGV[i + 1] == '' then redis.call('HDEL', record, ARGV[i])
   else redis.call('HSET', record, ARGV[i], ARGV[i + 1]) end
 end
 redis.call('HSET', record, 'op', ARGV[3], 'fence', ARGV[5])
-if #ARGV > 12 + 2 * n then redis.call('HSET', key('x', id), unpack(ARGV, 13 + 2 * n)) end
-local new = redis.call('HMGET', record, 'state', 'decision')
+if #ARGV > 11 + 2 * n then redis.call('HSET', key('x', id), unpack(ARGV, 12 + 2 * n)) end
+local new = redis.call('HMGET', record, 'state', 'decision', 'instance', 'system')
 if new[1] ~= old[3] then
   redis.call('ZREM', key('s', old[3]), id)
   redis.call('ZADD', key('s', new[1]), old[7], id)
 end
-local was, is = final(old[3], old[4]), final(new[1], new[2])
-if was ~= is and (was or is) then redis.call('HINCRBY', tag .. ':open', ARGV[8], is and -1 or 1) end
-for ref in string.gmatch(ARGV[10], '[^\n]+') do redis.call('SET', key('t', ref), id) end
+local was, is = not final(old[3], old[4]), not final(new[1], new[2])
+local from, to = old[8] .. '/' .. (old[9] or ''), new[3] .. '/' .. (new[4] or '')
+if was ~= is or from ~= to then
+  if was then redis.call('HINCRBY', tag .. ':open', from, -1) end
+  if is then redis.call('HINCRBY', tag .. ':open', to, 1) end
+end
+for ref in string.gmatch(ARGV[9], '[^\n]+') do redis.call('SET', key('t', ref), id) end
 if ARGV[7] ~= '' then
   for line in string.gmatch(ARGV[7], '[^\n]+') do redis.call('RPUSH', key('h', id), line) end
   redis.call('LTRIM', key('h', id), -200, -1)
@@ -46,5 +50,5 @@ if wake and (new[1] == 'pending' or new[1] == 'fulfilling') then
   if due == 'none' or wake < tonumber(due) then due = wake end
 end
 if due == 'none' then redis.call('ZREM', tag .. ':due', id)
-else make_due(id, tonumber(due), ARGV[11]) end
+else make_due(id, tonumber(due), ARGV[10]) end
 return {'ok', ''}
