@@ -37,6 +37,7 @@ async def decide_at_once(step: Step) -> Step | None:
             by=f"route {route.name}",
             comment=route.reason,
             evidence=f"route {route.name}",
+            ours=True,
         )
     )
 
@@ -133,7 +134,7 @@ async def _expire(step: Step) -> Step | None:
     if step.route.on_deadline == "hold":
         return await step.hold("decision_deadline", reason, fired=True)
     expired = Decision.EXPIRED if step.route.on_deadline == "reject" else Decision.FAILED
-    return step.then(Decided(at=step.now, decision=expired, evidence=reason))
+    return step.then(Decided(at=step.now, decision=expired, evidence=reason, ours=True))
 
 
 def _mind_unknown_status(step: Step, ticket: Ticket) -> None:

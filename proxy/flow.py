@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from proxy import decisions, doubts
+from proxy import decisions, doubts, endings
 from proxy.domain.events import (
     CalledBack,
     CallingBack,
@@ -225,8 +225,9 @@ class Flow:
         return await self._done(step)
 
     async def _done(self, step: Step, note: str = "") -> Step | None:
-        event = CalledBack(at=step.now, note=note)
-        return await step.rest(event, step.now + self._means.policy.retention)
+        step = step.then(CalledBack(at=step.now, note=note, write_back=step.route.write_back))
+        keep = 0 if step.record.untold else self._means.policy.retention
+        return await step.rest(None, step.now + keep)
 
     async def _callback_failed(
         self, step: Step, error: ProxyError, witboost: Witboost
@@ -242,12 +243,14 @@ class Flow:
         return await step.setback(error, witboost.name, kind=kind, give_up_after=limit)
 
     async def _rest(self, step: Step) -> Step | None:
-        """Held, dead or done: nothing to do until its retention ends."""
+        """Held, dead or done: little to do until its retention ends."""
         record = step.record
         if not record.finished_at:
             return await step.rest(None, None)
+        if record.untold and record.state is State.DONE:
+            return await endings.tell_ticket(step)
         ends = record.finished_at + self._means.policy.retention
         if step.now < ends:
-            return await step.rest(None, ends)
+            return await endings.look_back(step)
         await self._means.store.expire(record)
         return None

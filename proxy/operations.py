@@ -2,14 +2,24 @@
 
 from collections.abc import Awaitable, Callable
 
-from proxy.domain.events import Event, Opened, Retried
+from proxy.domain.events import (
+    WORKING,
+    Decided,
+    Event,
+    Opened,
+    Refreshed,
+    Rerouted,
+    Retried,
+)
+from proxy.domain.guards import GUARDED
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import Entry, State
+from proxy.domain.models import Decision, Entry, Outcome, State
 from proxy.domain.schedule import due_at
 from proxy.errors import InvalidRequest, NotFound, Stale, Superseded, TemporaryError
 from proxy.routes import Routes
 from proxy.store.codec import history_entry
 from proxy.store.redis import RedisStore
+from proxy.witboost.hook import approval_request
 
 _TRIES = 5
 
@@ -70,6 +80,110 @@ class Operations:
             found = await system.fetch(ticket)
             return Opened(
                 at=await self._store.now(), ticket=found, how=f"attached by {by}: {reason}"
+            )
+
+        return await self._act(correlation_id, decide)
+
+    async def release(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Accept the approval that a guard holds back; the ticket must still say so.
+
+        Raises:
+            NotFound: no such request, or no such ticket.
+            InvalidRequest: no guard holds the request, or its ticket is not approved now.
+        """
+
+        async def decide(entry: Entry) -> Event:
+            record = entry.record
+            if record.state is not State.HELD or record.code != GUARDED:
+                raise InvalidRequest(
+                    f"state: no guard holds request {record.id}, which is {record.state}"
+                )
+            _, system = await self._routes.of(record)
+            ticket = await system.fetch(record.ticket_id)
+            if ticket.outcome is not Outcome.APPROVED:
+                raise InvalidRequest(
+                    f"state: ticket {ticket.key} is {ticket.native_status!r} now, which is no"
+                    " approval that could be released"
+                )
+            return Decided(
+                at=await self._store.now(),
+                decision=Decision.APPROVED,
+                by=ticket.decided_by,
+                native_status=ticket.native_status,
+                comment=ticket.comment,
+                evidence=f"{system.name} {ticket.key}: {ticket.native_status}; released by {by}:"
+                f" {reason}",
+            )
+
+        return await self._act(correlation_id, decide)
+
+    async def reject(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Decide without the ticket: no; the ticket is withdrawn, or told by a comment.
+
+        Raises:
+            NotFound: no such request.
+            InvalidRequest: the request is decided already.
+        """
+        return await self._end(correlation_id, Decision.REJECTED, by=by, reason=reason)
+
+    async def cancel(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """End the request as not wanted any more; raises and tells the ticket as `reject` does."""
+        return await self._end(correlation_id, Decision.CANCELLED, by=by, reason=reason)
+
+    async def refresh(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Go on with a request now, whenever it was due: read its ticket, send its callback.
+
+        Raises:
+            NotFound: no such request.
+            InvalidRequest: there is nothing to go on with.
+        """
+
+        async def decide(entry: Entry) -> Event:
+            if entry.record.state not in WORKING:
+                raise InvalidRequest(
+                    f"state: request {entry.record.id} is {entry.record.state}; held and dead ones"
+                    " can be retried"
+                )
+            return Refreshed(at=await self._store.now(), by=by, reason=reason)
+
+        return await self._act(correlation_id, decide)
+
+    async def reroute(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Choose the route again, under the rules and mappings of now.
+
+        Raises:
+            NotFound: no such request.
+            InvalidRequest: it is decided, or it has, or may have, a ticket in another system.
+        """
+
+        async def decide(entry: Entry) -> Event:
+            record = entry.record
+            if record.decision:
+                raise InvalidRequest(f"state: request {record.id} is decided already")
+            digest, route = self._routes.choose(
+                lambda: approval_request(record.id, entry.payload, record.request_id)
+            )
+            if (record.ticket_id or record.sent_at) and route.system != record.system:
+                raise InvalidRequest(
+                    f"route: {route.name} leads to {route.system or 'no ticket system'}, but"
+                    f" request {record.id} has, or may have, a ticket in {record.system}"
+                )
+            now = await self._store.now()
+            return Rerouted(at=now, by=by, reason=reason, route=digest, system=route.system)
+
+        return await self._act(correlation_id, decide)
+
+    async def _end(self, correlation_id: str, decision: Decision, *, by: str, reason: str) -> Entry:
+        async def decide(entry: Entry) -> Event:
+            if entry.record.decision:
+                raise InvalidRequest(f"state: request {entry.record.id} is decided already")
+            return Decided(
+                at=await self._store.now(),
+                decision=decision,
+                by=f"operator {by}",
+                comment=reason,
+                evidence=f"operator {by}",
+                ours=True,
             )
 
         return await self._act(correlation_id, decide)

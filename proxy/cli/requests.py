@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -35,9 +35,21 @@ _SECTIONS: Final = {
 }
 
 
+_SIMPLE: Final = {
+    "release": "accept the approval that a guard holds back",
+    "reject": "decide without the ticket: no",
+    "cancel": "end a request that nobody wants any more",
+    "refresh": "go on with a request now: read its ticket, send its callback",
+    "reroute": "choose the route again, under the settings of now",
+}
+"""What needs nothing but a reason."""
+
+
 def add(subparsers: Subparsers) -> None:
     """Register the command."""
-    parser = subparsers.add_parser("requests", help="see requests and send them back to work")
+    parser = subparsers.add_parser(
+        "requests", help="see requests, decide them, and send them back to work"
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = _action(actions, "list", "list requests, newest first", run_list)
     listing.add_argument("--state", metavar="STATE,...", help="only these, such as held,dead")
@@ -49,7 +61,8 @@ def add(subparsers: Subparsers) -> None:
         reading.add_argument("--json", action="store_true", help="print what the API answers")
     retry = _action(actions, "retry", "send a held or dead request back to work", run_retry)
     attach = _action(actions, "attach", "tell a request which ticket is its own", run_attach)
-    for naming in (show, retry, attach):
+    simple = [_action(actions, name, what, _runs(name)) for name, what in _SIMPLE.items()]
+    for naming in (show, retry, attach, *simple):
         naming.add_argument("id", metavar="ID", help="the correlation id of the request")
     retry.add_argument(
         "--no-ticket-exists",
@@ -57,7 +70,7 @@ def add(subparsers: Subparsers) -> None:
         help="vouch that a create in doubt made no ticket; a second one is then opened",
     )
     attach.add_argument("ticket", metavar="TICKET-KEY", help="the ticket's key or id")
-    for acting in (retry, attach):
+    for acting in (retry, attach, *simple):
         acting.add_argument("--reason", required=True, help="why; it goes into the history")
 
 
@@ -122,6 +135,13 @@ def run_attach(arguments: argparse.Namespace) -> int:
     """Give a request its ticket and say where it stands then."""
     body = {"reason": arguments.reason, "ticketKey": arguments.ticket}
     return _acted(_api(arguments).post(arguments.id, "attach", body=body))
+
+
+def _runs(action: str) -> Callable[[argparse.Namespace], int]:
+    """Return what does something that needs nothing but a reason."""
+    return lambda arguments: _acted(
+        _api(arguments).post(arguments.id, action, body={"reason": arguments.reason})
+    )
 
 
 def _acted(request: Mapping[str, Any]) -> int:

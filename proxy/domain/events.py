@@ -147,7 +147,8 @@ class Read(Event):
 class Decided(Event):
     """An outcome was accepted as the decision; the first one wins.
 
-    `evidence` names what it was read from, `comment` is the approver's.
+    `evidence` names what it was read from, `comment` is the approver's. `ours`: not the ticket
+    decided, so it must hear of it, if there is or may be one.
     """
 
     decision: Decision
@@ -155,11 +156,14 @@ class Decided(Event):
     native_status: str = ""
     comment: str = ""
     evidence: str = ""
+    ours: bool = False
 
     @override
     def apply(self, record: Record) -> Record:
         return replace(
             Event.apply(self, record),
+            ours=int(self.ours),
+            untold=int(self.ours and bool(record.ticket_id or record.sent_at)),
             decision=self.decision,
             decided_by=self.by,
             decided_at=self.at,
@@ -221,9 +225,13 @@ class CallingBack(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalledBack(Event):
-    """witboost has the final status; `note` says how we know where it is not a plain 2xx."""
+    """witboost has the final status; `note` says how we know where it is not a plain 2xx.
+
+    `write_back`: the ticket shall hear of it.
+    """
 
     note: str = ""
+    write_back: bool = False
 
     @override
     def write(self, texts: Texts) -> Texts:
@@ -231,7 +239,23 @@ class CalledBack(Event):
 
     @override
     def apply(self, record: Record) -> Record:
-        return replace(Event.apply(self, record), finished_at=self.at)
+        untold = record.untold or int(self.write_back and bool(record.ticket_id))
+        return replace(Event.apply(self, record), finished_at=self.at, untold=untold)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told(Event):
+    """The ticket heard how its request ended, or it never will; `note` says which."""
+
+    note: str
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(Event.apply(self, record), untold=0)
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,3 +313,31 @@ class Retried(Event):
         )
         # without a run id, no restart of the store casts doubt on the operator's word
         return replace(back, sent_at=0, run_id="") if self.no_ticket else back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshed(Event):
+    """An operator asks for a look at the ticket now."""
+
+    by: str
+    reason: str
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(record, polls=0)
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerouted(Retried):
+    """An operator has the route chosen again, under the rules and mappings of now."""
+
+    route: str
+    system: str
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(Retried.apply(self, record), route=self.route, system=self.system)

@@ -24,8 +24,11 @@ from proxy.domain.events import (
     Opened,
     Postponed,
     Read,
+    Refreshed,
+    Rerouted,
     Retried,
     Sending,
+    Told,
     Uncalled,
 )
 from proxy.domain.models import Entry, Record, State
@@ -62,11 +65,14 @@ TRANSITIONS: Final[Mapping[type[Event], Mapping[State, Target]]] = {
     Fulfilled: _stay(_S.FULFILLING) | _lead(_S.DONE, to=LATE),
     CallingBack: _stay(_S.DECIDED, _S.FULFILLING),
     CalledBack: _lead(_S.DECIDED, _S.FULFILLING, to=_S.DONE),
-    Postponed: _stay(*WORKING, *ASIDE),
+    Postponed: _stay(*WORKING, *ASIDE, _S.DONE),
     Uncalled: _stay(_S.DECIDED, _S.FULFILLING),
     Held: _lead(*WORKING, *ASIDE, to=_S.HELD),
     Died: _lead(*WORKING, _S.HELD, to=_S.DEAD),
     Retried: _lead(*ASIDE, to=BACK),
+    Refreshed: _stay(*WORKING),
+    Rerouted: _stay(_S.RECEIVED, _S.OPENING, _S.PENDING) | _lead(*ASIDE, to=BACK),
+    Told: _stay(_S.DONE),
 }
 
 

@@ -130,7 +130,8 @@ class Route:
     A route with `decide` opens no ticket: it approves, rejects or holds at once, for `reason`.
     `on_deadline` and `on_fulfilment_deadline` say what a passed deadline means; `callback_on`
     says which of the two status maps sends the callback; `on_refusal` says what a ticket system's
-    permanent refusal to create a ticket means.
+    permanent refusal to create a ticket means. With `write_back` the ticket hears by a comment
+    that witboost has the final status.
     """
 
     name: str
@@ -143,6 +144,7 @@ class Route:
     on_refusal: str  # dead | fail
     poll: Poll = field(default_factory=Poll)
     declaration: Mapping[str, Any] = field(default_factory=dict)
+    write_back: bool = False
     decide: str = ""  # approve | reject | hold
     reason: str = ""
 
@@ -158,8 +160,9 @@ class Record:
     the request's own time, which stands still while a destination is paused. `back` is the state
     that a held or dead request returns to. `sent_at` is the moment of the last create that may
     have reached the ticket system; `doubt` says that its answer was lost. `calls` counts callbacks
-    that may have reached witboost. `refused_at` is the last 401 or 403 that may be about this one
-    request, `refusals` how many there were in a row.
+    that may have reached witboost. `ours` says that an operator, a deadline or a route decided and
+    not the ticket, `untold` that the ticket must still hear how its request ended. `refused_at` is
+    the last 401 or 403 that may be about this one request, `refusals` how many there were in a row.
     """
 
     id: str
@@ -190,6 +193,8 @@ class Record:
     fulfil_by: int = 0
     calls: int = 0
     conflicts: int = 0
+    ours: int = 0
+    untold: int = 0
     refused_at: int = 0
     refusals: int = 0
     fired: int = 0

@@ -208,6 +208,7 @@ class Route(Section):
     fulfilment_deadline: Duration = parse_duration("7d")
     on_fulfilment_deadline: Literal["hold", "fail"] = "hold"
     on_refusal: Literal["dead", "fail"] = "dead"
+    write_back: bool = False
     poll: Polling = Polling()
 
 

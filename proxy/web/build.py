@@ -77,6 +77,7 @@ def build(
     for each in paths:
         _serve(app, "POST", each, hook.submit)
     _add_routes(app, hook, events, api)
+    _add_actions(app, api, operations)
     _add_health(app, Health(watch=watch, metrics=metrics, hook_path=path))
     return app
 
@@ -112,6 +113,19 @@ def _add_routes(app: web.Application, hook: Hook, events: Events, api: OperatorA
     _serve(app, "GET", "/api/requests/{correlationId}", api.show)
     _serve(app, "POST", "/api/requests/{correlationId}/retry", api.retry)
     _serve(app, "POST", "/api/requests/{correlationId}/attach", api.attach)
+
+
+def _add_actions(app: web.Application, api: OperatorApi, operations: Operations) -> None:
+    """Serve what needs nothing but a reason."""
+    for action in (
+        operations.release,
+        operations.reject,
+        operations.cancel,
+        operations.refresh,
+        operations.reroute,
+    ):
+        path = f"/api/requests/{{correlationId}}/{action.__name__}"
+        _serve(app, "POST", path, api.acting(action))
 
 
 def _add_health(app: web.Application, health: Health) -> None:

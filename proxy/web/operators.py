@@ -1,7 +1,8 @@
 """The operator API: find requests, read all about one, send it back to work."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 from aiohttp import web
@@ -14,7 +15,7 @@ from proxy.web.auth import Clients
 from proxy.web.body import json_object, read_body
 from proxy.web.frame import CLIENT
 from proxy.web.pages import Page
-from proxy.web.ports import Limits, Operations
+from proxy.web.ports import Action, Limits, Operations
 from proxy.web.views import operator_view, pause_view, summary_view
 from proxy.web.watch import Watch
 
@@ -94,13 +95,21 @@ class OperatorApi:
         by = self._operator(request)
         asked = await self._body(request)
         ticket, reason = _text(asked, "ticketKey"), _text(asked, "reason")
-        try:
+        with _ticket_reads("ticketKey"):
             await self._operations.attach(_named(request), ticket, by=by, reason=reason)
-        except NotFound:
-            raise
-        except (ConfigurationError, PermanentError) as error:
-            raise InvalidRequest(f"ticketKey could not be read: {error}") from error
         return await self._shown(_named(request))
+
+    def acting(self, action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """Return what does something to a request that needs nothing but a reason."""
+
+        async def act(request: web.Request) -> web.Response:
+            by = self._operator(request)
+            asked = await self._body(request)
+            with _ticket_reads("ticket"):
+                await action(_named(request), by=by, reason=_text(asked, "reason"))
+            return await self._shown(_named(request))
+
+        return act
 
     async def status(self, request: web.Request) -> web.Response:
         """Show counts, backlog and pauses as the last look at the store found them."""
@@ -134,6 +143,17 @@ class OperatorApi:
             raise NotFound(f"There is no request {correlation_id}")
         history = await self._store.history(correlation_id)
         return json_answer(operator_view(entry, history))
+
+
+@contextmanager
+def _ticket_reads(field: str) -> Iterator[None]:
+    """Answer that a ticket cannot be read as the caller's affair, not as ours."""
+    try:
+        yield
+    except NotFound:
+        raise
+    except (ConfigurationError, PermanentError) as error:
+        raise InvalidRequest(f"{field} could not be read: {error}") from error
 
 
 async def _gather(store: Reads, ids: Sequence[str]) -> Sequence[Entry]:

@@ -26,7 +26,7 @@ class Flow(Protocol):
 
 
 class Operations(Protocol):
-    """What an operator may do to a request that is held or dead."""
+    """What an operator may do to a request."""
 
     async def retry(
         self, correlation_id: str, *, by: str, reason: str, no_ticket_exists: bool = False
@@ -41,6 +41,34 @@ class Operations(Protocol):
 
     async def attach(self, correlation_id: str, ticket: str, *, by: str, reason: str) -> Entry:
         """Tell a request which ticket is its own; raises as `retry` does."""
+        ...
+
+    async def release(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Accept the approval that a guard holds back; raises as `retry` does."""
+        ...
+
+    async def reject(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Decide without the ticket: no; raises as `retry` does."""
+        ...
+
+    async def cancel(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """End a request as not wanted any more; raises as `retry` does."""
+        ...
+
+    async def refresh(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Go on with a request now; raises as `retry` does."""
+        ...
+
+    async def reroute(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Choose a request's route again; raises as `retry` does."""
+        ...
+
+
+class Action(Protocol):
+    """An operation that wants nothing but a reason."""
+
+    async def __call__(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Act on a request; raises as `Operations.retry` does."""
         ...
 
 

@@ -47,6 +47,9 @@ SAMPLES: dict[type[Event], dict[str, Any]] = {
     Held: {"code": "c", "reason": "r"},
     Died: {"code": "c", "reason": "r"},
     Retried: {"by": "alice", "reason": "r"},
+    events.Refreshed: {"by": "alice", "reason": "r"},
+    events.Rerouted: {"by": "alice", "reason": "r", "route": "r2", "system": "desk"},
+    events.Told: {"note": "withdrawn"},
 }
 
 

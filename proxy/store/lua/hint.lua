@@ -1,4 +1,5 @@
--- An event about a ticket: read it soon and restart the fast phase of its polls. Nothing else.
+-- An event about a ticket: read it soon and restart the fast phase of its polls. Nothing else. Of a
+-- finished request it is read as well: a decision that was reversed is an alarm.
 -- ARGV: now, id, interval (ms), burst, wake channel. A token bucket (GCRA) per record: `burst` reads
 -- at once, then one per interval; an event within a time for which a read is already planned
 -- adds nothing, because that read comes after it.
@@ -7,7 +8,7 @@ local now, id = clock(ARGV[1]), ARGV[2]
 local interval, burst = tonumber(ARGV[3]), tonumber(ARGV[4])
 local record = key('r', id)
 local old = redis.call('HMGET', record, 'state', 'leased', 'wake', 'bucket')
-if old[1] ~= 'pending' and old[1] ~= 'fulfilling' then return 'ignored' end
+if old[1] ~= 'pending' and old[1] ~= 'fulfilling' and old[1] ~= 'done' then return 'ignored' end
 local full = math.max(tonumber(old[4] or '0'), now)
 local at = math.max(now, full - (burst - 1) * interval)
 local leased = tonumber(old[2] or '0') > now

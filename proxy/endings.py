@@ -1,0 +1,108 @@
+"""After the final status: what the ticket must hear, and what it may still say.
+
+witboost comes first. Only when it has the final status, a ticket that did not decide it is
+withdrawn, or told by a comment. A crash may repeat a comment, never lose it.
+"""
+
+from typing import Final
+
+from proxy.alarms import Alarm
+from proxy.decisions import mind_reversal
+from proxy.domain.events import Postponed, Told
+from proxy.domain.models import Decision, Outcome, Record
+from proxy.domain.schedule import DAY, backoff
+from proxy.doubts import visible_at
+from proxy.errors import ConfigurationError, Conflict, NotFound, ProxyError, TemporaryError
+from proxy.step import Step
+from proxy.tickets.port import Cancels, Comments
+
+_TELL_FOR: Final = 3 * DAY  # of the request's own time; then a person hears that the ticket did not
+
+_WORDS: Final = {
+    Decision.APPROVED: "approved",
+    Decision.REJECTED: "rejected",
+    Decision.CANCELLED: "cancelled",
+    Decision.EXPIRED: "not decided in time",
+    Decision.FAILED: "ended without success",
+}
+
+
+async def tell_ticket(step: Step) -> Step | None:
+    """Withdraw the ticket of a request that ended without it, or comment on it."""
+    record = step.record
+    if not record.ticket_id and step.now < (visible := visible_at(step, record.sent_at)):
+        return await step.rest(None, visible)
+    if not await step.usable(step.system.name):
+        return None
+    try:
+        note = await _tell(step)
+    except (NotFound, Conflict) as error:
+        note = f"nothing to do: {error}"
+    except ProxyError as error:
+        return await _not_told(step, error)
+    return await _rest(step, note)
+
+
+async def look_back(step: Step) -> Step | None:
+    """Read the ticket of a finished request that changed: a reversal is an alarm, no more."""
+    record = step.record
+    if record.ticket_id and not record.conflicts and await step.means.pauses.usable(record.system):
+        try:
+            ticket = await step.fetch()
+        except ProxyError:
+            return await _rest(step)  # it was only a hint, and everything is done
+        if not (record.ours and ticket.outcome is Outcome.CANCELLED):
+            step = mind_reversal(step, ticket)
+    return await _rest(step)
+
+
+async def _tell(step: Step) -> str:
+    record, system = step.record, step.system
+    ticket_id = record.ticket_id
+    if not ticket_id:
+        if not system.finds:
+            raise ConfigurationError(f"{system.name} may hold a ticket, and cannot be asked for it")
+        found = await step.ask(system.find(record.id), "find", system.name)
+        if not found:
+            return "no ticket was opened"
+        ticket_id = found[0].id
+    words = _final_words(record, step.entry.texts.comment)
+    if record.ours and isinstance(system, Cancels):
+        await step.ask(system.cancel(ticket_id, words), "cancel", system.name)
+        return "withdrawn"
+    if isinstance(system, Comments):
+        await step.ask(system.comment(ticket_id, words), "comment", system.name)
+        return "commented"
+    return f"{system.name} takes neither comments nor withdrawals"
+
+
+def _final_words(record: Record, comment: str) -> str:
+    assert record.decision is not None
+    who = f" by {record.decided_by}" if record.ours and record.decided_by else ""
+    why = f": {comment}" if record.ours and comment else ""
+    return f"The access request {record.id} was {_WORDS[record.decision]}{who}{why}"
+
+
+async def _not_told(step: Step, error: ProxyError) -> Step | None:
+    record, name = step.record, step.system.name
+    if isinstance(error, ConfigurationError):
+        await step.means.pauses.refused(name, error, record)
+    delay = backoff(record.attempt, step.means.dice, getattr(error, "retry_after", None))
+    if isinstance(error, TemporaryError | ConfigurationError) and (
+        record.waited + delay <= _TELL_FOR
+    ):
+        event = Postponed(at=step.now, code="ticket_untold", reason=str(error), delay=delay)
+        return await step.rest(event, step.now + delay)
+    step.means.alarms.sound(
+        Alarm.TICKET_UNTOLD,
+        f"Request {record.id} ended, and its ticket {record.ticket_key or '(unknown)'} could not"
+        f" be told: {error}. Close it by hand.",
+        correlation_id=record.id,
+        destination=name,
+    )
+    return await _rest(step, f"not told: {error}")
+
+
+async def _rest(step: Step, note: str = "") -> Step | None:
+    ends = step.record.finished_at + step.means.policy.retention
+    return await step.rest(Told(at=step.now, note=note) if note else None, ends)
