@@ -21,6 +21,7 @@ class Alarm(StrEnum):
     REQUEST_DEAD = "request_dead"
     TICKET_MISSING = "ticket_missing"
     TICKET_UNREADABLE_AT_DEADLINE = "ticket_unreadable_at_deadline"
+    CHANGES_UNREADABLE = "changes_unreadable"
     TICKET_UNTOLD = "ticket_untold"
     FULFILMENT_OVERDUE = "fulfilment_overdue"
     CALLBACK_CONFLICT = "callback_conflict"

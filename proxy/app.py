@@ -16,6 +16,7 @@ from typing import Final
 from aiohttp import web
 
 from proxy.alarms import Alarms
+from proxy.changes import Changes
 from proxy.domain.clock import Clock, SystemClock
 from proxy.domain.schedule import Dice
 from proxy.flow import Flow
@@ -33,7 +34,7 @@ from proxy.step import Means, Policy
 from proxy.store.embedded import EmbeddedServer
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
-from proxy.tickets.port import PushesEvents, TicketSystem
+from proxy.tickets.port import ListsChanges, PushesEvents, TicketSystem
 from proxy.token_sources import TokenSources
 from proxy.web.auth import Caller, Client, Clients
 from proxy.web.backlog import Slope
@@ -57,6 +58,7 @@ class Program:
     alarms: Alarms
     metrics: Metrics
     systems: Mapping[str, TicketSystem]
+    changes: Changes
     server: EmbeddedServer | None
 
     def worker(self) -> Worker:
@@ -144,25 +146,31 @@ async def assemble(
             open_system=lambda route: outgoing.open(route.system, route.declaration),
         )
         await routes.publish()
-        means = _means(
-            settings,
-            store,
-            shared=shared,
-            alarms=alarms,
-            metrics=metrics,
-            clock=local,
-            dice=dice,
-        )
+        systems = outgoing.systems()
+        listing = {n: it for n, it in systems.items() if isinstance(it, ListsChanges)}
+        pauses = _pauses(settings, shared, alarms, metrics, clock=local, dice=dice)
+        interval = settings.worker.changes_every
+        listed = dict.fromkeys(listing, interval)
+        means = Means(store, pauses, alarms, metrics, _policy(settings), dice, listed)
+        flow = Flow(means=means, routes=routes, instances=outgoing.instances(shared))
         yield Program(
             settings=settings,
             clock=local,
             store=store,
             shared=shared,
-            flow=Flow(means=means, routes=routes, instances=outgoing.instances(shared)),
+            flow=flow,
             operations=Operations(store=store, routes=routes),
             alarms=alarms,
             metrics=metrics,
-            systems=outgoing.systems(),
+            systems=systems,
+            changes=Changes(
+                systems=listing,
+                flow=flow,
+                shared=shared,
+                pauses=pauses,
+                alarms=alarms,
+                interval=interval,
+            ),
             server=server,
         )
 
@@ -194,18 +202,16 @@ def _observer(metrics: Metrics) -> Observe:
     return lambda destination, outcome, seconds: series(destination, outcome).observe(seconds)
 
 
-def _means(
+def _pauses(
     settings: Settings,
-    store: RedisStore,
-    *,
     shared: Shared,
     alarms: Alarms,
     metrics: Metrics,
+    *,
     clock: Clock,
     dice: Dice,
-) -> Means:
-    """Return what every step of the flow works with."""
-    pauses = Pauses(
+) -> Pauses:
+    return Pauses(
         shared=shared,
         alarms=alarms,
         metrics=metrics,
@@ -213,7 +219,6 @@ def _means(
         dice=dice,
         share=max(1, settings.worker.concurrency * 3 // 4),
     )
-    return Means(store, pauses, alarms, metrics, _policy(settings), dice)
 
 
 def _policy(settings: Settings) -> Policy:

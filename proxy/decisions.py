@@ -74,7 +74,12 @@ def _decided(step: Step, ticket: Ticket, decision: Decision) -> Decided:
 
 async def wait(step: Step, ticket: Ticket) -> Step | None:
     """Read the ticket again after a pause that grows with every read."""
-    pause = poll_pause(step.record.polls, step.route.poll, step.means.dice)
+    pause = poll_pause(
+        step.record.polls,
+        step.route.poll,
+        step.means.dice,
+        listed_every=step.means.listed.get(step.system.name, 0),
+    )
     quiet = ticket.native_status == step.record.native_status
     return await step.rest(Read(at=step.now, ticket=ticket), step.now + pause, quiet=quiet)
 

@@ -86,7 +86,7 @@ def _final_words(record: Record, comment: str) -> str:
 async def _not_told(step: Step, error: ProxyError) -> Step | None:
     record, name = step.record, step.system.name
     if isinstance(error, ConfigurationError):
-        await step.means.pauses.refused(name, error, record)
+        await step.means.pauses.refused(name, error, refused_at=record.refused_at)
     delay = backoff(record.attempt, step.means.dice, getattr(error, "retry_after", None))
     if isinstance(error, TemporaryError | ConfigurationError) and (
         record.waited + delay <= _TELL_FOR

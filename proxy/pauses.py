@@ -11,7 +11,6 @@ from typing import Final
 
 from proxy.alarms import Alarm, Alarms
 from proxy.domain.clock import Clock
-from proxy.domain.models import Record
 from proxy.domain.schedule import MINUTE, SECOND, Dice
 from proxy.errors import ConfigurationError
 from proxy.metrics import Metrics
@@ -82,14 +81,15 @@ class Pauses:
             self._metrics.paused.labels(name).set(0)
             self._alarms.sound(Alarm.DESTINATION_RESUMED, f"{name} works again", destination=name)
 
-    async def refused(self, name: str, error: ConfigurationError, record: Record) -> bool:
+    async def refused(self, name: str, error: ConfigurationError, *, refused_at: int = 0) -> bool:
         """Pause the destination; False if the refusal concerns this one request instead.
 
-        It does when this request was refused before and another one succeeded since.
+        It does when this request was refused before, at `refused_at`, and another one succeeded
+        since.
         """
         self._seen_at = None
         pause = await self._pause(name)
-        if error.request_specific and 0 < record.refused_at <= pause.resumed_at:
+        if error.request_specific and 0 < refused_at <= pause.resumed_at:
             return False
         self._metrics.paused.labels(name).set(1)
         if await self._shared.pause(name, str(error), probe_after=PROBE_EVERY):

@@ -1,8 +1,8 @@
 """One step of one request: what it may write, and what it does when something goes wrong."""
 
 import logging
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
 from proxy import logs
@@ -42,7 +42,11 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every step works with."""
+    """What every step works with.
+
+    `listed` says every how many milliseconds the changes of a ticket system are listed; a system
+    that cannot list them is not in it.
+    """
 
     store: RedisStore
     pauses: Pauses
@@ -50,6 +54,7 @@ class Means:
     metrics: Metrics
     policy: Policy
     dice: Dice
+    listed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,7 @@ class Step:
     ) -> "Step | None":
         """A credential or permission was refused: the destination's fault, or this request's."""
         event = kind(at=self.now, code="paused", reason=str(error), refused=error.request_specific)
-        if await self.means.pauses.refused(destination, error, self.record):
+        if await self.means.pauses.refused(destination, error, refused_at=self.record.refused_at):
             return await self._wait(event)
         if self.record.refusals < _REFUSALS:
             # a token revoked at a bad moment looks the same: once more, and on its own

@@ -11,7 +11,7 @@ from proxy.store.redis import RedisStore
 
 _KNOWN = re.compile(
     r"(\{[^}]+:\d+\}:(r|p|x|h|s|u|t|c):.+|\{[^}]+:\d+\}:(due|open))"
-    r"|.+:(meta|routes|methods|pauses|seen:.+|(token|turn|refresh|using):\{.+\})"
+    r"|.+:(meta|routes|methods|pauses|changes|seen:.+|(token|turn|refresh|using):\{.+\})"
 )
 
 

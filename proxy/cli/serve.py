@@ -73,6 +73,7 @@ async def serve(settings: Settings, role: Role) -> None:
         async with _listening(program, role):
             if worker is not None:
                 running.append(asyncio.create_task(worker.run()))
+                running.append(asyncio.create_task(program.changes.run()))
             if program.server is not None:
                 running.append(asyncio.create_task(_store_ended(program.server)))
             _log.info("Serving as %s", role, extra={"role": role})

@@ -115,11 +115,15 @@ class TicketHint:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """How often a ticket is read: fast at first, slower with every read, never stopping."""
+    """How often a ticket is read: fast at first, slower with every read, never stopping.
+
+    `safety_net` is the pause where changes are listed, once reads would be slower than the list.
+    """
 
     first: int = 1_000
     factor: float = 1.5
     slowest: int = 300_000
+    safety_net: int = 21_600_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,15 @@ def backoff(attempt: int, dice: Dice, retry_after: int | None = None) -> int:
     return max(jittered, min(retry_after, LONGEST_RETRY_AFTER))
 
 
-def poll_pause(polls: int, poll: Poll, dice: Dice) -> int:
-    """Return the pause before the next read of a ticket that was read `polls` times."""
+def poll_pause(polls: int, poll: Poll, dice: Dice, *, listed_every: int = 0) -> int:
+    """Return the pause before the next read of a ticket that was read `polls` times.
+
+    Where its system lists changes every so many milliseconds, reads that would be as slow as that
+    give way to the list.
+    """
     planned = min(poll.first * poll.factor ** min(polls, 60), poll.slowest)
+    if listed_every and planned >= listed_every:
+        planned = poll.safety_net
     return int(planned * (0.9 + 0.2 * dice()))
 
 

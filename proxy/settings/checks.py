@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from proxy.domain.durations import Milliseconds
 from proxy.domain.routing import UNROUTABLE
+from proxy.domain.schedule import SECOND
 from proxy.settings.explain import humane
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.problems import nearest
@@ -128,6 +129,8 @@ def _routes_lead_somewhere(settings: Settings) -> Iterator[str]:
 
 
 def _polls_slow_down(settings: Settings) -> Iterator[str]:
+    if settings.worker.changes_every < SECOND:
+        yield "worker.changes_every: must be at least 1s, or listing would be all that is done"
     for index, route in enumerate(settings.routes):
         if route.poll.first > route.poll.slowest:
             yield (
@@ -239,7 +242,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]],
     (("routes",), _routes_decide_or_ask),
     (("routes", "ticket_systems"), _overrides_are_sound),
     (("routes", "ticket_systems"), _routes_lead_somewhere),
-    (("routes",), _polls_slow_down),
+    (("routes", "worker"), _polls_slow_down),
     (("retries", "ticket_systems"), _creates_outlive_doubt),
     (("limits",), _slows_before_refusing),
     (("ticket_systems",), _systems_are_encrypted),

@@ -98,6 +98,7 @@ class Worker(Section):
     lease: Duration = parse_duration("60s")
     margin: Duration = parse_duration("5s")
     stop_within: Duration = parse_duration("20s")
+    changes_every: Duration = parse_duration("30s")
 
 
 class Limits(Section):
@@ -186,6 +187,7 @@ class Polling(Section):
     first: Duration = parse_duration("1s")
     factor: Annotated[float, Field(ge=1, le=10)] = 1.5
     slowest: Duration = parse_duration("5m")
+    safety_net: Duration = parse_duration("6h")
 
 
 class Route(Section):

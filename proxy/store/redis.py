@@ -41,7 +41,7 @@ Verdict = Literal["new", "same", "open", "used"]
 def load_script(name: str) -> Script:
     """Read a Lua step from the package."""
     folder = files("proxy.store") / "lua"
-    common = "" if name == "pause" else (folder / "common.lua").read_text()
+    common = "" if name in {"pause", "look"} else (folder / "common.lua").read_text()
     source = common + (folder / f"{name}.lua").read_text()
     # Redis names scripts by their SHA-1
     return Script(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324

@@ -1,7 +1,7 @@
 """What all processes know together beside the requests: routes, pauses, methods, events seen."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from redis.asyncio import Redis
@@ -10,7 +10,7 @@ from proxy.errors import ConfigurationError
 from proxy.store.reading import flat
 from proxy.store.redis import LAYOUT, RedisStore, Server, load_script
 
-_PAUSE: Final = load_script("pause")
+_PAUSE, _LOOK = load_script("pause"), load_script("look")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,19 @@ class Pause:
     reason: str = ""
     probe_at: int = 0
     resumed_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whether it is ours to ask a ticket system for its changes, and when the next turn is.
+
+    `known` is the moment up to which changes are known, by that system's clock; 0 at first.
+    """
+
+    ours: bool
+    now: int
+    next: int
+    known: int
 
 
 class Shared:
@@ -59,6 +72,20 @@ class Shared:
     async def _pauses(self, action: str, destination: str, *args: Any) -> bool:
         words = [action, self._store.time, destination, *args]
         return bool(await self._store.batcher.script(_PAUSE, [self._key("pauses")], words))
+
+    async def turn(self, system: str, interval: int) -> Turn:
+        """Take a turn at asking a system for its changes: one per interval over all processes."""
+        now = await self._store.now()
+        ours, at, known = await self._look(system, interval)
+        return Turn(ours=bool(ours), now=now, next=int(at), known=int(known or 0))
+
+    async def known(self, system: str, moment: int) -> None:
+        """Remember up to when a system's changes are known, by that system's clock."""
+        await self._look(system, 0, moment)
+
+    async def _look(self, *words: Any) -> Any:
+        key = self._key("changes")
+        return await self._store.batcher.script(_LOOK, [key], [self._store.time, *words])
 
     async def remember_route(self, digest: str, route: bytes) -> None:
         """Keep a frozen route under its hash; the same again changes nothing."""
