@@ -14,6 +14,7 @@ from typing import Final
 
 from proxy import decisions, doubts, endings
 from proxy.domain.events import (
+    Announced,
     CalledBack,
     CallingBack,
     Fulfilled,
@@ -28,6 +29,7 @@ from proxy.domain.models import (
     Entry,
     Fulfilment,
     State,
+    Ticket,
     TicketHint,
 )
 from proxy.errors import (
@@ -43,7 +45,7 @@ from proxy.lease import Lease
 from proxy.routes import Routes
 from proxy.step import Means, Step
 from proxy.store.redis import Admission, Admitted
-from proxy.witboost.callback import Witboost, callback_body
+from proxy.witboost.callback import Witboost, announcement, callback_body
 from proxy.witboost.hook import HookCall, approval_request, respond_to
 
 _log: Final = logging.getLogger(__name__)
@@ -176,7 +178,23 @@ class Flow:
             return await decisions.not_shown(step, error)
         except ProxyError as error:
             return await step.setback(error, step.system.name)
-        return decisions.judge(step, ticket) or await decisions.wait(step, ticket)
+        if decided := decisions.judge(step, ticket):
+            return decided
+        if step.route.announce and not step.record.announced:
+            step = await self._announce(step, ticket)
+        return await decisions.wait(step, ticket)
+
+    async def _announce(self, step: Step, ticket: Ticket) -> Step:
+        """Tell witboost where people see the open ticket: a courtesy, tried once."""
+        witboost, note = self._instances[step.record.instance], ""
+        try:
+            call = witboost.call_back(
+                respond_to(step.entry.payload), announcement(step.record, ticket)
+            )
+            await step.ask(call, "announcement", witboost.name)
+        except ProxyError as error:
+            note = str(error)
+        return step.then(Announced(at=step.now, note=note))
 
     async def _approved(self, step: Step) -> Step | None:
         """Approved is not granted: where the route says so, wait until the access is there."""

@@ -144,6 +144,21 @@ class Read(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Announced(Event):
+    """witboost heard that the ticket is open, or did not: it is only a courtesy."""
+
+    note: str = ""
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(record, announced=1)
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Event):
     """An outcome was accepted as the decision; the first one wins.
 

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from proxy.domain.events import (
     ASIDE,
     WORKING,
+    Announced,
     CalledBack,
     CallingBack,
     Decided,
@@ -60,6 +61,7 @@ TRANSITIONS: Final[Mapping[type[Event], Mapping[State, Target]]] = {
     | _lead(_S.PENDING, *_SETTLED, to=LATE),
     Read: _stay(_S.PENDING, _S.FULFILLING) | _lead(*ASIDE, _S.DECIDED, _S.DONE, to=LATE),
     Missing: _stay(_S.PENDING, _S.FULFILLING),
+    Announced: _stay(_S.PENDING),
     Decided: _lead(*_UNDECIDED, to=_S.DECIDED) | _lead(*_SETTLED, to=LATE),
     FulfilmentAwaited: _lead(_S.DECIDED, to=_S.FULFILLING),
     Fulfilled: _stay(_S.FULFILLING) | _lead(_S.DONE, to=LATE),

@@ -135,7 +135,7 @@ class Route:
     `on_deadline` and `on_fulfilment_deadline` say what a passed deadline means; `callback_on`
     says which of the two status maps sends the callback; `on_refusal` says what a ticket system's
     permanent refusal to create a ticket means. With `write_back` the ticket hears by a comment
-    that witboost has the final status.
+    that witboost has the final status, with `announce` witboost hears of the open ticket.
     """
 
     name: str
@@ -149,6 +149,7 @@ class Route:
     poll: Poll = field(default_factory=Poll)
     declaration: Mapping[str, Any] = field(default_factory=dict)
     write_back: bool = False
+    announce: bool = False
     decide: str = ""  # approve | reject | hold
     reason: str = ""
 
@@ -165,8 +166,9 @@ class Record:
     that a held or dead request returns to. `sent_at` is the moment of the last create that may
     have reached the ticket system; `doubt` says that its answer was lost. `calls` counts callbacks
     that may have reached witboost. `ours` says that an operator, a deadline or a route decided and
-    not the ticket, `untold` that the ticket must still hear how its request ended. `refused_at` is
-    the last 401 or 403 that may be about this one request, `refusals` how many there were in a row.
+    not the ticket, `untold` that the ticket must still hear how its request ended, `announced` that
+    witboost heard of the ticket while it was open. `refused_at` is the last 401 or 403 that may be
+    about this one request, `refusals` how many there were in a row.
     """
 
     id: str
@@ -199,6 +201,7 @@ class Record:
     conflicts: int = 0
     ours: int = 0
     untold: int = 0
+    announced: int = 0
     refused_at: int = 0
     refusals: int = 0
     fired: int = 0

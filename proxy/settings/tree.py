@@ -211,6 +211,7 @@ class Route(Section):
     on_fulfilment_deadline: Literal["hold", "fail"] = "hold"
     on_refusal: Literal["dead", "fail"] = "dead"
     write_back: bool = False
+    announce: bool = False
     poll: Polling = Polling()
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 
 import orjson
 
-from proxy.domain.models import Decision, Fulfilment, Record, Texts
+from proxy.domain.models import Decision, Fulfilment, Record, Texts, Ticket
 from proxy.domain.urls import CallbackPrefix, allowed, normalise
 from proxy.errors import ConfigurationError, InvalidRequest, NotFound
 from proxy.outbound import Call, Destination, check
@@ -53,6 +53,22 @@ def callback_body(record: Record, texts: Texts) -> bytes:
     }
     present = {key: value for key, value in hook_info.items() if value}
     return orjson.dumps({"status": "OK" if approved and not failed else "KO", "hookInfo": present})
+
+
+def announcement(record: Record, ticket: Ticket) -> bytes:
+    """Return the body that says where the open ticket is, without any status.
+
+    The contract does not promise that such an update leaves the hook open: it is sent only where
+    a route asks for it.
+    """
+    hook_info = {
+        "message": f"Waiting for a decision (ticket {ticket.key}).",
+        "ticketKey": ticket.key,
+        "ticketUrl": ticket.url,
+        "ticketStatus": ticket.native_status,
+        "correlationId": record.id,
+    }
+    return orjson.dumps({"hookInfo": {key: value for key, value in hook_info.items() if value}})
 
 
 def _rfc3339(moment: int) -> str:

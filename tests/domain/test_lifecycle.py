@@ -49,6 +49,7 @@ SAMPLES: dict[type[Event], dict[str, Any]] = {
     Retried: {"by": "alice", "reason": "r"},
     events.Refreshed: {"by": "alice", "reason": "r"},
     events.Rerouted: {"by": "alice", "reason": "r", "route": "r2", "system": "desk"},
+    events.Announced: {},
     events.Told: {"note": "withdrawn"},
 }
 

@@ -187,3 +187,35 @@ async def test_a_request_with_a_ticket_keeps_it(rig: Rig) -> None:
     assert await rig.state(call) is State.PENDING
     assert len(rig.tickets()) == 1
     assert (await act(rig, call, "release"))[0] == 400  # no guard holds it
+
+
+@pytest.mark.parametrize("announce", [True, False])
+async def test_witboost_hears_of_the_open_ticket_if_the_route_says_so(
+    open_rig: OpenRig, *, announce: bool
+) -> None:
+    route = {"name": "default", "system": "desk", "announce": announce}
+    async with open_rig(routes=[route]) as rig:
+        call = await pending(rig)
+        for _ in range(3):
+            await rig.work(after=10 * SECOND)
+        ticket = rig.tickets()[0]
+        heard = [entry["body"] for entry in rig.witboost.attempts(call.hook_id)]
+        assert len(heard) == announce  # once, however often the ticket is read
+        if announce:
+            assert heard[0].keys() == {"hookInfo"}
+            assert heard[0]["hookInfo"]["ticketUrl"] == ticket["url"]
+        rig.desk.decide(ticket["id"], "approved")
+        await rig.work(after=60 * SECOND)
+        assert rig.witboost.attempts(call.hook_id)[-1]["status"] == "OK"
+
+
+async def test_an_announcement_that_witboost_refuses_costs_nothing(open_rig: OpenRig) -> None:
+    route = {"name": "default", "system": "desk", "announce": True}
+    async with open_rig(routes=[route]) as rig:
+        rig.witboost.switch_on(Fault("callback", "answer", status=422))
+        call = await pending(rig)
+        await rig.work(after=SECOND)
+        rig.desk.decide(rig.tickets()[0]["id"], "approved")
+        await rig.work(after=10 * SECOND)
+        assert rig.witboost.attempts(call.hook_id)[-1]["status"] == "OK"
+        assert (await rig.entry(call)).record.state is State.DONE
