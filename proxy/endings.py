@@ -8,8 +8,9 @@ from typing import Final
 
 from proxy.alarms import Alarm
 from proxy.decisions import mind_reversal
-from proxy.domain.events import Postponed, Told
+from proxy.domain.events import Postponed
 from proxy.domain.models import Decision, Outcome, Record
+from proxy.domain.notices import Told
 from proxy.domain.schedule import DAY, backoff
 from proxy.doubts import visible_at
 from proxy.errors import ConfigurationError, Conflict, NotFound, ProxyError, TemporaryError

@@ -14,7 +14,6 @@ from typing import Final
 
 from proxy import decisions, doubts, endings
 from proxy.domain.events import (
-    Announced,
     CalledBack,
     CallingBack,
     Fulfilled,
@@ -32,6 +31,7 @@ from proxy.domain.models import (
     Ticket,
     TicketHint,
 )
+from proxy.domain.notices import Announced
 from proxy.errors import (
     ConfigurationError,
     Conflict,

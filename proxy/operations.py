@@ -7,13 +7,11 @@ from proxy.domain.events import (
     Decided,
     Event,
     Opened,
-    Refreshed,
-    Rerouted,
-    Retried,
 )
 from proxy.domain.guards import GUARDED
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Decision, Entry, Outcome, State
+from proxy.domain.operator_events import Refreshed, Rerouted, Retried
 from proxy.domain.schedule import due_at
 from proxy.errors import InvalidRequest, NotFound, Stale, Superseded, TemporaryError
 from proxy.routes import Routes

@@ -144,21 +144,6 @@ class Read(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Announced(Event):
-    """witboost heard that the ticket is open, or did not: it is only a courtesy."""
-
-    note: str = ""
-
-    @override
-    def apply(self, record: Record) -> Record:
-        return replace(record, announced=1)
-
-    @override
-    def write(self, texts: Texts) -> Texts:
-        return texts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Event):
     """An outcome was accepted as the decision; the first one wins.
 
@@ -259,21 +244,6 @@ class CalledBack(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told(Event):
-    """The ticket heard how its request ended, or it never will; `note` says which."""
-
-    note: str
-
-    @override
-    def apply(self, record: Record) -> Record:
-        return replace(Event.apply(self, record), untold=0)
-
-    @override
-    def write(self, texts: Texts) -> Texts:
-        return texts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Died(Event):
     """Given up, with the reason."""
 
@@ -302,57 +272,3 @@ class Held(Died):
     def apply(self, record: Record) -> Record:
         aside = Died.apply(self, record)
         return replace(aside, fired=1 if self.fired else record.fired, finished_at=0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retried(Event):
-    """An operator sends a held or dead request back to work.
-
-    `no_ticket`: the operator vouches that a create in doubt made no ticket.
-    """
-
-    by: str
-    reason: str
-    no_ticket: bool = False
-
-    @override
-    def apply(self, record: Record) -> Record:
-        back = replace(
-            Event.apply(self, record),
-            attempt=0,
-            waited=0,
-            missing=0,
-            refused_at=0,
-            refusals=0,
-            finished_at=0,
-        )
-        # without a run id, no restart of the store casts doubt on the operator's word
-        return replace(back, sent_at=0, run_id="") if self.no_ticket else back
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refreshed(Event):
-    """An operator asks for a look at the ticket now."""
-
-    by: str
-    reason: str
-
-    @override
-    def apply(self, record: Record) -> Record:
-        return replace(record, polls=0)
-
-    @override
-    def write(self, texts: Texts) -> Texts:
-        return texts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rerouted(Retried):
-    """An operator has the route chosen again, under the rules and mappings of now."""
-
-    route: str
-    system: str
-
-    @override
-    def apply(self, record: Record) -> Record:
-        return replace(Retried.apply(self, record), route=self.route, system=self.system)

@@ -11,7 +11,6 @@ from typing import Final, Literal
 from proxy.domain.events import (
     ASIDE,
     WORKING,
-    Announced,
     CalledBack,
     CallingBack,
     Decided,
@@ -25,14 +24,12 @@ from proxy.domain.events import (
     Opened,
     Postponed,
     Read,
-    Refreshed,
-    Rerouted,
-    Retried,
     Sending,
-    Told,
     Uncalled,
 )
 from proxy.domain.models import Entry, Record, State
+from proxy.domain.notices import Announced, Told
+from proxy.domain.operator_events import Refreshed, Rerouted, Retried
 from proxy.domain.values import replace
 from proxy.errors import IllegalTransition
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain import events
+from proxy.domain import events, notices, operator_events
 from proxy.domain.events import (
     CalledBack,
     CallingBack,
@@ -20,12 +20,12 @@ from proxy.domain.events import (
     NotSent,
     Opened,
     Postponed,
-    Retried,
     Sending,
     Uncalled,
 )
 from proxy.domain.lifecycle import TRANSITIONS, advance, advance_entry
 from proxy.domain.models import Decision, Entry, Fulfilment, Record, State, Texts, Ticket
+from proxy.domain.operator_events import Retried
 from proxy.errors import IllegalTransition
 
 NEW = Record("ar1", State.RECEIVED, "main", "desk", "r", "c", "x", 0, 1_000_000)
@@ -47,10 +47,10 @@ SAMPLES: dict[type[Event], dict[str, Any]] = {
     Held: {"code": "c", "reason": "r"},
     Died: {"code": "c", "reason": "r"},
     Retried: {"by": "alice", "reason": "r"},
-    events.Refreshed: {"by": "alice", "reason": "r"},
-    events.Rerouted: {"by": "alice", "reason": "r", "route": "r2", "system": "desk"},
-    events.Announced: {},
-    events.Told: {"note": "withdrawn"},
+    operator_events.Refreshed: {"by": "alice", "reason": "r"},
+    operator_events.Rerouted: {"by": "alice", "reason": "r", "route": "r2", "system": "desk"},
+    notices.Announced: {},
+    notices.Told: {"note": "withdrawn"},
 }
 
 
