@@ -4,6 +4,7 @@ witboost comes first. Only when it has the final status, a ticket that did not d
 withdrawn, or told by a comment. A crash may repeat a comment, never lose it.
 """
 
+import contextlib
 from typing import Final
 
 from proxy.alarms import Alarm
@@ -52,7 +53,7 @@ async def look_back(step: Step) -> Step | None:
             ticket = await step.fetch()
         except ProxyError:
             return await _rest(step)  # it was only a hint, and everything is done
-        if not (record.ours and ticket.outcome is Outcome.CANCELLED):
+        if not ((record.ours or record.trial) and ticket.outcome is Outcome.CANCELLED):
             step = mind_reversal(step, ticket)
     return await _rest(step)
 
@@ -68,9 +69,10 @@ async def _tell(step: Step) -> str:
             return "no ticket was opened"
         ticket_id = found[0].id
     words = _final_words(record, step.entry.texts.comment)
-    if record.ours and isinstance(system, Cancels):
-        await step.ask(system.cancel(ticket_id, words), "cancel", system.name)
-        return "withdrawn"
+    if (record.ours or record.trial) and isinstance(system, Cancels):
+        with contextlib.suppress(Conflict):  # it is decided: then it is told
+            await step.ask(system.cancel(ticket_id, words), "cancel", system.name)
+            return "withdrawn"
     if isinstance(system, Comments):
         await step.ask(system.comment(ticket_id, words), "comment", system.name)
         return "commented"
@@ -79,6 +81,8 @@ async def _tell(step: Step) -> str:
 
 def _final_words(record: Record, comment: str) -> str:
     assert record.decision is not None
+    if record.trial:
+        return f"The test {record.id} of the approval proxy is over; nobody got any access by it"
     who = f" by {record.decided_by}" if record.ours and record.decided_by else ""
     why = f": {comment}" if record.ours and comment else ""
     return f"The access request {record.id} was {_WORDS[record.decision]}{who}{why}"

@@ -24,6 +24,7 @@ from proxy.domain.events import (
     Uncalled,
 )
 from proxy.domain.models import (
+    TRIAL,
     Decision,
     Entry,
     Fulfilment,
@@ -45,7 +46,7 @@ from proxy.lease import Lease
 from proxy.routes import Routes
 from proxy.step import Means, Step
 from proxy.store.redis import Admission, Admitted
-from proxy.witboost.callback import Witboost, announcement, callback_body
+from proxy.witboost.callback import Nobody, Receiver, announcement, callback_body
 from proxy.witboost.hook import HookCall, approval_request, respond_to
 
 _log: Final = logging.getLogger(__name__)
@@ -54,10 +55,10 @@ _log: Final = logging.getLogger(__name__)
 class Flow:
     """Every step that a request takes by itself; what operators do is in `operations`."""
 
-    def __init__(self, *, means: Means, routes: Routes, instances: Mapping[str, Witboost]) -> None:
+    def __init__(self, *, means: Means, routes: Routes, instances: Mapping[str, Receiver]) -> None:
         self._means = means
         self._routes = routes
-        self._instances = instances
+        self._instances = {**instances, TRIAL: Nobody()}
         self._timers = {state: means.metrics.step_seconds.labels(state) for state in State}
 
     # -- in the hook call: store, then answer; nothing slow ------------------------------------
@@ -243,12 +244,13 @@ class Flow:
         return await self._done(step)
 
     async def _done(self, step: Step, note: str = "") -> Step | None:
-        step = step.then(CalledBack(at=step.now, note=note, write_back=step.route.write_back))
+        write_back = step.route.write_back or step.record.trial
+        step = step.then(CalledBack(at=step.now, note=note, write_back=write_back))
         keep = 0 if step.record.untold else self._means.policy.retention
         return await step.rest(None, step.now + keep)
 
     async def _callback_failed(
-        self, step: Step, error: ProxyError, witboost: Witboost
+        self, step: Step, error: ProxyError, witboost: Receiver
     ) -> Step | None:
         """Network and server errors are tried for days; a plain refusal only for a deploy."""
         policy = self._means.policy

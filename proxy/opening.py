@@ -6,6 +6,7 @@ from typing import Final
 
 from proxy.alarms import Alarm, Alarms
 from proxy.domain.clock import Clock
+from proxy.domain.models import TRIAL
 from proxy.encryption import KeyRing, kept_key, read_key
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings
@@ -56,7 +57,7 @@ async def refuse_to_drop(settings: Settings, store: RedisStore) -> None:
     """Raise ConfigurationError if open requests need an instance or system that is gone."""
     problems = []
     for (instance, system), count in (await store.open_counts()).items():
-        if instance not in settings.witboost:
+        if instance not in {*settings.witboost, TRIAL}:
             problems.append(f"witboost.{instance} is gone, but has {count} open requests")
         if system and system not in settings.ticket_systems:
             problems.append(f"ticket_systems.{system} is gone, but has {count} open requests")

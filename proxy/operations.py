@@ -1,6 +1,11 @@
 """What an operator may do to a request, each with a reason that goes into its history."""
 
-from collections.abc import Awaitable, Callable
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import orjson
 
 from proxy.domain.events import (
     WORKING,
@@ -10,16 +15,24 @@ from proxy.domain.events import (
 )
 from proxy.domain.guards import GUARDED
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import Decision, Entry, Outcome, State
+from proxy.domain.models import TRIAL, Decision, Entry, Outcome, State
 from proxy.domain.operator_events import Refreshed, Rerouted, Retried
 from proxy.domain.schedule import due_at
 from proxy.errors import InvalidRequest, NotFound, Stale, Superseded, TemporaryError
 from proxy.routes import Routes
 from proxy.store.codec import history_entry
-from proxy.store.redis import RedisStore
+from proxy.store.redis import Admission, RedisStore
 from proxy.witboost.hook import approval_request
 
 _TRIES = 5
+_TEST: Final = "TEST of the approval proxy: please decide this ticket. Nobody gets any access."
+
+
+def as_test(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a trial: these, or plain ones, marked where a person reads them."""
+    plain = {"verb": "grant", "identities": ["TEST"], "requester": "TEST", "resource": "TEST"}
+    why = fields.get("motivation")
+    return {**plain, **fields, "motivation": f"{_TEST} {why}" if isinstance(why, str) else _TEST}
 
 
 class Operations:
@@ -170,6 +183,34 @@ class Operations:
             return Rerouted(at=now, by=by, reason=reason, route=digest, system=route.system)
 
         return await self._act(correlation_id, decide)
+
+    async def try_out(self, system: str, fields: Mapping[str, Any], *, by: str) -> str:
+        """Open a request marked TEST under the first route to a system; return its correlation id.
+
+        It takes the way of any other request; only its callback is kept and not sent, and its
+        ticket is withdrawn in the end. `fields` are what a hook call would have brought.
+
+        Raises:
+            InvalidRequest: no route leads to this system.
+        """
+        digest, route = self._routes.leading_to(system)
+        url = f"https://trial.invalid/{uuid.uuid4()}"
+        body = orjson.dumps({"respondToUrl": url, "fields": as_test(fields)})
+        admitted = await self._store.admit(
+            Admission(
+                respond_to=url,
+                content=hashlib.sha256(body).hexdigest(),
+                body=body,
+                request_id=str(uuid.uuid4()),
+                instance=TRIAL,
+                client=by,
+                system=route.system,
+                route=digest,
+                decision_deadline=route.decision_deadline,
+                reuse_after_final=False,
+            )
+        )
+        return admitted.id
 
     async def _end(self, correlation_id: str, decision: Decision, *, by: str, reason: str) -> Entry:
         async def decide(entry: Entry) -> Event:

@@ -14,7 +14,7 @@ import orjson
 
 from proxy.domain.models import ApprovalRequest, Poll, Record, Route
 from proxy.domain.routing import Rule, choose, facts
-from proxy.errors import ConfigurationError
+from proxy.errors import ConfigurationError, InvalidRequest
 from proxy.store.shared import Shared
 from proxy.tickets.none import NoTickets
 from proxy.tickets.port import TicketSystem
@@ -68,6 +68,20 @@ class Routes:
         looks = any(rule.applies for rule in self._rules[:1])
         rule = choose(self._rules, facts(read()) if looks else {}) or self._otherwise
         return self._texts[rule.route.name][0], rule.route
+
+    def leading_to(self, system: str) -> tuple[str, Route]:
+        """Return the first route to a ticket system, with its hash.
+
+        Raises:
+            InvalidRequest: no route leads there.
+        """
+        for rule in self._rules:
+            if system and rule.route.system == system:
+                return self._texts[rule.route.name][0], rule.route
+        systems = sorted({rule.route.system for rule in self._rules} - {""})
+        raise InvalidRequest(
+            f"system: no route leads to {system!r}; routes lead to {', '.join(systems) or 'none'}"
+        )
 
     async def of(self, record: Record) -> tuple[Route, TicketSystem]:
         """Return the route that applies to a request, and its ticket system under that route.

@@ -23,16 +23,20 @@ class OperatorApi:
     """
 
     def __init__(self, url: str, key: str) -> None:
-        self._root = f"{_web_url(url)}/api/requests"
+        self._root = f"{_web_url(url)}/api"
         self._headers = {"X-API-Key": _header(key), "Content-Type": "application/json"}
+
+    def open_trial(self, body: Mapping[str, Any]) -> Any:
+        """Open a request marked TEST, and return it."""
+        return asyncio.run(self._ask("POST", ("trials",), {}, orjson.dumps(body)))
 
     def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
         """Read a page."""
-        return asyncio.run(self._ask("GET", path, query or {}, b""))
+        return asyncio.run(self._ask("GET", ("requests", *path), query or {}, b""))
 
     def post(self, *path: str, body: Mapping[str, Any]) -> Any:
         """Act on a request, and return it as it then is."""
-        return asyncio.run(self._ask("POST", path, {}, orjson.dumps(body)))
+        return asyncio.run(self._ask("POST", ("requests", *path), {}, orjson.dumps(body)))
 
     async def _ask(
         self, method: str, path: tuple[str, ...], query: Mapping[str, str], body: bytes

@@ -1,16 +1,14 @@
 """`approval-proxy requests`: what operators see and do, against a running program."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
 
-from proxy.cli.operator_api import OperatorApi
-from proxy.cli.options import Subparsers, add_config, settings_of
-from proxy.settings.sources import OPERATOR_KEY, OPERATOR_URL
+from proxy.cli.options import Subparsers
+from proxy.cli.program import add_program, program_of
 from proxy.tickets.values import clean
 
 _USUAL: Final = 50
@@ -77,16 +75,7 @@ def add(subparsers: Subparsers) -> None:
 def _action(actions: Subparsers, name: str, what: str, run: object) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=what)
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "--url",
-        help=f"where the program is reached; without it, what {OPERATOR_URL} says, or else the"
-        " settings' public_url",
-    )
-    parser.add_argument(
-        "--key",
-        help=f"an operator's key; better in {OPERATOR_KEY}, as others may see a command line",
-    )
-    add_config(parser)
+    add_program(parser)
     return parser
 
 
@@ -98,7 +87,7 @@ def _count(text: str) -> int:
 
 def run_list(arguments: argparse.Namespace) -> int:
     """Print requests as a table; reads as many pages as the limit needs."""
-    api, found = _api(arguments), list[Mapping[str, Any]]()
+    api, found = program_of(arguments), list[Mapping[str, Any]]()
     query = {"state": arguments.state} if arguments.state else {}
     while (left := arguments.limit - len(found)) > 0:
         page = api.get(query={**query, "limit": str(min(left, _PAGE))})
@@ -110,14 +99,14 @@ def run_list(arguments: argparse.Namespace) -> int:
         _print_json(found)
         return 0
     rows = [tuple(_COLUMNS.values())]
-    rows += [tuple(_text(each.get(name, "-")) for name in _COLUMNS) for each in found]
+    rows += [tuple(one_line(each.get(name, "-")) for name in _COLUMNS) for each in found]
     sys.stdout.writelines(f"{line}\n" for line in _aligned(rows))
     return 0
 
 
 def run_show(arguments: argparse.Namespace) -> int:
     """Print where a request stands and why, what was asked for, and what happened."""
-    request = _api(arguments).get(arguments.id)
+    request = program_of(arguments).get(arguments.id)
     if arguments.json:
         _print_json(request)
     else:
@@ -128,38 +117,34 @@ def run_show(arguments: argparse.Namespace) -> int:
 def run_retry(arguments: argparse.Namespace) -> int:
     """Send a request back to work and say where it stands then."""
     body = {"reason": arguments.reason, "noTicketExists": arguments.no_ticket_exists}
-    return _acted(_api(arguments).post(arguments.id, "retry", body=body))
+    return _acted(program_of(arguments).post(arguments.id, "retry", body=body))
 
 
 def run_attach(arguments: argparse.Namespace) -> int:
     """Give a request its ticket and say where it stands then."""
     body = {"reason": arguments.reason, "ticketKey": arguments.ticket}
-    return _acted(_api(arguments).post(arguments.id, "attach", body=body))
+    return _acted(program_of(arguments).post(arguments.id, "attach", body=body))
 
 
 def _runs(action: str) -> Callable[[argparse.Namespace], int]:
     """Return what does something that needs nothing but a reason."""
     return lambda arguments: _acted(
-        _api(arguments).post(arguments.id, action, body={"reason": arguments.reason})
+        program_of(arguments).post(arguments.id, action, body={"reason": arguments.reason})
     )
 
 
 def _acted(request: Mapping[str, Any]) -> int:
     ticket = f", ticket {request['ticketKey']}" if "ticketKey" in request else ""
-    sys.stdout.write(_text(f"{request['correlationId']} is now {request['status']}{ticket}") + "\n")
+    sys.stdout.write(
+        one_line(f"{request['correlationId']} is now {request['status']}{ticket}") + "\n"
+    )
     return 0
 
 
-def _api(arguments: argparse.Namespace) -> OperatorApi:
-    url = arguments.url or os.environ.get(OPERATOR_URL) or settings_of(arguments).public_url
-    key = arguments.key or os.environ.get(OPERATOR_KEY, "")
-    return OperatorApi(str(url), key.strip())
-
-
 def _told(request: Mapping[str, Any]) -> Iterator[str]:
-    yield f"Request {_text(request['correlationId'])}"
+    yield f"Request {one_line(request['correlationId'])}"
     for heading, names in _SECTIONS.items():
-        known = [(f"  {name}", _text(request[name])) for name in names if request.get(name)]
+        known = [(f"  {name}", one_line(request[name])) for name in names if request.get(name)]
         if known:
             yield from ("", heading, *_aligned(known))
     yield from ("", "History", *_aligned([_happened(line) for line in request["history"]]))
@@ -167,8 +152,13 @@ def _told(request: Mapping[str, Any]) -> Iterator[str]:
 
 def _happened(line: Mapping[str, Any]) -> tuple[str, ...]:
     more = {name: said for name, said in line.items() if name not in {"at", "event", "state"}}
-    told = ", ".join(f"{name}: {_text(said)}" for name, said in more.items())
-    return f"  {_text(line['at'])}", _text(line["event"]), f"-> {_text(line['state'])}", told
+    told = ", ".join(f"{name}: {one_line(said)}" for name, said in more.items())
+    return (
+        f"  {one_line(line['at'])}",
+        one_line(line["event"]),
+        f"-> {one_line(line['state'])}",
+        told,
+    )
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -177,7 +167,7 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _text(said: Any) -> str:
+def one_line(said: Any) -> str:
     """Return it on one line, without what would steer a terminal: others wrote it."""
     text = said if isinstance(said, str) else orjson.dumps(said).decode()
     return " ".join(clean(text).split())

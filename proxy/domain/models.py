@@ -6,7 +6,10 @@ Points in time are milliseconds since the epoch, durations are milliseconds.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+
+TRIAL: Final = "(trial)"
+"""In place of a witboost instance: a request that an operator opened to try a ticket system."""
 
 
 class State(StrEnum):
@@ -208,6 +211,11 @@ class Record:
     back: State | None = None
     code: str = ""
     finished_at: int = 0
+
+    @property
+    def trial(self) -> bool:
+        """Whether nobody waits for this request but the operator who tries a ticket system."""
+        return self.instance == TRIAL
 
     @property
     def final(self) -> bool:

@@ -116,7 +116,8 @@ def _add_routes(app: web.Application, hook: Hook, events: Events, api: OperatorA
 
 
 def _add_actions(app: web.Application, api: OperatorApi, operations: Operations) -> None:
-    """Serve what needs nothing but a reason."""
+    """Serve what operators do beside looking; most needs nothing but a reason."""
+    _serve(app, "POST", "/api/trials", api.try_out)
     for action in (
         operations.release,
         operations.reject,

@@ -99,6 +99,17 @@ class OperatorApi:
             await self._operations.attach(_named(request), ticket, by=by, reason=reason)
         return await self._shown(_named(request))
 
+    async def try_out(self, request: web.Request) -> web.Response:
+        """Open a request marked TEST, and show it."""
+        by = self._operator(request)
+        asked = await self._body(request)
+        fields = asked.get("fields", {})
+        if not isinstance(fields, dict):
+            raise InvalidRequest("fields must be a JSON object")
+        correlation_id = await self._operations.try_out(_text(asked, "system"), fields, by=by)
+        logs.correlation_id.set(correlation_id)
+        return await self._shown(correlation_id)
+
     def acting(self, action: Action) -> Callable[[web.Request], Awaitable[web.Response]]:
         """Return what does something to a request that needs nothing but a reason."""
 

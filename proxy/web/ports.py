@@ -1,7 +1,8 @@
 """What the web side wants of the flow and of the operators' operations, and its limits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from proxy.domain.models import Entry, TicketHint
 from proxy.store.redis import Admitted
@@ -25,7 +26,19 @@ class Flow(Protocol):
         ...
 
 
-class Operations(Protocol):
+class Tries(Protocol):
+    """Opens a request to try a ticket system."""
+
+    async def try_out(self, system: str, fields: Mapping[str, Any], *, by: str) -> str:
+        """Return its correlation id.
+
+        Raises:
+            InvalidRequest: no route leads to this system.
+        """
+        ...
+
+
+class Operations(Tries, Protocol):
     """What an operator may do to a request."""
 
     async def retry(

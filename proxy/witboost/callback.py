@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 
 import orjson
 
-from proxy.domain.models import Decision, Fulfilment, Record, Texts, Ticket
+from proxy.domain.models import TRIAL, Decision, Fulfilment, Record, Texts, Ticket
 from proxy.domain.urls import CallbackPrefix, allowed, normalise
 from proxy.errors import ConfigurationError, InvalidRequest, NotFound
 from proxy.outbound import Call, Destination, check
@@ -88,6 +88,34 @@ class MethodMemory(Protocol):
     async def learn(self, instance: str, method: str) -> None:
         """Remember the method."""
         ...
+
+
+class Receiver(Protocol):
+    """Whoever waits for the final status of a request."""
+
+    @property
+    def name(self) -> str:
+        """The destination that is called."""
+        ...
+
+    @property
+    def reuse_after_final(self) -> bool:
+        """Whether a URL may be used again after its request has ended."""
+        ...
+
+    async def call_back(self, url: str, body: bytes) -> None:
+        """Send the body to a request's `respondToUrl`; raises as `Witboost.call_back` does."""
+        ...
+
+
+class Nobody:
+    """The receiver of trials: the callback is kept for who tries, and goes nowhere."""
+
+    name = TRIAL
+    reuse_after_final = False
+
+    async def call_back(self, url: str, body: bytes) -> None:
+        """Do nothing: what would be sent is with the request."""
 
 
 class Witboost:
