@@ -151,7 +151,16 @@ async def assemble(
         pauses = _pauses(settings, shared, alarms, metrics, clock=local, dice=dice)
         interval = settings.worker.changes_every
         listed = dict.fromkeys(listing, interval)
-        means = Means(store, pauses, alarms, metrics, _policy(settings), dice, listed)
+        means = Means(
+            store,
+            pauses,
+            alarms,
+            metrics,
+            _policy(settings),
+            dice,
+            settings.identities.compiled(),
+            listed,
+        )
         flow = Flow(means=means, routes=routes, instances=outgoing.instances(shared))
         yield Program(
             settings=settings,

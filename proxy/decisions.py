@@ -4,15 +4,18 @@ The first decision wins. A status that the map does not know means pending, neve
 ticket that is not shown is never a decision.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from proxy.alarms import Alarm
 from proxy.domain.events import Decided, Fulfilled, Missing, Read
+from proxy.domain.guards import GUARDED, objections
 from proxy.domain.models import Decision, Fulfilment, Outcome, Ticket
 from proxy.domain.schedule import poll_pause
 from proxy.doubts import look_up, visible_at
 from proxy.errors import NotFound, PermanentError, ProxyError, TemporaryError
 from proxy.step import Step
+from proxy.witboost.hook import approval_request
 
 DECISIONS: Final = {
     Outcome.APPROVED: Decision.APPROVED,
@@ -50,6 +53,29 @@ def judge(step: Step, ticket: Ticket) -> Step | None:
             _mind_unknown_status(step, ticket)
         return None
     return step.then(_decided(step, ticket, decision))
+
+
+def objections_to(step: Step, ticket: Ticket) -> list[str]:
+    """Return what the route's guards hold against an approval; nothing against any other word.
+
+    A trial gives nobody any access, so whoever approves it may.
+    """
+    record = step.record
+    if ticket.outcome is not Outcome.APPROVED or record.trial:
+        return []
+    return objections(
+        step.route.guards,
+        approval_request(record.id, step.entry.payload, record.request_id),
+        ticket,
+        key_fields=record.key_fields,
+        identities=step.means.identities,
+    )
+
+
+async def hold_approval(step: Step, objections: Sequence[str]) -> Step | None:
+    """Set an approval aside: an operator releases or rejects it."""
+    who = f"Ticket {step.record.ticket_key} is approved, but {'; '.join(objections)}."
+    return await step.hold(GUARDED, f"{who} `requests release` it, or `requests reject` it.")
 
 
 def mind_reversal(step: Step, ticket: Ticket) -> Step:
@@ -119,6 +145,8 @@ async def meet_deadline(step: Step) -> Step | None:
             destination=system.name,
         )
         return await step.setback(as_temporary(error), system.name)
+    if objections_to(step, ticket):
+        return await _expire(step)
     return judge(step, ticket) or await _expire(step)
 
 

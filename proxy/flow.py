@@ -179,6 +179,8 @@ class Flow:
             return await decisions.not_shown(step, error)
         except ProxyError as error:
             return await step.setback(error, step.system.name)
+        if objections := decisions.objections_to(step, ticket):
+            return await decisions.hold_approval(step, objections)
         if decided := decisions.judge(step, ticket):
             return decided
         if step.route.announce and not step.record.announced:

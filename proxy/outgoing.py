@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from proxy.domain.clock import Clock
-from proxy.domain.models import Poll, Route
+from proxy.domain.models import Guards, Poll, Route
 from proxy.domain.routing import UNROUTABLE, Rule
 from proxy.domain.urls import CallbackPrefix
 from proxy.errors import ConfigurationError
@@ -89,8 +89,11 @@ class Outgoing:
 
     def _route(self, chosen: RouteSettings) -> Route:
         fields = chosen.model_dump(exclude={"when", "overrides"}, exclude_none=True)
+        poll, guards = fields.pop("poll"), fields.pop("guards")
         return Route(
-            **{"system": "", **fields, "poll": Poll(**fields["poll"])},
+            **{"system": "", **fields},
+            poll=Poll(**poll),
+            guards=Guards(**guards),
             declaration=self._declaration(chosen) if chosen.system else {},
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from proxy.domain.models import ApprovalRequest, Poll, Record, Route
+from proxy.domain.models import ApprovalRequest, Guards, Poll, Record, Route
 from proxy.domain.routing import Rule, choose, facts
 from proxy.errors import ConfigurationError, InvalidRequest
 from proxy.store.shared import Shared
@@ -31,9 +31,9 @@ def freeze(route: Route) -> tuple[str, bytes]:
 def thaw(text: bytes) -> Route:
     """Return the route in its JSON; fields of a newer version are ignored."""
     found: Mapping[str, Any] = orjson.loads(text)
-    names = {field.name for field in dataclasses.fields(Route)} - {"poll"}
+    names = {field.name for field in dataclasses.fields(Route)} - {"poll", "guards"}
     fields = {name: value for name, value in found.items() if name in names}
-    return Route(**fields, poll=Poll(**found["poll"]))
+    return Route(**fields, poll=Poll(**found["poll"]), guards=Guards(**found.get("guards", {})))
 
 
 class Routes:

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeVar
 from proxy import logs
 from proxy.alarms import Alarm, Alarms
 from proxy.domain.events import Died, Event, Held, Postponed
+from proxy.domain.identities import Identities
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Entry, Record, Route, State, Ticket
 from proxy.domain.schedule import DAY, HOUR, SECOND, Dice, backoff, due_at
@@ -54,6 +55,7 @@ class Means:
     metrics: Metrics
     policy: Policy
     dice: Dice
+    identities: Identities = field(default_factory=Identities)
     listed: Mapping[str, int] = field(default_factory=dict)
 
 

@@ -159,6 +159,7 @@ def desk_tree(url: str) -> dict[str, Any]:
             "url": "url",
             "status": "status",
             "decided_by": "decided_by",
+            "deciders": "[decided_by, decided_by_email]",
             "comment": "decision_comment",
             "decided_at": "decided_at",
             "created": "created",

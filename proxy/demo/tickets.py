@@ -60,6 +60,7 @@ class Tickets:
             "created": iso(now),
             "updated": iso(now),
             "decided_by": None,
+            "decided_by_email": None,
             "decision_comment": None,
             "decided_at": None,
         }
@@ -72,7 +73,9 @@ class Tickets:
         """Move a ticket to another status; a decision also says who decided, why and when."""
         changes: dict[str, Any] = {"status": status, "updated": iso(now)}
         if status in DECISIONS:
-            changes |= {"decided_by": by, "decision_comment": comment, "decided_at": iso(now)}
+            email = by if "@" in by else f"{by}@company.com"
+            changes |= {"decided_by": by, "decided_by_email": email}
+            changes |= {"decision_comment": comment, "decided_at": iso(now)}
         ticket.before = ticket.shown
         ticket.shown = {**ticket.shown, **changes}
 

@@ -134,6 +134,7 @@ class Read(Event):
             Event.apply(self, record),
             native_status=self.ticket.native_status,
             ticket_key=self.ticket.key or record.ticket_key,
+            key_fields=record.key_fields or self.ticket.key_fields,
             polls=record.polls + 1,
             missing=0,
             attempt=0,

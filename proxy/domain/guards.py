@@ -1,6 +1,80 @@
-"""What keeps an approval from being applied until a person has looked. Pure."""
+"""What keeps an approval from being applied until a person has looked. Pure.
 
+Only approvals are guarded: a refusal takes nothing from anybody.
+"""
+
+from collections.abc import Iterator, Sequence
 from typing import Final
+
+from proxy.domain.identities import Identities, Known
+from proxy.domain.models import ApprovalRequest, Guards, Ticket
 
 GUARDED: Final = "guarded"
 """The code of a request that is held because of its approval."""
+
+
+def objections(
+    guards: Guards,
+    request: ApprovalRequest,
+    ticket: Ticket,
+    *,
+    key_fields: str,
+    identities: Identities,
+) -> list[str]:
+    """Return what speaks against an approval, one sentence each; nothing lets it pass.
+
+    `key_fields` is the digest of the ticket's key fields when it was first read.
+    """
+    deciders = ticket.deciders or ([ticket.decided_by] if ticket.decided_by else [])
+    return [
+        *_wrong_person(guards, request, deciders, identities),
+        *_own_account(guards, deciders),
+        *_wrong_group(guards, ticket),
+        *_changed(guards, ticket, key_fields),
+    ]
+
+
+def _wrong_person(
+    guards: Guards, request: ApprovalRequest, deciders: Sequence[str], identities: Identities
+) -> Iterator[str]:
+    """Object to who may approve for himself, and to who might for all that is known."""
+    doubtful = False
+    concerned = dict.fromkeys(request.identities, "gets the access")
+    concerned |= {request.requester: "asked for it"} if request.requester else {}
+    for person, role in concerned.items():
+        known = identities.of(person)
+        if isinstance(known, Known) and known.group:
+            continue  # who is in a group is not known here
+        answers = [identities.same(decider, person) for decider in deciders]
+        if any(answers) and guards.self_approval == "hold":
+            yield f"it was approved by {person}, who {role}"
+        # one name that tells them apart is enough: the names are those of one person
+        doubtful |= not any(answers) and False not in answers
+    if guards.unknown_approver == "hold" and (doubtful or not deciders):
+        who = (
+            f"of {', '.join(deciders)} it is not known who that is"
+            if deciders
+            else ("the ticket does not say who approved")
+        )
+        yield f"{who}, so it may be somebody who asked for it or gets the access"
+
+
+def _own_account(guards: Guards, deciders: Sequence[str]) -> Iterator[str]:
+    ours = {name.casefold() for name in guards.own_accounts}
+    for decider in deciders:
+        if decider.casefold() in ours:
+            yield f"it was approved by our own account {decider}"
+
+
+def _wrong_group(guards: Guards, ticket: Ticket) -> Iterator[str]:
+    if not guards.approver_groups:
+        return
+    allowed = {group.casefold() for group in guards.approver_groups}
+    if allowed.isdisjoint(group.casefold() for group in ticket.decider_groups):
+        groups = ", ".join(ticket.decider_groups) or "no group that the ticket names"
+        yield f"it was approved for {groups}, and not for {', '.join(guards.approver_groups)}"
+
+
+def _changed(guards: Guards, ticket: Ticket, key_fields: str) -> Iterator[str]:
+    if guards.changed_fields == "hold" and key_fields and ticket.key_fields != key_fields:
+        yield "what the ticket asks for was changed after it was opened"

@@ -130,6 +130,22 @@ class Poll:
 
 
 @dataclass(frozen=True, slots=True)
+class Guards:
+    """Which approvals are held for a person to look: each is `hold` or `allow`.
+
+    `self_approval`: by the requester, or by somebody who gets the access. `unknown_approver`: by
+    somebody who cannot be told from those. `changed_fields`: of a ticket whose key fields were
+    changed. `own_accounts` never approve; with `approver_groups` only these do.
+    """
+
+    self_approval: str = "hold"
+    unknown_approver: str = "hold"
+    changed_fields: str = "hold"
+    own_accounts: Sequence[str] = ()
+    approver_groups: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """What applies to a request, frozen at its admission and stored once under its hash.
 
@@ -153,6 +169,7 @@ class Route:
     declaration: Mapping[str, Any] = field(default_factory=dict)
     write_back: bool = False
     announce: bool = False
+    guards: Guards = field(default_factory=Guards)
     decide: str = ""  # approve | reject | hold
     reason: str = ""
 
@@ -171,7 +188,8 @@ class Record:
     that may have reached witboost. `ours` says that an operator, a deadline or a route decided and
     not the ticket, `untold` that the ticket must still hear how its request ended, `announced` that
     witboost heard of the ticket while it was open. `refused_at` is the last 401 or 403 that may be
-    about this one request, `refusals` how many there were in a row.
+    about this one request, `refusals` how many there were in a row. `key_fields` is the digest of
+    the ticket's key fields when it was first read.
     """
 
     id: str
@@ -205,6 +223,7 @@ class Record:
     ours: int = 0
     untold: int = 0
     announced: int = 0
+    key_fields: str = ""
     refused_at: int = 0
     refusals: int = 0
     fired: int = 0

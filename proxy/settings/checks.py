@@ -128,6 +128,17 @@ def _routes_lead_somewhere(settings: Settings) -> Iterator[str]:
             )
 
 
+def _guards_can_pass(settings: Settings) -> Iterator[str]:
+    for index, route in enumerate(settings.routes):
+        system = settings.ticket_systems.get(route.system or "")
+        if system and route.guards.unknown_approver == "hold" and not system.names_deciders:
+            yield (
+                f"routes.{index}.guards.unknown_approver: would hold every approval, because "
+                f"ticket_systems.{route.system}.ticket does not say where decided_by or deciders "
+                "stand; map one of them, or allow"
+            )
+
+
 def _polls_slow_down(settings: Settings) -> Iterator[str]:
     if settings.worker.changes_every < SECOND:
         yield "worker.changes_every: must be at least 1s, or listing would be all that is done"
@@ -242,6 +253,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]],
     (("routes",), _routes_decide_or_ask),
     (("routes", "ticket_systems"), _overrides_are_sound),
     (("routes", "ticket_systems"), _routes_lead_somewhere),
+    (("routes", "ticket_systems"), _guards_can_pass),
     (("routes", "worker"), _polls_slow_down),
     (("retries", "ticket_systems"), _creates_outlive_doubt),
     (("limits",), _slows_before_refusing),

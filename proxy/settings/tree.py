@@ -2,7 +2,15 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ByteSize, Field, FilePath, JsonValue, PrivateAttr
+from pydantic import (
+    AfterValidator,
+    ByteSize,
+    Field,
+    FilePath,
+    JsonValue,
+    PrivateAttr,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -11,6 +19,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
+from proxy.domain import identities
 from proxy.domain.durations import parse_duration
 from proxy.domain.routing import FACTS
 from proxy.encryption import read_key
@@ -190,6 +199,51 @@ class Polling(Section):
     safety_net: Duration = parse_duration("6h")
 
 
+HoldOr = Literal["hold", "allow"]
+
+
+class Guards(Section):
+    """Which approvals wait for a person: `requests release` or `requests reject` ends that."""
+
+    self_approval: HoldOr = "hold"
+    unknown_approver: HoldOr = "hold"
+    changed_fields: HoldOr = "hold"
+    own_accounts: tuple[Word, ...] = ()
+    approver_groups: tuple[Word, ...] = ()
+
+
+class IdentityRule(Section):
+    """A spelling with places, such as `CORP-{account}`, and what it means."""
+
+    match: Word
+    email: str = ""
+    account: str = ""
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        if problems := self.rule.problems():
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def rule(self) -> identities.Rule:
+        """The rule itself."""
+        return identities.Rule(self.match, self.email, self.account)
+
+
+class Identities(Section):
+    """How spellings of people are read, so that guards can compare them."""
+
+    domains: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")], ...] = ()
+    rules: tuple[IdentityRule, ...] = ()
+    lookup: dict[str, Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]] = Field(default={})
+
+    def compiled(self) -> identities.Identities:
+        """Return what answers who somebody is."""
+        rules = [each.rule for each in self.rules]
+        return identities.Identities(self.domains, rules, self.lookup)
+
+
 class Route(Section):
     """What applies to requests: which system decides, how long that may take, and what then.
 
@@ -213,6 +267,7 @@ class Route(Section):
     write_back: bool = False
     announce: bool = False
     poll: Polling = Polling()
+    guards: Guards = Guards()
 
 
 class Operators(Section):
@@ -243,6 +298,7 @@ class Settings(BaseSettings):
     witboost: Annotated[dict[Name, WitboostInstance], NotEmpty]
     ticket_systems: Annotated[dict[Name, RestSystem], NotEmpty]
     routes: Annotated[tuple[Route, ...], NotEmpty]
+    identities: Identities = Identities()
     operators: Operators = Operators()
     logs: Logs = Logs()
 

@@ -87,6 +87,11 @@ class Declaration(Shape):
         """Scheme, host and port: the only place that the credential of this system may go to."""
         return str(URL(self.base_url).origin())
 
+    @property
+    def names_deciders(self) -> bool:
+        """Whether a ticket says who decided it, so that guards can look at that person."""
+        return True
+
     @model_validator(mode="after")
     def _statuses_differ(self) -> Self:
         for name, statuses in (("decision", self.decision), ("fulfilment", self.fulfilment)):

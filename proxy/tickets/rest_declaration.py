@@ -8,6 +8,7 @@ import difflib
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
+from typing_extensions import override
 
 from proxy.tickets.calls import NAMES, CallShape, ChangeCall, CreateCall, FindCall, ReadCall, Shape
 from proxy.tickets.declaration import Declaration
@@ -27,6 +28,9 @@ class TicketPlaces(Shape):
     status: Expression = "status"
     fulfilment: Expression | None = None
     decided_by: Expression | None = None
+    deciders: Expression | None = None
+    decider_groups: Expression | None = None
+    key_fields: Expression | None = None
     comment: Expression | None = None
     decided_at: Expression | None = None
     created: Expression | None = None
@@ -52,6 +56,11 @@ class RestDeclaration(Declaration):
     ticket: TicketPlaces = TicketPlaces()
     limits: dict[str, Annotated[int, Field(ge=SHORTEST_LIMIT)]] = Field(default_factory=dict)
     idempotent: bool = False
+
+    @property
+    @override
+    def names_deciders(self) -> bool:
+        return bool(self.ticket.decided_by or self.ticket.deciders)
 
     @field_validator("create", "find", "read", "comment", "cancel", "ping")
     @classmethod

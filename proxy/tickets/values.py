@@ -1,5 +1,6 @@
 """Values that come from others, made fit for a JSON body, a text or one part of a URL path."""
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,6 +88,12 @@ def as_path_part(value: Any) -> str:
     if not text:
         raise PermanentError("a value in the path is empty")
     return quote(text, safe="")
+
+
+def digest(tree: Any) -> str:
+    """Return 32 hexadecimal digits that differ wherever a JSON tree differs."""
+    text = orjson.dumps(tree, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 def scalar_text(value: Any, limit: int) -> str:

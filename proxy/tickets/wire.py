@@ -13,11 +13,12 @@ from proxy.tickets.calls import CallShape
 from proxy.tickets.expressions import finder
 from proxy.tickets.rest_declaration import RestDeclaration
 from proxy.tickets.templates import Names, path_template, text_template, tree_template
-from proxy.tickets.values import scalar_text
+from proxy.tickets.values import digest, scalar_text
 
 LONGEST_CALL: Final = 256 * 1024
 LONGEST_NAME: Final = 255
 LONGEST_TEXT: Final = 4_000
+MOST_NAMES: Final = 50
 
 
 class CallWriter:
@@ -108,11 +109,28 @@ class TicketReader:
             decided_at=self._text("decided_at", tree),
             comment=self._text("comment", tree, LONGEST_TEXT),
             created_at=self._text("created", tree),
+            deciders=self._texts("deciders", tree),
+            decider_groups=self._texts("decider_groups", tree),
+            key_fields=self._digest("key_fields", tree),
         )
 
     def _text(self, name: str, tree: Any, limit: int = LONGEST_NAME) -> str:
         place = self._places.get(name)
         return scalar_text(place(tree), limit).strip() if place else ""
+
+    def _texts(self, name: str, tree: Any) -> tuple[str, ...]:
+        """Return one text or a list of them, without empty ones."""
+        place = self._places.get(name)
+        found = place(tree) if place else None
+        values = found if isinstance(found, list) else [found]
+        texts = (scalar_text(value, LONGEST_NAME).strip() for value in values[:MOST_NAMES])
+        return tuple(filter(None, texts))
+
+    def _digest(self, name: str, tree: Any) -> str:
+        """Return a digest of whatever is there, so that a change of it is noticed."""
+        place = self._places.get(name)
+        found = place(tree) if place else None
+        return "" if found is None else digest(found)
 
     def _url(self, tree: Any) -> str:
         """Return where people see the ticket: nothing but http and https, as it becomes a link."""

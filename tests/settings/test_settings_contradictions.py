@@ -89,6 +89,14 @@ CONTRADICTIONS = {
         {"ROUTES__0__CALLBACK_ON": "fulfilment", "TICKET_SYSTEMS__DESK__FULFILMENT": "{}"},
         "routes.0.callback_on: fulfilment is never seen",
     ),
+    "a guard that lets no approval pass": (
+        {"TICKET_SYSTEMS__DESK__TICKET": '{"status": "status"}'},
+        "routes.0.guards.unknown_approver: would hold every approval",
+    ),
+    "a rule for identities that means nothing": (
+        {"IDENTITIES__RULES": '[{"match": "{a}", "email": "{b}@x.y"}]'},
+        "identities.rules.0 (environment APPROVAL_PROXY__IDENTITIES__RULES): {b} is no place",
+    ),
     "polls that speed up": (
         {"ROUTES__0__POLL__FIRST": "6m"},
         "routes.0.poll.first: 6m is longer than poll.slowest (5m)",

@@ -120,7 +120,8 @@ def test_settings_can_come_from_the_environment_alone() -> None:
             "APPROVAL_PROXY__TICKET_SYSTEMS__DESK": (
                 '{"base_url": "http://localhost", "auth": {"kind": "none"}, "kind": "rest",'
                 ' "create": {"path": "/t"}, "read": {"path": "/t/{{ ticket.id }}"},'
-                ' "ping": {"path": "/"}, "decision": {"yes": "approved"}}'
+                ' "ping": {"path": "/"}, "decision": {"yes": "approved"},'
+                ' "ticket": {"decided_by": "by"}}'
             ),
             "APPROVAL_PROXY__ROUTES": '[{"name": "default", "system": "desk"}]',
         },
@@ -253,7 +254,7 @@ def test_off_may_arrive_as_false(example: Path) -> None:
 def test_a_variable_changes_one_of_two_that_share_an_anchor(example: Path) -> None:
     text = example.read_text(encoding="utf-8")
     shared = text.replace("poll: {first", "poll: &poll {first").replace(
-        "\noperators:", "\n  - {name: other, system: desk, poll: *poll}\noperators:"
+        "\nidentities:", "\n  - {name: other, system: desk, poll: *poll}\nidentities:"
     )
     example.write_text(shared, encoding="utf-8")
 

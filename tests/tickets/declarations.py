@@ -30,6 +30,7 @@ ticket:
   key: key
   url: url
   decided_by: decided_by
+  deciders: "[decided_by, decided_by_email]"
   comment: decision_comment
   decided_at: decided_at
   created: created

@@ -1,0 +1,106 @@
+"""What speaks against an approval: one table."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from proxy.domain.guards import objections
+from proxy.domain.identities import Identities
+from proxy.domain.models import ApprovalRequest, Guards, Ticket, Verb
+
+REQUEST = ApprovalRequest(
+    correlation_id="ar1",
+    respond_to="https://w.example.com/1",
+    fields={},
+    verb=Verb.GRANT,
+    identities=["user:ada_company.com", "group:finance"],
+    motivation="",
+    requester="user:bob_company.com",
+    resource="",
+    request_id="",
+)
+TICKET = Ticket("1", "T-1", decided_by="Olga", deciders=["olga", "olga@company.com"])
+IDENTITIES = Identities(domains=["company.com"])
+
+
+def said(
+    ticket: Ticket = TICKET,
+    request: ApprovalRequest = REQUEST,
+    *,
+    seen: str = "",
+    **guards: Any,
+) -> str:
+    found = objections(Guards(**guards), request, ticket, key_fields=seen, identities=IDENTITIES)
+    return "; ".join(found)
+
+
+def by(*deciders: str, **changes: Any) -> Ticket:
+    return replace(TICKET, decided_by="", deciders=deciders, **changes)
+
+
+def test_an_approval_by_somebody_else_passes() -> None:
+    assert said() == ""
+
+
+@pytest.mark.parametrize(
+    ("ticket", "objection"),
+    [
+        (by("bob", "bob@company.com"), "approved by user:bob_company.com, who asked for it"),
+        (by("Ada@Company.com"), "approved by user:ada_company.com, who gets the access"),
+        (by("Olga Nowak"), "of Olga Nowak it is not known who that is"),
+        (by("olga"), "of olga it is not known who that is"),
+        (by(), "the ticket does not say who approved"),
+    ],
+)
+def test_who_must_not_or_may_not_be_the_approver_is_named(ticket: Ticket, objection: str) -> None:
+    assert objection in said(ticket)
+
+
+@pytest.mark.parametrize(
+    ("guards", "ticket"),
+    [
+        ({"self_approval": "allow"}, by("bob@company.com")),
+        ({"unknown_approver": "allow"}, by("olga")),
+        ({"unknown_approver": "allow"}, by()),
+    ],
+)
+def test_a_route_may_allow_it(guards: dict[str, Any], ticket: Ticket) -> None:
+    assert said(ticket, **guards) == ""
+    assert said(ticket) != ""
+
+
+def test_allowing_the_unknown_does_not_allow_the_known() -> None:
+    assert "who asked for it" in said(by("bob@company.com"), unknown_approver="allow")
+
+
+def test_our_own_account_never_approves() -> None:
+    both = by("svc-proxy", "svc-proxy@company.com")
+    assert said(both) == ""
+    assert "our own account" in said(both, own_accounts=["SVC-proxy"])
+
+
+@pytest.mark.parametrize(
+    ("groups", "passes"), [(["Data Owners"], True), (["Interns"], False), ([], False)]
+)
+def test_only_the_named_groups_approve(groups: list[str], *, passes: bool) -> None:
+    ticket = replace(TICKET, decider_groups=groups)
+    assert (said(ticket, approver_groups=["data owners"]) == "") is passes
+    assert said(ticket) == ""
+
+
+@pytest.mark.parametrize(
+    ("seen", "now", "passes"),
+    [("a", "a", True), ("a", "b", False), ("", "b", True), ("a", "", False)],
+)
+def test_what_was_changed_after_the_first_look_is_not_what_was_asked(
+    seen: str, now: str, *, passes: bool
+) -> None:
+    ticket = replace(TICKET, key_fields=now)
+    assert (said(ticket, seen=seen) == "") is passes
+    assert said(ticket, seen=seen, changed_fields="allow") == ""
+
+
+def test_without_a_requester_the_others_are_still_looked_at() -> None:
+    assert said(request=replace(REQUEST, requester="")) == ""
+    assert said(by("ada@company.com"), replace(REQUEST, requester="")) != ""

@@ -1,0 +1,108 @@
+"""Who somebody is: a table of spellings, and that nothing is ever guessed."""
+
+import re
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.domain.identities import Ambiguous, Identities, Identity, Known, Rule, Unknown
+
+RULES = Identities(
+    domains=["company.com", "sub_unit.org", "unit.org"],
+    rules=[
+        Rule("CORP-{account}", email="{account}@corp.example.com"),
+        Rule("{first}.{last} (ext)", account="x-{first}-{last}"),
+    ],
+    lookup={"user:jd": "John.Doe@company.com"},
+)
+PLAIN = Identities()
+JOHN = Known(email="john.doe@company.com")
+
+
+@pytest.mark.parametrize(
+    ("spelling", "identity"),
+    [
+        ("user:john.doe_company.com", JOHN),
+        ("john.doe_company.com", JOHN),
+        ("user:default/john.doe_company.com", JOHN),
+        ("User:John.Doe_Company.com ", JOHN),
+        ("john.doe@company.com", JOHN),
+        ("user:john.doe@company.com", JOHN),
+        ("user:jd", JOHN),
+        ("user:john_doe_company.com", Known(email="john_doe@company.com")),
+        ("user:a_sub_unit.org", Ambiguous(["a@sub_unit.org", "a_sub@unit.org"])),
+        ("user:eve_elsewhere.net", Ambiguous(["eve@elsewhere.net"])),
+        ("user:alice", Known(account="alice")),
+        ("alice", Known(account="alice")),
+        ("CORP-bob", Known(email="bob@corp.example.com")),
+        ("user:corp-bob", Known(email="bob@corp.example.com")),
+        ("Ada.Byron (ext)", Known(account="x-ada-byron")),
+        ("group:finance", Known(account="finance", group=True)),
+        ("group:default/finance_company.com", Known(account="finance_company.com", group=True)),
+        ("John Doe", Unknown("a display name is no proof of who it is")),
+        ("_company.com", Known(account="_company.com")),
+        ("", Unknown("it is empty")),
+        ("x" * 257, Unknown("it is longer than 256 characters")),
+    ],
+)
+def test_a_spelling_names_somebody_or_says_why_not(spelling: str, identity: Identity) -> None:
+    assert RULES.of(spelling) == identity
+
+
+def test_without_domains_an_underscore_stays_open() -> None:
+    assert PLAIN.of("user:john_doe_company.com") == Ambiguous(["john_doe@company.com"])
+    assert PLAIN.of("user:a_b.c_d.e") == Ambiguous(["a_b.c@d.e"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("user:john.doe_company.com", "John.Doe@company.com", True),
+        ("user:john.doe_company.com", "jane.doe@company.com", False),
+        ("user:a_sub_unit.org", "a_sub@unit.org", True),  # a possible reading: a person looks
+        ("user:a_sub_unit.org", "b@unit.org", False),
+        ("user:alice", "ALICE", True),
+        ("user:alice", "bob", None),  # two accounts of two systems may be one person
+        ("user:alice", "alice@company.com", None),
+        ("John Doe", "john.doe@company.com", None),
+        ("John Doe", "john doe", True),
+        ("", "john.doe@company.com", None),
+    ],
+)
+def test_two_spellings_name_one_person_or_two_or_nobody_knows(
+    one: str, other: str, *, same: bool | None
+) -> None:
+    assert RULES.same(one, other) is same
+    assert RULES.same(other, one) is same
+
+
+@given(st.text(max_size=300))
+def test_any_text_has_an_answer_and_names_itself(text: str) -> None:
+    assert isinstance(RULES.of(text), Known | Ambiguous | Unknown)
+    assert RULES.same(text, text) is True
+    assert RULES.same(text, "nobody@example.invalid") is not True
+
+
+LOCAL = st.text(string.ascii_lowercase + string.digits + ".-", min_size=1, max_size=20)
+
+
+@given(LOCAL)
+def test_every_address_of_a_domain_is_told_by_its_witboost_spelling(local: str) -> None:
+    assert RULES.same(f"user:{local}_company.com", f"{local}@company.com") is True
+
+
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        (Rule("{a}{b}", email="{a}@x.y"), "two places without text"),
+        (Rule("{a}-{a}", email="{a}@x.y"), "a place twice"),
+        (Rule("{a}"), "needs one of email and account"),
+        (Rule("{a}", email="{a}@x.y", account="{a}"), "needs one of email and account"),
+        (Rule("{a}", account="{b}"), "{b} is no place of match"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_told(rule: Rule, problem: str) -> None:
+    assert re.search(re.escape(problem), "; ".join(rule.problems()))
+    assert Rule("x{a}", account="{a}").problems() == []
