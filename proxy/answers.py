@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import quote_plus, urlsplit
@@ -23,6 +23,8 @@ LONGEST_EXCERPT: Final = 200
 SHORTEST_SECRET: Final = 8
 
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\u200b-\u200f\u202a-\u202e]+")
+_UNIX_DIGITS: Final = 10  # of the seconds since the epoch, for some centuries
+_ERA: Final = 10**12  # milliseconds: later is a moment, earlier a duration
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 _TELLING_KEYS: Final = (
     "error_description",
@@ -97,7 +99,7 @@ def check(answer: Answer, call: Call, *, system: str) -> None:
     status = answer.status
     if 200 <= status < 300:  # noqa: PLR2004 - the class of success (RFC 9110 15.3)
         return
-    said = excerpt(answer)
+    said = ", ".join(filter(None, (excerpt(answer), headers_reason(answer.headers))))
     what = f"{system} answered {status} to {call.place}" + (f" ({said})" if said else "")
     if status in {401, 403}:
         raise ConfigurationError(
@@ -122,20 +124,41 @@ def check(answer: Answer, call: Call, *, system: str) -> None:
     raise PermanentError(f"{what}: it refused what we sent", status=status)
 
 
+def headers_reason(headers: Mapping[str, str]) -> str:
+    """Return which of several rate limits was met, where the other side says it (Atlassian)."""
+    return clean(headers.get("RateLimit-Reason", ""))
+
+
 def retry_after(headers: Mapping[str, str], now: int) -> int | None:
     """Return the pause that the other side asked for, in milliseconds; None if it asked for none.
 
-    Seconds or an HTTP date (RFC 9110 10.2.3); a date is compared with the answer's own Date where
-    there is one, so that a wrong clock does not matter, else with `now` (milliseconds).
+    Seconds or an HTTP date (RFC 9110 10.2.3), else the `X-RateLimit-Reset` of many APIs; a date is
+    compared with the answer's own Date where there is one, so that a wrong clock does not matter,
+    else with `now` (milliseconds).
     """
     wanted = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(wanted):
         return int(wanted) * 1_000
-    until = _http_date(wanted)
+    until = _http_date(wanted) or _reset(headers.get("X-RateLimit-Reset", "").strip())
     if until is None:
         return None
     sent = _http_date(headers.get("Date", ""))
-    return max(0, until - (now if sent is None else sent))
+    here = now if sent is None else sent
+    return max(0, until - here) if until >= _ERA else until
+
+
+def _reset(text: str) -> int | None:
+    """Return when a rate limit ends, in milliseconds: since the epoch, or from now on if few.
+
+    ServiceNow says Unix seconds, Atlassian an ISO 8601 time, others how many seconds are left.
+    """
+    if _SECONDS.fullmatch(text) or (text.isdecimal() and len(text) == _UNIX_DIGITS):
+        return int(text) * 1_000
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return int(moment.timestamp() * 1_000) if moment.tzinfo else None
 
 
 def _http_date(text: str) -> int | None:
@@ -190,6 +213,10 @@ def _messages(tree: Any, depth: int) -> Iterator[str]:
             for item in tree[:5]:
                 yield from _messages(item, depth - 1)
         case dict() if depth:
+            # ServiceNow says what failed in one and why in the other
+            if isinstance(tree.get("message"), str) and isinstance(tree.get("detail"), str):
+                yield from (tree["message"], tree["detail"])
+                return
             for key in _TELLING_KEYS:
                 found = list(_messages(tree.get(key), depth - 1))
                 if any(found):

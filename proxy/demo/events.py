@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -16,6 +16,12 @@ from proxy.domain.clock import Clock
 
 FAULTS: frozenset[Kind] = frozenset({"slow", "hang", "duplicate", "lose"})
 TIMEOUT = aiohttp.ClientTimeout(total=5)
+
+
+Letter = tuple[str, Mapping[str, str], bytes]
+"""Id, headers and body of an event."""
+
+Write = Callable[[str, str, Mapping[str, Any], int], Letter]
 
 
 def signed_headers(secret: str, body: bytes, *, event_id: str, seconds: int) -> dict[str, str]:
@@ -32,13 +38,33 @@ def signed_headers(secret: str, body: bytes, *, event_id: str, seconds: int) -> 
     }
 
 
+def desk_letter(secret: str, event: str, ticket: Mapping[str, Any], moment: int) -> Letter:
+    """Return an event as the desk writes it."""
+    shown = {name: ticket[name] for name in ("id", "key", "status")}
+    event_id = str(uuid.uuid4())
+    body = orjson.dumps({"event": event, "id": event_id, "ticket": shown})
+    headers = signed_headers(secret, body, event_id=event_id, seconds=moment // 1000)
+    return event_id, headers, body
+
+
 class Events:
-    """Delivers events in the background to `target`, if one is set; one attempt each."""
+    """Delivers events in the background to `target`, if one is set; one attempt each.
+
+    `write` makes headers and body of an event at a moment (milliseconds since the epoch).
+    """
 
     def __init__(
-        self, *, target: str | None, secret: str, journal: Journal, faults: Faults, clock: Clock
+        self,
+        *,
+        target: str | None,
+        secret: str,
+        journal: Journal,
+        faults: Faults,
+        clock: Clock,
+        write: Write = desk_letter,
     ) -> None:
         self.target = target
+        self._write = write
         self._secret = secret
         self._journal = journal
         self._faults = faults
@@ -67,9 +93,7 @@ class Events:
     async def _deliver(
         self, client: aiohttp.ClientSession, target: str, event: str, ticket: Mapping[str, Any]
     ) -> None:
-        shown = {name: ticket[name] for name in ("id", "key", "status")}
-        event_id = str(uuid.uuid4())
-        body = orjson.dumps({"event": event, "id": event_id, "ticket": shown})
+        event_id, headers, body = self._write(self._secret, event, ticket, self._clock.now())
         copies = 1
         for switch in self._faults.strikes("event", FAULTS, subjects=(ticket["id"],)):
             kind = switch.fault.kind
@@ -83,14 +107,12 @@ class Events:
             else:
                 await switch.held()
         for _ in range(copies):
-            result = await self._post(client, target, event_id, body)
+            result = await self._post(client, target, headers, body)
             self._journal.record("event", event=event, id=event_id, ticket=ticket["id"], **result)
 
     async def _post(
-        self, client: aiohttp.ClientSession, target: str, event_id: str, body: bytes
+        self, client: aiohttp.ClientSession, target: str, headers: Mapping[str, str], body: bytes
     ) -> dict[str, Any]:
-        seconds = self._clock.now() // 1000
-        headers = signed_headers(self._secret, body, event_id=event_id, seconds=seconds)
         try:
             async with client.post(
                 target, data=body, headers=headers, timeout=TIMEOUT, allow_redirects=False

@@ -43,6 +43,7 @@ class Fault:
     after_effect: bool = False
     status: Annotated[int, Field(ge=400, le=599)] = 500
     retry_after: str | None = None
+    headers: dict[str, str] | None = None
     body: Any = None
     subject: str | None = None
 

@@ -195,7 +195,8 @@ class Simulator(ABC):
             elif fault.kind == "reset":
                 return reset(request)
             else:
-                pause = {"Retry-After": fault.retry_after} if fault.retry_after else None
+                pause = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+                pause |= fault.headers or {}
                 body_of_fault = fault.body or {"error": {"message": f"fault of {operation}"}}
                 return answer(fault.status, body_of_fault, pause)
         return None

@@ -7,13 +7,14 @@ that they can be rotated while requests are open.
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, FilePath
+from pydantic import Discriminator, Field, FilePath, Tag
 
 from proxy.settings.fields import NotEmpty, Section
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import Secret
 from proxy.tickets.declaration import Declaration, Events
 from proxy.tickets.rest_declaration import RestDeclaration
+from proxy.tickets.servicenow_declaration import ServiceNowDeclaration, ServiceNowEvents
 
 
 class FixedHeader(Section):
@@ -90,3 +91,29 @@ class RestSystem(RestDeclaration, System):
     declared: ClassVar = RestDeclaration
 
     events: SignedEvents | None = None
+
+
+class SignedServiceNowEvents(ServiceNowEvents, SignedEvents):
+    """Events of a business rule, with the secrets that are live now."""
+
+
+class ServiceNowSystem(ServiceNowDeclaration, System):
+    """A ServiceNow instance."""
+
+    declared: ClassVar = ServiceNowDeclaration
+
+    events: SignedServiceNowEvents | None = None
+
+
+def _kind(section: Any) -> Any:
+    """Return the kind of a system that is read, or written; `rest` where none is said."""
+    if isinstance(section, Mapping):
+        return section.get("kind", "rest")
+    return getattr(section, "kind", None)
+
+
+TicketSystem = Annotated[
+    Annotated[RestSystem, Tag("rest")] | Annotated[ServiceNowSystem, Tag("servicenow")],
+    Discriminator(_kind),
+]
+"""A ticket system of any kind."""

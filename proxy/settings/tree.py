@@ -40,7 +40,7 @@ from proxy.settings.fields import (
 from proxy.settings.problems import nearest
 from proxy.settings.secrets import Secret, SecretUrl
 from proxy.settings.sources import READING, Origins
-from proxy.settings.systems import RestSystem
+from proxy.settings.systems import TicketSystem
 from proxy.tickets.expressions import Expression, roots
 
 
@@ -296,7 +296,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     retries: Retries = Retries()
     witboost: Annotated[dict[Name, WitboostInstance], NotEmpty]
-    ticket_systems: Annotated[dict[Name, RestSystem], NotEmpty]
+    ticket_systems: Annotated[dict[Name, TicketSystem], NotEmpty]
     routes: Annotated[tuple[Route, ...], NotEmpty]
     identities: Identities = Identities()
     operators: Operators = Operators()

@@ -1,17 +1,39 @@
 """Ticket systems: one map from kind to what reads its declaration and what opens it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pydantic import ValidationError
 
 from proxy.errors import ConfigurationError
 from proxy.outbound import Destination
+from proxy.tickets.declaration import Declaration
 from proxy.tickets.port import TicketSystem
 from proxy.tickets.rest import open_rest
 from proxy.tickets.rest_declaration import RestDeclaration
+from proxy.tickets.servicenow import open_servicenow
+from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
 
-KINDS: Final = {"rest": (RestDeclaration, open_rest)}
+
+class Opener(Protocol):
+    """Makes a ticket system of a declaration of its kind."""
+
+    def __call__(
+        self,
+        *,
+        name: str,
+        declaration: Any,
+        http: Destination,
+        event_secrets: Callable[[], Sequence[bytes]],
+    ) -> TicketSystem:
+        """Return the system; raises ConfigurationError where it cannot be used."""
+        ...
+
+
+KINDS: Final[Mapping[str, tuple[type[Declaration], Opener]]] = {
+    "rest": (RestDeclaration, open_rest),
+    "servicenow": (ServiceNowDeclaration, open_servicenow),
+}
 """For each `kind` in the settings: the model of its declaration, and its opener."""
 
 
@@ -30,7 +52,7 @@ def open_system(
         ConfigurationError: the declaration is of an unknown kind or not sound; one frozen by a
             newer version of this program, for example.
     """
-    kind = declaration.get("kind")
+    kind = str(declaration.get("kind"))
     if kind not in KINDS:
         raise ConfigurationError(f"{name}: kind {kind!r} is not known; there is {', '.join(KINDS)}")
     model, opener = KINDS[kind]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from proxy.domain.models import ApprovalRequest
 from proxy.tickets.expressions import Expression
 from proxy.tickets.templates import leaves_of, problems_of, problems_of_path
 
@@ -38,6 +39,21 @@ NAMES: Final[Mapping[str, Mapping[str, Collection[str]]]] = {
     "ping": {},
 }
 """What the templates of each operation may mention."""
+
+
+def names_of(request: ApprovalRequest) -> dict[str, Any]:
+    """Return what the templates of a new ticket may mention, with the values of this request."""
+    return {
+        "correlation_id": request.correlation_id,
+        "verb": request.verb.value,
+        "identities": request.identities,
+        "motivation": request.motivation,
+        "requester": request.requester,
+        "resource": request.resource,
+        "fields": request.fields,
+        "request_id": request.request_id,
+    }
+
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a field name, RFC 9110 5.6.2
 _NOT_OURS: Final = frozenset(

@@ -10,6 +10,7 @@ from typing import Any, Final, NoReturn
 from proxy.domain.models import ApprovalRequest, Ticket, TicketHint
 from proxy.errors import ConfigurationError, NotFound, TemporaryError
 from proxy.outbound import Answer, Call, Destination, check
+from proxy.tickets.calls import names_of
 from proxy.tickets.expressions import finder
 from proxy.tickets.rest_declaration import RestDeclaration
 from proxy.tickets.signatures import EventReader
@@ -101,16 +102,7 @@ class RestTicketSystem:
             TemporaryError: `sent` tells whether it may exist; an answer without an id is a doubt.
             PermanentError: the system refuses it, or the request does not fit the templates.
         """
-        call = self._writers["create"].write(
-            correlation_id=request.correlation_id,
-            verb=request.verb.value,
-            identities=request.identities,
-            motivation=request.motivation,
-            requester=request.requester,
-            resource=request.resource,
-            fields=request.fields,
-            request_id=request.request_id,
-        )
+        call = self._writers["create"].write(**names_of(request))
         answer = await self._send("create", call, repeatable=False)
         return self._ticket(self._created_at(answer.json()), answer)
 

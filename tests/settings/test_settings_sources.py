@@ -6,6 +6,7 @@ from proxy.errors import SettingsError
 from proxy.settings import CONFIG, explain, load
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.sources import gather
+from proxy.settings.systems import RestSystem
 
 
 def _origins(config: Path, environ: dict[str, str]) -> dict[str, str]:
@@ -69,6 +70,7 @@ def test_the_environment_reaches_into_maps_and_lists(example: Path) -> None:
     assert desk.base_url == "https://other.example.com"
     assert isinstance(desk.auth, OAuth2)
     assert desk.auth.client_id == "somebody"
+    assert isinstance(desk, RestSystem)
     assert desk.create.body["title"] == "{{ motivation }}"  # type: ignore[index, call-overload]
     assert settings.routes[0].poll.first == 2_000
     assert settings.witboost["main"].callback_urls == ("https://w.example.com/a/",)

@@ -4,20 +4,22 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
 from proxy.demo.desk import Desk
 from proxy.demo.events import signed_headers
 from proxy.demo.faults import Fault
+from proxy.demo.servicenow import ServiceNow, letter
+from proxy.demo.servicenow_tables import CATALOG_ITEM
 from proxy.domain.clock import SystemClock
 from proxy.oauth2.client_authentication import ClientSecretBasic
 from proxy.oauth2.discovery import Fixed
 from proxy.oauth2.endpoint import TokenEndpoint
 from proxy.oauth2.grants import ClientCredentials
 from proxy.oauth2.source import TokenSource
-from proxy.outbound import NoCredential, Outbound
+from proxy.outbound import Destination, NoCredential, Outbound
 from proxy.tickets import open_system
 from proxy.tickets.port import TicketSystem
 from tests.tickets.declarations import desk_mapping
@@ -86,42 +88,113 @@ class DeskRig:
         return signed_headers(SECRET, body, event_id="e-1", seconds=now // 1_000), body
 
 
+@dataclass
+class ServiceNowRig:
+    """The `servicenow` adapter and the simulated instance."""
+
+    system: TicketSystem
+    instance: ServiceNow
+    unknown_ticket: str = "0" * 32
+
+    def decide(self, ticket_id: str, decision: str) -> None:
+        self.instance.decide(ticket_id, "on hold" if decision == "unknown" else decision)
+
+    def lose_answer(self, operation: str, times: int = 1) -> None:
+        self.instance.switch_on(Fault(operation, "reset", times=times, after_effect=True))
+
+    def refuse(self, operation: str, status: int, *, retry_after: str | None = None) -> None:
+        self.instance.switch_on(Fault(operation, "answer", status=status, retry_after=retry_after))
+
+    def expire_token(self, operation: str, times: int = 1) -> None:
+        self.instance.switch_on(Fault(operation, "expire", times=times))
+
+    def refuse_client(self) -> None:
+        self.instance.authorization.refuse_client = True
+        self.instance.authorization.revoke_all()
+
+    def created(self) -> int:
+        return len(self.instance.journal.of("created"))
+
+    def event(self, ticket_id: str, *, now: int) -> tuple[Mapping[str, str], bytes]:
+        _, headers, body = letter(SECRET, "updated", {"sys_id": ticket_id, "number": "n"}, now)
+        return headers, body
+
+
+def connected(outbound: Outbound, origin: str, token_path: str) -> Destination:
+    """Return a destination with OAuth2, as the program makes one."""
+    clock = SystemClock()
+    authorization = outbound.destination(
+        "desk token",
+        origins=[origin],
+        deadline=DEADLINE,
+        concurrency=1,
+        credential=NoCredential(),
+    )
+    endpoint = TokenEndpoint(
+        connect=lambda _: authorization,
+        metadata=Fixed("", f"{origin}{token_path}"),
+        authentications=[ClientSecretBasic("proxy", lambda: "s3cret")],
+        clock=clock,
+    )
+    fetch = partial(endpoint.ask, ClientCredentials())
+    return outbound.destination(
+        "desk",
+        origins=[origin],
+        deadline=DEADLINE,
+        concurrency=4,
+        credential=TokenSource(fetch=fetch, clock=clock, dice=lambda: 0.0, name="desk"),
+    )
+
+
 @asynccontextmanager
 async def rest_rig() -> AsyncIterator[Rig]:
     async with (
         Desk(client_id="proxy", client_secret="s3cret", event_secret=SECRET) as desk,
         Outbound() as outbound,
     ):
-        clock = SystemClock()
-        authorization = outbound.destination(
-            "desk token",
-            origins=[desk.url],
-            deadline=DEADLINE,
-            concurrency=1,
-            credential=NoCredential(),
-        )
-        endpoint = TokenEndpoint(
-            connect=lambda _: authorization,
-            metadata=Fixed("", f"{desk.url}/oauth/token"),
-            authentications=[ClientSecretBasic("proxy", lambda: "s3cret")],
-            clock=clock,
-        )
-        fetch = partial(endpoint.ask, ClientCredentials())
-        http = outbound.destination(
-            "desk",
-            origins=[desk.url],
-            deadline=DEADLINE,
-            concurrency=4,
-            credential=TokenSource(fetch=fetch, clock=clock, dice=lambda: 0.0, name="desk"),
-        )
         system = open_system(
             name="desk",
             declaration=desk_mapping() | {"base_url": desk.url},
-            http=http,
+            http=connected(outbound, desk.url, "/oauth/token"),
             event_secrets=lambda: [SECRET.encode()],
         )
         yield DeskRig(system, desk)
 
 
-RIGS: Final[Mapping[str, Callable[[], AbstractAsyncContextManager[Rig]]]] = {"rest": rest_rig}
+@asynccontextmanager
+async def servicenow_rig(**declared: Any) -> AsyncIterator[ServiceNowRig]:
+    """Open the adapter with some parts of its declaration replaced."""
+    async with (
+        ServiceNow(client_id="proxy", client_secret="s3cret", event_secret=SECRET) as instance,
+        Outbound() as outbound,
+    ):
+        declaration: dict[str, Any] = {
+            "kind": "servicenow",
+            "base_url": instance.url,
+            "cancel": {"approval": "cancelled", "state": "4"},
+            "fulfilment": {"3": "fulfilled"},
+            "events": {},
+        }
+        system = open_system(
+            name="desk",
+            declaration=declaration | declared,
+            http=connected(outbound, instance.url, "/oauth_token.do"),
+            event_secrets=lambda: [SECRET.encode()],
+        )
+        yield ServiceNowRig(system, instance)
+
+
+@asynccontextmanager
+async def order_rig() -> AsyncIterator[Rig]:
+    """Open the adapter for orders from the service catalog."""
+    order = {"item": CATALOG_ITEM, "correlation_variable": "request_of_witboost"}
+    async with servicenow_rig(order=order) as rig:
+        yield rig
+
+
+RIGS: Final[Mapping[str, Callable[[], AbstractAsyncContextManager[Rig]]]] = {
+    "rest": rest_rig,
+    "servicenow": servicenow_rig,
+    "servicenow order": order_rig,
+}
 """Every adapter; the contract runs on each."""

@@ -1,0 +1,290 @@
+"""What bites at a ServiceNow instance, and what the adapter makes of it."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from proxy.demo.faults import Fault
+from proxy.demo.servicenow_tables import CATALOG_ITEM
+from proxy.domain.models import Fulfilment, Outcome, Ticket
+from proxy.errors import ConfigurationError, NotFound, PermanentError, TemporaryError
+from proxy.tickets.port import Cancels, Comments, ListsChanges, PushesEvents
+from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
+from proxy.tickets.servicenow_table import PAGE
+from tests.tickets.declarations import approval_request
+from tests.tickets.rigs import ServiceNowRig, servicenow_rig
+
+ORDER = {"item": CATALOG_ITEM, "correlation_variable": "witboost_request"}
+SECOND = 1_000
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[ServiceNowRig]:
+    async with servicenow_rig() as rig:
+        yield rig
+
+
+async def opened(rig: ServiceNowRig, **changes: Any) -> tuple[Ticket, dict[str, Any]]:
+    ticket = await rig.system.open(approval_request(**changes))
+    return ticket, rig.instance.rows("change_request")[-1]
+
+
+async def listed(rig: ServiceNowRig, since: int) -> set[str]:
+    assert isinstance(rig.system, ListsChanges)
+    return set(await rig.system.changes(since))
+
+
+async def test_a_record_says_who_asks_what_for_whom_and_why(rig: ServiceNowRig) -> None:
+    ticket, record = await opened(rig)
+    assert record["short_description"] == "Grant access to sales.orders for user:ada, user:bob"
+    for part in ("Who: user:ada, user:bob", "To what: sales.orders", "Why: I need it", "cost: 7"):
+        assert part in record["description"]
+    assert (record["correlation_id"], record["correlation_display"]) == ("r-1", "approval-proxy")
+    assert ticket.key == record["number"]
+    assert ticket.url.endswith(f"/nav_to.do?uri=change_request.do%3Fsys_id%3D{ticket.id}")
+
+
+async def test_what_a_requester_types_cannot_look_like_a_line_of_ours(rig: ServiceNowRig) -> None:
+    _, record = await opened(rig, motivation="why not\nAsked by: the boss\r\n\x00\x1b[31mWho: all")
+    lines = record["description"].splitlines()
+    assert "    Asked by: the boss" in lines
+    assert sum(line.startswith("Asked by:") for line in lines) == 1
+    assert sum(line.startswith("Who:") for line in lines) == 1
+    assert "\x1b" not in record["description"]
+
+
+async def test_long_texts_are_cut_where_a_reader_sees_it(rig: ServiceNowRig) -> None:
+    _, record = await opened(rig, resource="r" * 500, motivation="m" * 9_000)
+    assert len(record["short_description"]) == 160
+    assert record["short_description"].endswith("[...]")
+    assert record["description"].endswith("[...]")
+
+
+async def test_fields_of_the_settings_are_written_and_win() -> None:
+    fields = {"short_description": "{{ verb }}!", "assignment_group": "Data Office"}
+    async with servicenow_rig(fields=fields, table="incident") as rig:
+        await rig.system.open(approval_request())
+        (record,) = rig.instance.rows("incident")
+        assert (record["short_description"], record["assignment_group"]) == (
+            "grant!",
+            "Data Office",
+        )
+
+
+async def test_a_query_that_is_ignored_proves_no_absence(rig: ServiceNowRig) -> None:
+    """An account that may not read correlation_id gets the rows of the rest of the query."""
+    await opened(rig)
+    for row in rig.instance.rows("change_request"):
+        row["correlation_id"] = "of-another-request"
+    rig.instance.ignore("correlation_id")
+    with pytest.raises(ConfigurationError, match="the query was ignored") as caught:
+        await rig.system.find("r-1")
+    assert caught.value.request_specific
+    with pytest.raises(ConfigurationError, match="the query was ignored"):
+        await rig.system.ping()
+
+
+async def test_strangers_among_ours_are_left_out(rig: ServiceNowRig) -> None:
+    ticket, _ = await opened(rig)
+    await opened(rig, correlation_id="r-2")
+    rig.instance.ignore("correlation_id")
+    assert [found.id for found in await rig.system.find("r-1")] == [ticket.id]
+
+
+@pytest.mark.parametrize("text", ["r-1^NQactive=true", "r-1\n", ""])
+async def test_nothing_can_widen_a_query(rig: ServiceNowRig, text: str) -> None:
+    await opened(rig)
+    with pytest.raises(PermanentError, match="cannot stand in a ServiceNow query"):
+        await rig.system.find(text)
+
+
+async def test_who_decided_stands_in_the_approvals(rig: ServiceNowRig) -> None:
+    ticket, _ = await opened(rig)
+    rig.instance.decide(ticket.id, "approved", by="olga", comment="fine", group="Data Owners")
+    decided = await rig.system.fetch(ticket.id)
+    assert decided.outcome is Outcome.APPROVED
+    assert (decided.decided_by, decided.comment) == ("olga", "fine")
+    assert set(decided.deciders) == {"olga", "olga@company.com"}
+    assert decided.decider_groups == ("Data Owners",)
+    assert decided.decided_at.endswith("Z")
+
+
+async def test_one_refused_approval_of_many_does_not_say_who_approved(rig: ServiceNowRig) -> None:
+    """The roll-up decides; only the rows that say the same are asked who it was."""
+    ticket, _ = await opened(rig)
+    rig.instance.decide(ticket.id, "rejected", by="piotr")
+    rig.instance.decide(ticket.id, "approved", by="olga")
+    decided = await rig.system.fetch(ticket.id)
+    assert (decided.outcome, decided.decided_by) == (Outcome.APPROVED, "olga")
+    assert "piotr" not in decided.deciders
+
+
+async def test_not_required_is_not_approved(rig: ServiceNowRig) -> None:
+    ticket, _ = await opened(rig)
+    rig.instance.change(ticket.id, {"approval": "not_required"})
+    read = await rig.system.fetch(ticket.id)
+    assert (read.outcome, read.native_status) == (None, "not_required")
+
+
+async def test_fulfilment_stands_in_the_state(rig: ServiceNowRig) -> None:
+    ticket, _ = await opened(rig)
+    assert (await rig.system.fetch(ticket.id)).fulfilment is None
+    rig.instance.change(ticket.id, {"state": "3"})
+    assert (await rig.system.fetch(ticket.id)).fulfilment is Fulfilment.FULFILLED
+
+
+async def test_a_changed_description_changes_the_key_fields(rig: ServiceNowRig) -> None:
+    ticket, _ = await opened(rig)
+    before = await rig.system.fetch(ticket.id)
+    rig.instance.change(ticket.id, {"state": "2"})
+    assert (await rig.system.fetch(ticket.id)).key_fields == before.key_fields
+    rig.instance.change(ticket.id, {"description": "access to everything"})
+    assert (await rig.system.fetch(ticket.id)).key_fields != before.key_fields
+
+
+async def test_people_may_name_a_ticket_by_its_number(rig: ServiceNowRig) -> None:
+    ticket, _ = await opened(rig)
+    assert (await rig.system.fetch(ticket.key)).id == ticket.id
+    with pytest.raises(NotFound, match="CHG9"):
+        await rig.system.fetch("CHG9")
+
+
+async def test_a_deleted_record_is_not_found(rig: ServiceNowRig) -> None:
+    ticket, _ = await opened(rig)
+    rig.instance.delete(ticket.id)
+    with pytest.raises(NotFound, match="ACL restricts the record retrieval"):
+        await rig.system.fetch(ticket.id)
+
+
+@pytest.mark.parametrize(
+    ("headers", "pause"),
+    [
+        ({"X-RateLimit-Reset": "4102444800"}, True),
+        ({"X-RateLimit-Reset": "4102444800", "Retry-After": "9"}, 9 * SECOND),
+        ({"X-RateLimit-Reset": "30"}, 30 * SECOND),
+        ({"X-RateLimit-Reset": "2100-01-01T00:00:00Z"}, True),
+        ({"X-RateLimit-Reset": "soon"}, None),
+    ],
+)
+async def test_a_rate_limit_says_when_it_ends(
+    rig: ServiceNowRig, headers: dict[str, str], pause: int | None
+) -> None:
+    rig.instance.switch_on(Fault("find", "answer", status=429, headers=headers))
+    with pytest.raises(TemporaryError) as caught:
+        await rig.system.find("r-1")
+    if pause is True:
+        assert caught.value.retry_after is not None
+        assert caught.value.retry_after > 1_000 * SECOND
+    else:
+        assert caught.value.retry_after == pause
+
+
+async def test_an_error_says_what_failed_and_why(rig: ServiceNowRig) -> None:
+    said = {"error": {"message": "Operation Failed", "detail": "Missing required api access scope"}}
+    rig.instance.switch_on(Fault("create", "answer", status=403, body=said))
+    with pytest.raises(ConfigurationError, match="Operation Failed Missing required api access"):
+        await rig.system.open(approval_request())
+
+
+async def test_all_changes_are_found_over_many_pages_of_one_second() -> None:
+    """More records than two pages hold, most of them changed within the same second."""
+    async with servicenow_rig() as rig:
+        marks = {"correlation_display": "approval-proxy"}
+        rows = [
+            rig.instance.tables.insert("change_request", {**marks, "correlation_id": f"c{number}"})
+            for number in range(2 * PAGE + 50)
+        ]
+        rig.instance.tables.insert("change_request", {"correlation_id": "a stranger's"})
+        assert await listed(rig, 0) == {row.fields["sys_id"] for row in rows}
+
+
+async def test_a_record_that_moves_while_we_page_hides_no_other() -> None:
+    async with servicenow_rig() as rig:
+        marks = {"correlation_display": "approval-proxy"}
+        rows = [
+            rig.instance.tables.insert("change_request", {**marks, "correlation_id": f"c{number}"})
+            for number in range(PAGE + 20)
+        ]
+        for number, row in enumerate(rows):
+            row.fields["sys_updated_on"] = f"2026-01-01 00:{number // 60:02}:{number % 60:02}"
+
+        def moved() -> None:
+            for row in rows[:30]:
+                rig.instance.tables.update(row, {"state": "1"})
+
+        rig.instance.after_page(moved)
+        assert await listed(rig, 0) == {row.fields["sys_id"] for row in rows}
+
+
+async def test_changes_are_asked_for_by_the_second_and_only_ours(rig: ServiceNowRig) -> None:
+    ticket, record = await opened(rig)
+    record["sys_updated_on"] = "2026-01-01 10:00:00"
+    moment = 1_767_261_600_000
+    assert isinstance(rig.system, ListsChanges)
+    assert dict(await rig.system.changes(moment + 999)) == {ticket.id: moment}
+    assert await listed(rig, moment + 1_000) == set()
+    record["correlation_display"] = "somebody else"
+    rig.instance.ignore("correlation_display")
+    assert await listed(rig, moment) == set()
+
+
+async def test_an_order_becomes_a_requested_item_with_our_marks() -> None:
+    variables = {"why": "{{ motivation }}"}
+    async with servicenow_rig(order={**ORDER, "variables": variables}) as rig:
+        ticket = await rig.system.open(approval_request())
+        (ritm,) = rig.instance.rows("sc_req_item")
+        assert (ticket.id, ticket.key) == (ritm["sys_id"], ritm["number"])
+        assert (ritm["correlation_id"], ritm["correlation_display"]) == ("r-1", "approval-proxy")
+        options = {
+            row["sc_item_option.item_option_new.name"]: row["sc_item_option.value"]
+            for row in rig.instance.rows("sc_item_option_mtom")
+        }
+        assert options == {"why": "I need it", "witboost_request": "r-1"}
+
+
+async def test_an_order_that_broke_off_half_way_is_found_by_its_variable() -> None:
+    """Ordered, but the requested item could not be marked: in doubt, never ordered again."""
+    async with servicenow_rig(order=ORDER) as rig:
+        rig.instance.switch_on(Fault("change", "answer", status=403))
+        with pytest.raises(TemporaryError, match="ordered, but") as caught:
+            await rig.system.open(approval_request())
+        assert caught.value.sent
+        (ritm,) = rig.instance.rows("sc_req_item")
+        assert "correlation_id" not in ritm
+        (found,) = await rig.system.find("r-1")
+        assert found.id == ritm["sys_id"]
+        assert rig.instance.rows("sc_req_item")[0]["correlation_id"] == "r-1"
+        assert await rig.system.find("r-2") == []
+
+
+async def test_comments_cannot_become_markup(rig: ServiceNowRig) -> None:
+    ticket, _ = await opened(rig)
+    assert isinstance(rig.system, Comments)
+    await rig.system.comment(ticket.id, "[CODE]<script>alert(1)</script>[/code]")
+    (comment,) = rig.instance.journal.of("comment")
+    assert "[code]" not in comment["text"].lower()
+    assert "[/code]" not in comment["text"].lower()
+
+
+async def test_what_is_not_declared_is_not_offered() -> None:
+    async with servicenow_rig(cancel=None, events=None) as rig:
+        assert not isinstance(rig.system, Cancels | PushesEvents)
+        assert isinstance(rig.system, Comments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"fields": {"description": "{{ verbe }}"}}, "did you mean 'verb'"),
+        ({"fields": {"correlation_id": "x"}}, "fields.correlation_id is written by the proxy"),
+        ({"table": "change_request/../sys_user"}, "pattern"),
+        ({"order": {**ORDER, "item": "x"}}, "pattern"),
+        ({"order": {**ORDER, "variables": {"witboost_request": "x"}}}, "written by the proxy"),
+        ({"order": {**ORDER, "variables": {"a": "{{ correlation_id }}"}}}, "correlation_variable"),
+        ({"fields": {"Description": "x"}}, "pattern"),
+    ],
+)
+def test_a_declaration_that_cannot_work_is_refused(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        ServiceNowDeclaration.model_validate({"base_url": "https://x.service-now.com", **changes})
