@@ -99,7 +99,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(
     ("body", "said"),
     [
         (b"", ""),
-        (b'{"error": {"message": "Duplicate", "detail": "x"}}', "Duplicate"),
+        (b'{"error": {"message": "Duplicate", "detail": "x"}}', "Duplicate x"),  # ServiceNow
         (b'{"error": {"detail": "ACL"}}', "ACL"),
         (b'{"message": "plain"}', "plain"),
         (b'{"errors": ["one", "two"]}', "one two"),

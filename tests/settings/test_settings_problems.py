@@ -82,7 +82,7 @@ def test_keys_that_the_library_knows_are_unknown_here(example: Path) -> None:
         ("WITBOOST__MAIN__CREDENTIAL", "{}", "is required"),
         ("WITBOOST__MAIN__CALLBACK_URLS", '["https://u:s3cret@w.example/"]', "is no web address"),
         ("WITBOOST__MAIN__CLIENTS__X__KEYS", '["ap_s3cret"]', "is no hash of a key"),
-        (f"{DESK}__KIND", "fax", "must be 'rest'"),
+        (f"{DESK}__KIND", "fax", "must be one of 'rest', "),
         (f"{DESK}__CA_FILE", "/does/not/exist", "names no file"),
         (f"{DESK}__AUTH__CLIENT_SECRET", "", "is empty"),
         (f"{DESK}__AUTH__CLIENT_SECRET", '{"file": "/does/not/exist"}', "cannot be read"),
