@@ -17,6 +17,7 @@ from proxy.errors import ConfigurationError, PermanentError, ProxyError, Tempora
 from proxy.lease import Lease
 from proxy.metrics import Metrics
 from proxy.pauses import Pauses
+from proxy.reads import Reads
 from proxy.store.codec import history_entry
 from proxy.store.redis import RedisStore
 from proxy.tickets.port import TicketSystem
@@ -57,6 +58,7 @@ class Means:
     dice: Dice
     identities: Identities = field(default_factory=Identities)
     listed: Mapping[str, int] = field(default_factory=dict)
+    reads: Reads = field(default_factory=Reads)
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,9 @@ class Step:
         return answer
 
     async def fetch(self) -> Ticket:
-        """Read the ticket."""
-        name = self.system.name
-        return await self.ask(self.system.fetch(self.record.ticket_id), "read", name)
+        """Read the ticket, together with others where its system can."""
+        read = self.means.reads.fetch(self.system, self.record.ticket_id)
+        return await self.ask(read, "read", self.system.name)
 
     async def usable(self, destination: str) -> bool:
         """Whether the destination may be called now; if not, the record was given back to wait."""

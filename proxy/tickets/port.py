@@ -95,6 +95,24 @@ class ListsChanges(Protocol):
 
 
 @runtime_checkable
+class FetchesMany(Protocol):
+    """A system that reads many tickets in one call."""
+
+    @property
+    def most_fetched(self) -> int:
+        """How many tickets one call may name."""
+        ...
+
+    async def fetch_many(self, ticket_ids: Sequence[str]) -> Mapping[str, Ticket]:
+        """Read at most `most_fetched` tickets; return those in the answer, by the id asked for.
+
+        A ticket that is missing may exist all the same: the caller asks for it alone, as it does
+        for every one where the system refuses the call.
+        """
+        ...
+
+
+@runtime_checkable
 class Cancels(Protocol):
     """A system whose tickets can be withdrawn."""
 

@@ -36,7 +36,11 @@ NO_TICKET: Final = "no-such-request"
 
 LONGEST_TEXT: Final = 4_000
 _DECIDED: Final = {Outcome.APPROVED: "approved", Outcome.REJECTED: "rejected"}
-_NAMES: Final = ("name", "user_name", "email")
+_PERSON: Final = tuple(f"approver.{part}" for part in ("name", "user_name", "email"))
+_GROUP: Final = "group.assignment_group.name"
+_APPROVAL: Final = ("sysapproval", "state", "comments", "sys_updated_on", _GROUP, *_PERSON)
+MOST_FETCHED: Final = 100
+"""Ids in one query: each is 32 digits, and the URL must stay shorter than 8 KB."""
 
 
 class ServiceNow:
@@ -56,6 +60,7 @@ class ServiceNow:
         self.name = name
         self.settle = declaration.settle
         self.overlap = declaration.overlap
+        self.most_fetched = MOST_FETCHED
         self._declared = declaration
         self._http = http
         self._fields = tree_template(declaration.written, f"{name}: fields", declaration.limits)
@@ -125,9 +130,17 @@ class ServiceNow:
         ticket = self._ticket(await self._row(ticket_id))
         if ticket.id != ticket_id:
             raise NotFound(f"{self.name}: asked for {ticket_id}, it answered with another record")
-        if ticket.outcome in _DECIDED:
-            return await self._with_approvers(ticket, _DECIDED[ticket.outcome])
-        return ticket
+        return (await self._with_approvers({ticket_id: ticket}))[ticket_id]
+
+    async def fetch_many(self, ticket_ids: Sequence[str]) -> Mapping[str, Ticket]:
+        """Read many records, and who decided those that are decided: two queries at most."""
+        wanted = list(filter(SYS_ID.fullmatch, ticket_ids))
+        if not wanted:
+            return {}
+        query = f"sys_idIN{','.join(wanted)}^ORDERBYsys_id"
+        rows = await self._instance.rows(self._table, query, self._declared.read_fields)
+        tickets = [self._ticket(row) for row in rows if row.get("sys_id") in wanted]
+        return await self._with_approvers({ticket.id: ticket for ticket in tickets})
 
     async def ping(self) -> None:
         """Prove that the instance answers, takes our credential and honours our query."""
@@ -160,37 +173,27 @@ class ServiceNow:
             await self._instance.ask("GET", path, query=self._shape), "read"
         )
 
-    async def _with_approvers(self, ticket: Ticket, state: str) -> Ticket:
-        """Return the ticket with who decided, when and why, as its approvals say."""
-        persons = [f"approver.{part}" for part in _NAMES]
-        fields = (
-            "sysapproval",
-            "state",
-            "comments",
-            "sys_updated_on",
-            "group.assignment_group.name",
-        )
-        query = f"sysapproval={ticket.id}^state={state}^ORDERBYDESCsys_updated_on"
-        rows = [
-            row
-            for row in await self._instance.rows("sysapproval_approver", query, (*fields, *persons))
-            if row.get("sysapproval") == ticket.id and row.get("state") == state
-        ]
-        if not rows:
-            return ticket
-        said = [text_of(row.get(person)) for row in rows for person in persons]
-        groups = [text_of(row.get("group.assignment_group.name")) for row in rows]
-        last = rows[0]
-        named = (text_of(last.get(f"approver.{part}")) for part in _NAMES)
-        moment = moment_of(last.get("sys_updated_on"))
-        return replace(
-            ticket,
-            decided_by=next(filter(None, named), ""),
-            deciders=tuple(dict.fromkeys(filter(None, said))),
-            decider_groups=tuple(dict.fromkeys(filter(None, groups))),
-            comment=scalar_text(last.get("comments"), LONGEST_TEXT).strip(),
-            decided_at=rfc3339(moment) if moment is not None else "",
-        )
+    async def _with_approvers(self, tickets: Mapping[str, Ticket]) -> Mapping[str, Ticket]:
+        """Return the tickets with who decided, when and why, as their approvals say."""
+        states = {
+            ref: _DECIDED[ticket.outcome]
+            for ref, ticket in tickets.items()
+            if ticket.outcome in _DECIDED
+        }
+        if not states:
+            return tickets
+        either = ",".join(sorted(set(states.values())))
+        query = f"sysapprovalIN{','.join(states)}^stateIN{either}^ORDERBYDESCsys_updated_on"
+        rows = await self._instance.rows("sysapproval_approver", query, _APPROVAL)
+        its: dict[str, list[Mapping[str, Any]]] = {}
+        for row in rows:
+            ref = row.get("sysapproval")
+            if ref in states and row.get("state") == states[ref]:
+                its.setdefault(ref, []).append(row)
+        return {
+            **tickets,
+            **{ref: _approved(tickets[ref], approvals) for ref, approvals in its.items()},
+        }
 
     async def _id_of(self, number: str) -> str:
         """Return the id of the record that people know by this number."""
@@ -226,6 +229,23 @@ class ServiceNow:
             f" {self._table}?",
             request_specific=True,
         )
+
+
+def _approved(ticket: Ticket, approvals: Sequence[Mapping[str, Any]]) -> Ticket:
+    """Return the ticket with who decided it; the newest approval says by whom and when."""
+    last = approvals[0]
+    said = [text_of(row.get(person)) for row in approvals for person in _PERSON]
+    groups = [text_of(row.get(_GROUP)) for row in approvals]
+    named = (text_of(last.get(person)) for person in _PERSON)
+    moment = moment_of(last.get("sys_updated_on"))
+    return replace(
+        ticket,
+        decided_by=next(filter(None, named), ""),
+        deciders=tuple(dict.fromkeys(filter(None, said))),
+        decider_groups=tuple(dict.fromkeys(filter(None, groups))),
+        comment=scalar_text(last.get("comments"), LONGEST_TEXT).strip(),
+        decided_at=rfc3339(moment) if moment is not None else "",
+    )
 
 
 class _PushesEvents(ServiceNow):

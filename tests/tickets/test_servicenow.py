@@ -9,7 +9,7 @@ from proxy.demo.faults import Fault
 from proxy.demo.servicenow_tables import CATALOG_ITEM
 from proxy.domain.models import Fulfilment, Outcome, Ticket
 from proxy.errors import ConfigurationError, NotFound, PermanentError, TemporaryError
-from proxy.tickets.port import Cancels, Comments, ListsChanges, PushesEvents
+from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges, PushesEvents
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
 from proxy.tickets.servicenow_table import PAGE
 from tests.tickets.declarations import approval_request
@@ -118,6 +118,35 @@ async def test_one_refused_approval_of_many_does_not_say_who_approved(rig: Servi
     decided = await rig.system.fetch(ticket.id)
     assert (decided.outcome, decided.decided_by) == (Outcome.APPROVED, "olga")
     assert "piotr" not in decided.deciders
+
+
+async def test_many_records_and_who_decided_them_are_two_questions(rig: ServiceNowRig) -> None:
+    tickets = [(await opened(rig, correlation_id=f"r-{number}"))[0] for number in range(40)]
+    for ticket in tickets[:10]:
+        rig.instance.decide(ticket.id, "approved", by=f"olga{ticket.key}")
+    rig.instance.decide(tickets[10].id, "approved", by="somebody else")
+    rig.instance.decide(tickets[10].id, "rejected", by="piotr")
+    asked = len(rig.instance.journal.of("list"))
+    assert isinstance(rig.system, FetchesMany)
+    found = await rig.system.fetch_many([ticket.id for ticket in tickets])
+    assert len(rig.instance.journal.of("list")) - asked == 2
+    assert not rig.instance.journal.of("read")
+    assert found == {ticket.id: await rig.system.fetch(ticket.id) for ticket in tickets}
+    assert found[tickets[3].id].decided_by == f"olga{tickets[3].key}"
+    assert found[tickets[10].id].decided_by == "piotr"
+
+
+async def test_a_batch_holds_what_was_asked_for_and_nothing_else(rig: ServiceNowRig) -> None:
+    """The instance drops what it does not understand, and answers with other people's records."""
+    wanted, _ = await opened(rig)
+    await opened(rig, correlation_id="r-2")
+    rig.instance.ignore("sys_id")
+    assert isinstance(rig.system, FetchesMany)
+    no_id = f"{wanted.id}^NQactive=true"
+    assert set(await rig.system.fetch_many([wanted.id, no_id, "0" * 32])) == {wanted.id}
+    asked = rig.instance.journal.of("list")[-1]["query"]
+    assert "NQ" not in asked
+    assert not await rig.system.fetch_many([wanted.key, no_id])
 
 
 async def test_not_required_is_not_approved(rig: ServiceNowRig) -> None:
