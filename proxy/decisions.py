@@ -15,7 +15,6 @@ from proxy.domain.schedule import poll_pause
 from proxy.doubts import look_up, visible_at
 from proxy.errors import NotFound, PermanentError, ProxyError, TemporaryError
 from proxy.step import Step
-from proxy.witboost.hook import approval_request
 
 DECISIONS: Final = {
     Outcome.APPROVED: Decision.APPROVED,
@@ -65,7 +64,7 @@ def objections_to(step: Step, ticket: Ticket) -> list[str]:
         return []
     return objections(
         step.route.guards,
-        approval_request(record.id, step.entry.payload, record.request_id),
+        step.request,
         ticket,
         key_fields=record.key_fields,
         identities=step.means.identities,

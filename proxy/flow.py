@@ -152,10 +152,8 @@ class Flow:
         if step.lease.left() < system.deadline:  # the writes took long: not ours to send any more
             reason = "The lease was too short to send the create"
             return await step.rest(NotSent(at=step.now, code="late", reason=reason), step.now)
-        record = step.record
-        request = approval_request(record.id, step.entry.payload, record.request_id)
         try:
-            ticket = await step.ask(system.open(request), "create", system.name)
+            ticket = await step.ask(system.open(step.request), "create", system.name)
         except PermanentError as error:
             return await doubts.refused(step, error)
         except TemporaryError as error:

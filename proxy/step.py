@@ -10,7 +10,7 @@ from proxy.alarms import Alarm, Alarms
 from proxy.domain.events import Died, Event, Held, Postponed
 from proxy.domain.identities import Identities
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import Entry, Record, Route, State, Ticket
+from proxy.domain.models import ApprovalRequest, Entry, Record, Route, State, Ticket
 from proxy.domain.schedule import DAY, HOUR, SECOND, Dice, backoff, due_at
 from proxy.domain.values import replace
 from proxy.errors import ConfigurationError, PermanentError, ProxyError, TemporaryError
@@ -21,6 +21,7 @@ from proxy.reads import Reads
 from proxy.store.codec import history_entry
 from proxy.store.redis import RedisStore
 from proxy.tickets.port import TicketSystem
+from proxy.witboost.hook import approval_request
 
 _log: Final = logging.getLogger("proxy.flow")
 
@@ -86,6 +87,12 @@ class Step:
     def now(self) -> int:
         """The store's time."""
         return self.lease.now()
+
+    @property
+    def request(self) -> ApprovalRequest:
+        """What was asked for, with what the settings know of the requester."""
+        record, known = self.record, self.means.identities
+        return approval_request(record.id, self.entry.payload, record.request_id, known)
 
     def then(self, event: Event, *, quiet: bool = False) -> "Step":
         """Apply an event that is written together with the next one: nothing was done yet.

@@ -5,23 +5,19 @@ texts to the second, an index may lag, a read may be stale, and its clock may be
 """
 
 import asyncio
-import base64
-import hashlib
-import hmac
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Unpack
 
-import orjson
 from aiohttp import web
 from typing_extensions import override
 
 from proxy.demo.authorization import AuthorizationServer
 from proxy.demo.encoded_query import select
 from proxy.demo.events import FAULTS as EVENT_FAULTS
-from proxy.demo.events import Events, Letter
+from proxy.demo.events import Events
 from proxy.demo.faults import HTTP, Kind
 from proxy.demo.server import Effect, Serving, Simulator, answer, json_object
+from proxy.demo.servicenow_events import letter
 from proxy.demo.servicenow_tables import CATALOG_ITEM, COLUMNS, MOST_ROWS, TASKS, Record, Tables
 
 API: frozenset[Kind] = HTTP | {"expire"}
@@ -81,6 +77,11 @@ class ServiceNow(Simulator):
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Return everything in a table, oldest first."""
         return [record.fields for record in self.tables.of(table)]
+
+    def add_user(self, email: str, *, active: bool = True) -> str:
+        """Add a user, and return the id."""
+        user = {"email": email, "active": "true" if active else "false"}
+        return str(self._insert("sys_user", user).fields["sys_id"])
 
     def decide(
         self, name: str, approval: str, *, by: str = "olga", comment: str = "", group: str = ""
@@ -282,19 +283,6 @@ class ServiceNow(Simulator):
             if not plain and shown[name]:
                 shown[name] = {"link": f"{self.url}/api/now/table/x", "value": shown[name]}
         return shown
-
-
-def letter(secret: str, event: str, ticket: Mapping[str, Any], moment: int) -> Letter:
-    """Return an event as the business rule of the README writes it."""
-    body = orjson.dumps({"sys_id": ticket["sys_id"], "number": ticket["number"], "event": event})
-    seconds = str(moment // 1000)
-    signed = hmac.new(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256)
-    headers = {
-        "Content-Type": "application/json",
-        "X-Hmac-Timestamp": seconds,
-        "X-Hmac-Signature": base64.b64encode(signed.digest()).decode(),
-    }
-    return str(uuid.uuid4()), headers, body
 
 
 def _error(status: int, message: str, detail: str | None = None) -> web.Response:

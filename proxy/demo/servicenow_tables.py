@@ -9,7 +9,7 @@ from typing import Any, Final
 from proxy.domain.clock import Clock
 
 TASKS: Final = {"change_request": "CHG", "incident": "INC", "sc_req_item": "RITM"}
-LINKED: Final = ("sc_request", "sc_item_option_mtom", "sysapproval_approver")
+LINKED: Final = ("sc_request", "sc_item_option_mtom", "sysapproval_approver", "sys_user")
 CATALOG_ITEM: Final = "0123456789abcdef0123456789abcdef"
 MOST_ROWS: Final = 10_000
 LENGTHS: Final = {"short_description": 160, "correlation_id": 100, "correlation_display": 100}
@@ -20,7 +20,7 @@ COLUMNS: Final = frozenset(
         *("sys_mod_count", "requested_for", "category", "assignment_group", "request_item"),
         *("sc_item_option.value", "sc_item_option.item_option_new.name", "sysapproval"),
         *("approver.name", "approver.user_name", "approver.email"),
-        "group.assignment_group.name",
+        *("group.assignment_group.name", "opened_by", "caller_id", "email", "active"),
     )
 )
 

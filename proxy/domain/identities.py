@@ -107,6 +107,11 @@ class Identities:
             return replace(found, group=True) if found else Known(account=name, group=True)
         return found or self._plain(name)
 
+    def email_of(self, spelling: str) -> str:
+        """Return the address of the one person whom a spelling names; empty where it is unsure."""
+        known = self.of(spelling)
+        return known.email if isinstance(known, Known) and not known.group else ""
+
     def same(self, one: str, other: str) -> bool | None:
         """Return whether two spellings name one person; None where that cannot be told.
 

@@ -64,8 +64,10 @@ class Verb(StrEnum):
 class ApprovalRequest:
     """What somebody asked for, read from a hook call; `fields` keeps what we do not understand.
 
-    Only `identities`, `verb` and `motivation` have a place we know; requester and resource are
-    read where they are present, because witboost's documentation does not promise them.
+    Only `identities`, `verb` and `motivation` have a place we know; requester, resource and for how
+    long are read where they are present, because witboost's documentation does not promise them.
+    `resource` is its URN where there is one, else its name. `requester_email` is the address by
+    which the settings know the requester; empty where they do not.
     """
 
     correlation_id: str
@@ -77,6 +79,13 @@ class ApprovalRequest:
     requester: str
     resource: str
     request_id: str
+    requester_email: str = ""
+    resource_urn: str = ""
+    resource_name: str = ""
+    resource_owner: str = ""
+    resource_link: str = ""
+    duration: str = ""
+    expires: str = ""
 
 
 @dataclass(frozen=True, slots=True)

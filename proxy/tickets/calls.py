@@ -1,7 +1,7 @@
 """The HTTP calls of a `rest` declaration, as a person writes them."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
@@ -18,16 +18,10 @@ from pydantic import (
 from proxy.domain.models import ApprovalRequest
 from proxy.tickets.expressions import Expression
 from proxy.tickets.templates import leaves_of, problems_of, problems_of_path
+from proxy.tickets.values import clean, plain
 
 _REQUEST_NAMES: Final[Mapping[str, Collection[str]]] = {
-    "correlation_id": (),
-    "verb": (),
-    "identities": (),
-    "motivation": (),
-    "requester": (),
-    "resource": (),
-    "fields": (),
-    "request_id": (),
+    name: () for name in ApprovalRequest.__dataclass_fields__ if name != "respond_to"
 }
 _TICKET: Final = {"ticket": ("id",)}
 NAMES: Final[Mapping[str, Mapping[str, Collection[str]]]] = {
@@ -41,18 +35,13 @@ NAMES: Final[Mapping[str, Mapping[str, Collection[str]]]] = {
 """What the templates of each operation may mention."""
 
 
-def names_of(request: ApprovalRequest) -> dict[str, Any]:
-    """Return what the templates of a new ticket may mention, with the values of this request."""
-    return {
-        "correlation_id": request.correlation_id,
-        "verb": request.verb.value,
-        "identities": request.identities,
-        "motivation": request.motivation,
-        "requester": request.requester,
-        "resource": request.resource,
-        "fields": request.fields,
-        "request_id": request.request_id,
-    }
+def names_of(request: ApprovalRequest, text: Callable[[str], str] = clean) -> dict[str, Any]:
+    """Return what the templates of a new ticket may mention, with the values of this request.
+
+    Every text in them went through `text`: cleaned before a template sees it, what a template does
+    with lines it does with all of them.
+    """
+    return {name: plain(getattr(request, name), text) for name in _REQUEST_NAMES}
 
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a field name, RFC 9110 5.6.2

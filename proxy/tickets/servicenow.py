@@ -27,6 +27,7 @@ from proxy.tickets.servicenow_table import (
     shaped,
     text_of,
 )
+from proxy.tickets.servicenow_users import user_id
 from proxy.tickets.signatures import EventReader
 from proxy.tickets.templates import tree_template
 from proxy.tickets.values import digest, scalar_text
@@ -110,8 +111,12 @@ class ServiceNow:
             TemporaryError: `sent` tells whether it may exist; an answer without an id is a doubt.
             PermanentError: the instance refuses it, or the request does not fit the templates.
         """
-        names = names_of(request)
-        record = {**self._fields(names), **self._marks(request.correlation_id)}
+        names = names_of(request, harmless)
+        record = {
+            **self._fields(names),
+            **await self._reported_by(request.requester_email),
+            **self._marks(request.correlation_id),
+        }
         if self._orders:
             ritm = await self._orders.place(names, request.correlation_id, record)
             return self._ticket({"sys_id": ritm["sys_id"], "number": ritm["number"]})
@@ -166,6 +171,12 @@ class ServiceNow:
         """Return what says in a record that it is ours, and which request it is for."""
         display = self._declared.correlation_display
         return {"correlation_id": correlation_id, "correlation_display": display}
+
+    async def _reported_by(self, email: str) -> dict[str, str]:
+        """Return the fields that refer to who asked, where the instance knows that person."""
+        fields = self._declared.reporter
+        user = await user_id(self._instance, email) if fields and email else ""
+        return dict.fromkeys(fields, user) if user else {}
 
     async def _row(self, ticket_id: str) -> Mapping[str, Any]:
         path = f"/api/now/table/{self._table}/{ticket_id}"

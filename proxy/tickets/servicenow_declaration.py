@@ -47,14 +47,16 @@ class Order(Shape):
 class ServiceNowDeclaration(Declaration):
     """A table of tasks in a ServiceNow instance.
 
-    `fields` are written into the record, `cancel` into one that is withdrawn; `key_fields` are what
-    a decision is about. `overlap` is how much later than its time a change may turn up.
+    `fields` are written into the record, `cancel` into one that is withdrawn; `reporter` names
+    fields that refer to the requester's user, such as opened_by; `key_fields` are what a decision
+    is about. `overlap` is how much later than its time a change may turn up.
     """
 
     kind: Literal["servicenow"] = "servicenow"
     table: FieldName = "change_request"
     order: Order | None = None
     fields: dict[FieldName, JsonValue] = Field(default_factory=dict)
+    reporter: tuple[FieldName, ...] = ()
     cancel: dict[FieldName, Text] | None = None
     correlation_display: Annotated[str, Field(pattern=r"^[A-Za-z0-9 _.-]{1,40}$")] = (
         "approval-proxy"
@@ -103,7 +105,9 @@ class ServiceNowDeclaration(Declaration):
             for place, source in self._templates()
             for problem in problems_of(source, NAMES["create"])
         ]
-        if taken := _OURS & set(self.fields):
+        if twice := set(self.reporter) & set(self.fields):
+            problems.append(f"reporter: {min(twice)} is written by fields already")
+        if taken := _OURS & {*self.fields, *self.reporter}:
             problems.append(f"fields.{min(taken)} is written by the proxy itself")
         if problems:
             raise ValueError("; ".join(problems))

@@ -123,8 +123,11 @@ class Instance:
 
 
 def quoted(text: str) -> str:
-    """Return a text for an encoded query; `^` would end the condition and begin another one."""
-    if "^" in text or "\n" in text or not text:
+    """Return a text for an encoded query.
+
+    `^` would end the condition and begin another one, and `javascript:` begins a script.
+    """
+    if "^" in text or "\n" in text or not text or text.lower().startswith("javascript:"):
         raise PermanentError(f"{text!r} cannot stand in a ServiceNow query")
     return text
 

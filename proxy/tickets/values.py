@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,14 +13,21 @@ from jinja2 import Undefined
 from proxy.errors import PermanentError
 
 CUT: Final = " [...]"
-_UNPRINTABLE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNPRINTABLE: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_LINE_END: Final = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _JOINER: Final = "\u200d"
 _SKIN_TONES: Final = "\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff"
 
 
 def clean(text: str) -> str:
-    """Return the text without control characters and lone surrogates; line ends become newlines."""
-    return _UNPRINTABLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    """Return the text without control characters and lone surrogates; line ends become newlines.
+
+    Controls that turn the direction of what follows count among them: a text that shows other
+    words than it holds deceives whoever decides.
+    """
+    return _UNPRINTABLE.sub("", _LINE_END.sub("\n", text))
 
 
 def shorten(text: str, limit: int) -> str:
@@ -47,8 +54,8 @@ def _continues(character: str) -> bool:
     return marks or character == _JOINER or character in _SKIN_TONES
 
 
-def plain(value: Any) -> Any:
-    """Return the value in JSON's types, its texts clean.
+def plain(value: Any, text: Callable[[str], str] = clean) -> Any:
+    """Return the value in JSON's types, its texts clean, or as `text` makes them.
 
     Raises:
         PermanentError: it has no JSON form.
@@ -56,15 +63,15 @@ def plain(value: Any) -> Any:
     """
     match value:
         case str():
-            return clean(value)
+            return text(value)
         case None | bool() | int() | float():
             return value
         case Undefined():
             str(value)  # raises, with jinja's own words about what is missing
         case Mapping():
-            return {clean(str(key)): plain(inner) for key, inner in value.items()}
+            return {text(str(key)): plain(inner, text) for key, inner in value.items()}
         case Sequence() | Iterator() if not isinstance(value, bytes):
-            return [plain(inner) for inner in value]
+            return [plain(inner, text) for inner in value]
         case _:
             pass
     raise PermanentError(f"a {type(value).__name__} has no JSON form")

@@ -1,4 +1,4 @@
-"""What a ticket says where the settings do not: who asks, for whom, to what, why.
+"""What a ticket says where the settings do not: who asks, for whom, to what, why, for how long.
 
 Texts of requesters are indented below their first line, so that nobody can write a line that looks
 like one of ours.
@@ -8,19 +8,35 @@ from typing import Final
 
 TITLE: Final = (
     "{{ 'Revoke' if verb == 'revoke' else 'Grant' }} access"
-    "{% if resource %} to {{ resource | replace('\\n', ' ') }}{% endif %}"
+    "{% set what = resource_name or resource %}"
+    "{% if what %} to {{ what | replace('\\n', ' ') }}{% endif %}"
     "{% if identities %} for {{ identities | join(', ') | replace('\\n', ' ') }}{% endif %}"
 )
 
 DESCRIPTION: Final = """\
+{% set what = [resource_name, resource_urn] | select | join(', ') or resource -%}
+{% set said = [motivation, requester, resource, resource_urn, resource_name, resource_owner,
+    resource_link, duration, expires, verb] -%}
 {{ 'Take access away' if verb == 'revoke' else 'Give access' }}.
 Who: {{ identities | join(', ') | indent(4) or 'not said' }}
-To what: {{ resource | indent(4) or 'not said' }}
+To what: {{ what | indent(4) or 'not said' }}
+{%- if resource_owner %}
+Owner: {{ resource_owner | indent(4) }}
+{%- endif %}
+{%- if resource_link %}
+Shown at: {{ resource_link | indent(4) }}
+{%- endif %}
 Asked by: {{ requester | indent(4) or 'not said' }}
 Why: {{ motivation | indent(4) or 'not said' }}
+{%- if duration %}
+For how long: {{ duration | indent(4) }}
+{%- endif %}
+{%- if expires %}
+Until: {{ expires | indent(4) }}
+{%- endif %}
 {%- for name, value in fields | dictsort
-    if (value is string or value is number) and name not in ('motivation', 'verb', 'requester') %}
-{{ name | replace('\\n', ' ') }}: {{ value | string | indent(4) }}
+    if (value is string or value is number) and name != 'verb' and value | string not in said %}
+{{ name | replace('\n', ' ') }}: {{ value | string | indent(4) }}
 {%- endfor %}
 
 Approve or reject this ticket; the answer goes to witboost by itself (request {{ correlation_id }}).

@@ -13,10 +13,14 @@ from typing import Any, Final
 
 import orjson
 
+from proxy.domain.identities import Identities
 from proxy.domain.models import ApprovalRequest
 from proxy.domain.urls import normalise
 from proxy.errors import InvalidRequest
 from proxy.witboost import fields as read
+
+NOBODY: Final = Identities()
+"""Knows nobody but by a plain address."""
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _JSON: Final = re.compile(r"application/json(?:[ \t]*;.*)?", re.IGNORECASE)
@@ -63,22 +67,34 @@ def respond_to(body: bytes) -> str:
     return normalise(orjson.loads(body)["respondToUrl"])
 
 
-def approval_request(correlation_id: str, body: bytes, request_id: str) -> ApprovalRequest:
+def approval_request(
+    correlation_id: str, body: bytes, request_id: str, identities: Identities = NOBODY
+) -> ApprovalRequest:
     """Return what an accepted body asks for; what is absent or strange is empty, never an error.
 
     Only `fields` itself is promised. Its numbers keep every digit, so a ticket shows the same id.
+    `identities` knows people's addresses.
     """
     tree = json.loads(body)
     fields: Mapping[str, Any] = tree["fields"]
+    known = read.Folded.of(fields)
+    requester = read.requester(known)
     return ApprovalRequest(
         correlation_id=correlation_id,
         respond_to=normalise(tree["respondToUrl"]),
         fields=fields,
-        verb=read.verb(fields),
-        identities=read.identities(fields),
-        motivation=read.motivation(fields),
-        requester=read.requester(fields),
-        resource=read.resource(fields),
+        verb=read.verb(known),
+        identities=read.identities(known),
+        motivation=read.motivation(known),
+        requester=requester,
+        requester_email=identities.email_of(requester),
+        resource=read.resource(known),
+        resource_urn=read.resource_urn(known),
+        resource_name=read.resource_name(known),
+        resource_owner=read.resource_owner(known),
+        resource_link=read.resource_link(known),
+        duration=read.duration(known),
+        expires=read.expires(known),
         request_id=request_id,
     )
 

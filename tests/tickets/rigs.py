@@ -11,7 +11,8 @@ import orjson
 from proxy.demo.desk import Desk
 from proxy.demo.events import signed_headers
 from proxy.demo.faults import Fault
-from proxy.demo.servicenow import ServiceNow, letter
+from proxy.demo.servicenow import ServiceNow
+from proxy.demo.servicenow_events import letter
 from proxy.demo.servicenow_tables import CATALOG_ITEM
 from proxy.domain.clock import SystemClock
 from proxy.oauth2.client_authentication import ClientSecretBasic

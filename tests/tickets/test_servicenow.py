@@ -72,6 +72,56 @@ async def test_fields_of_the_settings_are_written_and_win() -> None:
         )
 
 
+REPORTED = {"reporter": ["opened_by", "requested_for"]}
+
+
+async def test_who_asks_is_the_reporter_where_the_instance_knows_that_person() -> None:
+    async with servicenow_rig(**REPORTED) as rig:
+        rig.instance.add_user("grace@company.com")
+        ada = rig.instance.add_user("ada@company.com")
+        rig.instance.add_user("ada@company.com", active=False)
+        _, record = await opened(rig, requester_email="ada@company.com")
+        assert (record["opened_by"], record["requested_for"]) == (ada, ada)
+
+
+@pytest.mark.parametrize(
+    "email", ["", "nobody@company.com", "twice@company.com", "a^NQactive=true@company.com"]
+)
+async def test_who_is_not_exactly_one_user_is_no_reporter(email: str) -> None:
+    async with servicenow_rig(**REPORTED) as rig:
+        for _ in range(2):
+            rig.instance.add_user("twice@company.com")
+        _, record = await opened(rig, requester_email=email)
+        assert not {"opened_by", "requested_for"} & record.keys()
+
+
+async def test_a_query_for_users_that_is_ignored_finds_nobody() -> None:
+    async with servicenow_rig(**REPORTED) as rig:
+        rig.instance.add_user("grace@company.com")
+        rig.instance.ignore("email")
+        _, record = await opened(rig, requester_email="ada@company.com")
+        assert "opened_by" not in record
+
+
+async def test_users_that_cannot_be_asked_for_now_leave_no_doubt_about_a_record() -> None:
+    async with servicenow_rig(**REPORTED) as rig:
+        rig.instance.switch_on(Fault("find", "answer", status=503, retry_after="7"))
+        with pytest.raises(TemporaryError) as caught:
+            await opened(rig, requester_email="ada@company.com")
+        assert (caught.value.sent, caught.value.retry_after) == (False, 7 * SECOND)
+        assert rig.created() == 0
+
+
+async def test_a_requester_writes_no_markup_into_any_field() -> None:
+    """Journals take HTML between [code] marks; ours are the settings' own only."""
+    fields = {"comments": "[code]<b>[/code]{{ motivation }} {{ fields.note }}"}
+    async with servicenow_rig(fields=fields) as rig:
+        _, record = await opened(
+            rig, motivation="[CODE]<script>[/code]", fields={"note": "[\u202ecode]<script>"}
+        )
+        assert record["comments"] == "[code]<b>[/code][ CODE]<script>[ /code] [ code]<script>"
+
+
 async def test_a_query_that_is_ignored_proves_no_absence(rig: ServiceNowRig) -> None:
     """An account that may not read correlation_id gets the rows of the rest of the query."""
     await opened(rig)
@@ -307,6 +357,8 @@ async def test_what_is_not_declared_is_not_offered() -> None:
     [
         ({"fields": {"description": "{{ verbe }}"}}, "did you mean 'verb'"),
         ({"fields": {"correlation_id": "x"}}, "fields.correlation_id is written by the proxy"),
+        ({"reporter": ["sys_id"]}, "sys_id is written by the proxy"),
+        ({"reporter": ["caller_id"], "fields": {"caller_id": "x"}}, "caller_id is written by"),
         ({"table": "change_request/../sys_user"}, "pattern"),
         ({"order": {**ORDER, "item": "x"}}, "pattern"),
         ({"order": {**ORDER, "variables": {"witboost_request": "x"}}}, "written by the proxy"),

@@ -90,14 +90,82 @@ def test_the_resource_is_found(fields: dict[str, Any], resource: str) -> None:
     assert read.resource(fields) == resource
 
 
+WHOLE = {
+    "owner": {"userRef": "user:olga", "displayName": "Olga"},
+    "consumableInterface": PORT,
+    "parentSystem": {**SYSTEM, "relativeLink": "/marketplace/sales"},
+    "environment": "production",
+}
+"""A resource as witboost's notification about access requests writes it."""
+
+INDENT = [{"id": "db-1", "displayName": "Sales", "owner": "olga"}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "urn", "name", "owner", "link"),
+    [
+        ({"requestedResource": WHOLE}, PORT["urn"], "Sales", "user:olga", "/marketplace/sales"),
+        ({"requested_resource": WHOLE}, PORT["urn"], "Sales", "user:olga", "/marketplace/sales"),
+        ({"resource": "urn:dmb:dp:finance:sales:1"}, "urn:dmb:dp:finance:sales:1", "", "", ""),
+        ({"resource": "Sales", "owner": "olga"}, "", "Sales", "olga", ""),
+        ({"urn": "urn:x", "resourceName": "Sales"}, "urn:x", "Sales", "", ""),
+        ({"consumableInterface": PORT, "url": "https://w"}, PORT["urn"], "Sales", "", "https://w"),
+        ({"resources": INDENT}, "", "Sales", "olga", ""),
+        ({"resource": "Sales", "link": "javascript:alert(1)"}, "", "Sales", "", ""),
+        ({"resource": {"parentSystem": SYSTEM}}, SYSTEM["urn"], "Sales product", "", ""),
+        ({}, "", "", "", ""),
+    ],
+)
+def test_what_is_known_of_the_resource_is_found(
+    fields: dict[str, Any], urn: str, name: str, owner: str, link: str
+) -> None:
+    assert read.resource_urn(fields) == urn
+    assert read.resource_name(fields) == name
+    assert read.resource_owner(fields) == owner
+    assert read.resource_link(fields) == link
+
+
+@pytest.mark.parametrize(
+    ("fields", "duration", "expires"),
+    [
+        ({"duration": "30 days"}, "30 days", ""),
+        ({"accessDuration": 30}, "30", ""),
+        ({"defaultDuration": {"seconds": 3600, "nanos": 0}}, "3600 seconds", ""),
+        ({"labels": {"indent.com/time/duration": "1h"}}, "1h", ""),
+        ({"meta": {"labels": {"indent.com/time/duration": "-1ns"}}}, "", ""),
+        ({"labels": {"indent.com/time/expires": "2027-01-01"}}, "", "2027-01-01"),
+        ({"meta": {"expireTime": "2027-01-01"}}, "", "2027-01-01"),
+        ({"end_date": "2027-01-01"}, "", "2027-01-01"),
+        ({"expiresAt": "2027-01-01", "until": "never"}, "", "2027-01-01"),
+        ({"labels": ["urgent"], "meta": 3}, "", ""),
+    ],
+)
+def test_for_how_long_is_found(fields: dict[str, Any], duration: str, expires: str) -> None:
+    assert (read.duration(fields), read.expires(fields)) == (duration, expires)
+
+
+@pytest.mark.parametrize(
+    "spelling", ["requestedBy", "requested_by", "RequestedBy", "requested-by", "REQUESTED_BY"]
+)
+def test_case_and_separators_of_names_do_not_matter(spelling: str) -> None:
+    assert read.requester({spelling: "ada"}) == "ada"
+    assert read.requester({"requester": {"user_ref": "user:ada"}}) == "user:ada"
+
+
 @pytest.mark.parametrize("strange", STRANGE)
 def test_strange_values_are_empty(strange: Any) -> None:
     fields = dict.fromkeys(
-        ("verb", "identities", "motivation", "requester", "resource", "spec"), strange
+        (
+            *("verb", "identities", "motivation", "requester", "resource", "spec", "owner"),
+            *("link", "duration", "expires", "labels", "meta"),
+        ),
+        strange,
     )
     assert read.verb(fields) is Verb.GRANT
     assert read.identities(fields) == []
-    assert [read.motivation(fields), read.requester(fields), read.resource(fields)] == [""] * 3
+    readers = (read.motivation, read.requester, read.resource, read.resource_urn, read.duration)
+    more = (read.resource_name, read.resource_owner, read.resource_link, read.expires)
+    assert [reader(fields) for reader in (*readers, *more)] == [""] * 9
 
 
 def test_what_has_no_end_is_not_followed() -> None:
