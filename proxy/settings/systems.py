@@ -5,14 +5,16 @@ that they can be rotated while requests are open.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, FilePath, Tag
+from pydantic import Discriminator, Field, FilePath, Tag, model_validator
 
 from proxy.settings.fields import NotEmpty, Section
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import Secret
-from proxy.tickets.declaration import Declaration, Events
+from proxy.tickets.declaration import Declaration
+from proxy.tickets.event_declaration import Events
+from proxy.tickets.proofs import read_key
 from proxy.tickets.rest_declaration import RestDeclaration
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration, ServiceNowEvents
 
@@ -35,6 +37,16 @@ class SignedEvents(Events):
     """How pushed events prove themselves, with the secrets that are live now."""
 
     secrets: Annotated[tuple[Secret, ...], NotEmpty]
+
+    @model_validator(mode="after")
+    def _secrets_are_keys(self) -> Self:
+        for index, secret in enumerate(self.secrets):
+            if self.auth == "hmac":
+                try:
+                    read_key(secret.reveal().encode(), self)
+                except ValueError as error:
+                    raise ValueError(f"secrets.{index} {error}") from None
+        return self
 
 
 class System(Declaration):

@@ -4,7 +4,6 @@ A declaration is frozen with each request. Secrets are no part of it: they stay 
 can be rotated under open requests.
 """
 
-import re
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
@@ -13,46 +12,8 @@ from yarl import URL
 
 from proxy.domain.durations import Milliseconds
 from proxy.domain.models import Fulfilment, Outcome
-from proxy.tickets.calls import HeaderName, Shape, Text
-from proxy.tickets.expressions import Expression
-
-
-class Events(Shape):
-    """How pushed events prove where they come from, and which ticket they name.
-
-    `hmac` signs `signed`, in which `{timestamp}`, `{id}` and `{body}` stand for two headers and the
-    raw body; `static_header` sends a secret as it is; `basic` sends user and password.
-    """
-
-    auth: Literal["hmac", "static_header", "basic"]
-    header: HeaderName = "Authorization"
-    prefix: str = ""
-    algorithm: Literal["sha256", "sha512", "sha1"] = "sha256"
-    encoding: Literal["hex", "base64"] = "hex"
-    signed: str = "{body}"
-    timestamp_header: HeaderName | None = None
-    timestamp_format: Literal["seconds", "milliseconds", "rfc3339"] = "seconds"
-    tolerance: Annotated[Milliseconds, Field(gt=0)] = 300_000
-    id_header: HeaderName | None = None
-    replay_key: Expression | None = None
-    ticket: Expression | tuple[Expression, ...]
-
-    @model_validator(mode="after")
-    def _proves_what_it_says(self) -> Self:
-        placeholders = set(re.findall(r"\{[^{}]*\}", self.signed))
-        if self.auth != "hmac":
-            if self.signed != "{body}" or self.timestamp_header:
-                raise ValueError(f"signed and timestamp_header need auth: hmac, not {self.auth}")
-            return self
-        if unknown := placeholders - {"{timestamp}", "{id}", "{body}"}:
-            raise ValueError(f"signed holds {', '.join(sorted(unknown))}, which is not known")
-        if "{body}" not in placeholders:
-            raise ValueError("signed lacks {body}: the signature would fit any event")
-        if ("{timestamp}" in placeholders) != (self.timestamp_header is not None):
-            raise ValueError("timestamp_header and {timestamp} in signed need each other")
-        if "{id}" in placeholders and self.id_header is None:
-            raise ValueError("{id} in signed needs id_header")
-        return self
+from proxy.tickets.calls import Shape, Text
+from proxy.tickets.event_declaration import Events
 
 
 def _origin_and_prefix(value: str) -> str:

@@ -8,7 +8,8 @@ from pydantic import Field, JsonValue, model_validator
 from proxy.domain.durations import Milliseconds
 from proxy.domain.models import Outcome
 from proxy.tickets.calls import NAMES, Shape, Text
-from proxy.tickets.declaration import Declaration, Events
+from proxy.tickets.declaration import Declaration
+from proxy.tickets.event_declaration import EventAuth, Events
 from proxy.tickets.expressions import Expression
 from proxy.tickets.templates import leaves_of, mentions, problems_of
 from proxy.tickets.wording import DESCRIPTION, TITLE
@@ -24,7 +25,7 @@ _OURS: Final = frozenset({"correlation_id", "correlation_display", "sys_id", "nu
 class ServiceNowEvents(Events):
     """Events of a business rule: a time, and a MAC of time and body, from `generateMac`."""
 
-    auth: Literal["hmac", "static_header", "basic"] = "hmac"
+    auth: EventAuth = "hmac"
     header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] = "X-Hmac-Signature"
     encoding: Literal["hex", "base64"] = "base64"
     signed: str = "{timestamp}.{body}"

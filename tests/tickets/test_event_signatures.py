@@ -12,7 +12,7 @@ from multidict import CIMultiDict
 
 from proxy.domain.models import TicketHint
 from proxy.errors import InvalidRequest, Unauthorized
-from proxy.tickets.declaration import Events
+from proxy.tickets.event_declaration import Events
 from proxy.tickets.signatures import EventReader
 
 NOW = 1_800_000_000_000

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from proxy.domain.models import ApprovalRequest, Ticket, TicketHint
 from proxy.errors import NotFound
-from proxy.tickets.declaration import Events
+from proxy.tickets.event_declaration import Events
 from proxy.tickets.signatures import EventReader
 
 EVENT_SECRET = "event-secret-canary"

@@ -1,0 +1,270 @@
+"""Events that others sign: the schemes of vendors, Standard Webhooks, and signed tokens."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given
+from hypothesis import strategies as some
+from joserfc import jws, jwt
+from joserfc.jwk import ECKey, OctKey, RSAKey
+from pydantic import ValidationError
+
+from proxy.domain.models import TicketHint
+from proxy.errors import Unauthorized
+from proxy.settings.systems import SignedEvents
+from proxy.tickets.event_declaration import PRESETS, Events
+from proxy.tickets.signatures import EventReader
+
+NOW = 1_800_000_000_000
+SECONDS = str(NOW // 1_000)
+BODY = b'{"ticket":{"id":7},"issue":{"id":"7"},"sys_id":"7"}'
+SECRET = b"a secret of some length, 01234567890"
+
+
+def read(
+    events: Mapping[str, Any],
+    headers: Mapping[str, str],
+    body: bytes = BODY,
+    *,
+    secrets: tuple[bytes, ...] = (SECRET,),
+    now: int = NOW,
+) -> TicketHint:
+    shape = Events.model_validate({"ticket": "ticket.id", **events})
+    return EventReader(shape, lambda: secrets).read(headers, body, now=now)
+
+
+def refused(*what: Any, **how: Any) -> None:
+    with pytest.raises(Unauthorized):
+        read(*what, **how)
+
+
+# -- Standard Webhooks -----------------------------------------------------------------------------
+
+STANDARD = {"auth": "standard_webhooks"}
+VECTOR_SECRET = b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+VECTOR = {
+    "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+    "webhook-timestamp": "1614265330",
+    "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+}
+VECTOR_BODY = b'{"test": 2432232314}'
+
+
+def test_what_the_library_of_standard_webhooks_signs_is_accepted() -> None:
+    """The vector of its own tests, made again with PyPI's standardwebhooks 1.1.0."""
+    events = STANDARD | {"ticket": "test"}
+    hint = read(events, VECTOR, VECTOR_BODY, secrets=(VECTOR_SECRET,), now=1_614_265_330_000)
+    assert hint.refs == ("2432232314",)
+    for change in (
+        {"webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJeK"},
+        {"webhook-timestamp": "1614265331"},
+        {"webhook-signature": VECTOR["webhook-signature"].replace("v1,", "v1a,")},
+        {"webhook-signature": VECTOR["webhook-signature"].replace("=", "")},
+    ):
+        refused(
+            events, VECTOR | change, VECTOR_BODY, secrets=(VECTOR_SECRET,), now=1_614_265_330_000
+        )
+    refused(events, VECTOR, VECTOR_BODY, secrets=(VECTOR_SECRET,), now=1_614_265_630_001)
+
+
+def asymmetric(key: Ed25519PrivateKey, body: bytes = BODY, event: str = "msg_1") -> dict[str, str]:
+    proof = base64.b64encode(key.sign(f"{event}.{SECONDS}.".encode() + body)).decode()
+    return {
+        "webhook-id": event,
+        "webhook-timestamp": SECONDS,
+        "webhook-signature": f"v1,AAAA garbage v1a,%%% v1a,{proof}",
+    }
+
+
+def public(key: Ed25519PrivateKey) -> bytes:
+    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return b"whpk_" + base64.b64encode(raw)
+
+
+def test_a_signature_by_a_private_key_is_verified_with_its_public_half() -> None:
+    key, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    live = (VECTOR_SECRET, public(other), public(key))
+    assert read(STANDARD, asymmetric(key), secrets=live).refs == ("7",)
+    refused(STANDARD, asymmetric(key), secrets=live[:2])
+    refused(STANDARD, asymmetric(key), BODY + b" ", secrets=live)
+    # a public key is no secret: nobody may sign with it as if it were one
+    material = public(key).removeprefix(b"whpk_")
+    for as_secret in (public(key), material, base64.b64decode(material)):
+        message = f"msg_1.{SECONDS}.".encode() + BODY
+        mac = base64.b64encode(hmac.digest(as_secret, message, "sha256")).decode()
+        for version in ("v1", "v1a"):
+            forged = asymmetric(key) | {"webhook-signature": f"{version},{mac}"}
+            refused(STANDARD, forged, secrets=live[1:])
+
+
+def test_an_id_that_could_end_in_two_places_is_refused() -> None:
+    key = Ed25519PrivateKey.generate()
+    assert read(STANDARD, asymmetric(key, event="msg-1"), secrets=(public(key),)).refs
+    refused(STANDARD, asymmetric(key, event="msg.1"), secrets=(public(key),))
+
+
+@pytest.mark.parametrize(
+    ("secret", "why"),
+    [
+        ("plain", "whsec_"),
+        ("whsec_%%%", "base64"),
+        ("whsec_c2hvcnQ=", "24 to 64"),
+        ("whsec_" + base64.b64encode(bytes(65)).decode(), "24 to 64"),
+        ("whpk_c2hvcnQ=", "32 bytes"),
+        ("whsk_" + base64.b64encode(bytes(64)).decode(), "whpk_"),
+    ],
+)
+def test_secrets_that_are_no_keys_are_refused_at_once_and_not_shown(secret: str, why: str) -> None:
+    with pytest.raises(ValidationError, match=why) as caught:
+        SignedEvents.model_validate(STANDARD | {"ticket": "id", "secrets": [secret]})
+    assert secret not in str(caught.value)
+    # a file that becomes unusable later lets nobody in
+    refused(STANDARD, VECTOR, VECTOR_BODY, secrets=(secret.encode(),), now=1_614_265_330_000)
+
+
+def test_other_systems_may_sign_with_private_keys_as_well() -> None:
+    key = Ed25519PrivateKey.generate()
+    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex().encode()
+    events = {"auth": "hmac", "header": "X-Ed25519", "algorithm": "ed25519", "key_format": "hex"}
+    assert read(events, {"X-Ed25519": key.sign(BODY).hex()}, secrets=(raw,)).refs
+    refused(events, {"X-Ed25519": key.sign(BODY + b" ").hex()}, secrets=(raw,))
+
+
+# -- schemes of vendors ----------------------------------------------------------------------------
+
+
+def mac(message: bytes) -> bytes:
+    return hmac.digest(SECRET, message, hashlib.sha256)
+
+
+SIGNED: Mapping[str, Callable[[bytes], dict[str, str]]] = {
+    "jira": lambda body: {"X-Hub-Signature": f"sha256={mac(body).hex()}"},
+    "servicenow": lambda body: {
+        "X-Hmac-Timestamp": SECONDS,
+        "X-Hmac-Signature": base64.b64encode(mac(f"{SECONDS}.".encode() + body)).decode(),
+    },
+    "zendesk": lambda body: {
+        "X-Zendesk-Webhook-Signature-Timestamp": "2027-01-15T08:00:00Z",
+        "X-Zendesk-Webhook-Signature": base64.b64encode(
+            mac(b"2027-01-15T08:00:00Z" + body)
+        ).decode(),
+    },
+    "glpi": lambda body: {
+        "X-GLPI-timestamp": SECONDS,
+        "X-GLPI-signature": mac(body + SECONDS.encode()).hex(),
+    },
+}
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_a_vendors_scheme_is_known_by_its_name(name: str) -> None:
+    headers = SIGNED[name](BODY)
+    assert read({"auth": name, "ticket": "ticket.id"}, headers).refs == ("7",)
+    refused({"auth": name, "ticket": "ticket.id"}, headers, BODY + b" ")
+    for missing in headers:
+        refused({"auth": name}, {key: it for key, it in headers.items() if key != missing})
+
+
+def test_every_preset_has_its_test_and_can_be_changed() -> None:
+    assert {*SIGNED, "standard_webhooks"} == set(PRESETS)
+    shape = Events.model_validate({"auth": "jira", "header": "X-Other"})
+    assert (shape.auth, shape.header, shape.prefix) == ("hmac", "X-Other", "sha256=")
+    assert Events.model_validate(shape.model_dump(mode="json")) == shape
+
+
+# -- signed tokens ---------------------------------------------------------------------------------
+
+TOKEN: dict[str, Any] = {"auth": "jwt", "token": {"issuer": "https://desk", "audience": "us"}}
+CLAIMS = {"iss": "https://desk", "aud": ["us", "them"], "exp": NOW // 1_000 + 180}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def issued(
+    claims: Mapping[str, Any] = CLAIMS, secret: bytes = SECRET, **header: Any
+) -> dict[str, str]:
+    head = {"alg": "HS256", "typ": "JWT", **header}
+    return bearer(jwt.encode(head, dict(claims), OctKey.import_key(secret)))
+
+
+def by_hand(header: Mapping[str, Any], secret: bytes = SECRET) -> str:
+    """Sign as whoever does not ask a library whether they should."""
+    head, claims = (base64.urlsafe_b64encode(orjson.dumps(it)) for it in (header, CLAIMS))
+    signed = head.rstrip(b"=") + b"." + claims.rstrip(b"=")
+    proof = base64.urlsafe_b64encode(hmac.digest(secret, signed, "sha256"))
+    return (signed + b"." + proof.rstrip(b"=")).decode()
+
+
+def test_a_token_signed_with_a_shared_secret_proves_an_event() -> None:
+    assert read(TOKEN, issued()).refs == ("7",)
+    assert read(TOKEN, issued(), secrets=(b"another secret of some length", SECRET)).refs
+    assert read({"auth": "jwt"}, issued({"exp": CLAIMS["exp"]})).refs
+    refused(TOKEN, issued(secret=b"another secret of some length"))
+    refused(TOKEN, {})
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": NOW // 1_000 - 61},
+        {"exp": None},
+        {"exp": True},
+        {"exp": str(NOW)},
+        {"nbf": NOW // 1_000 + 61},
+        {"iat": NOW // 1_000 + 61},
+        {"iss": "https://other"},
+        {"iss": None},
+        {"aud": "them"},
+        {"aud": ["them"]},
+        {"aud": "usa"},
+        {"aud": {"us": 1}},
+        {"aud": None},
+    ],
+)
+def test_a_token_that_is_for_others_or_not_for_now_is_refused(claims: dict[str, Any]) -> None:
+    refused(TOKEN, issued(CLAIMS | claims))
+    without = {name: it for name, it in CLAIMS.items() if name not in claims}
+    if without != CLAIMS:
+        refused(TOKEN, issued(without))
+
+
+@pytest.mark.parametrize("header", [{"typ": "at+jwt"}, {"typ": ""}, {"alg": "HS512"}])
+def test_only_the_type_and_the_algorithms_of_the_settings_are_taken(header: dict[str, str]) -> None:
+    head = {"alg": "HS256", "typ": "JWT", **header}
+    allowed = ["HS256", "HS512"]
+    token = jws.serialize_compact(head, orjson.dumps(CLAIMS), OctKey.import_key(SECRET), allowed)
+    refused(TOKEN, bearer(token))
+
+
+def test_an_unsigned_token_is_refused() -> None:
+    for algorithm in ("none", "None", "nOnE"):
+        head, claims = ({"alg": algorithm, "typ": "JWT"}, CLAIMS)
+        parts = [base64.urlsafe_b64encode(orjson.dumps(it)).rstrip(b"=") for it in (head, claims)]
+        for end in (b"", b"AAAA"):
+            refused(TOKEN, bearer(b".".join([*parts, end]).decode()))
+
+
+def test_a_token_signed_in_another_family_is_refused_with_the_same_key() -> None:
+    """The classic confusion: a public key, which everybody knows, taken for a shared secret."""
+    for key, algorithm in ((RSAKey.generate_key(2048), "RS256"), (ECKey.generate_key(), "ES256")):
+        pem = key.as_pem(private=False)
+        forged = bearer(by_hand({"alg": "HS256", "typ": "JWT"}, secret=pem))
+        refused(TOKEN | {"token": {"algorithms": [algorithm]}}, forged, secrets=(pem,))
+        refused(TOKEN, forged, secrets=(pem,))
+    assert read(TOKEN, bearer(by_hand({"alg": "HS256", "typ": "JWT"}))).refs  # the control
+
+
+@given(some.text(some.characters(codec=None), max_size=200), some.integers(0, 3))
+def test_whatever_is_no_token_is_refused_in_the_same_words(text: str, dots: int) -> None:
+    with pytest.raises(Unauthorized) as caught:
+        read(TOKEN, bearer(text + ".x" * dots))
+    assert str(caught.value) == "the event does not prove that it comes from the ticket system"
