@@ -4,16 +4,16 @@ How calls are made, retried and authorised is the destination's matter; here the
 their answers are read. An answer that cannot be read is never taken for "there is no ticket".
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
-from proxy.domain.models import ApprovalRequest, Ticket, TicketHint
+from proxy.domain.models import ApprovalRequest, Ticket
 from proxy.errors import ConfigurationError, NotFound, TemporaryError
 from proxy.outbound import Answer, Call, Destination, check
 from proxy.tickets.calls import names_of
+from proxy.tickets.capabilities import assembled
 from proxy.tickets.expressions import finder
 from proxy.tickets.rest_declaration import RestDeclaration
-from proxy.tickets.signatures import EventReader
 from proxy.tickets.wire import CallWriter, TicketReader
 
 NO_TICKET: Final = "no-such-request"
@@ -29,7 +29,6 @@ class RestTicketSystem:
         name: str,
         declaration: RestDeclaration,
         http: Destination,
-        event_secrets: Callable[[], Sequence[bytes]] = tuple,
     ) -> None:
         self._name = name
         self._declaration = declaration
@@ -47,12 +46,6 @@ class RestTicketSystem:
             for operation in ("create", "find", "read", "comment", "cancel", "ping")
             if (shape := getattr(declaration, operation)) is not None
         }
-        if declaration.events is not None:
-            if not event_secrets():
-                raise ConfigurationError(
-                    f"{name}: events has no secret, so no event could be told from a forged one"
-                )
-            self._events = EventReader(declaration.events, event_secrets)
 
     @property
     def name(self) -> str:
@@ -167,12 +160,6 @@ class RestTicketSystem:
         )
 
 
-class _PushesEvents(RestTicketSystem):
-    def read_event(self, headers: Mapping[str, str], body: bytes, *, now: int) -> TicketHint:
-        """Verify and parse an event."""
-        return self._events.read(headers, body, now=now)
-
-
 class _Cancels(RestTicketSystem):
     async def cancel(self, ticket_id: str, reason: str) -> None:
         """Withdraw the ticket; raises Conflict where the system says that it is decided."""
@@ -196,19 +183,14 @@ def open_rest(
 ) -> RestTicketSystem:
     """Return the system with exactly the capabilities that its declaration describes.
 
-    A capability is a method that is there or not (`port`), so each is a class of its own.
-
     Raises:
         ConfigurationError: events are declared, but there is no secret to verify them with.
     """
-    offered = (
-        (_PushesEvents, declaration.events),
-        (_Cancels, declaration.cancel),
-        (_Comments, declaration.comment),
+    return assembled(
+        RestTicketSystem,
+        {_Cancels: declaration.cancel, _Comments: declaration.comment},
+        name=name,
+        declaration=declaration,
+        http=http,
+        event_secrets=event_secrets,
     )
-    capabilities = tuple(part for part, declared in offered if declared is not None)
-    system = type("RestTicketSystem", (*capabilities, RestTicketSystem), {})
-    opened: RestTicketSystem = system(
-        name=name, declaration=declaration, http=http, event_secrets=event_secrets
-    )
-    return opened

@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
-from proxy.domain.models import ApprovalRequest, Outcome, Ticket, TicketHint
+from proxy.domain.models import ApprovalRequest, Outcome, Ticket
 from proxy.errors import ConfigurationError, Conflict, NotFound
 from proxy.outbound import Destination
 from proxy.tickets.calls import names_of
+from proxy.tickets.capabilities import assembled
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
 from proxy.tickets.servicenow_orders import Orders
 from proxy.tickets.servicenow_table import (
@@ -23,14 +24,12 @@ from proxy.tickets.servicenow_table import (
     harmless,
     moment_of,
     quoted,
-    rfc3339,
     shaped,
     text_of,
 )
 from proxy.tickets.servicenow_users import user_id
-from proxy.tickets.signatures import EventReader
 from proxy.tickets.templates import tree_template
-from proxy.tickets.values import digest, scalar_text
+from proxy.tickets.values import digest, rfc3339, scalar_text
 
 NO_TICKET: Final = "no-such-request"
 """A correlation id that is never given out."""
@@ -56,7 +55,6 @@ class ServiceNow:
         name: str,
         declaration: ServiceNowDeclaration,
         http: Destination,
-        event_secrets: Callable[[], Sequence[bytes]] = tuple,
     ) -> None:
         self.name = name
         self.settle = declaration.settle
@@ -73,12 +71,6 @@ class ServiceNow:
             if declaration.order
             else None
         )
-        if declaration.events is not None:
-            if not event_secrets():
-                raise ConfigurationError(
-                    f"{name}: events has no secret, so no event could be told from a forged one"
-                )
-            self._events = EventReader(declaration.events, event_secrets)
 
     @property
     def deadline(self) -> int:
@@ -259,12 +251,6 @@ def _approved(ticket: Ticket, approvals: Sequence[Mapping[str, Any]]) -> Ticket:
     )
 
 
-class _PushesEvents(ServiceNow):
-    def read_event(self, headers: Mapping[str, str], body: bytes, *, now: int) -> TicketHint:
-        """Verify and read an event of a business rule."""
-        return self._events.read(headers, body, now=now)
-
-
 class _Cancels(ServiceNow):
     async def cancel(self, ticket_id: str, reason: str) -> None:
         """Withdraw the record as the settings say; raises Conflict where it is decided already."""
@@ -288,10 +274,11 @@ def open_servicenow(
     Raises:
         ConfigurationError: events are declared, but there is no secret to verify them with.
     """
-    offered = ((_PushesEvents, declaration.events), (_Cancels, declaration.cancel))
-    capabilities = tuple(part for part, declared in offered if declared is not None)
-    system = type("ServiceNow", (*capabilities, ServiceNow), {})
-    opened: ServiceNow = system(
-        name=name, declaration=declaration, http=http, event_secrets=event_secrets
+    return assembled(
+        ServiceNow,
+        {_Cancels: declaration.cancel},
+        name=name,
+        declaration=declaration,
+        http=http,
+        event_secrets=event_secrets,
     )
-    return opened

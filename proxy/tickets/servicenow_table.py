@@ -7,14 +7,11 @@ caller to compare with what was asked.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 from urllib.parse import quote
 
-import orjson
-from yarl import URL
-
 from proxy.errors import PermanentError, TemporaryError
-from proxy.outbound import Call, Destination, check
+from proxy.tickets.json_api import JsonApi
 from proxy.tickets.values import clean, scalar_text
 
 PAGE: Final = 200
@@ -24,13 +21,8 @@ SYS_ID: Final = re.compile(r"[0-9a-f]{32}")
 _CODE: Final = re.compile(r"\[(?=/?code\])", re.IGNORECASE)
 
 
-class Instance:
+class Instance(JsonApi):
     """What one instance is asked; `name` is the ticket system's."""
-
-    def __init__(self, *, name: str, base_url: str, http: Destination) -> None:
-        self._name = name
-        self._base_url = base_url
-        self._http = http
 
     async def rows(self, table: str, query: str, fields: Sequence[str]) -> list[Mapping[str, Any]]:
         """Return all rows of a query.
@@ -44,7 +36,7 @@ class Instance:
             found += page
             if len(page) < PAGE:
                 return found
-        raise TemporaryError(f"{self._name}: {table} lists more than {MOST_PAGES * PAGE} rows")
+        raise TemporaryError(f"{self.name}: {table} lists more than {MOST_PAGES * PAGE} rows")
 
     async def since(
         self, table: str, query: str, fields: Sequence[str], *, moment: int
@@ -65,7 +57,7 @@ class Instance:
                 return found
             last = moment_of(page[-1].get("sys_updated_on")) or 0
             moment, offset = (last, 0) if last > moment else (moment, offset + PAGE)
-        raise TemporaryError(f"{self._name}: {table} lists more than {MOST_PAGES * PAGE} changes")
+        raise TemporaryError(f"{self.name}: {table} lists more than {MOST_PAGES * PAGE} changes")
 
     async def page(
         self, table: str, query: str, fields: Sequence[str], *, offset: int
@@ -84,25 +76,6 @@ class Instance:
             self.unreadable(f"a list of {table}", "no list `result`")
         return rows
 
-    async def ask(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        *,
-        query: Mapping[str, str] | None = None,
-        repeatable: bool = True,
-    ) -> Any:
-        """Return the parsed answer; raises what `check` makes of any status but a success."""
-        headers = {"Accept": "application/json"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        url = URL(self._base_url + path, encoded=True).with_query(query)
-        call = Call(method, str(url), headers, orjson.dumps(body) if body is not None else None)
-        answer = await self._http.send(call, repeatable=repeatable)
-        check(answer, call, system=self._name)
-        return answer.json()
-
     def result(self, tree: Any, what: str) -> Mapping[str, Any]:
         """Return the one record of an answer."""
         result = tree.get("result") if isinstance(tree, dict) else None
@@ -114,12 +87,6 @@ class Instance:
         """Write fields of a record."""
         path = f"/api/now/table/{table}/{quote(sys_id, safe='')}"
         await self.ask("PATCH", path, fields, query={"sysparm_fields": "sys_id"}, repeatable=False)
-
-    def unreadable(self, what: str, problem: str) -> NoReturn:
-        """Refuse an answer that is not what this API gives."""
-        raise TemporaryError(
-            f"{self._name}: the answer to {what} has {problem}: is base_url that of the instance?"
-        )
 
 
 def quoted(text: str) -> str:
@@ -159,11 +126,6 @@ def moment_of(value: Any) -> int | None:
 def text_time(milliseconds: int) -> str:
     """Return a moment as queries want it, cut to the second."""
     return datetime.fromtimestamp(milliseconds // 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def rfc3339(milliseconds: int) -> str:
-    """Return a moment as RFC 3339 in UTC."""
-    return datetime.fromtimestamp(milliseconds // 1_000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def harmless(text: str) -> str:

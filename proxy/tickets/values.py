@@ -4,6 +4,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -111,3 +112,8 @@ def scalar_text(value: Any, limit: int) -> str:
     if isinstance(value, bool | int | float | str):
         return shorten(as_text(value), limit)
     return ""
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Return a moment since the epoch as RFC 3339 in UTC, to the second."""
+    return datetime.fromtimestamp(milliseconds // 1_000, UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,54 @@
+"""What ticket systems offer on top of the port: each capability is a class of its own.
+
+A capability is a method that is there or not (`port`), so a system is put together of exactly those
+that its declaration describes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from proxy.domain.models import TicketHint
+from proxy.errors import ConfigurationError
+from proxy.outbound import Destination
+from proxy.tickets.declaration import Declaration
+from proxy.tickets.signatures import EventReader
+
+System = TypeVar("System")
+
+
+class ReadsEvents:
+    """Takes events that prove themselves as the declaration says."""
+
+    events: EventReader
+
+    def read_event(self, headers: Mapping[str, str], body: bytes, *, now: int) -> TicketHint:
+        """Verify and read an event."""
+        return self.events.read(headers, body, now=now)
+
+
+def assembled(
+    base: type[System],
+    offered: Mapping[type, Any],
+    *,
+    name: str,
+    declaration: Declaration,
+    http: Destination,
+    event_secrets: Callable[[], Sequence[bytes]],
+) -> System:
+    """Return a system with those of the offered capabilities that are declared, not None or False.
+
+    Raises:
+        ConfigurationError: events are declared, but there is no secret to verify them with.
+    """
+    taken = [capability for capability, declared in offered.items() if declared]
+    if declaration.events is not None:
+        taken.append(ReadsEvents)
+    system = type(base.__name__, (*taken, base), {})
+    opened: System = system(name=name, declaration=declaration, http=http)
+    if declaration.events is not None and isinstance(opened, ReadsEvents):
+        if not event_secrets():
+            raise ConfigurationError(
+                f"{name}: events has no secret, so no event could be told from a forged one"
+            )
+        opened.events = EventReader(declaration.events, event_secrets)
+    return opened

@@ -1,0 +1,55 @@
+"""JSON over HTTP below one base URL: how adapters that are code ask their system."""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import orjson
+from yarl import URL
+
+from proxy.errors import TemporaryError
+from proxy.outbound import Call, Destination, check
+
+
+class JsonApi:
+    """One API; `name` is the ticket system's, `headers` go with every call."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        base_url: str,
+        http: Destination,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self._base_url = base_url
+        self._http = http
+        self._headers = {"Accept": "application/json", **(headers or {})}
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+    ) -> Any:
+        """Return the parsed answer, None for an empty one; `path` is percent-encoded.
+
+        Raises what `check` makes of any status but a success.
+        """
+        headers = dict(self._headers)
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        url = URL(self._base_url + path, encoded=True).with_query(query)
+        call = Call(method, str(url), headers, orjson.dumps(body) if body is not None else None)
+        answer = await self._http.send(call, repeatable=repeatable)
+        check(answer, call, system=self.name)
+        return answer.json() if answer.body else None
+
+    def unreadable(self, what: str, problem: str) -> NoReturn:
+        """Refuse an answer that is not what this API gives."""
+        raise TemporaryError(
+            f"{self.name}: the answer to {what} has {problem}: is base_url that of the API?"
+        )
