@@ -12,11 +12,13 @@ from proxy.errors import ConfigurationError
 from proxy.settings import Settings
 from proxy.store.connecting import connect
 from proxy.store.embedded import EmbeddedServer
+from proxy.store.privacy import Privacy
 from proxy.store.redis import RedisStore
 from proxy.store.shared import dangers
 from proxy.store.tokens import RedisTokens
 
 _FOLDER_KEY: Final = "encryption"
+_INDEX_KEY: Final = "index"
 
 
 async def open_store(
@@ -66,15 +68,34 @@ async def refuse_to_drop(settings: Settings, store: RedisStore) -> None:
 
 
 def open_tokens(settings: Settings, store: RedisStore) -> RedisTokens | None:
-    """Return where all processes share tokens, None if there is no key to encrypt them with.
+    """Return where all processes share tokens, None if there is no key to encrypt them with."""
+    ring = _key_ring(settings)
+    return RedisTokens(store, ring) if ring else None
 
-    Our own server has a key in its data folder. It stays in the ring when keys are configured, so
-    that what it encrypted can still be read.
+
+def _key_ring(settings: Settings) -> KeyRing | None:
+    """Return the keys in force; our own server has one of its own in its data folder.
+
+    That one stays in the ring when keys are configured, so that what it encrypted can be read.
     """
     keys = [(each.id, read_key(each.key.reveal())) for each in settings.encryption.keys]
     if settings.embedded:
         keys.append((_FOLDER_KEY, kept_key(Path(settings.store.folder) / f"{_FOLDER_KEY}.key")))
-    return RedisTokens(store, KeyRing(keys)) if keys else None
+    return KeyRing(keys) if keys else None
+
+
+def _privacy(settings: Settings) -> Privacy:
+    """Return what hides payloads; our own server has an index key in its folder, if none is given.
+
+    Payloads are hidden where tokens are: with keys, or with a server of our own.
+    """
+    given = settings.encryption.index_key
+    if given is not None:
+        return Privacy(_key_ring(settings), read_key(given.reveal()))
+    if settings.embedded:
+        kept = kept_key(Path(settings.store.folder) / f"{_INDEX_KEY}.key")
+        return Privacy(_key_ring(settings), kept)
+    return Privacy()
 
 
 def _connection(
@@ -84,7 +105,11 @@ def _connection(
     stack.push_async_callback(client.aclose)
     wanted = settings.store
     store = RedisStore(
-        client, namespace=wanted.namespace, partitions=wanted.partitions, clock=clock
+        client,
+        namespace=wanted.namespace,
+        partitions=wanted.partitions,
+        clock=clock,
+        privacy=_privacy(settings),
     )
     stack.push_async_callback(store.batcher.close)
     return store

@@ -19,7 +19,8 @@ from tests.manual_clock import ManualClock
 from tests.rig import CLIENT_SECRET, make_settings, settings_tree
 
 RAW_KEY = bytes(range(32))
-KEY = {"id": "one", "key": base64.b64encode(RAW_KEY).decode()}
+KEY = base64.b64encode(RAW_KEY).decode()
+ENCRYPTION = {"keys": [{"id": "one", "key": KEY}], "index_key": KEY}
 
 
 @pytest.fixture
@@ -53,17 +54,17 @@ def two_programs(tree: dict[str, Any], tmp_path: Path, clock: ManualClock) -> St
     return start
 
 
-@pytest.mark.parametrize(("keys", "requests"), [([KEY], 1), ([], 2)])
+@pytest.mark.parametrize(("encryption", "requests"), [(ENCRYPTION, 1), ({}, 2)])
 async def test_processes_share_a_token_if_there_is_a_key_to_encrypt_it_with(
-    keys: list[Any], requests: int, desk: Desk, redis: Redis, two_programs: Start
+    encryption: dict[str, Any], requests: int, desk: Desk, redis: Redis, two_programs: Start
 ) -> None:
-    async with two_programs(encryption={"keys": keys}) as (namespace, programs):
+    async with two_programs(encryption=encryption) as (namespace, programs):
         for program in programs:
             await program.systems["desk"].ping()
 
         assert desk.authorization.requests == requests
         names = [name async for name in redis.scan_iter(f"{namespace}:token:*")]
-        assert len(names) == len(keys)
+        assert len(names) == len(encryption.get("keys", []))
         for name in names:
             sealed = await redis.get(name)
             assert isinstance(sealed, bytes)
@@ -82,7 +83,7 @@ async def test_a_refresh_token_is_not_asked_for_where_it_could_not_be_kept(
 
     assert "ticket_systems.desk.auth.grant" in str(caught.value)
     assert "approval-proxy keys new --encryption" in str(caught.value)
-    make_settings(tmp_path, tree | {"encryption": {"keys": [KEY]}})
+    make_settings(tmp_path, tree | {"encryption": ENCRYPTION})
     make_settings(tmp_path, tree | {"store": {"folder": str(tmp_path / "store")}})
 
 

@@ -9,11 +9,12 @@ from proxy.cli.options import Subparsers
 from proxy.domain.api_keys import hash_key, new_key
 
 _ENCRYPTION: Final = """\
-Key that encrypts secrets in the store, shown this once (whoever has it and the store has the
-tokens; keep it in a secret store, and a copy in a safe place):
+Key that encrypts tokens and payloads in the store, shown this once (whoever has it and the store
+can read them; keep it in a secret store, and a copy in a safe place):
 {key}
 
-For the settings; a new key goes first, the former ones stay below it:
+For the settings; a new key goes first, the former ones stay below it. With a redis_url, index_key
+is another such key: requests are found by it, so it never changes.
 encryption:
   keys:
     - {{id: key1, key: {{file: /run/secrets/encryption-key}}}}

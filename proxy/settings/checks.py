@@ -203,6 +203,18 @@ def _refresh_tokens_can_be_kept(settings: Settings) -> Iterator[str]:
             )
 
 
+def _indices_are_keyed(settings: Settings) -> Iterator[str]:
+    encryption = settings.encryption
+    if encryption.index_key is not None and not encryption.keys:
+        yield "encryption.index_key: is of no use without encryption.keys; name a key there as well"
+    if encryption.keys and encryption.index_key is None and not settings.embedded:
+        yield (
+            "encryption.index_key: is required with encryption.keys and store.redis_url: requests "
+            "are found by it, so it is made once, with `approval-proxy keys new --encryption`, and "
+            "stays"
+        )
+
+
 def _plain(key: str, url: str, switch: str) -> Iterator[str]:
     parts = urlsplit(url)
     if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
@@ -260,6 +272,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]],
     (("ticket_systems",), _systems_are_encrypted),
     (("witboost",), _instances_are_encrypted),
     (("store", "encryption", "ticket_systems"), _refresh_tokens_can_be_kept),
+    (("store", "encryption"), _indices_are_keyed),
     (("witboost",), _somebody_may_call),
     (("witboost", "operators"), _keys_name_one_client),
 )

@@ -95,9 +95,13 @@ class EncryptionKey(Section):
 
 
 class Encryption(Section):
-    """What secrets in the store are encrypted with: under the first key; the others still open."""
+    """What the store's secrets and payloads are encrypted with: the first key; all still open.
+
+    `index_key` makes the digests by which requests are found; it does not rotate with the others.
+    """
 
     keys: tuple[EncryptionKey, ...] = ()
+    index_key: Annotated[Secret, AfterValidator(_usable_key)] | None = None
 
 
 class Worker(Section):

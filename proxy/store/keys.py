@@ -5,8 +5,8 @@ changes record and indices together, on a single server, with Sentinel and on a 
 scripts build the same names from the tag, which is their only KEYS entry.
 
     {ns:p}:r:ID        record, a small hash whose values stay within 64 bytes
-    {ns:p}:p:ID        payload: the hook call's body as it came
-    {ns:p}:x:ID        texts: reason, ticket URL, comment, callback body
+    {ns:p}:p:ID        payload: the hook call's body as it came; encrypted where there is a key ring
+    {ns:p}:x:ID        texts: reason, ticket URL, comment, callback body; encrypted likewise
     {ns:p}:h:ID        history, a list of JSON objects
     {ns:p}:due         when each record wants attention, a sorted set
     {ns:p}:s:STATE     ids in that state by admission time, a sorted set
@@ -14,7 +14,7 @@ scripts build the same names from the tag, which is their only KEYS entry.
     {ns:p}:t:SYS:REF   ticket id or key -> id
     {ns:p}:open        open requests per instance and ticket system, a hash of counts
     {ns:p}:c:WORKER    a worker's last claim, so that a repeated claim answers the same (expires)
-    ns:meta            number of partitions and version of this layout
+    ns:meta            number of partitions, version of this layout, which key digests are made with
     ns:routes          frozen routes by hash
     ns:methods         learned callback methods by instance
     ns:pauses          paused destinations
@@ -27,18 +27,12 @@ scripts build the same names from the tag, which is their only KEYS entry.
     ns:wake            channel: something earlier came in
 """
 
-import hashlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 ID_PREFIX = "ar"
 _BITS = 8  # hexadecimal digits that carry the 32 bits of the partition
-
-
-def url_digest(url: str) -> str:
-    """Return the 40 hexadecimal digits under which a normalised respondToUrl is indexed."""
-    return hashlib.sha256(url.encode()).hexdigest()[:40]
 
 
 def unguessable() -> Iterator[str]:

@@ -9,14 +9,16 @@ from proxy.domain.models import Entry, State
 from proxy.store.batching import Batcher
 from proxy.store.codec import read_record, read_texts
 from proxy.store.keys import Keys, is_id
+from proxy.store.privacy import Privacy
 
 
 class Reader:
     """Look-ups over all partitions, each one round trip."""
 
-    def __init__(self, batcher: Batcher, keys: Keys) -> None:
+    def __init__(self, batcher: Batcher, keys: Keys, privacy: Privacy) -> None:
         self.batcher = batcher
         self.keys = keys
+        self.privacy = privacy
 
     async def load(self, correlation_id: str) -> Entry | None:
         """Read one request, or None where there is none."""
@@ -32,7 +34,26 @@ class Reader:
         )
         if not record:
             return None
-        return Entry(read_record(flat(record)), read_texts(flat(texts)), payload or b"")
+        return self.entry(flat(record), payload, flat(texts))
+
+    def entry(
+        self, record: Sequence[bytes], payload: bytes | None, texts: Sequence[bytes]
+    ) -> Entry:
+        """Return what lies under the three keys of a request, which may be encrypted.
+
+        Raises:
+            ConfigurationError: it is encrypted under a key that is missing, or was changed.
+        """
+        found = read_record(record)
+        tag, show = self.keys.tag_of(found.id), self.privacy.show
+        names, values = texts[::2], texts[1::2]
+        shown = [
+            word
+            for name, value in zip(names, values, strict=True)
+            for word in (name, show(value, text_place(tag, found.id, name.decode())))
+        ]
+        body = show(payload, f"{tag}:p:{found.id}") if payload else b""
+        return Entry(found, read_texts(shown), body)
 
     async def history(self, correlation_id: str) -> list[Mapping[str, Any]]:
         """Return what happened to a request, oldest first."""
@@ -105,6 +126,11 @@ class Reader:
                 instance, _, system = name.decode().partition("/")
                 total[instance, system] = total.get((instance, system), 0) + int(count)
         return {pair: count for pair, count in total.items() if count > 0}
+
+
+def text_place(tag: str, correlation_id: str, name: str) -> str:
+    """Return where a text of a request lies."""
+    return f"{tag}:x:{correlation_id}:{name}"
 
 
 def flat(answer: Mapping[bytes, bytes] | Sequence[bytes]) -> Sequence[bytes]:

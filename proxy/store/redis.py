@@ -21,16 +21,12 @@ from redis.exceptions import RedisError
 from proxy.domain.clock import Clock
 from proxy.domain.models import Entry, Record, State
 from proxy.domain.values import replace
-from proxy.errors import Stale, Superseded
+from proxy.errors import ConfigurationError, Stale, Superseded
 from proxy.store.batching import Batcher, Script
-from proxy.store.codec import (
-    read_record,
-    read_texts,
-    write_record,
-    write_texts,
-)
-from proxy.store.keys import Keys, new_id, unguessable, url_digest
-from proxy.store.reading import Reader
+from proxy.store.codec import write_record, write_texts
+from proxy.store.keys import Keys, new_id, unguessable
+from proxy.store.privacy import Privacy
+from proxy.store.reading import Reader, text_place
 
 LAYOUT: Final = 1  # version of keys and fields; code reads this one and the one before
 _log: Final = logging.getLogger(__name__)
@@ -101,9 +97,15 @@ class RedisStore(Reader):
     """One partitioned record per request, and its indices, in one slot each."""
 
     def __init__(
-        self, client: Redis, *, namespace: str, partitions: int, clock: Clock | None = None
+        self,
+        client: Redis,
+        *,
+        namespace: str,
+        partitions: int,
+        clock: Clock | None = None,
+        privacy: Privacy = Privacy(),  # noqa: B008 - an immutable value
     ) -> None:
-        super().__init__(Batcher(client), Keys(namespace, partitions))
+        super().__init__(Batcher(client), Keys(namespace, partitions), privacy)
         self.client = client
         self._clock = clock
         self.run_id = ""  # of the server when this process connected: written at admission
@@ -124,7 +126,8 @@ class RedisStore(Reader):
 
     async def admit(self, admission: Admission) -> Admitted:
         """Store a hook call, durable when this returns, or find the request that it repeats."""
-        digest = url_digest(admission.respond_to)
+        digest = self.privacy.digest(admission.respond_to)
+        correlation_id, tag = new_id(digest, next(self._bits)), self.keys.tag_of(digest)
         fields = {
             "instance": admission.instance,
             "system": admission.system,
@@ -135,13 +138,13 @@ class RedisStore(Reader):
         }
         verdict, found, state = await self.batcher.script(
             _ADMIT,
-            [self.keys.tag_of(digest)],
+            [tag],
             [
                 self.time,
-                new_id(digest, next(self._bits)),
-                admission.content,
+                correlation_id,
+                self.privacy.digest(admission.content),
                 digest,
-                admission.body,
+                self.privacy.hide(admission.body, f"{tag}:p:{correlation_id}"),
                 int(admission.reuse_after_final),
                 admission.decision_deadline,
                 self._channel,
@@ -159,7 +162,7 @@ class RedisStore(Reader):
         tags = (tags[start:] + tags[:start])[: max(limit, 1)]
         args = [self.time, worker, self._operation(), max(limit // len(tags), 1), lease]
         answers = await asyncio.gather(*[self.batcher.script(_CLAIM, [tag], args) for tag in tags])
-        entries = [entry for answer in answers for entry in _readable(answer[3:])]
+        entries = [entry for answer in answers for entry in self._readable(answer[3:])]
         now = min(int(answer[0]) for answer in answers)
         server = next((_server(answer) for answer in answers if answer[1]), None)
         return Claim(now, entries, server)
@@ -187,6 +190,11 @@ class RedisStore(Reader):
         record = after.record
         fence = before.record.fence + take_over
         fields = write_record(record, before.record)
+        tag = self.keys.tag_of(record.id)
+        texts = [
+            (name, self.privacy.hide(text.encode(), text_place(tag, record.id, name)))
+            for name, text in write_texts(after.texts, before.texts)
+        ]
         words = [
             self.time,
             record.id,
@@ -200,9 +208,8 @@ class RedisStore(Reader):
             self._channel,
             len(fields),
             *[word for pair in fields for word in pair],
-            *[word for pair in write_texts(after.texts, before.texts) for word in pair],
+            *[word for pair in texts for word in pair],
         ]
-        tag = self.keys.tag_of(record.id)
         verdict, detail = await self.batcher.script(_COMMIT, [tag], words)
         if verdict == b"superseded":
             raise Superseded(detail.decode())
@@ -251,6 +258,14 @@ class RedisStore(Reader):
         verdict: bytes = await self.batcher.script(_HINT, [tag], args)
         return verdict.decode()
 
+    def _readable(self, rows: Sequence[Any]) -> Iterator[Entry]:
+        """Return what can be read: one broken record must not stop all others."""
+        for record, payload, texts in rows:
+            try:
+                yield self.entry(record, payload, texts)
+            except (ValueError, ConfigurationError):
+                _log.exception("A record cannot be read; it is tried again after its lease")
+
 
 def _text(answer: bytes | str) -> str:
     """Return an answer that is text in RESP3 and bytes in RESP2."""
@@ -260,15 +275,6 @@ def _text(answer: bytes | str) -> str:
 def _server(answer: Sequence[Any]) -> Server:
     """Return who answered a claim."""
     return Server(answer[1].decode(), int(answer[0]) - int(answer[2]) * 1_000)
-
-
-def _readable(rows: Sequence[Any]) -> Iterator[Entry]:
-    """Return what can be read: one broken record must not stop all others."""
-    for record, payload, texts in rows:
-        try:
-            yield Entry(read_record(record), read_texts(texts), payload or b"")
-        except ValueError:
-            _log.exception("A record cannot be read; it is tried again after its lease")
 
 
 def _refs(record: Record) -> set[str]:

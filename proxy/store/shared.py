@@ -7,6 +7,7 @@ import orjson
 from redis.asyncio import Redis
 
 from proxy.errors import ConfigurationError
+from proxy.store.privacy import PLAIN
 from proxy.store.reading import flat
 from proxy.store.redis import LAYOUT, RedisStore, Server, load_script
 
@@ -114,10 +115,11 @@ class Shared:
         """Check the layout against the settings and note the server's run id.
 
         Raises:
-            ConfigurationError: the store was written with another number of partitions or by
-                a newer version of this program.
+            ConfigurationError: the store was written with another number of partitions, with
+                another index key, or by a newer version of this program.
         """
         meta = self._key("meta")
+        await self._agree_on_indices(meta)
         wanted = {"partitions": self._store.keys.partitions, "layout": LAYOUT}
         for name, value in wanted.items():
             await self._call("HSETNX", meta, name, value)
@@ -130,6 +132,23 @@ class Shared:
         server = await self._store.server()
         self._store.run_id = server.run_id
         return server
+
+    async def _agree_on_indices(self, meta: str) -> None:
+        """Make digests as they were made when the store was begun: else nothing is found again."""
+        privacy = self._store.privacy
+        begun, found = await self._call("HMGET", meta, "partitions", "indices")
+        if not found:
+            # written before the partitions are, so only a store from before has those alone
+            first = PLAIN if begun else privacy.indices
+            await self._call("HSETNX", meta, "indices", first)
+            found = await self._call("HGET", meta, "indices")
+        if found.decode() == PLAIN:
+            self._store.privacy = privacy.with_plain_indices()
+        elif found.decode() != privacy.indices:
+            raise ConfigurationError(
+                "encryption.index_key: the store was begun with another one, and finds nothing"
+                " under this. Put it back; only an export and import of the store changes it."
+            )
 
 
 async def dangers(client: Redis) -> list[str]:

@@ -34,7 +34,7 @@ def tree(desk: Desk, redis_url: str, tmp_path: Path) -> dict[str, Any]:
     tree = settings_tree(
         desk=desk.url, witboost="http://127.0.0.1:9", redis_url=redis_url, folder=tmp_path
     )
-    tree["encryption"] = {"keys": [{"id": "one", "key": new_key()}]}
+    tree["encryption"] = {"keys": [{"id": "one", "key": new_key()}], "index_key": new_key()}
     tree["ticket_systems"]["desk"]["auth"] |= {
         "grant": "refresh_token",
         "authorization_url": f"{desk.url}/oauth/authorize",

@@ -1,0 +1,64 @@
+"""What the store shows of what people wrote: nothing, where there is a key ring.
+
+The hook call and the texts beside a record are encrypted, each for the key it lies at. Equal URLs
+and equal contents must still be found, so their digests are keyed: who holds a copy of the store
+cannot try out guesses. Records, histories and indices keep states, keys of tickets and who decided.
+"""
+
+import dataclasses
+import hashlib
+import hmac
+from dataclasses import dataclass
+from typing import Final, Self
+
+from proxy.encryption import KeyRing
+from proxy.errors import ConfigurationError
+
+PLAIN: Final = "plain"
+_MARK: Final = b"\x01"  # begins what is encrypted; nothing that is kept in clear begins with it
+_DIGITS: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """What hides and shows; without a ring everything lies in clear, and old values still open.
+
+    `index_key` does not rotate with the ring: under another one, nothing would be found again.
+    """
+
+    ring: KeyRing | None = None
+    index_key: bytes | None = None
+
+    @property
+    def indices(self) -> str:
+        """Return what tells one index key from another, and from none."""
+        return self.digest(PLAIN)[:16] if self.index_key else PLAIN
+
+    def with_plain_indices(self) -> Self:
+        """Return this for a store whose indices were begun without a key."""
+        return dataclasses.replace(self, index_key=None)
+
+    def digest(self, text: str) -> str:
+        """Return the 40 hexadecimal digits under which a text is indexed or compared."""
+        if self.index_key is None:
+            return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+        return hmac.digest(self.index_key, text.encode(), "sha256").hex()[:_DIGITS]
+
+    def hide(self, plain: bytes, place: str) -> bytes:
+        """Return what is kept at a place, the name of its Redis key."""
+        return _MARK + self.ring.seal(plain, place=place) if self.ring else plain
+
+    def show(self, kept: bytes, place: str) -> bytes:
+        """Return what was hidden.
+
+        Raises:
+            ConfigurationError: its key is not in the ring, or it was changed or moved.
+        """
+        if not kept.startswith(_MARK):
+            return kept
+        if self.ring is None:
+            raise ConfigurationError(
+                f"{place} is encrypted, and there is no key to read it with. Put the keys back into"
+                " encryption.keys."
+            )
+        return self.ring.open(kept[len(_MARK) :], place=place)
