@@ -153,7 +153,7 @@ class Flow:
             reason = "The lease was too short to send the create"
             return await step.rest(NotSent(at=step.now, code="late", reason=reason), step.now)
         try:
-            ticket = await step.ask(system.open(step.request), "create", system.name)
+            ticket = await step.ask(system.open(step.shown), "create", system.name)
         except PermanentError as error:
             return await doubts.refused(step, error)
         except TemporaryError as error:

@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 import orjson
@@ -18,7 +18,14 @@ from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import TRIAL, Decision, Entry, Outcome, State
 from proxy.domain.operator_events import Refreshed, Rerouted, Retried
 from proxy.domain.schedule import due_at
-from proxy.errors import InvalidRequest, NotFound, Stale, Superseded, TemporaryError
+from proxy.errors import (
+    ConfigurationError,
+    InvalidRequest,
+    NotFound,
+    Stale,
+    Superseded,
+    TemporaryError,
+)
 from proxy.routes import Routes
 from proxy.store.codec import history_entry
 from proxy.store.redis import Admission, RedisStore
@@ -41,6 +48,14 @@ class Operations:
     def __init__(self, *, store: RedisStore, routes: Routes) -> None:
         self._store = store
         self._routes = routes
+
+    async def allowed_fields(self, entry: Entry) -> Collection[str] | None:
+        """Return the fields of a hook call that may be shown; None for all, none if in doubt."""
+        try:
+            route, _ = await self._routes.of(entry.record)
+        except ConfigurationError:
+            return ()
+        return route.allowed_fields
 
     async def retry(
         self, correlation_id: str, *, by: str, reason: str, no_ticket_exists: bool = False

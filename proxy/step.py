@@ -1,7 +1,7 @@
 """One step of one request: what it may write, and what it does when something goes wrong."""
 
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeVar
 
@@ -91,8 +91,18 @@ class Step:
     @property
     def request(self) -> ApprovalRequest:
         """What was asked for, with what the settings know of the requester."""
+        return self._request(None)
+
+    @property
+    def shown(self) -> ApprovalRequest:
+        """What the ticket system may see of it."""
+        return self._request(self.route.allowed_fields)
+
+    def _request(self, allowed: Collection[str] | None) -> ApprovalRequest:
         record, known = self.record, self.means.identities
-        return approval_request(record.id, self.entry.payload, record.request_id, known)
+        return approval_request(
+            record.id, self.entry.payload, record.request_id, known, allowed=allowed
+        )
 
     def then(self, event: Event, *, quiet: bool = False) -> "Step":
         """Apply an event that is written together with the next one: nothing was done yet.

@@ -3,7 +3,7 @@
 Points in time are milliseconds since the epoch, durations are milliseconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
@@ -181,6 +181,11 @@ class Route:
     guards: Guards = field(default_factory=Guards)
     decide: str = ""  # approve | reject | hold
     reason: str = ""
+
+    @property
+    def allowed_fields(self) -> Collection[str] | None:
+        """The fields of a hook call that the ticket system may see; None where it may see all."""
+        return self.declaration.get("allowed_fields")
 
 
 @dataclass(frozen=True)

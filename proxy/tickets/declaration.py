@@ -30,7 +30,7 @@ class Declaration(Shape):
 
     `decision` and `fulfilment` map native statuses; a status in neither has no outcome, which the
     flow takes for pending. `settle` is the longest time that a created ticket may stay invisible
-    to `find`.
+    to `find`. `allowed_fields` are the fields of a hook call that this system may see, if not all.
     """
 
     kind: str
@@ -41,6 +41,7 @@ class Declaration(Shape):
     deadline: Annotated[Milliseconds, Field(gt=0)] = 10_000
     settle: Annotated[Milliseconds, Field(ge=0)] = 5_000
     concurrency: Annotated[int, Field(ge=1)] = 16
+    allowed_fields: tuple[Text, ...] | None = None
     events: Events | None = None
 
     @property

@@ -153,7 +153,8 @@ class OperatorApi:
         if entry is None:
             raise NotFound(f"There is no request {correlation_id}")
         history = await self._store.history(correlation_id)
-        return json_answer(operator_view(entry, history))
+        allowed = await self._operations.allowed_fields(entry)
+        return json_answer(operator_view(entry, history, allowed=allowed))
 
 
 @contextmanager

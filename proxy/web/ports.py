@@ -1,6 +1,6 @@
 """What the web side wants of the flow and of the operators' operations, and its limits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,6 +40,10 @@ class Tries(Protocol):
 
 class Operations(Tries, Protocol):
     """What an operator may do to a request."""
+
+    async def allowed_fields(self, entry: Entry) -> Collection[str] | None:
+        """Return the fields of a hook call that may be shown; None for all."""
+        ...
 
     async def retry(
         self, correlation_id: str, *, by: str, reason: str, no_ticket_exists: bool = False

@@ -1,13 +1,16 @@
 """What is shown of a request: to the client that sent it, and in full to operators."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from proxy.domain.models import Entry, Record
 from proxy.store.shared import Pause
+
+MASKED: Final = "(masked)"
+"""In place of a field that the ticket system of a request may not see."""
 
 
 def rfc3339(moment: int) -> str:
@@ -57,8 +60,13 @@ def summary_view(record: Record) -> Mapping[str, Any]:
     )
 
 
-def operator_view(entry: Entry, history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return everything about a request: record, texts, hook call, callback and history."""
+def operator_view(
+    entry: Entry, history: Sequence[Mapping[str, Any]], *, allowed: Collection[str] | None = None
+) -> Mapping[str, Any]:
+    """Return everything about a request: record, texts, hook call, callback and history.
+
+    With `allowed`, other fields of the hook call are shown masked.
+    """
     record, texts = entry.record, entry.texts
     more = _present(
         {
@@ -80,10 +88,19 @@ def operator_view(entry: Entry, history: Sequence[Mapping[str, Any]]) -> Mapping
         **summary_view(record),
         **status_view(entry),
         **more,
-        "hookCall": orjson.loads(entry.payload) if entry.payload else None,
+        "hookCall": _hook_call(entry.payload, allowed) if entry.payload else None,
         "callback": orjson.loads(texts.callback) if texts.callback else None,
         "history": [{**line, "at": rfc3339(line["at"])} for line in history],
     }
+
+
+def _hook_call(body: bytes, allowed: Collection[str] | None) -> Mapping[str, Any]:
+    tree: dict[str, Any] = orjson.loads(body)
+    if allowed is not None:
+        tree["fields"] = {
+            name: value if name in allowed else MASKED for name, value in tree["fields"].items()
+        }
+    return tree
 
 
 def pause_view(name: str, pause: Pause) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,15 +68,23 @@ def respond_to(body: bytes) -> str:
 
 
 def approval_request(
-    correlation_id: str, body: bytes, request_id: str, identities: Identities = NOBODY
+    correlation_id: str,
+    body: bytes,
+    request_id: str,
+    identities: Identities = NOBODY,
+    *,
+    allowed: Collection[str] | None = None,
 ) -> ApprovalRequest:
     """Return what an accepted body asks for; what is absent or strange is empty, never an error.
 
     Only `fields` itself is promised. Its numbers keep every digit, so a ticket shows the same id.
-    `identities` knows people's addresses.
+    `identities` knows people's addresses. With `allowed`, other fields are as good as absent: the
+    reader may not see them.
     """
     tree = json.loads(body)
     fields: Mapping[str, Any] = tree["fields"]
+    if allowed is not None:
+        fields = {name: value for name, value in fields.items() if name in allowed}
     known = read.Folded.of(fields)
     requester = read.requester(known)
     return ApprovalRequest(

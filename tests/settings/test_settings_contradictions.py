@@ -36,6 +36,17 @@ CONTRADICTIONS = {
         {"ROUTES__0__SYSTEM": "dsek"},
         "routes.0.system: no ticket system is named 'dsek'; did you mean desk?",
     ),
+    "keys without one that finds requests again": (
+        {
+            "STORE__REDIS_URL": "redis://redis:6379/0",
+            "ENCRYPTION__KEYS": '[{"id": "one", "key": "' + "A" * 43 + '="}]',
+        },
+        "encryption.index_key: is required with encryption.keys and store.redis_url",
+    ),
+    "a key that finds requests, and none that hides them": (
+        {"ENCRYPTION__INDEX_KEY": "A" * 43 + "="},
+        "encryption.index_key: is of no use without encryption.keys",
+    ),
     "no route": ({"ROUTES": "[]"}, "routes (environment APPROVAL_PROXY__ROUTES): is empty"),
     "two routes of one name": (
         {"ROUTES__1": '{"name": "default", "system": "desk"}'},
