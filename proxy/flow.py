@@ -104,10 +104,11 @@ class Flow:
         """Do for a claimed record whatever is due, until it can only wait."""
         try:
             route, system = await self._routes.of(entry.record)
-            step: Step | None = Step(entry, entry, lease, route, system, self._means)
-            while step is not None:
-                with self._timers[step.record.state].time():
-                    step = await self._next(step)
+            with self._means.pauses.place() as place:
+                step: Step | None = Step(entry, entry, lease, route, system, self._means, place)
+                while step is not None:
+                    with self._timers[step.record.state].time():
+                        step = await self._next(step)
         except Stale:
             # the fence refused a late write: whoever changed the record has made it due as well
             _log.info("%s was taken over", entry.record.id)

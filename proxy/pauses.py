@@ -4,10 +4,10 @@ A refused credential or permission is no fault of the request that met it. It pa
 destination, costs no attempts, and is probed with the due requests in turn until one succeeds.
 """
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
 
 from proxy.alarms import Alarm, Alarms
 from proxy.domain.clock import Clock
@@ -18,7 +18,73 @@ from proxy.store.shared import Pause, Shared
 
 PROBE_EVERY: Final = 10 * SECOND
 SPREAD: Final = MINUTE
+PATIENCE: Final = 0.25
+"""Seconds that a step waits for a place: a system that answers has made room by then."""
 _FRESH_FOR: Final = SECOND
+
+
+class _Places:
+    """The places that this process has for steps at one destination."""
+
+    def __init__(self, share: int) -> None:
+        self._free = asyncio.Semaphore(share)
+        self._full_since = 0.0
+
+    async def take(self) -> bool:
+        """Take a place; False where none becomes free, at once where that is known already."""
+        now = asyncio.get_running_loop().time
+        if self._free.locked() and now() - self._full_since > PATIENCE:
+            return False
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._free.acquire()
+        except TimeoutError:
+            return False
+        if self._free.locked():
+            self._full_since = now()
+        return True
+
+    def leave(self) -> None:
+        """Make room for the next."""
+        self._free.release()
+
+
+class Place:
+    """The place that a request has at the one destination it uses now; left at the end.
+
+    It is taken before anything is written or sent: of many steps that start together, no more
+    than there is room for may go on.
+    """
+
+    def __init__(self, at: Callable[[str], _Places]) -> None:
+        self._at = at
+        self._held: _Places | None = None
+
+    async def take(self, name: str) -> bool:
+        """Leave the place before, and take one here; False where there is none."""
+        self.leave()
+        places = self._at(name)
+        if not await places.take():
+            return False
+        self._held = places
+        return True
+
+    def leave(self) -> None:
+        """Give the place back, if there is one."""
+        if self._held is not None:
+            self._held.leave()
+            self._held = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.leave()
 
 
 class Pauses:
@@ -40,7 +106,7 @@ class Pauses:
     ) -> None:
         self._shared = shared
         self._share = share
-        self._busy: Counter[str] = Counter()
+        self._places: dict[str, _Places] = {}
         self._alarms = alarms
         self._metrics = metrics
         self._clock = clock
@@ -48,18 +114,9 @@ class Pauses:
         self._view: dict[str, Pause] = {}
         self._seen_at: int | None = None
 
-    @contextmanager
-    def used(self, name: str) -> Iterator[None]:
-        """Count a step that uses the destination."""
-        self._busy[name] += 1
-        try:
-            yield
-        finally:
-            self._busy[name] -= 1
-
-    def crowded(self, name: str) -> bool:
-        """Whether the destination has its share of this process already."""
-        return self._busy[name] >= self._share
+    def place(self) -> Place:
+        """Return what holds the place of one request, at one destination after the other."""
+        return Place(lambda name: self._places.setdefault(name, _Places(self._share)))
 
     async def usable(self, name: str) -> bool:
         """Whether a request may use the destination now: no pause, or its turn to probe."""

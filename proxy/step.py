@@ -11,12 +11,12 @@ from proxy.domain.events import Died, Event, Held, Postponed
 from proxy.domain.identities import Identities
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import ApprovalRequest, Entry, Record, Route, State, Ticket
-from proxy.domain.schedule import DAY, HOUR, SECOND, Dice, backoff, due_at
+from proxy.domain.schedule import DAY, HOUR, MINUTE, SECOND, Dice, backoff, due_at
 from proxy.domain.values import replace
 from proxy.errors import ConfigurationError, PermanentError, ProxyError, TemporaryError
 from proxy.lease import Lease
 from proxy.metrics import Metrics
-from proxy.pauses import Pauses
+from proxy.pauses import Pauses, Place
 from proxy.reads import Reads
 from proxy.store.codec import history_entry
 from proxy.store.redis import RedisStore
@@ -76,6 +76,7 @@ class Step:
     route: Route
     system: TicketSystem
     means: Means
+    place: Place
     unwritten: tuple[tuple[Event, Record, Entry], ...] = ()
 
     @property
@@ -151,8 +152,10 @@ class Step:
 
     async def ask(self, question: Awaitable[Answer], what: str, destination: str) -> Answer:
         """Await a call to another system within the lease; an answer ends that system's pause."""
-        with self.means.pauses.used(destination):
+        try:
             answer = await self.lease.bounded(question, f"{destination}: {what}")
+        finally:
+            self.place.leave()
         await self.means.pauses.succeeded(destination)
         return answer
 
@@ -163,7 +166,7 @@ class Step:
 
     async def usable(self, destination: str) -> bool:
         """Whether the destination may be called now; if not, the record was given back to wait."""
-        if self.means.pauses.crowded(destination):
+        if not await self.place.take(destination):
             pause = SECOND + int(SECOND * self.means.dice())
             await self.rest(None, self.now + pause)
             return False
@@ -241,4 +244,6 @@ class Step:
 
 def _days(milliseconds: int) -> str:
     hours = milliseconds // HOUR
-    return f"{hours // 24} days" if hours >= 2 * 24 else f"{hours} hours"
+    if hours >= 2 * 24:
+        return f"{hours // 24} days"
+    return f"{hours} hours" if hours > 1 else f"{milliseconds // MINUTE} minutes"

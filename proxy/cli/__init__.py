@@ -1,6 +1,7 @@
 """The command line: `approval-proxy <command>`, one module per command."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -16,12 +17,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for an error, 2 for a wrong command line."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever reads has seen enough, as `head` does; flushing at the end must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except SettingsError as error:
         problems = "\n".join(f"- {problem}" for problem in error.problems)
         sys.stderr.write(f"approval-proxy: these settings cannot be used:\n{problems}\n")
     except ProxyError as error:
         sys.stderr.write(f"approval-proxy: {error}\n")
+    else:
+        return code
     return 1
 
 

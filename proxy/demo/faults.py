@@ -41,7 +41,7 @@ class Fault:
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0
     seconds: Annotated[float, Field(ge=0)] | None = None
     after_effect: bool = False
-    status: Annotated[int, Field(ge=400, le=599)] = 500
+    status: Annotated[int, Field(ge=300, le=599)] = 500
     retry_after: str | None = None
     headers: dict[str, str] | None = None
     body: Any = None

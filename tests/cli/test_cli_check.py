@@ -83,3 +83,14 @@ def test_python_m_proxy_is_the_command() -> None:
     )
 
     assert said.stdout == f"approval-proxy {__version__}\n"
+
+
+def test_a_reader_that_has_seen_enough_gets_no_traceback(example: Path) -> None:
+    """As with `approval-proxy check | head -1`: the pipe is closed before everything is written."""
+    words = [sys.executable, "-m", "proxy", "check", "--config", str(example)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        assert program.stderr.read() == b""
+        assert program.wait(30) == 1

@@ -209,6 +209,14 @@ def test_the_image_installs_only_what_the_locks_have_hashes_of() -> None:
         assert "://" not in lock
 
 
+@pytest.mark.parametrize("lock", [*ROOT.glob("deploy/*.lock"), *ROOT.glob("tests/e2e/*.lock")])
+def test_no_lock_names_where_packages_come_from(lock: Path) -> None:
+    """That is a setting of whoever installs, and may be a mirror with a password in its address."""
+    text = lock.read_text()
+    assert "--hash=sha256:" in text
+    assert not re.search(r"://|^\s*-(i|f|-index|-extra-index|-find)|--trusted", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("lock", "table", "key"),
     [

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import proxy
 from proxy.alarms import Alarm
 from proxy.domain.events import ASIDE, WORKING
 from proxy.domain.lifecycle import BACK, LATE, TRANSITIONS
@@ -13,6 +14,7 @@ from proxy.domain.models import State
 from proxy.settings import load
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
+PACKAGE = Path(proxy.__file__).parent
 NAMED = {"working": WORKING, "aside": ASIDE, **{str(state): (state,) for state in State}}
 
 
@@ -54,10 +56,15 @@ def test_the_example_settings_load(tmp_path: Path) -> None:
     assert set(yaml.safe_load(example[1])) <= set(type(settings).model_fields)
 
 
-@pytest.mark.parametrize(
-    "alarm", re.findall(r"^\| (`.*?) \|", README.partition("| alarm |")[2], re.MULTILINE)
-)
-def test_the_alarms_named_exist(alarm: str) -> None:
-    names = re.findall(r"`(\w+)`", alarm)
-    assert names
-    assert all(name in list(Alarm) for name in names)
+def test_every_alarm_is_named_with_what_to_do() -> None:
+    table = README.partition("| alarm |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (`.*?) \| (.+?) \| (.+?) \|$", table, re.MULTILINE)
+    named = [name for names, *_ in rows for name in re.findall(r"`(\w+)`", names)]
+    assert sorted(named) == sorted(Alarm)
+
+
+@pytest.mark.parametrize("alarm", Alarm)
+def test_every_alarm_can_sound(alarm: Alarm) -> None:
+    """A rule of a monitoring system on an alarm that nothing sounds would promise to watch."""
+    sources = (path.read_text() for path in PACKAGE.rglob("*.py") if path.name != "alarms.py")
+    assert any(f"Alarm.{alarm.name}" in source for source in sources)

@@ -1,0 +1,63 @@
+"""A ticket system that hangs must not take every place of a worker: others go on beside it."""
+
+import asyncio
+from contextlib import nullcontext
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from proxy.demo.faults import Fault
+from proxy.domain.models import State
+from proxy.pauses import Place
+from tests.conftest import OpenRig
+from tests.rig import desk_tree
+from tests.waiting import wait_until
+
+SECOND = 1_000
+PLACES = 4  # of which one destination gets three
+
+
+def patient(url: str) -> dict[str, Any]:
+    """A desk that may take longer than this test."""
+    return {**desk_tree(url), "deadline": "30s"}
+
+
+async def endless(_place: Place, _name: str) -> bool:
+    """There is always room."""
+    return True
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["with it", "without it"])
+async def test_a_desk_that_hangs_leaves_room_for_callbacks(
+    open_rig: OpenRig, *, removed: bool
+) -> None:
+    """Taken away, every place waits for the desk, and the callback waits with them."""
+    async with open_rig(declare=patient, worker={"concurrency": PLACES}) as rig:
+        early = await rig.ask()
+        await rig.work()
+        rig.witboost.switch_on(Fault("callback", "answer", status=503))
+        rig.desk.decide(rig.tickets()[0]["id"], "approved")
+        await rig.work(after=2 * SECOND)
+        assert await rig.state(early) is State.DECIDED
+        hanging = rig.desk.switch_on(Fault("create", "hang", times=None))
+        with patch.object(Place, "take", endless) if removed else nullcontext():
+            for _ in range(2 * PLACES):
+                await rig.ask()
+            working = asyncio.create_task(rig.worker.run())
+            try:
+                wanted = PLACES if removed else PLACES - 1
+                await wait_until(lambda: len(rig.desk.journal.of("fault")) == wanted)
+                rig.clock.advance(10 * SECOND)  # the callback is due,
+                await rig.ask()  # and the worker looks
+                called_back = rig.witboost.callback(early.hook_id, within=1.0)
+                if removed:
+                    with pytest.raises(TimeoutError):
+                        await called_back
+                else:
+                    assert (await called_back)["status"] == "OK"
+                assert len(rig.desk.journal.of("fault")) == wanted, "the desk still hangs"
+            finally:
+                hanging.off()
+                await rig.worker.stop(10)
+                await working

@@ -1,0 +1,119 @@
+"""What witboost may answer to a callback, and what the program makes of it: rule by rule."""
+
+from typing import Any
+
+import pytest
+
+from proxy.app import assemble
+from proxy.demo.faults import Fault
+from proxy.domain.models import State
+from tests.conftest import OpenRig
+from tests.rig import Rig
+
+SECOND = 1_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+
+async def decided(rig: Rig) -> Any:
+    """Ask, and decide at the desk; the next work calls back."""
+    call = await rig.ask()
+    await rig.work()
+    ticket = next(it for it in rig.tickets() if it["correlation_id"] == call.correlation_id)
+    rig.desk.decide(ticket["id"], "approved", by="olga")
+    await rig.desk.events_sent()
+    return call
+
+
+def methods(rig: Rig, call: Any) -> list[str]:
+    return [entry["method"] for entry in rig.witboost.attempts(call.hook_id)]
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (302, "redirects are never followed"),
+        (400, "answered 400"),
+        (404, "answered 404"),
+        (405, "takes none of PUT, PATCH, POST"),
+        (422, "answered 422"),
+    ],
+)
+async def test_a_plain_refusal_is_tried_for_an_hour_and_then_dead_with_the_reason(
+    rig: Rig, status: int, says: str
+) -> None:
+    """A deploy may be going on. A redirect is no other thing, and never followed."""
+    elsewhere = {"Location": f"{rig.witboost.url}/elsewhere"}
+    rig.witboost.switch_on(
+        Fault("callback", "answer", status=status, times=None, headers=elsewhere)
+    )
+    call = await decided(rig)
+    began = rig.clock.now()
+    while await rig.state(call) is not State.DEAD:
+        await rig.work(after=MINUTE)
+        assert rig.clock.now() - began < 2 * HOUR
+    entry = await rig.entry(call)
+    assert entry.record.code == "gave_up"
+    assert entry.texts.reason.startswith("Tried for 60 minutes: ")
+    assert says in entry.texts.reason
+    assert rig.clock.now() - began > 30 * MINUTE
+    assert entry.record.final
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_credential_pauses_the_instance_and_uses_up_nothing(
+    rig: Rig, status: int
+) -> None:
+    """Ten days, where three are what a callback may take: the destination was paused."""
+    refusal = rig.witboost.switch_on(Fault("callback", "answer", status=status, times=None))
+    call = await decided(rig)
+    for _ in range(10):
+        await rig.work(after=DAY)
+    record = (await rig.entry(call)).record
+    assert (record.state, record.attempt, record.waited) == (State.DECIDED, 0, 0)
+    assert (await rig.program.shared.pauses())["main"].since
+    assert 'destination_paused"} 1.0' in rig.program.metrics.text().decode()
+    other = await rig.ask()
+    await rig.work()
+    assert await rig.state(other) is State.PENDING, "the desk is another destination"
+    refusal.off()
+    for _ in range(3):
+        await rig.work(after=2 * MINUTE)
+    assert (rig.final(call) or {})["status"] == "OK"
+    assert not (await rig.program.shared.pauses())["main"].since
+
+
+async def test_a_pause_of_two_hours_is_one_of_an_hour(rig: Rig) -> None:
+    rig.witboost.switch_on(Fault("callback", "answer", status=429, retry_after="7200"))
+    call = await decided(rig)
+    await rig.work(after=SECOND)
+    await rig.work(after=59 * MINUTE)
+    assert rig.final(call) is None
+    await rig.work(after=MINUTE)
+    assert (rig.final(call) or {})["status"] == "OK"
+
+
+async def test_the_method_that_worked_outlives_a_restart_and_no_change_of_settings(
+    open_rig: OpenRig,
+) -> None:
+    """Found out once for all processes; other settings may mean another witboost."""
+    async with open_rig(witboost={"methods": ("POST",)}) as rig:
+        first = await decided(rig)
+        await rig.work(after=SECOND)
+        assert methods(rig, first) == ["PUT", "PATCH", "POST"]
+
+        settings = rig.program.settings
+        main = settings.witboost["main"]
+        slower = main.callback.model_copy(update={"deadline": 9 * SECOND})
+        changed = {"main": main.model_copy(update={"callback": slower})}
+        for now, tried in (
+            (settings, ["POST"]),
+            (settings.model_copy(update={"witboost": changed}), ["PUT", "PATCH", "POST"]),
+        ):
+            call = await decided(rig)
+            rig.clock.advance(SECOND)
+            async with assemble(now, clock=rig.clock, dice=lambda: 0.5) as again:
+                await again.worker().run_due()
+            assert methods(rig, call) == tried
+            assert rig.final(call) is not None
