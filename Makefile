@@ -8,6 +8,7 @@
 #                      else than Docker: COMPOSE=podman-compose CONTAINER=podman
 #   make crash-points   SIGKILL at every I/O step, and at pairs of them      (about a minute)
 #   make soak           10,000 requests with faults on                       (some minutes)
+#   make fuzz           a million inputs for each parser of what strangers send (some minutes)
 #   make lint     the first part of `make test` alone
 #   make lock     move the lock files to the newest versions that pyproject.toml allows
 #   make clean    remove all that the targets above have made, .venv included
@@ -22,7 +23,7 @@ INSTALL = .venv/bin/python -m pip --disable-pip-version-check install --quiet
 LOCKED = $(INSTALL) --require-hashes
 PROJECT = $(INSTALL) --no-deps --no-build-isolation --editable .
 
-.PHONY: demo test bench compose-test lint lock clean
+.PHONY: demo test bench compose-test crash-points soak fuzz lint lock clean
 
 demo: .venv/runs
 	.venv/bin/approval-proxy demo
@@ -41,6 +42,9 @@ crash-points: .venv/develops
 
 soak: .venv/develops
 	.venv/bin/python -m tests.faults.soak
+
+fuzz: .venv/develops
+	.venv/bin/python -m tests.fuzzing.run
 
 lint: .venv/develops
 	.venv/bin/ruff check .
