@@ -23,13 +23,13 @@ DECISIONS: Final = {
     Outcome.FAILED: Decision.FAILED,
 }
 
-_AT_ONCE: Final = {"approve": Decision.APPROVED, "reject": Decision.REJECTED}
+AT_ONCE: Final = {"approve": Decision.APPROVED, "reject": Decision.REJECTED}
 
 
 async def decide_at_once(step: Step) -> Step | None:
     """Do what the route says without any ticket: approve, reject, or let a person look."""
     route = step.route
-    decision = _AT_ONCE.get(route.decide)
+    decision = AT_ONCE.get(route.decide)
     if decision is None:
         return await step.hold("unroutable", route.reason)
     return step.then(

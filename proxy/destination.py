@@ -32,13 +32,13 @@ ANSWER_LIMIT: Final = 64 * 1024
 
 
 @dataclass(slots=True)
-class _Progress:
+class Progress:
     """How far the present try came: without a connection nothing can have been sent."""
 
     connected: bool = False
 
 
-_PROGRESS: Final[ContextVar[_Progress]] = ContextVar("progress")
+_PROGRESS: Final[ContextVar[Progress]] = ContextVar("progress")
 
 
 class _NetworkError(TemporaryError):
@@ -87,7 +87,7 @@ class Destination:
             PermanentError: the call cannot be written as HTTP.
         """
         url = self._allowed(call)
-        progress, started, outcome = _Progress(), time.monotonic(), "error"
+        progress, started, outcome = Progress(), time.monotonic(), "error"
         try:
             async with asyncio.timeout(self.deadline / 1_000), self._slots:
                 answer = await self._authorised(call, url, progress, repeatable=repeatable)
@@ -124,9 +124,9 @@ class Destination:
         return url
 
     async def _authorised(
-        self, call: Call, url: URL, progress: _Progress, *, repeatable: bool
+        self, call: Call, url: URL, progress: Progress, *, repeatable: bool
     ) -> Answer:
-        exchange = self._persistently if repeatable else self._exchange
+        exchange = self._persistently if repeatable else self.exchange
         proof = await self._credential.headers(call.url)
         answer = await exchange(call, url, proof, progress)
         if answer.status in self._renew_on and self._credential.refused(proof):
@@ -141,7 +141,7 @@ class Destination:
         The first try goes without tenacity, which would cost it more than the call itself.
         """
         try:
-            return await self._exchange(*what)
+            return await self.exchange(*what)
         except _NetworkError:
             await asyncio.sleep(self._pause())
         tries = AsyncRetrying(
@@ -150,15 +150,19 @@ class Destination:
             retry=retry_if_exception_type(_NetworkError),
             reraise=True,
         )
-        answer: Answer = await tries(self._exchange, *what)
+        answer: Answer = await tries(self.exchange, *what)
         return answer
 
     def _pause(self) -> float:
         return 0.05 + 0.45 * self._dice()
 
-    async def _exchange(
-        self, call: Call, url: URL, proof: Mapping[str, str], progress: _Progress
+    async def exchange(
+        self, call: Call, url: URL, proof: Mapping[str, str], progress: Progress
     ) -> Answer:
+        """Send one call with its proof, once, and return the answer: the only way to the wire.
+
+        Raises as `send` does.
+        """
         progress.connected = False
         _PROGRESS.set(progress)
         headers = CIMultiDict(call.headers)

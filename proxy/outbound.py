@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import random
-from typing import Self
+from typing import ClassVar, Self
 
 import aiohttp
 from aiohttp import hdrs
@@ -34,7 +34,12 @@ __all__ = [
 
 
 class Outbound:
-    """The session that all destinations share; an async context that opens and closes it."""
+    """The session that all destinations share; an async context that opens and closes it.
+
+    `kind` is the class of its destinations.
+    """
+
+    kind: ClassVar[type[Destination]] = Destination
 
     def __init__(
         self,
@@ -84,7 +89,7 @@ class Outbound:
             ConfigurationError: an origin, the CA file or the client certificate cannot be used.
         """
         try:
-            return Destination(
+            return self.kind(
                 self._session,
                 name=name,
                 origins=origins,

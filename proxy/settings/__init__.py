@@ -17,15 +17,18 @@ from proxy.settings.tree import Settings
 __all__ = ["CONFIG", "Secret", "Settings", "explain", "load"]
 
 
-def load(config: Path | None, environ: Mapping[str, str]) -> Settings:
+def load(config: Path | None, environ: Mapping[str, str], *, secrets: bool = True) -> Settings:
     """Return the settings of a file, or of the one that `APPROVAL_PROXY_CONFIG` names.
+
+    Without `secrets` none is read, and masks stand in their place: for whoever has the settings
+    and not the secrets.
 
     Raises:
         SettingsError: something is wrong; it lists everything that is, not only the first.
     """
     if config is None and environ.get(CONFIG):
         config = Path(environ[CONFIG])
-    sources = gather(config, environ)
+    sources = gather(config, environ, secrets=secrets)
     token = READING.set(sources)
     try:
         settings, problems = _read(sources)

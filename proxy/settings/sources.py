@@ -53,12 +53,16 @@ class Origins:
 
 @dataclass(frozen=True)
 class Sources:
-    """All that was given, before anybody asked whether it makes sense."""
+    """All that was given, before anybody asked whether it makes sense.
+
+    Without `secrets`, masks take their place.
+    """
 
     values: dict[str, Any] = field(repr=False)
     origins: Origins
     environ: Mapping[str, str] = field(repr=False)
     problems: Sequence[str]
+    secrets: bool = True
 
 
 # pydantic-settings builds its sources inside the constructor of the settings, and hands validators
@@ -66,7 +70,7 @@ class Sources:
 READING: Final[ContextVar[Sources]] = ContextVar("READING")
 
 
-def gather(config: Path | None, environ: Mapping[str, str]) -> Sources:
+def gather(config: Path | None, environ: Mapping[str, str], *, secrets: bool = True) -> Sources:
     """Return the file's tree with the environment laid over it.
 
     A JSON object or list in a variable replaces what the file says under that key; variables of
@@ -89,7 +93,7 @@ def gather(config: Path | None, environ: Mapping[str, str]) -> Sources:
                 problems.append(f"environment {variable}: {error}")
     referred = {value for key, value in leaves(values) if key[-1:] == ("env",)}
     problems += [_stray(name) for name in environ if _is_stray(name) and name not in referred]
-    return Sources(values, origins, environ, problems)
+    return Sources(values, origins, environ, problems, secrets)
 
 
 def leaves(value: Any, key: Key = ()) -> Iterator[tuple[Key, Any]]:

@@ -52,12 +52,22 @@ def open_system(
         ConfigurationError: the declaration is of an unknown kind or not sound; one frozen by a
             newer version of this program, for example.
     """
+    sound = declaration_of(name, declaration)
+    _, opener = KINDS[sound.kind]
+    return opener(name=name, declaration=sound, http=http, event_secrets=event_secrets)
+
+
+def declaration_of(name: str, declaration: Mapping[str, Any]) -> Declaration:
+    """Return a declaration, as JSON has it, in the model of its kind.
+
+    Raises:
+        ConfigurationError: see `open_system`.
+    """
     kind = str(declaration.get("kind"))
     if kind not in KINDS:
         raise ConfigurationError(f"{name}: kind {kind!r} is not known; there is {', '.join(KINDS)}")
-    model, opener = KINDS[kind]
+    model, _ = KINDS[kind]
     try:
-        sound = model.model_validate(declaration)
+        return model.model_validate(declaration)
     except ValidationError as error:
         raise ConfigurationError(f"{name}: its declaration cannot be used: {error}") from error
-    return opener(name=name, declaration=sound, http=http, event_secrets=event_secrets)

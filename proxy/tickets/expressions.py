@@ -1,6 +1,6 @@
 """JMESPath: where in somebody else's JSON a value is found."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import jmespath
@@ -46,6 +46,31 @@ def _roots(node: Mapping[str, Any]) -> Iterator[str]:
     deeper = node["type"] in _DEEPER
     for child in node["children"][: 1 if deeper else None]:
         yield from _roots(child)
+
+
+def places(expression: str) -> list[tuple[str, ...]]:
+    """Return what a sound expression looks up from the root: for `a.b == c`, `a.b` and `c`."""
+    return list(dict.fromkeys(_places(jmespath.compile(expression).parsed)))
+
+
+def _places(node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    if node["type"] == "field":
+        yield (node["value"],)
+        return
+    if node["type"] == "subexpression":
+        first, *below = node["children"]
+        yield from ((*place, *_below(below)) for place in _places(first))
+        return
+    for child in node["children"][: 1 if node["type"] in _DEEPER else None]:
+        yield from _places(child)
+
+
+def _below(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the names of a path, as far as it is one of names."""
+    for node in nodes:
+        yield from next(_places(node), ())
+        if node["type"] != "field":
+            return
 
 
 def finder(expression: str) -> Callable[[Any], Any]:

@@ -22,12 +22,12 @@ async def read_body(request: web.Request, *, limit: int, within: int) -> bytes:
     if "Content-Encoding" in request.headers:
         raise InvalidRequest("Content-Encoding must be absent: send the body as it is")
     if (request.content_length or 0) > limit:
-        raise _too_long(limit)
+        raise too_long(limit)
     content = request.content
     if content.is_eof():  # as good as always: a small body comes together with its headers
         body = content.read_nowait(-1)
         if len(body) > limit:
-            raise _too_long(limit)
+            raise too_long(limit)
         return body
     try:
         async with asyncio.timeout(within / 1000):
@@ -46,7 +46,7 @@ async def _read(content: Any, limit: int) -> bytes:
         parts.append(part)
         size += len(part)
         if size > limit:
-            raise _too_long(limit)
+            raise too_long(limit)
     return b"".join(parts)
 
 
@@ -67,5 +67,6 @@ def json_object(request: web.Request, body: bytes) -> dict[str, Any]:
     return found
 
 
-def _too_long(limit: int) -> InvalidRequest:
+def too_long(limit: int) -> InvalidRequest:
+    """Return what is said of a body over the limit, in bytes."""
     return InvalidRequest(f"body is longer than {limit} bytes")

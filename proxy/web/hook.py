@@ -19,6 +19,10 @@ from proxy.web.ports import Flow, Limits
 from proxy.web.views import status_view
 from proxy.witboost.hook import HookCall, read_hook_call
 
+OUTSIDE: Final = (
+    "respondToUrl lies under none of the callback URLs that the settings allow for the witboost"
+    " instance of this client"
+)
 _MESSAGE: Final = "The request is stored; a ticket follows, and its decision goes to respondToUrl."
 
 
@@ -73,10 +77,7 @@ class Hook:
         for caller in callers:
             if allowed(call.respond_to, self._instances[caller.instance]):
                 return caller
-        raise InvalidRequest(
-            "respondToUrl lies under none of the callback URLs that the settings allow for the"
-            " witboost instance of this client"
-        )
+        raise InvalidRequest(OUTSIDE)
 
     def _taken(self, admitted: Admitted) -> web.Response:
         if admitted.verdict == "open":
