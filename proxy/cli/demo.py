@@ -5,6 +5,7 @@ import asyncio
 from pathlib import Path
 
 from proxy.cli.options import Subparsers
+from proxy.demo.casts import CASTS
 from proxy.demo.play import run as play
 
 
@@ -12,9 +13,12 @@ def add(subparsers: Subparsers) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "demo",
-        help="play the whole path between a simulated witboost and a simulated ticket desk",
+        help="play the whole path between a simulated witboost and a simulated ticket system",
         description="Starts the proxy between two simulators on loopback, plays some scenes and "
         "judges them by what the simulators saw; exits with 0 only if all went right.",
+    )
+    parser.add_argument(
+        "--system", choices=tuple(CASTS), default="rest", help="which one (default: rest)"
     )
     parser.add_argument(
         "--keep",
@@ -33,4 +37,4 @@ def add(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Play the demo; raises ConfigurationError if it cannot be played here."""
-    return asyncio.run(play(arguments.folder, keep=arguments.keep))
+    return asyncio.run(play(arguments.folder, keep=arguments.keep, cast=CASTS[arguments.system]))

@@ -131,6 +131,8 @@ def _rule(rule: Mapping[str, Any]) -> Sequence[str]:
 
 def _ticket(ticket: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", f"The ticket, in {ticket['system']} ({ticket['kind']})")
+    if "hidden" in ticket:
+        yield f"  It may not see: {', '.join(map(one_line, ticket['hidden']))}"
     for number, call in enumerate(ticket["calls"]):
         yield from [""] * bool(number)
         asks = call["purpose"] != "create"

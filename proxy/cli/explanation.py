@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -78,7 +79,8 @@ async def explained(settings: Settings, sample: Sample, *, at: int | None) -> di
     except InvalidRequest as error:
         return {"ok": False, "answer": 400, "problems": list(error.problems)}
     identities = settings.identities.compiled()
-    request = approval_request(CORRELATION_ID, call.body, REQUEST_ID, identities)
+    read = partial(approval_request, CORRELATION_ID, call.body, REQUEST_ID, identities)
+    request = read()
     recorder, clock = Recorder(), SystemClock()
     sources = MaskedTokens(outbound=recorder, clock=clock, dice=random.random, tokens=None)
     outgoing = Outgoing(settings, recorder, clock, sources)
@@ -95,7 +97,10 @@ async def explained(settings: Settings, sample: Sample, *, at: int | None) -> di
         **({} if chosen else {"problems": [route.reason]}),
     }
     if route.system:
-        shown |= await _ticketed(outgoing, route, request, recorder.written)
+        seen = read(allowed=route.allowed_fields)
+        shown |= await _ticketed(outgoing, route, seen, recorder.written)
+        if hidden := sorted(request.fields.keys() - seen.fields.keys()):
+            shown["ticket"]["hidden"] = hidden
         shown["guards"] = _guards(route, request, identities)
     shown["deadlines"] = list(_deadlines(route, settings, at))
     method = settings.witboost[instance].callback.method

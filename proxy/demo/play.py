@@ -10,6 +10,7 @@ from typing import Final, TextIO
 
 import aiohttp
 
+from proxy.demo.casts import CASTS, Cast
 from proxy.demo.report import Report
 from proxy.demo.scenes import SCENES, Play, Scene
 from proxy.demo.stage import Stage, open_stage
@@ -27,7 +28,12 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 async def run(
-    folder: Path, *, keep: bool, out: TextIO | None = None, scenes: Sequence[Scene] = SCENES
+    folder: Path,
+    *,
+    keep: bool,
+    out: TextIO | None = None,
+    scenes: Sequence[Scene] = SCENES,
+    cast: Cast = CASTS["rest"],
 ) -> int:
     """Play the scenes and return the exit code: 0 only if every request came to its right end.
 
@@ -37,7 +43,7 @@ async def run(
         ConfigurationError: the folder cannot be used, or a process did not start.
     """
     page = Page(out, os.environ)
-    playing = asyncio.create_task(_play(folder, keep, page, scenes))
+    playing = asyncio.create_task(_play(folder, keep, page, scenes, cast))
     with _cancelled_by_signals(playing):
         try:
             return await playing
@@ -46,10 +52,16 @@ async def run(
             return INTERRUPTED
 
 
-async def _play(folder: Path, keep: bool, page: Page, scenes: Sequence[Scene]) -> int:  # noqa: FBT001 - one caller
+async def _play(
+    folder: Path,
+    keep: bool,  # noqa: FBT001 - one caller
+    page: Page,
+    scenes: Sequence[Scene],
+    cast: Cast,
+) -> int:
     report = Report(page)
     requests: dict[str, Scene] = {}
-    async with open_stage(folder, adopt_hooks=keep) as stage:
+    async with open_stage(folder, cast=cast, adopt_hooks=keep) as stage:
         report.opening(stage)
         timeline = Timeline(page, witboost=stage.witboost, desk=stage.desk)
         played = await _scenes(scenes, stage, timeline, report, requests)

@@ -29,7 +29,7 @@ class Report:
         about = {"witboost": stage.witboost.url, "desk": stage.desk.url, "proxy": stage.url}
         what = {
             "witboost": "simulated",
-            "desk": "simulated, behind OAuth2",
+            "desk": f"{stage.cast.title}, simulated, behind OAuth2",
             "proxy": "approval-proxy serve, with its embedded store",
         }
         version = f"approval-proxy {__version__}"
@@ -121,7 +121,8 @@ def commands(stage: Stage, example: str) -> list[tuple[str, str]]:
 
     The command that approves names the ticket of the command that asks.
     """
-    new = f"DESK-{1 + sum(entry['kind'] == 'created' for entry in stage.desk.entries)}"
+    cast = stage.cast
+    new = cast.key(1 + sum(entry["kind"] == "created" for entry in stage.desk.entries))
     desk, witboost, proxy = stage.desk.url, stage.witboost.url, stage.url
     hook, json = f"{witboost}/api/actionHandler/by-hand", "-H 'Content-Type: application/json'"
     fields = '"fields": {"identities": ["john.doe_company.com"], "verb": "grant"}'
@@ -132,9 +133,9 @@ def commands(stage: Stage, example: str) -> list[tuple[str, str]]:
             f"{witboost}/requests {json}",
             f"-d '{{{fields}}}'",
         ),
-        "the tickets at the desk": (f"{desk}/desk/tickets",),
+        "the tickets at the desk": (f"{desk}{cast.control}{cast.tickets}",),
         "somebody at the desk approves (or rejects) the new one": (
-            f"{desk}/desk/tickets/{new}/decision {json}",
+            f"{desk}{cast.decision(new)} {json}",
             """-d '{"decision": "approved", "by": "you", "comment": "fine"}'""",
         ),
         "a hook call by hand": (
@@ -150,7 +151,7 @@ def commands(stage: Stage, example: str) -> list[tuple[str, str]]:
         "is it ready, and if not, why": (f"{proxy}/readyz",),
         "its metrics": (f"{proxy}/metrics",),
         "let the desk go down for ten seconds; then send a request": (
-            f"{desk}/desk/outage {json} -d '{{\"seconds\": 10}}'",
+            f"{desk}{cast.control}/outage {json} -d '{{\"seconds\": 10}}'",
         ),
     }
     return [

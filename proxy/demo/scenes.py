@@ -79,12 +79,12 @@ class Play:
 
     async def looked_at(self, ticket: str) -> None:
         """Wait until the proxy has read the ticket as it is before anybody decides."""
-        await self.seen(self.stage.desk, "read", ticket=ticket, status="new")
+        await self.seen(self.stage.desk, "read", ticket=ticket, status=self.stage.cast.untouched)
 
     async def decide(self, ticket: str, decision: str, comment: str) -> None:
         """Do what the person at the desk does."""
         body = {"decision": decision, "by": "olga", "comment": comment}
-        await self.stage.desk.post(f"/desk/tickets/{ticket}/decision", body)
+        await self.stage.desk.post(self.stage.cast.decision(ticket), body)
         await self.timeline.catch_up()
 
     async def told(self, asked: Asked, *, within: float = _SOON) -> None:

@@ -1,4 +1,4 @@
-"""Runs one simulator as a process of its own: `python -m proxy.demo.serve desk` or `... witboost`.
+"""Runs one simulator as a process of its own: `python -m proxy.demo.serve desk`, for example.
 
 The first line on standard output says where it listens, as JSON; SIGTERM or SIGINT ends it.
 Secrets come from the environment only, as a command line can be read by everybody.
@@ -18,13 +18,14 @@ import uvloop
 from proxy.demo.credentials import Anyone, Check, ServiceAccount, SharedSecret, StaticBearer
 from proxy.demo.desk import Desk
 from proxy.demo.server import Serving, Simulator
+from proxy.demo.servicenow import ServiceNow
 from proxy.demo.witboost import Witboost
 from proxy.domain.clock import SystemClock
 
 SECRETS = """\
 environment:
-  DESK_CLIENT_ID, DESK_CLIENT_SECRET  the OAuth2 client that the desk knows
-  DESK_EVENT_SECRET                   signs the desk's events
+  DESK_CLIENT_ID, DESK_CLIENT_SECRET  the OAuth2 client that the ticket system knows
+  DESK_EVENT_SECRET                   signs the ticket system's events
   WITBOOST_API_KEY                    X-API-Key of the hook calls, if set
   WITBOOST_CALLBACK_SECRET            access token, shared secret or bearer that callbacks prove
 """
@@ -52,6 +53,8 @@ def arguments() -> argparse.ArgumentParser:
     desk.add_argument("--expires-in", type=int, default=3600, help="seconds a token lives")
     desk.add_argument("--auto-decide", default="", help="decisions in turn: approved,rejected")
     desk.add_argument("--auto-decide-after", type=float, default=0, help="seconds")
+    servicenow = simulators.add_parser("servicenow", parents=[common], help="ServiceNow")
+    servicenow.add_argument("--events-to", help="where events are sent; none without it")
     witboost = simulators.add_parser("witboost", parents=[common], help="a witboost instance")
     witboost.add_argument("--hook-url", help="where hook calls are sent")
     witboost.add_argument("--methods", default="PUT", help="that update a hook: PUT,PATCH,POST")
@@ -86,6 +89,14 @@ def simulator_of(chosen: argparse.Namespace, environment: Mapping[str, str]) -> 
             expires_in=chosen.expires_in,
             auto_decide=[word for word in chosen.auto_decide.split(",") if word],
             auto_decide_after=chosen.auto_decide_after,
+            **serving,
+        )
+    if chosen.simulator == "servicenow":
+        return ServiceNow(
+            client_id=environment["DESK_CLIENT_ID"],
+            client_secret=environment["DESK_CLIENT_SECRET"],
+            event_secret=environment["DESK_EVENT_SECRET"],
+            events_to=chosen.events_to,
             **serving,
         )
     return Witboost(

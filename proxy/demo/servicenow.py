@@ -5,7 +5,7 @@ texts to the second, an index may lag, a read may be stale, and its clock may be
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Unpack
 
 from aiohttp import web
@@ -103,6 +103,9 @@ class ServiceNow(Simulator):
             },
         )
         self.change(name, {"approval": approval})
+        row = record.fields
+        marks = {"ticket": row["sys_id"], "correlation_id": row.get("correlation_id")}
+        self.journal.record("status", status=approval, by=by, comment=comment, **marks)
 
     def change(self, name: str, fields: Mapping[str, Any]) -> None:
         """Change fields of a task, as a person or a workflow does."""
@@ -207,7 +210,7 @@ class ServiceNow(Simulator):
         start = int(request.query.get("sysparm_offset", "0"))
         limit = min(int(request.query.get("sysparm_limit", str(MOST_ROWS))), MOST_ROWS)
         page = found[start : start + limit]
-        self.journal.record("list", table=table, query=query, found=len(page))
+        self._note_list(table, query, page)
         shown = [self._shown(row, request) for row in page]
         if self._after_page:
             self._after_page.pop(0)()
@@ -221,8 +224,8 @@ class ServiceNow(Simulator):
             return _error(404, "No Record found", said)
         named = (record.fields["sys_id"],)
         stale = bool(self.faults) and any(self.faults.strikes("read", {"stale"}, subjects=named))
-        self.journal.record("read", ticket=record.fields["sys_id"])
         shown = record.before if stale else record.fields
+        self._note_read(shown, listed=False)
         return answer(200, {"result": self._shown(shown, request)})
 
     async def _patch(self, request: web.Request) -> web.Response:
@@ -247,10 +250,8 @@ class ServiceNow(Simulator):
         return answer(200, {"tasks": [row for table in TASKS for row in self.rows(table)]})
 
     async def _decide(self, request: web.Request) -> web.Response:
-        record, asked = (
-            self.tables.task(request.match_info["task"]),
-            await json_object(request) or {},
-        )
+        asked = await json_object(request) or {}
+        record = self.tables.task(request.match_info["task"])
         if record is None:
             return _error(404, "No Record found")
         if record.fields["approval"] in FINAL:
@@ -264,10 +265,23 @@ class ServiceNow(Simulator):
         record = self.tables.insert(table, fields)
         if table in TASKS:
             row = record.fields
-            correlation_id = row.get("correlation_id")
-            self.journal.record("created", ticket=row["sys_id"], correlation_id=correlation_id)
+            marks = {"key": row["number"], "correlation_id": row.get("correlation_id")}
+            self.journal.record("created", ticket=row["sys_id"], **marks)
             self._created.put_nowait(row)
         return record
+
+    def _note_list(self, table: str, query: str, page: Sequence[Mapping[str, Any]]) -> None:
+        """Write down what was listed; also as the look-up or the reads that it was."""
+        self.journal.record("list", table=table, query=query, found=len(page))
+        field, _, value = query.partition("^")[0].partition("=")
+        if field == "correlation_id":
+            self.journal.record("find", correlation_id=value, found=len(page))
+        for row in page if query.startswith("sys_idIN") else ():
+            self._note_read(row, listed=True)
+
+    def _note_read(self, row: Mapping[str, Any], *, listed: bool) -> None:
+        read = {"ticket": row["sys_id"], "status": row["approval"], "listed": listed}
+        self.journal.record("read", **read)
 
     def _notify(self, record: Record) -> None:
         if record.table in TASKS:

@@ -1,4 +1,4 @@
-"""Where the scenes are played: a witboost, a desk and the proxy between them, each a process."""
+"""Where the scenes are played: witboost, a ticket system and the proxy, each a process."""
 
 import asyncio
 import contextlib
@@ -17,6 +17,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
+from proxy.demo.casts import Cast
 from proxy.demo.children import Child
 from proxy.demo.folder import DemoFolder
 from proxy.demo.observed import Observed, until
@@ -48,9 +49,10 @@ class Stage:
     """The three processes; the proxy can be killed and started again, the others stay."""
 
     def __init__(
-        self, folder: DemoFolder, http: aiohttp.ClientSession, *, adopt_hooks: bool
+        self, folder: DemoFolder, http: aiohttp.ClientSession, *, cast: Cast, adopt_hooks: bool
     ) -> None:
         self.folder = folder
+        self.cast = cast
         self.secrets = Secrets()
         self.children: dict[str, Child] = {}
         self._http = http
@@ -67,12 +69,14 @@ class Stage:
             ConfigurationError: one of them did not start.
         """
         adopting = ("--adopt-unknown-hooks",) if self._adopt_hooks else ()
-        hook_url, events_to = f"{self.url}/approval-requests", f"{self.url}/ticket-events/desk"
-        desk = await self._simulator("desk", "--events-to", events_to)
+        events_to = f"{self.url}/ticket-events/{self.cast.system}"
+        desk = await self._simulator("desk", self.cast.simulator, "--events-to", events_to)
+        hook = ("--hook-url", f"{self.url}/approval-requests")
         witboost = await self._simulator(
-            "witboost", "--hook-url", hook_url, "--credential", "access_token", *adopting
+            "witboost", "witboost", *hook, "--credential", "access_token", *adopting
         )
-        self.desk = Observed("desk", await _url_of(desk), self._http, control="/desk")
+        url, control = await _url_of(desk), self.cast.control
+        self.desk = Observed("desk", url, self._http, control=control)
         self.witboost = Observed("witboost", await _url_of(witboost), self._http)
         self._write_settings()
         await self.start_proxy()
@@ -122,7 +126,7 @@ class Stage:
         others = [self.children.pop(name) for name in tuple(self.children)]
         await asyncio.gather(*(child.stop(_SIMULATOR_STOPS_WITHIN) for child in others))
 
-    async def _simulator(self, name: str, *words: str) -> Child:
+    async def _simulator(self, name: str, simulator: str, *words: str) -> Child:
         journal = str(self.folder.journal(name))
         proofs = {
             "DESK_CLIENT_ID": "approval-proxy",
@@ -133,7 +137,7 @@ class Stage:
         }
         self.children[name] = await Child.start(
             name,
-            *("proxy.demo.serve", name, "--port", str(self._ports[name])),
+            *("proxy.demo.serve", simulator, "--port", str(self._ports[name])),
             *("--journal", journal, *words),
             folder=self.folder,
             secrets={key: value for key, value in proofs.items() if key.startswith(name.upper())},
@@ -157,15 +161,21 @@ class Stage:
             return False
 
     def _write_settings(self) -> None:
+        system = self.cast.ticket_system(
+            {
+                "desk": self.desk.url,
+                "client_secret": self.secrets.client_secret,
+                "event_secret": self.secrets.event_secret,
+            }
+        )
         text = Template((files("proxy.demo") / "settings.yaml").read_text()).substitute(
             proxy=self.url,
             port=self._ports["proxy"],
             store=json.dumps(str(self.folder.store))[1:-1],  # within double quotes, as in JSON
-            desk=self.desk.url,
+            ticket_system=system,
+            system=self.cast.system,
             witboost=self.witboost.url,
             access_token=self.secrets.access_token,
-            client_secret=self.secrets.client_secret,
-            event_secret=self.secrets.event_secret,
             hook_key_hash=hash_key(self.secrets.hook_key),
             operator_key_hash=hash_key(self.secrets.operator_key),
         )
@@ -174,7 +184,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(path: Path, *, adopt_hooks: bool = False) -> AsyncIterator[Stage]:
+async def open_stage(path: Path, *, cast: Cast, adopt_hooks: bool = False) -> AsyncIterator[Stage]:
     """Start the three processes in a folder; on leaving, however that happens, they are ended.
 
     With `adopt_hooks` witboost takes callbacks to hooks that it never made, so that a person can
@@ -186,7 +196,7 @@ async def open_stage(path: Path, *, adopt_hooks: bool = False) -> AsyncIterator[
     folder = DemoFolder.claim(path)
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
-            stage = Stage(folder, http, adopt_hooks=adopt_hooks)
+            stage = Stage(folder, http, cast=cast, adopt_hooks=adopt_hooks)
             try:
                 await stage.start()
                 yield stage

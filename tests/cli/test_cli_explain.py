@@ -190,6 +190,15 @@ def test_no_secret_is_shown_wherever_it_is_written(explain: Explain) -> None:
     assert "token-in-the-settings" not in f"{shown} {said}"
 
 
+def test_a_ticket_shows_no_field_that_its_system_may_not_see(explain: Explain) -> None:
+    tree = settings()
+    tree["ticket_systems"]["desk"]["allowed_fields"] = [name for name in FIELDS if name != "verb"]
+    _, shown = explain({**FIELDS, "motivation": "private", "verb": "revoke"}, tree)
+    assert shown["ticket"]["hidden"] == ["verb"]
+    assert shown["request"]["verb"] == "revoke"
+    assert shown["ticket"]["calls"][-1]["body"]["title"].startswith("grant access")
+
+
 def test_dates_are_real_where_a_time_is_given(explain: Explain) -> None:
     _, shown = explain(FIELDS, settings(), "--json", "--at", "2026-12-24T18:00:00Z")
     assert shown["deadlines"][0]["at"] == "2027-01-23T18:00:00Z"

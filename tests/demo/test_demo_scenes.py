@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 from typing_extensions import override
 
+from proxy.demo.casts import CASTS, Cast
 from proxy.demo.folder import DemoFolder
 from proxy.demo.play import INTERRUPTED, run
 from proxy.demo.scenes import SCENES, Play
@@ -106,6 +107,29 @@ async def test_the_demo_plays_every_scene_and_leaves_its_folder_and_no_process(
     settings = load(tmp_path / "run" / "approval-proxy.yaml", {})
     assert f"127.0.0.1:{settings.listen.port}" in shown
     assert left_in(tmp_path) == ["run"]
+
+
+OTHERS = [cast for kind, cast in CASTS.items() if kind != "rest"]
+SHORT = [scene for scene in SCENES if scene.name in {"approved", "rejected", "killed"}]
+
+
+@pytest.mark.parametrize("cast", OTHERS, ids=lambda cast: cast.kind)
+async def test_every_other_kind_of_ticket_system_plays_the_same_scenes(
+    tmp_path: Path, cast: Cast
+) -> None:
+    """By an event, without one, and by a look-up after a crash."""
+    screen = Screen()
+
+    async with asyncio.timeout(60):
+        code = await run(tmp_path, keep=False, out=screen, scenes=SHORT, cast=cast)
+
+    shown = screen.getvalue()
+    assert code == 0, shown
+    for number, scene in enumerate(SHORT, 1):
+        row = rf"^{scene.name} .*  {re.escape(cast.key(number))}  "
+        assert re.search(row, shown, re.MULTILINE)
+    assert "Verdict: good. 3 requests" in shown
+    assert running(shown) == []
 
 
 async def test_ctrl_c_ends_every_process_and_a_second_demo_keeps_away(tmp_path: Path) -> None:
