@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from proxy.domain.clock import Clock
 from proxy.domain.models import Guards, Poll, Route
@@ -32,6 +32,9 @@ from proxy.tickets.port import TicketSystem
 from proxy.token_sources import TokenSources, certificate
 from proxy.witboost import credentials
 from proxy.witboost.callback import Witboost
+
+TICKET_ANSWER_LIMIT: Final = 8 * 1024 * 1024
+"""Bytes of one answer of a ticket system: a hundred tickets with long descriptions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class Outgoing:
             client_certificate=certificate(system.auth)
             if isinstance(system.auth, OAuth2)
             else None,
+            answer_limit=TICKET_ANSWER_LIMIT,
         )
 
     def _ticket_credential(self, name: str, system: System) -> Credential:

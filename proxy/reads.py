@@ -49,6 +49,7 @@ class _Batches:
     def __init__(self) -> None:
         self._waiting: list[tuple[str, asyncio.Future[_Answers]]] = []
         self._sender: asyncio.Task[None] | None = None
+        self._size = 0
 
     async def ask(self, system: _System, ticket_id: str) -> Ticket | None:
         """Return the ticket, or None where it must be asked for alone."""
@@ -64,9 +65,12 @@ class _Batches:
 
     async def _send_all(self, system: _System) -> None:
         while self._waiting:
-            most = system.most_fetched
+            most = self._size or system.most_fetched
             batch, self._waiting = self._waiting[:most], self._waiting[most:]
             found = await _answers(system, list(dict.fromkeys(ref for ref, _ in batch)))
+            # too slow, or too long an answer: what fails together may succeed in smaller parts
+            failed = isinstance(found, Exception) and len(batch) > 1
+            self._size = len(batch) // 2 if failed else min(2 * most, system.most_fetched)
             for _, future in batch:
                 if not future.done():  # whoever asked may be gone
                     future.set_result(found)

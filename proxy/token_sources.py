@@ -51,14 +51,27 @@ class TokenSources:
     tokens: RedisTokens | None
 
     def shared(
-        self, name: str, fetch: Fetch, identity: TokenIdentity, deadline: int
+        self,
+        name: str,
+        fetch: Fetch,
+        identity: TokenIdentity,
+        deadline: int,
+        *,
+        scheme: str = "Bearer",
     ) -> TokenSource:
         """Return a source whose token all processes share; `deadline` (ms) is that of a request."""
         kept = None
         if self.tokens is not None:
             within = _REQUESTS_IN_A_TURN * deadline
             kept = Kept(store=self.tokens, key=identity.key, within=within)
-        return TokenSource(fetch=fetch, clock=self.clock, dice=self.dice, name=name, kept=kept)
+        return TokenSource(
+            fetch=fetch,
+            clock=self.clock,
+            dice=self.dice,
+            name=name,
+            kept=kept,
+            scheme=scheme,
+        )
 
     def own(self, name: str, fetch: Fetch) -> TokenSource:
         """Return a source for tokens that cost nothing: we sign them ourselves."""
@@ -67,7 +80,13 @@ class TokenSources:
     def of(self, name: str, system: System, auth: OAuth2) -> TokenSource:
         """Return the source of a ticket system's tokens."""
         fetch = self.fetch(name, system, auth)
-        return self.shared(f"{name}: token", fetch, identity(system, auth), system.deadline)
+        return self.shared(
+            f"{name}: token",
+            fetch,
+            identity(system, auth),
+            system.deadline,
+            scheme=auth.scheme,
+        )
 
     def fetch(self, name: str, system: System, auth: OAuth2) -> Fetch:
         """Return what asks for a ticket system's tokens.
@@ -146,6 +165,7 @@ def asked(auth: OAuth2) -> Asked:
         resource=auth.resource,
         audience=auth.audience or "",
         extra=auth.extra,
+        scheme=auth.scheme,
     )
 
 

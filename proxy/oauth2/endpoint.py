@@ -34,12 +34,16 @@ _HEADERS: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a token is to be good for (RFC 6749 3.3, RFC 8707), and what else a server wants."""
+    """What a token is to be good for (RFC 6749 3.3, RFC 8707), and what else a server wants.
+
+    `scheme` is the word before the token where it is used.
+    """
 
     scope: str = ""
     resource: Sequence[str] = ()
     audience: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
+    scheme: str = "Bearer"
 
 
 class TokenEndpoint:
@@ -140,6 +144,7 @@ class TokenEndpoint:
             answer,
             sent_at=sent_at,
             scope="" if grant.grant_type == "refresh_token" else self._asked.scope,
+            scheme=self._asked.scheme,
             default_lifetime=self._default_lifetime,
             grant=grant.grant_type,
         )

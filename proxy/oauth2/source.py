@@ -36,13 +36,22 @@ class TokenSource:
     a pause of 1 s that grows to 60 s: a thousand waiting tasks ask once.
 
     `kept` shares the token with other processes. It only ever saves requests: while the store does
-    not answer, each process asks for itself.
+    not answer, each process asks for itself. `scheme` is the word before the token: some APIs take
+    an OAuth2 token, but not as a Bearer (RFC 9110 11.4).
     """
 
     def __init__(
-        self, *, fetch: Fetch, clock: Clock, dice: Dice, name: str, kept: Kept | None = None
+        self,
+        *,
+        fetch: Fetch,
+        clock: Clock,
+        dice: Dice,
+        name: str,
+        kept: Kept | None = None,
+        scheme: str = "Bearer",
     ) -> None:
         self.name = name
+        self._scheme = scheme
         self._fetch = fetch
         self._clock = clock
         self._dice = dice
@@ -68,7 +77,7 @@ class TokenSource:
         if token is not None and now < token.sent_at + token.lifetime:
             if now >= self._renew_at and now >= self._ask_again_at:
                 _ = self._ask()
-            return _bearer(token)
+            return self._proof(token)
         if self._failure is not None and now < self._ask_again_at:
             raise self._remembered(self._failure, self._ask_again_at - now)
         # shielded: a caller's deadline must not take the token from all the others who wait
@@ -78,11 +87,11 @@ class TokenSource:
             raise self._remembered(
                 self._failure, max(0, self._ask_again_at - self._clock.monotonic())
             )
-        return _bearer(token)
+        return self._proof(token)
 
     def refused(self, headers: Mapping[str, str]) -> bool:
         """Drop the token if it is the one refused; where another is here already, it stays."""
-        if self._token is not None and _bearer(self._token) == headers:
+        if self._token is not None and self._proof(self._token) == headers:
             self._refused = self._token.value
             self._token = None
         return True
@@ -172,6 +181,9 @@ class TokenSource:
         early = min(max(EARLY, life // 10), life // 2)
         return token.sent_at + life - early - int(self._dice() * life / 10)
 
+    def _proof(self, token: Token) -> dict[str, str]:
+        return {"Authorization": f"{self._scheme} {token.value}"}
+
     def _remember(self, error: ProxyError) -> None:
         planned = min(SECOND * 2 ** min(self._failures, 10), LONGEST_PAUSE)
         pause = int(planned * (0.8 + 0.4 * self._dice()))
@@ -187,7 +199,3 @@ class TokenSource:
         if isinstance(failure, ConfigurationError):
             return ConfigurationError(str(failure))
         return TemporaryError(str(failure), retry_after=pause, sent=False)
-
-
-def _bearer(token: Token) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token.value}"}

@@ -67,8 +67,11 @@ def parse_token(
     scope: str = "",
     default_lifetime: int = DEFAULT_LIFETIME,
     grant: str = "client_credentials",
+    scheme: str = "Bearer",
 ) -> Token:
     """Return the token in an answer to a request sent at the monotonic time `sent_at`.
+
+    `scheme` is how the API takes it; a token is of that type, or, whatever the API says, a Bearer.
 
     Raises:
         TokenRefused: the endpoint refuses.
@@ -90,7 +93,7 @@ def parse_token(
             " token endpoint"
         )
     kind = tree.get("token_type", "Bearer")
-    if not (isinstance(kind, str) and kind.lower() == "bearer"):
+    if not (isinstance(kind, str) and kind.lower() in {"bearer", scheme.lower()}):
         raise ConfigurationError(
             f"{answer.place} gave a token that is not of type Bearer: have the authorization"
             " server issue Bearer tokens to this client"

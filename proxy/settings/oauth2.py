@@ -133,7 +133,7 @@ class OAuth2(Section):
     `basic_encoding` says whether id and secret are form-encoded before Basic, as RFC 6749 2.3.1
     has it, or sent raw, as some servers want it. `default_lifetime` holds where the token answer
     names none. Of several secrets or keys the first is used, the others while servers still know
-    only them.
+    only them. `scheme` is the word before the token in the calls to the API.
     """
 
     kind: Literal["oauth2"]
@@ -156,6 +156,7 @@ class OAuth2(Section):
     audience: str | None = None
     extra: dict[str, str] = Field(default={})
     default_lifetime: Duration = parse_duration("5m")
+    scheme: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")] = "Bearer"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

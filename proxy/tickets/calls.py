@@ -14,6 +14,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from typing_extensions import override
 
 from proxy.domain.models import ApprovalRequest
 from proxy.tickets.expressions import Expression
@@ -28,8 +29,12 @@ NAMES: Final[Mapping[str, Mapping[str, Collection[str]]]] = {
     "create": _REQUEST_NAMES,
     "find": {"correlation_id": ()},
     "read": _TICKET,
-    "comment": {**_TICKET, "text": ()},
-    "cancel": {**_TICKET, "reason": ()},
+    "read_many": {"ids": ()},
+    "changes": {"since": ()},
+    "approvals": _TICKET,
+    "follow_ups": {"ticket": ("id", "key", "fields", "version"), "correlation_id": ()},
+    "comment": {"ticket": ("id", "version"), "text": ()},
+    "cancel": {"ticket": ("id", "version"), "reason": ()},
     "ping": {},
 }
 """What the templates of each operation may mention."""
@@ -82,13 +87,18 @@ class Shape(BaseModel):
 
 
 class CallShape(Shape):
-    """One HTTP call, its path below `base_url`; an answer outside `success` is an error."""
+    """One HTTP call, its path below `base_url`; an answer outside `success` is an error.
+
+    A query parameter that is exactly one `{{ expression }}` is left out where that is null, and
+    repeated where it is a list; so is a field of a body with the encoding `form`.
+    """
 
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     path: str
     query: dict[str, Text] = {}
     headers: dict[HeaderName, Text] = {}
     body: JsonValue = None
+    encoding: Literal["json", "form"] = "json"
     success: Annotated[tuple[Annotated[int, Field(ge=200, le=299)], ...], Field(min_length=1)] = (
         200,
         201,
@@ -110,6 +120,15 @@ class CallShape(Shape):
             raise ValueError(f"a {self.method} carries no body: use query, or another method")
         return self
 
+    @model_validator(mode="after")
+    def _has_a_flat_form(self) -> Self:
+        if self.encoding == "form":
+            values = self.body.values() if isinstance(self.body, dict) else [{}]
+            flat = [each for it in values for each in (it if isinstance(it, list) else [it])]
+            if any(isinstance(each, dict | list) for each in flat):
+                raise ValueError("encoding: form needs a body of names and values, not a tree")
+        return self
+
     def templates(self) -> Iterator[tuple[str, str]]:
         """Yield every template with the place where it stands."""
         yield "path", self.path
@@ -128,11 +147,22 @@ class CallShape(Shape):
             yield from (f"{place} {problem}" for problem in problems_of(source, known))
 
 
+def _place_of_an_id(path: str) -> str:
+    if path.count("{id}") != 1 or problems_of_path(path.replace("{id}", "x")):
+        raise ValueError("must be a path below base_url with {id} in the place of the id")
+    return path
+
+
 class CreateCall(CallShape):
-    """How a ticket is opened; `ticket` finds it in the answer."""
+    """How a ticket is opened; `ticket` finds it in the answer.
+
+    `location`, such as `/tickets/{id}`, finds the id in the `Location` header (RFC 9110 10.2.2),
+    for systems that answer a create with nothing else.
+    """
 
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     ticket: Expression = "@"
+    location: Annotated[str, AfterValidator(_place_of_an_id)] | None = None
 
 
 class FindCall(CallShape):
@@ -155,6 +185,45 @@ class ReadCall(CallShape):
 
 
 class ChangeCall(CallShape):
-    """A call that changes a ticket and whose answer is not read."""
+    """A call that changes a ticket and whose answer is not read.
+
+    With `if_match` or `version` the ticket is read before, and changed only as it was read: the
+    `ETag` of that answer goes into `If-Match` (RFC 9110 13.1.1), or what `version` finds in the
+    ticket is `ticket.version` in the templates.
+    """
 
     method: Literal["POST", "PUT", "PATCH", "DELETE"] = "POST"
+    if_match: bool = False
+    version: Expression | None = None
+
+
+class Check(CallShape):
+    """A question that shows whether a follow-up was made: `found` finds something then."""
+
+    method: Literal["GET", "POST"] = "GET"
+    found: Expression
+
+
+class FollowUp(ChangeCall):
+    """A call that belongs to a new ticket, after its creation.
+
+    It is made again for a ticket whose create had no answer: `unless` a check shows that it had
+    its effect, or because it is `repeatable`.
+    """
+
+    unless: Check | None = None
+    repeatable: bool = False
+
+    @override
+    def problems(self, known: Mapping[str, Collection[str]]) -> Iterator[str]:
+        yield from super().problems(known)
+        yield from (f"unless.{it}" for it in (self.unless.problems(known) if self.unless else ()))
+
+    @model_validator(mode="after")
+    def _is_never_made_twice(self) -> Self:
+        if self.method == "POST" and not (self.unless or self.repeatable):
+            raise ValueError(
+                "a POST made again after a lost answer may have its effect twice: say how to see"
+                " that it was made (`unless`), or that this does no harm (`repeatable: true`)"
+            )
+        return self

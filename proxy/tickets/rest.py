@@ -4,17 +4,19 @@ How calls are made, retried and authorised is the destination's matter; here the
 their answers are read. An answer that cannot be read is never taken for "there is no ticket".
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
 
 from proxy.domain.models import ApprovalRequest, Ticket
-from proxy.errors import ConfigurationError, NotFound, TemporaryError
-from proxy.outbound import Answer, Call, Destination, check
+from proxy.errors import ConfigurationError, ProxyError, TemporaryError
+from proxy.outbound import Destination
 from proxy.tickets.calls import names_of
 from proxy.tickets.capabilities import assembled
-from proxy.tickets.expressions import finder
+from proxy.tickets.rest_api import Api
+from proxy.tickets.rest_changes import Changes
 from proxy.tickets.rest_declaration import RestDeclaration
-from proxy.tickets.wire import CallWriter, TicketReader
+from proxy.tickets.rest_tickets import Tickets
 
 NO_TICKET: Final = "no-such-request"
 """A correlation id that is never given out."""
@@ -33,19 +35,9 @@ class RestTicketSystem:
         self._name = name
         self._declaration = declaration
         self._http = http
-        self._reader = TicketReader(declaration)
-        self._created_at = finder(declaration.create.ticket)
-        self._read_at = finder(declaration.read.ticket)
-        self._writers = {
-            operation: CallWriter(
-                shape,
-                place=f"{name}: {operation}",
-                base_url=declaration.base_url,
-                limits=declaration.limits if operation == "create" else {},
-            )
-            for operation in ("create", "find", "read", "comment", "cancel", "ping")
-            if (shape := getattr(declaration, operation)) is not None
-        }
+        self._api = Api(name=name, declaration=declaration, http=http)
+        self._tickets = Tickets(name=name, declaration=declaration, api=self._api)
+        self._changes = Changes(name=name, api=self._api, tickets=self._tickets)
 
     @property
     def name(self) -> str:
@@ -79,99 +71,91 @@ class RestTicketSystem:
             ConfigurationError: only other tickets came back: the filter was ignored, and ours may
                 be on a page that we were not given, so this is no proof of absence.
         """
-        found, strangers = await self._look_up(correlation_id)
-        if strangers and not found:
-            raise ConfigurationError(
-                f"{self._name}: find was answered with {strangers} other tickets only, so whether"
-                " ours exists is not known: correct the filter in find.query",
-                request_specific=True,
-            )
-        return sorted(found, key=lambda ticket: (ticket.created_at, len(ticket.id), ticket.id))
+        found = await self._tickets.find(correlation_id)
+        if found:  # whatever lost the ticket may have lost what belongs to it as well
+            calls = self._declaration.follow_ups
+            await self._changes.follow_up(found[0], calls, correlation_id, fresh=False)
+        return [shown.ticket for shown in found]
 
     async def open(self, request: ApprovalRequest) -> Ticket:
-        """Create the ticket.
+        """Create the ticket, and make the calls that belong to it.
 
         Raises:
-            TemporaryError: `sent` tells whether it may exist; an answer without an id is a doubt.
+            TemporaryError: `sent` tells whether it may exist; an answer without an id is a doubt,
+                and so is a ticket without all that belongs to it: `find` makes up for that.
             PermanentError: the system refuses it, or the request does not fit the templates.
         """
-        call = self._writers["create"].write(**names_of(request))
-        answer = await self._send("create", call, repeatable=False)
-        return self._ticket(self._created_at(answer.json()), answer)
+        call = self._api.write("create", **names_of(request))
+        answer = await self._api.deliver("create", call, repeatable=False)
+        shown = self._tickets.created(answer, call.url)
+        calls, fresh = self._declaration.follow_ups, not self._declaration.idempotent
+        try:
+            await self._changes.follow_up(shown, calls, request.correlation_id, fresh=fresh)
+        except ProxyError as error:
+            raise TemporaryError(
+                f"{self._name}: ticket {shown.ticket.key} was created, but not all that belongs to"
+                f" it was done: {error}"
+            ) from error
+        if self._declaration.create.location is not None:
+            with suppress(ProxyError):  # for its key and URL alone: it is read soon anyway
+                return (await self._tickets.read(shown.ticket.id)).ticket
+        return shown.ticket
 
     async def fetch(self, ticket_id: str) -> Ticket:
-        """Read the ticket.
+        """Read the ticket, and the approvals where they decide it.
 
         Raises:
             NotFound: the system does not show it, or shows another one instead.
         """
-        call = self._writers["read"].write(ticket={"id": ticket_id})
-        answer = await self._send("read", call, repeatable=True)
-        tree = self._read_at(answer.json())
-        if not tree:
-            raise NotFound(f"{self._name}: {answer.place} answered without a ticket")
-        ticket = self._ticket(tree, answer)
-        if ticket_id not in {ticket.id, ticket.key}:
-            raise NotFound(f"{self._name}: {answer.place} answered with another ticket")
-        return ticket
+        ticket = (await self._tickets.read(ticket_id)).ticket
+        approvals = self._declaration.approvals
+        return ticket if approvals is None else await self._tickets.decided(ticket, approvals)
 
     async def ping(self) -> None:
         """Prove that the system answers, takes our credential and honours the filter of `find`."""
         if self._declaration.ping is not None:
-            await self._send("ping", self._writers["ping"].write(), repeatable=True)
+            await self._api.send("ping")
         else:
             await self.find(NO_TICKET)
 
-    async def _look_up(self, correlation_id: str) -> tuple[list[Ticket], int]:
-        """Return our tickets and the number of others that came with them."""
-        declared = self._declaration.find
-        if declared is None:
-            raise ConfigurationError(f"{self._name}: the declaration has no find")
-        call = self._writers["find"].write(correlation_id=correlation_id)
-        answer = await self._send("find", call, repeatable=True)
-        trees = finder(declared.tickets)(answer.json())
-        if not isinstance(trees, list):
-            self._unreadable(answer, "no list of tickets", "find.tickets")
-        match = finder(declared.match)
-        found = []
-        for tree in trees:
-            value = match(tree)
-            if value == correlation_id or (isinstance(value, list) and correlation_id in value):
-                found.append(self._ticket(tree, answer))
-        return found, len(trees) - len(found)
 
-    async def _send(self, operation: str, call: Call, *, repeatable: bool) -> Answer:
-        answer = await self._http.send(call, repeatable=repeatable)
-        check(answer, call, system=self._name)
-        if answer.status not in self._writers[operation].success:
-            self._unreadable(answer, f"{answer.status}", f"{operation}.success")
-        return answer
+class _FetchesMany(RestTicketSystem):
+    @property
+    def most_fetched(self) -> int:
+        """How many tickets one call may name."""
+        return self._declaration.read_many.most if self._declaration.read_many else 0
 
-    def _ticket(self, tree: Any, answer: Answer) -> Ticket:
-        ticket = self._reader.read(tree)
-        if ticket is None:
-            self._unreadable(answer, "a ticket without an id", "ticket.id")
-        return ticket
+    async def fetch_many(self, ticket_ids: Sequence[str]) -> Mapping[str, Ticket]:
+        """Read many tickets; what the answer does not hold may exist all the same."""
+        declared = self._declaration.read_many
+        return await self._tickets.read_many(declared, ticket_ids) if declared else {}
 
-    def _unreadable(self, answer: Answer, what: str, setting: str) -> NoReturn:
-        raise TemporaryError(
-            f"{self._name}: {answer.place} answered with {what}, which is not what {setting} in"
-            " the settings expects: the call may have had its effect"
-        )
+
+class _ListsChanges(RestTicketSystem):
+    @property
+    def overlap(self) -> int:
+        """How much later, in milliseconds, a change may turn up than its time says."""
+        return self._declaration.changes.overlap if self._declaration.changes else 0
+
+    async def changes(self, since: int) -> Mapping[str, int]:
+        """Return when each ticket that changed at or after `since` did so last, by its id."""
+        declared = self._declaration.changes
+        return await self._tickets.changes(declared, since) if declared else {}
 
 
 class _Cancels(RestTicketSystem):
     async def cancel(self, ticket_id: str, reason: str) -> None:
-        """Withdraw the ticket; raises Conflict where the system says that it is decided."""
-        call = self._writers["cancel"].write(ticket={"id": ticket_id}, reason=reason)
-        await self._send("cancel", call, repeatable=False)
+        """Withdraw the ticket; raises Conflict where it is decided already."""
+        if declared := self._declaration.cancel:
+            ticket = {"id": ticket_id}
+            await self._changes.change("cancel", declared, ticket, only_open=True, reason=reason)
 
 
 class _Comments(RestTicketSystem):
     async def comment(self, ticket_id: str, text: str) -> None:
         """Add a comment."""
-        call = self._writers["comment"].write(ticket={"id": ticket_id}, text=text)
-        await self._send("comment", call, repeatable=False)
+        if declared := self._declaration.comment:
+            await self._changes.change("comment", declared, {"id": ticket_id}, text=text)
 
 
 def open_rest(
@@ -183,12 +167,20 @@ def open_rest(
 ) -> RestTicketSystem:
     """Return the system with exactly the capabilities that its declaration describes.
 
+    A capability is a method that is there or not (`port`), so each is a class of its own.
+
     Raises:
         ConfigurationError: events are declared, but there is no secret to verify them with.
     """
+    offered = {
+        _FetchesMany: declaration.read_many,
+        _ListsChanges: declaration.changes,
+        _Cancels: declaration.cancel,
+        _Comments: declaration.comment,
+    }
     return assembled(
         RestTicketSystem,
-        {_Cancels: declaration.cancel, _Comments: declaration.comment},
+        offered,
         name=name,
         declaration=declaration,
         http=http,

@@ -5,14 +5,26 @@ is found by `check` and not by the first request.
 """
 
 import difflib
-from typing import Annotated, Literal, Self, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Final, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from typing_extensions import override
 
-from proxy.tickets.calls import NAMES, CallShape, ChangeCall, CreateCall, FindCall, ReadCall, Shape
+from proxy.domain.models import Outcome
+from proxy.tickets.calls import (
+    NAMES,
+    CallShape,
+    ChangeCall,
+    CreateCall,
+    FindCall,
+    FollowUp,
+    ReadCall,
+    Shape,
+)
 from proxy.tickets.declaration import Declaration
 from proxy.tickets.expressions import Expression
+from proxy.tickets.lists import ApprovalsCall, ChangesCall, ReadManyCall
 from proxy.tickets.templates import leaves_of, mentions
 
 SHORTEST_LIMIT = 16
@@ -36,7 +48,9 @@ class TicketPlaces(Shape):
     created: Expression | None = None
 
 
-Operation = TypeVar("Operation", bound=CallShape)
+Calls = TypeVar("Calls", bound=CallShape | tuple[FollowUp, ...] | None)
+
+_APPROVED: Final = Outcome.APPROVED
 
 
 class RestDeclaration(Declaration):
@@ -50,6 +64,10 @@ class RestDeclaration(Declaration):
     create: CreateCall
     find: FindCall | None = None
     read: ReadCall
+    approvals: ApprovalsCall | None = None
+    read_many: ReadManyCall | None = None
+    changes: ChangesCall | None = None
+    follow_ups: tuple[FollowUp, ...] = ()
     comment: ChangeCall | None = None
     cancel: ChangeCall | None = None
     ping: CallShape | None = None
@@ -60,15 +78,67 @@ class RestDeclaration(Declaration):
     @property
     @override
     def names_deciders(self) -> bool:
-        return bool(self.ticket.decided_by or self.ticket.deciders)
+        places = self.approvals or self.ticket
+        return bool(places.decided_by or places.deciders)
 
-    @field_validator("create", "find", "read", "comment", "cancel", "ping")
+    def calls(self) -> Iterator[tuple[str, CallShape]]:
+        """Yield every call that is declared, with the name of its operation."""
+        for operation in NAMES:
+            if isinstance(call := getattr(self, operation), CallShape):
+                yield operation, call
+        for at, follow_up in enumerate(self.follow_ups):
+            yield f"follow_ups.{at}", follow_up
+            if follow_up.unless:
+                yield f"follow_ups.{at}.unless", follow_up.unless
+
+    @field_validator(*NAMES)
     @classmethod
-    def _templates_are_sound(cls, call: Operation | None, info: ValidationInfo) -> Operation | None:
-        problems = list(call.problems(NAMES[info.field_name or ""])) if call else []
+    def _templates_are_sound(cls, found: Calls, info: ValidationInfo) -> Calls:
+        names = NAMES[info.field_name or ""]
+        calls: Sequence[CallShape] = ()
+        if found is not None:
+            calls = found if isinstance(found, tuple) else (found,)
+        problems = [problem for call in calls for problem in call.problems(names)]
         if problems:
             raise ValueError("; ".join(problems))
-        return call
+        return found
+
+    @model_validator(mode="after")
+    def _approvals_decide_alone(self) -> Self:
+        """Refuse what would let something else than the approvals approve, or ask in vain."""
+        if self.approvals is None:
+            return self
+        if approving := [it for it, outcome in self.decision.items() if outcome is _APPROVED]:
+            raise ValueError(
+                f"decision: {approving[0]!r} approves, but the approvals decide: map it to pending"
+            )
+        if self.read_many is not None:
+            raise ValueError("read_many saves nothing where approvals are read for each ticket")
+        words = {self.status_word(status) for status in self.approvals.decision}
+        if len(words) < len(self.approvals.decision):
+            raise ValueError(
+                f"approvals.decision has a status twice: status_case is {self.status_case}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _lists_ask_for_what_is_wanted(self) -> Self:
+        for operation, name in (("read_many", "ids"), ("changes", "since")):
+            call = getattr(self, operation)
+            counted = call is not None and call.pages is not None and call.pages.counted
+            asks = call is None or any(mentions(source, name) for _, source in call.templates())
+            if not asks and not (counted and name == "since"):
+                raise ValueError(f"{operation} does not mention {name}: it would list every ticket")
+        return self
+
+    @model_validator(mode="after")
+    def _follow_ups_can_be_made_up_for(self) -> Self:
+        if self.follow_ups and not (self.find or self.idempotent):
+            raise ValueError(
+                "follow_ups need find, or idempotent: true: after a lost answer they are made for"
+                " the ticket that is found, or that comes back"
+            )
+        return self
 
     @model_validator(mode="after")
     def _limits_name_leaves(self) -> Self:

@@ -129,7 +129,7 @@ def tree_template(source: Any, where: str, limits: Mapping[str, int]) -> Render[
     paths of leaves, as `leaves_of` writes them, to the longest text they may hold.
     """
     leaves = {
-        path: _leaf_template(leaf, f"{where}.{path}", limits.get(path))
+        path: leaf_template(leaf, f"{where}.{path}", limits.get(path))
         for path, leaf in leaves_of(source)
         if isinstance(leaf, str)
     }
@@ -160,7 +160,8 @@ def _below(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def _leaf_template(source: str, where: str, limit: int | None) -> Render[Any]:
+def leaf_template(source: str, where: str, limit: int | None = None) -> Render[Any]:
+    """Compile one text; exactly one `{{ expression }}` keeps the type of its value."""
     match _TEXTS.parse(source).body:
         case [nodes.Output(nodes=[expression])] if not isinstance(expression, nodes.TemplateData):
             evaluate = _guarded(_expression(expression), where)

@@ -1,0 +1,177 @@
+"""The HTTP API behind a `rest` declaration: one call, or a list read page by page to its end.
+
+A list is complete or an error: what cannot be read, or goes on for ever, is no answer.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NoReturn
+
+from yarl import URL
+
+from proxy.errors import TemporaryError
+from proxy.outbound import Answer, Call, Destination, check
+from proxy.tickets.expressions import finder
+from proxy.tickets.lists import ListCall, Pages
+from proxy.tickets.rest_declaration import RestDeclaration
+from proxy.tickets.values import scalar_text
+from proxy.tickets.wire import CallWriter
+
+MOST_PAGES: Final = 100
+LONGEST_TOKEN: Final = 4_096
+
+_LINK: Final = re.compile(r'<([^<>]*)>((?:\s*;\s*[^\s;,="]+\s*(?:=\s*(?:"[^"]*"|[^\s;,"]*))?)*)')
+_RELATION: Final = re.compile(r';\s*rel\s*=\s*"?([^";,]*)', re.IGNORECASE)
+
+Enough = Callable[[list[Any]], bool]
+"""Looks at each page of a list; true: what follows is not wanted."""
+
+
+class Api:
+    """Every call of one declaration, by the name of its operation."""
+
+    def __init__(self, *, name: str, declaration: RestDeclaration, http: Destination) -> None:
+        self._name = name
+        self._http = http
+        self._base_url = declaration.base_url
+        self._writers = {
+            operation: CallWriter(
+                shape,
+                place=f"{name}: {operation}",
+                base_url=declaration.base_url,
+                limits=declaration.limits if operation == "create" else {},
+            )
+            for operation, shape in declaration.calls()
+        }
+
+    async def send(self, operation: str, *, repeatable: bool = True, **names: Any) -> Answer:
+        """Make a call and return its answer, whose status means success."""
+        call = self._writers[operation].write(**names)
+        return await self.deliver(operation, call, repeatable=repeatable)
+
+    async def deliver(self, operation: str, call: Call, *, repeatable: bool) -> Answer:
+        """Make a call that is written already."""
+        answer = await self._http.send(call, repeatable=repeatable)
+        check(answer, call, system=self._name)
+        if answer.status not in self._writers[operation].success:
+            self.unreadable(answer, f"{answer.status}", f"{operation}.success")
+        return answer
+
+    def write(self, operation: str, **names: Any) -> Call:
+        """Return a call as it would be made."""
+        return self._writers[operation].write(**names)
+
+    async def entries(
+        self,
+        operation: str,
+        shape: ListCall,
+        place: str,
+        enough: Enough = lambda _: False,
+        **names: Any,
+    ) -> list[Any]:
+        """Return every entry of a list; `place` names the field that finds it in an answer.
+
+        Raises:
+            TemporaryError: it cannot be read to its end.
+        """
+        find = finder(getattr(shape, place))
+        pages = _Pages(shape.pages) if shape.pages else None
+        found: list[Any] = []
+        before: list[Any] = []
+        call = self._writers[operation].write(pages.first() if pages else {}, **names)
+        for _ in range(MOST_PAGES):
+            answer = await self.deliver(operation, call, repeatable=True)
+            tree = answer.json()
+            page = find(tree)
+            if not isinstance(page, list):
+                self.unreadable(answer, "no list", f"{operation}.{place}")
+            if page and page == before:
+                self.unreadable(answer, "the same page again", f"{operation}.pages")
+            found += page
+            if pages is None or enough(page):
+                return found
+            following = pages.following(answer, tree, page, count=len(found))
+            if following is None:
+                return found
+            if isinstance(following, str):
+                call = Call("GET", self._below(following, call, answer, operation), call.headers)
+            else:
+                call = self._writers[operation].write(following, **names)
+            before = page
+        raise TemporaryError(f"{self._name}: {operation} lists more than {MOST_PAGES} pages")
+
+    def unreadable(self, answer: Answer, what: str, setting: str) -> NoReturn:
+        """Refuse an answer that is not what the declaration expects."""
+        raise TemporaryError(
+            f"{self._name}: {answer.place} answered with {what}, which is not what {setting} in"
+            " the settings expects: the call may have had its effect"
+        )
+
+    def _below(self, link: str, call: Call, answer: Answer, operation: str) -> str:
+        """Return the URL of a next page, which must be below `base_url` as every call is."""
+        try:
+            url = str(URL(call.url, encoded=True).join(URL(link, encoded=True)))
+        except ValueError:
+            url = ""
+        if not (url.startswith(f"{self._base_url}/") and url.isascii() and url.isprintable()):
+            self.unreadable(answer, "a next page elsewhere", f"{operation}.pages")
+        return url
+
+
+class _Pages:
+    """What asks for the next page of one list."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self._number = pages.first
+        self._next = finder(pages.next) if pages.next else None
+        self._more = finder(pages.more) if pages.more else None
+
+    def first(self) -> dict[str, str]:
+        """Return the parameters of the first page."""
+        match self._pages.style:
+            case "offset":
+                return self._parameter(0)
+            case "page":
+                return self._parameter(self._number)
+            case _:
+                return {}
+
+    def following(
+        self, answer: Answer, tree: Any, page: list[Any], *, count: int
+    ) -> dict[str, str] | str | None:
+        """Return the parameters of the next page, or its URL; None after the last one."""
+        ends = not page and (self._pages.counted or self._pages.style == "cursor")
+        if ends or (self._more is not None and not self._more(tree)):
+            return None
+        self._number += 1
+        match self._pages.style:
+            case "offset":
+                return self._parameter(count)
+            case "page":
+                return self._parameter(self._number)
+            case "link_header":
+                return next_link(answer.headers) or None
+            case "body_url":
+                return self._named(tree) or None
+            case "cursor":
+                token = self._named(page[-1])
+            case "next_token":
+                token = self._named(tree)
+        return self._parameter(token) if token else None
+
+    def _named(self, tree: Any) -> str:
+        return scalar_text(self._next(tree), LONGEST_TOKEN) if self._next else ""
+
+    def _parameter(self, value: object) -> dict[str, str]:
+        return {self._pages.parameter or "": str(value)}
+
+
+def next_link(headers: Mapping[str, str]) -> str:
+    """Return the URL that `Link` headers call the next one (RFC 8288 3), or nothing."""
+    for name, value in headers.items():
+        for url, parameters in _LINK.findall(value) if name.lower() == "link" else ():
+            relation = _RELATION.search(parameters)
+            if relation and "next" in relation[1].lower().split():
+                return str(url)
+    return ""
