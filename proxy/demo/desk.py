@@ -18,6 +18,7 @@ from proxy.demo.faults import HTTP, Kind
 from proxy.demo.server import Effect, Serving, Simulator, answer, json_object
 from proxy.demo.tickets import DECISIONS, Ticket, Tickets, complaint
 
+PAGE = 100
 API: frozenset[Kind] = HTTP | {"expire"}
 FAULTS: dict[str, frozenset[Kind]] = {
     "token": HTTP,
@@ -152,7 +153,23 @@ class Desk(Simulator):
         self._auto_decide(ticket)
         return answer(201, {"ticket": ticket.shown})
 
+    async def _list(self, request: web.Request) -> web.Response:
+        """Answer with one page of the tickets with these ids, or that changed since a moment."""
+        query = request.query
+        if "ids" in query:
+            wanted = [self.tickets.get(name) for name in query["ids"].split(",")[:PAGE]]
+            found = [ticket.shown for ticket in wanted if ticket is not None]
+        else:
+            found = self.tickets.changed(query["updated_since"])
+        start = int(query.get("offset", "0"))
+        page = found[start : start + PAGE]
+        asked = "ids" if "ids" in query else "updated_since"
+        self.journal.record("list", asked=asked, found=len(page))
+        return answer(200, {"tickets": page, "more": len(found) > start + PAGE})
+
     async def _find(self, request: web.Request) -> web.Response:
+        if {"ids", "updated_since"} & request.query.keys():
+            return await self._list(request)
         correlation_id = request.query.get("correlation_id")
         if correlation_id is None:
             return _error(400, "correlation_id is missing")

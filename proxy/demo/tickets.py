@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 DECISIONS = frozenset({"approved", "rejected", "cancelled"})
@@ -46,6 +47,7 @@ class Tickets:
     def __init__(self) -> None:
         self._by_id: dict[str, Ticket] = {}
         self._by_correlation_id: dict[str, list[Ticket]] = {}
+        self._by_change: dict[str, Ticket] = {}  # what changed last is last
 
     def add(self, fields: Mapping[str, Any], *, pages: str, now: int) -> Ticket:
         """File a new ticket; `pages` is the address under which people see tickets."""
@@ -65,7 +67,7 @@ class Tickets:
             "decided_at": None,
         }
         ticket = Ticket(ticket_id, fields["correlation_id"], now, shown, shown)
-        self._by_id[ticket_id] = ticket
+        self._by_id[ticket_id] = self._by_change[ticket_id] = ticket
         self._by_correlation_id.setdefault(ticket.correlation_id, []).append(ticket)
         return ticket
 
@@ -78,6 +80,7 @@ class Tickets:
             changes |= {"decision_comment": comment, "decided_at": iso(now)}
         ticket.before = ticket.shown
         ticket.shown = {**ticket.shown, **changes}
+        self._by_change[ticket.id] = self._by_change.pop(ticket.id)
 
     def get(self, name: str) -> Ticket | None:
         """Return a ticket by its id, or by its key as people name it."""
@@ -89,6 +92,11 @@ class Tickets:
     def of(self, correlation_id: str) -> Sequence[Ticket]:
         """Return the tickets that carry a correlation id, oldest first."""
         return self._by_correlation_id.get(correlation_id, ())
+
+    def changed(self, since: str) -> list[dict[str, Any]]:
+        """Return what changed at or after a moment, as `iso` writes it, the newest first."""
+        newest = (ticket.shown for ticket in reversed(self._by_change.values()))
+        return list(takewhile(lambda shown: shown["updated"] >= since, newest))
 
     def all(self) -> list[dict[str, Any]]:
         """Return what is shown of every ticket, oldest first."""

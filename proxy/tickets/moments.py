@@ -33,7 +33,7 @@ class Moments(Shape):
     def _zone_is_known(self) -> Self:
         try:
             self._zone()
-        except (ValueError, OSError) as error:
+        except (LookupError, ValueError, OSError) as error:
             raise ValueError(f"zone: {self.zone!r} is no time zone, such as Europe/Rome") from error
         return self
 

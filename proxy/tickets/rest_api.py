@@ -88,7 +88,7 @@ class Api:
             if page and page == before:
                 self.unreadable(answer, "the same page again", f"{operation}.pages")
             found += page
-            if pages is None or enough(page):
+            if enough(page) or pages is None:
                 return found
             following = pages.following(answer, tree, page, count=len(found))
             if following is None:

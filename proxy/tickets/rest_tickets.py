@@ -70,13 +70,13 @@ class Tickets:
         found = [Shown(self._ticket(tree, answer), tree, answer) for tree in ours]
         return sorted(found, key=lambda it: (it.ticket.created_at, len(it.ticket.id), it.ticket.id))
 
-    def created(self, answer: Answer) -> Shown:
-        """Return the ticket of an answered create, from its body or its `Location`."""
+    def created(self, answer: Answer, url: str) -> Shown:
+        """Return the ticket of a create at this URL, from the answer's body or `Location`."""
         place = self._declaration.create.location
         if place is None:
             tree = self._created_at(answer.json())
             return Shown(self._ticket(tree, answer), tree, answer)
-        ticket_id = self._located(place, answer)
+        ticket_id = self._located(place, URL(url, encoded=True), answer)
         if not ticket_id:
             self._api.unreadable(answer, "no such Location", "create.location")
         tree = None
@@ -155,11 +155,11 @@ class Tickets:
     def _misread(self, what: str, setting: str) -> TemporaryError:
         return TemporaryError(f"{self._name}: changes were answered with {what}: check {setting}")
 
-    def _located(self, place: str, answer: Answer) -> str:
+    def _located(self, place: str, asked: URL, answer: Answer) -> str:
         """Return the id in the `Location` of a new ticket, which is below `base_url`."""
         base = URL(self._declaration.base_url)
         try:
-            url = URL(f"{base}/").join(URL(answer.headers.get("Location", ""), encoded=True))
+            url = asked.join(URL(answer.headers.get("Location", ""), encoded=True))
         except ValueError:
             return ""
         before, _, after = f"{base.raw_path.rstrip('/')}{place}".partition("{id}")

@@ -38,7 +38,7 @@ def test_the_example_says_what_is_the_default(example: Path, tmp_path: Path) -> 
 def test_every_key_of_the_example_is_written_out(example: Path) -> None:
     unwritten = {key for key, origin in _origins(example, {}).items() if origin == "default"}
 
-    calls = {"body", "query", "headers", "success"}
+    calls = {"body", "encoding", "query", "headers", "success"}
     assert {key for key in unwritten if not set(key.split(".")) & calls} == set()
 
 
