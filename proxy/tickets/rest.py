@@ -6,10 +6,10 @@ their answers are read. An answer that cannot be read is never taken for "there 
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from proxy.domain.models import ApprovalRequest, Ticket
-from proxy.errors import ConfigurationError, ProxyError, TemporaryError
+from proxy.errors import ProxyError, TemporaryError
 from proxy.outbound import Destination
 from proxy.tickets.calls import names_of
 from proxy.tickets.capabilities import assembled
@@ -172,7 +172,7 @@ def open_rest(
     Raises:
         ConfigurationError: events are declared, but there is no secret to verify them with.
     """
-    offered = {
+    offered: dict[type, Any] = {
         _FetchesMany: declaration.read_many,
         _ListsChanges: declaration.changes,
         _Cancels: declaration.cancel,
