@@ -24,6 +24,8 @@ class Alarm(StrEnum):
     TICKET_UNTOLD = "ticket_untold"
     STORE_UNREACHABLE = "store_unreachable"
     STORE_DANGEROUS = "store_dangerous"
+    AUDIT_STOPPED = "audit_stopped"
+    STORE_BEHIND_AUDIT = "store_behind_audit"
     BACKLOG_FULL = "backlog_full"
     UNEXPECTED_ERROR = "unexpected_error"
 

@@ -16,21 +16,33 @@ from typing import Final
 from aiohttp import web
 
 from proxy.alarms import Alarms
+from proxy.audit.credentials import Credentials
+from proxy.audit.sealer import Sealer, Seals
 from proxy.changes import Changes
 from proxy.domain.clock import Clock, SystemClock
 from proxy.domain.schedule import Dice
 from proxy.flow import Flow
 from proxy.metrics import Metrics
-from proxy.opening import open_store, open_store_beside, open_tokens, refuse_to_drop
+from proxy.opening import (
+    open_seals,
+    open_sink,
+    open_store,
+    open_store_beside,
+    open_tokens,
+    refuse_to_drop,
+)
 from proxy.operations import Operations
 from proxy.outbound import Observe, Outbound
 from proxy.outgoing import Outgoing, prefixes
 from proxy.pauses import Pauses
+from proxy.refusals import Refusals
 from proxy.routes import Routes
 from proxy.settings import Settings
+from proxy.settings.credentials import credential_digests
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.tree import Client as ClientSettings
 from proxy.step import Means, Policy
+from proxy.store.audit import AuditStreams
 from proxy.store.embedded import EmbeddedServer
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
@@ -59,6 +71,8 @@ class Program:
     metrics: Metrics
     systems: Mapping[str, TicketSystem]
     changes: Changes
+    streams: AuditStreams
+    seals: Seals
     server: EmbeddedServer | None
 
     def worker(self) -> Worker:
@@ -73,6 +87,32 @@ class Program:
             concurrency=work.concurrency,
             lease=work.lease,
             margin=work.margin,
+        )
+
+    def sealer(self) -> Sealer:
+        """Return what writes the audit down, one process at a time."""
+        audit = self.settings.audit
+        return Sealer(
+            streams=self.streams,
+            sink=open_sink(self.settings),
+            seals=self.seals,
+            alarms=self.alarms,
+            metrics=self.metrics,
+            clock=self.clock,
+            every=audit.every,
+            retention=audit.retention,
+        )
+
+    def credentials(self) -> Credentials | None:
+        """Return what notes changes of credentials; without a key, their digests cannot be kept."""
+        if self.seals.ring is None:
+            return None
+        return Credentials(
+            store=self.store,
+            streams=self.streams,
+            ring=self.seals.ring,
+            read=functools.partial(credential_digests, self.settings),
+            by=f"settings on {socket.gethostname()}",
         )
 
     def health(self) -> web.Application:
@@ -105,6 +145,7 @@ class Program:
             limits=Limits(body=limits.body, depth=limits.depth, body_deadline=limits.body_deadline),
             slope=Slope(limit=limits.backlog, slow_from=limits.slow_from, slowest=limits.slowest),
             event_memory=_EVENT_MEMORY * _longest_tolerance(settings),
+            refusals=Refusals(self.streams, self.metrics),
             metrics=self.metrics,
             alarms=self.alarms,
             clock=self.clock,
@@ -180,6 +221,8 @@ async def assemble(
                 alarms=alarms,
                 interval=interval,
             ),
+            streams=AuditStreams(store),
+            seals=await open_seals(settings, store),
             server=server,
         )
 

@@ -95,7 +95,10 @@ class Flow:
         policy = self._means.policy
         for correlation_id in await self._means.store.find(system, hint.refs):
             await self._means.store.hint(
-                correlation_id, interval=policy.hint_interval, burst=policy.hint_burst
+                correlation_id,
+                interval=policy.hint_interval,
+                burst=policy.hint_burst,
+                by=system,
             )
 
     # -- in the worker -------------------------------------------------------------------------

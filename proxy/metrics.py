@@ -33,6 +33,8 @@ class Metrics:
         step_seconds: steps of the flow, by the state that they begin in.
         call_seconds: outgoing calls, by destination and outcome; its count counts them.
         alarms: alarms by code.
+        audit_unsealed: audit entries that the sealer found waiting at its last look.
+        refused: calls that proved too little, by route.
         paused: 1 for a destination that is paused, 0 for one that is in use again.
     """
 
@@ -51,6 +53,8 @@ class Metrics:
             "call", "Outgoing calls", _SLOW, "destination", "outcome"
         )
         self.alarms = self._counter("alarms", "Alarms", "alarm")
+        self.audit_unsealed = self._gauge("audit_unsealed", "Audit entries found unsealed at once")
+        self.refused = self._counter("refused", "Calls refused for want of proof", "route")
         self.paused = self._gauge("paused", "Paused destinations", "destination")
 
     def text(self) -> bytes:

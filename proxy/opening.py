@@ -5,16 +5,20 @@ from pathlib import Path
 from typing import Final
 
 from proxy.alarms import Alarm, Alarms
+from proxy.audit.files import Folder, Sink, StandardOutput
+from proxy.audit.sealer import Seals
 from proxy.domain.clock import Clock
 from proxy.domain.models import TRIAL
 from proxy.encryption import KeyRing, kept_key, read_key
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings
+from proxy.signing import key_set
 from proxy.store.connecting import connect
 from proxy.store.embedded import EmbeddedServer
 from proxy.store.privacy import Privacy
 from proxy.store.redis import RedisStore
 from proxy.store.shared import dangers
+from proxy.store.signing import open_signer, published_keys
 from proxy.store.tokens import RedisTokens
 
 _FOLDER_KEY: Final = "encryption"
@@ -96,6 +100,28 @@ def _privacy(settings: Settings) -> Privacy:
         kept = kept_key(Path(settings.store.folder) / f"{_INDEX_KEY}.key")
         return Privacy(_key_ring(settings), kept)
     return Privacy()
+
+
+async def open_seals(settings: Settings, store: RedisStore) -> Seals:
+    """Return what the audit and receipts are signed and encrypted with."""
+    ring = store.privacy.ring
+
+    async def published() -> bytes:
+        return key_set(await published_keys(store))
+
+    keys = [key.reveal() for key in settings.signing.keys]
+    return Seals(signer=await open_signer(store, keys, ring), ring=ring, published=published)
+
+
+def open_sink(settings: Settings) -> Sink | None:
+    """Return where the audit goes."""
+    match settings.audit.to:
+        case "folder":
+            return Folder(settings.audit_folder)
+        case "stdout":
+            return StandardOutput()
+        case "off":
+            return None
 
 
 def _connection(

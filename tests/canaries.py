@@ -69,6 +69,8 @@ async def stored(client: Any, namespace: str) -> AsyncIterator[tuple[bytes, byte
                 yield name, repr(await client.lrange(name, 0, -1)).encode()
             case b"zset":
                 yield name, repr(await client.zrange(name, 0, -1)).encode()
+            case b"stream":
+                yield name, repr(await client.xrange(name)).encode()
             case b"set":
                 yield name, repr(await client.smembers(name)).encode()
             case kind:

@@ -10,8 +10,8 @@ from proxy.store.reading import flat
 from proxy.store.redis import RedisStore
 
 _KNOWN = re.compile(
-    r"(\{[^}]+:\d+\}:(r|p|x|h|s|u|t|c):.+|\{[^}]+:\d+\}:(due|open))"
-    r"|.+:(meta|routes|methods|pauses|changes|seen:.+|(token|turn|refresh|using):\{.+\})"
+    r"(\{[^}]+:\d+\}:(r|p|x|h|s|u|t|c):.+|\{[^}]+:\d+\}:(due|open|audit))"
+    r"|.+:(meta|routes|methods|pauses|changes|audit|credentials|refused|signing|seen:.+|(token|turn|refresh|using):\{.+\})"
 )
 
 

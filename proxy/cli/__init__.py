@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy import __version__
-from proxy.cli import check, demo, explain, keys, login, requests, serve, trial
+from proxy.cli import audit, check, demo, explain, keys, login, requests, serve, trial
 from proxy.errors import ProxyError, SettingsError
 
-_COMMANDS: Final = (check, demo, explain, keys, login, requests, serve, trial)
+_COMMANDS: Final = (audit, check, demo, explain, keys, login, requests, serve, trial)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

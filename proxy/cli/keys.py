@@ -1,4 +1,4 @@
-"""`approval-proxy keys new`: a key for a client or for encryption, and its line in the settings."""
+"""`approval-proxy keys new`: a key for a client, for encryption or signing, and its settings."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from typing import Final
 from proxy import encryption
 from proxy.cli.options import Subparsers
 from proxy.domain.api_keys import hash_key, new_key
+from proxy.signing import new_signing_key
 
 _ENCRYPTION: Final = """\
 Key that encrypts tokens and payloads in the store, shown this once (whoever has it and the store
@@ -18,6 +19,18 @@ is another such key: requests are found by it, so it never changes.
 encryption:
   keys:
     - {{id: key1, key: {{file: /run/secrets/encryption-key}}}}
+"""
+
+
+_SIGNING: Final = """\
+Key that signs the audit and decision receipts, shown this once (whoever has it can forge them; keep
+it in a secret store):
+{key}
+
+For the settings; a new key goes first, the former ones may go once it has signed:
+signing:
+  keys:
+    - {{file: /run/secrets/signing-key.json}}
 """
 
 
@@ -36,6 +49,9 @@ def add(subparsers: Subparsers) -> None:
         action="store_true",
         help="make a key that encrypts secrets in the store instead",
     )
+    new.add_argument(
+        "--signing", action="store_true", help="make a key that signs audit and receipts instead"
+    )
     new.set_defaults(run=run)
 
 
@@ -43,6 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print a new key and the line for `clients` that lets its bearer in."""
     if arguments.encryption:
         sys.stdout.write(_ENCRYPTION.format(key=encryption.new_key()))
+        return 0
+    if arguments.signing:
+        sys.stdout.write(_SIGNING.format(key=new_signing_key()))
         return 0
     key = new_key()
     sys.stdout.write(

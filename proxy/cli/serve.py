@@ -69,11 +69,15 @@ async def serve(settings: Settings, role: Role) -> None:
         loop.add_signal_handler(number, stop.set)
     async with assemble(settings) as program:
         worker = program.worker() if role != "web" else None
+        sealer, credentials = program.sealer(), program.credentials()
         running: list[asyncio.Task[object]] = [asyncio.create_task(stop.wait())]
         async with _listening(program, role):
             if worker is not None:
                 running.append(asyncio.create_task(worker.run()))
                 running.append(asyncio.create_task(program.changes.run()))
+                running.append(asyncio.create_task(sealer.run()))
+            if credentials is not None:
+                running.append(asyncio.create_task(credentials.run()))
             if program.server is not None:
                 running.append(asyncio.create_task(_store_ended(program.server)))
             _log.info("Serving as %s", role, extra={"role": role})
@@ -83,6 +87,8 @@ async def serve(settings: Settings, role: Role) -> None:
             await worker.stop(settings.worker.stop_within / 1_000)
         for task in running:
             task.cancel()
+        if worker is not None:
+            await sealer.close()
         for task in ended:
             task.result()
 

@@ -1,5 +1,6 @@
 """The settings as one tree. Every default is safe for production; durations are milliseconds."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -24,6 +25,7 @@ from proxy.domain.durations import parse_duration
 from proxy.domain.routing import FACTS
 from proxy.encryption import read_key
 from proxy.errors import ConfigurationError
+from proxy.oauth2.assertions import load_key
 from proxy.settings.fields import (
     CallbackUrl,
     Duration,
@@ -102,6 +104,29 @@ class Encryption(Section):
 
     keys: tuple[EncryptionKey, ...] = ()
     index_key: Annotated[Secret, AfterValidator(_usable_key)] | None = None
+
+
+class Audit(Section):
+    """Where it is written down who did what; `folder` is beside the store's own, if not said."""
+
+    to: Annotated[Literal["folder", "stdout", "off"], WordOff] = "folder"
+    folder: Word | None = None
+    every: Duration = parse_duration("1s")
+    retention: Duration = parse_duration("400d")
+
+
+def _signs(secret: Secret) -> Secret:
+    try:
+        load_key(secret.reveal())
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return secret
+
+
+class Signing(Section):
+    """What heads of the audit and decision receipts are signed with: the first key signs."""
+
+    keys: tuple[Annotated[Secret, AfterValidator(_signs)], ...] = ()
 
 
 class Worker(Section):
@@ -296,6 +321,8 @@ class Settings(BaseSettings):
     listen: Listen = Listen()
     store: Store = Store()
     encryption: Encryption = Encryption()
+    audit: Audit = Audit()
+    signing: Signing = Signing()
     worker: Worker = Worker()
     limits: Limits = Limits()
     retries: Retries = Retries()
@@ -312,6 +339,11 @@ class Settings(BaseSettings):
     def embedded(self) -> bool:
         """Whether the store is a private server of our own, which serves one machine only."""
         return self.store.redis_url is None
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where the audit is written to, and read from."""
+        return Path(self.audit.folder or f"{self.store.folder}/audit")
 
     @property
     def origins(self) -> Origins:

@@ -21,6 +21,7 @@ def _reader(hint: Any) -> type[int] | type[str] | type[StrEnum]:
     return kinds[0]  # type: ignore[no-any-return]
 
 
+ADMITTED: Final = "Admitted"
 _READERS: Final = {name: _reader(hint) for name, hint in get_type_hints(Record).items()}
 _TEXTS: Final = tuple(field.name for field in dataclasses.fields(Texts))
 _BARE: Final = Record("", State.RECEIVED, "", "", "", "", "", 0, 0)
@@ -70,6 +71,16 @@ def write_texts(texts: Texts, before: Texts) -> list[tuple[str, str]]:
         for name in _TEXTS
         if getattr(texts, name) != getattr(before, name)
     ]
+
+
+def admission_entry(record: Record) -> Mapping[str, Any]:
+    """Return the first line of a request's history, as `admit.lua` writes it into the audit."""
+    return {
+        "at": record.admitted_at,
+        "event": ADMITTED,
+        "state": State.RECEIVED.value,
+        "by": f"{record.instance}/{record.client}",
+    }
 
 
 def history_entry(event: Event, record: Record) -> bytes:

@@ -7,7 +7,8 @@ scripts build the same names from the tag, which is their only KEYS entry.
     {ns:p}:r:ID        record, a small hash whose values stay within 64 bytes
     {ns:p}:p:ID        payload: the hook call's body as it came; encrypted where there is a key ring
     {ns:p}:x:ID        texts: reason, ticket URL, comment, callback body; encrypted likewise
-    {ns:p}:h:ID        history, a list of JSON objects
+    {ns:p}:h:ID        history after the admission, a list of JSON objects
+    {ns:p}:audit       what happened to requests and is not sealed yet, a stream: id -> JSON
     {ns:p}:due         when each record wants attention, a sorted set
     {ns:p}:s:STATE     ids in that state by admission time, a sorted set
     {ns:p}:u:URL       digest of the normalised respondToUrl -> newest id
@@ -24,6 +25,11 @@ scripts build the same names from the tag, which is their only KEYS entry.
     ns:turn:{KEY}      who renews that access token now (expires)
     ns:refresh:{KEY}   a refresh token, encrypted, and whether it was sent, a hash
     ns:using:{KEY}     who uses that refresh token now (expires)
+    ns:audit           who seals the audit, and how far it is sealed
+    {ns:X}:audit       what happened to X = pauses, credentials, refused; in one slot with ns:X
+    ns:credentials     digests of the credentials in the settings, encrypted
+    ns:refused         the last tally of refused calls that was noted
+    ns:signing         our own signing key, encrypted, and every public key since, a hash
     ns:wake            channel: something earlier came in
 """
 
@@ -84,6 +90,15 @@ class Keys:
     def shared(self, name: str) -> str:
         """Return the name of a key that belongs to no partition."""
         return f"{self.namespace}:{name}"
+
+    def beside(self, name: str) -> str:
+        """Return the audit stream in one slot with a key that belongs to no partition."""
+        return f"{{{self.shared(name)}}}:audit"
+
+    def streams(self) -> dict[str, str]:
+        """Return every stream of audit entries by a short name."""
+        own = {str(number): f"{tag}:audit" for number, tag in enumerate(self.tags())}
+        return own | {name: self.beside(name) for name in ("pauses", "credentials", "refused")}
 
     def seen(self, system: str, replay_key: str) -> str:
         """Return the key that remembers an event of a ticket system."""

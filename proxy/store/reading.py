@@ -7,7 +7,7 @@ import orjson
 
 from proxy.domain.models import Entry, State
 from proxy.store.batching import Batcher
-from proxy.store.codec import read_record, read_texts
+from proxy.store.codec import ADMITTED, admission_entry, read_record, read_texts
 from proxy.store.keys import Keys, is_id
 from proxy.store.privacy import Privacy
 
@@ -56,10 +56,18 @@ class Reader:
         return Entry(found, read_texts(shown), body)
 
     async def history(self, correlation_id: str) -> list[Mapping[str, Any]]:
-        """Return what happened to a request, oldest first."""
+        """Return what happened to a request, oldest first; the admission from its record."""
         tag = self.keys.tag_of(correlation_id)
-        lines = await self.batcher.command("LRANGE", f"{tag}:h:{correlation_id}", 0, -1)
-        return [orjson.loads(line) for line in lines]
+        record, lines = await self.batcher.commands(
+            [
+                ("HGETALL", f"{tag}:r:{correlation_id}"),
+                ("LRANGE", f"{tag}:h:{correlation_id}", 0, -1),
+            ]
+        )
+        told = [orjson.loads(line) for line in lines]
+        if not record or (told and told[0]["event"] == ADMITTED):  # as version 0.1 wrote it
+            return told
+        return [admission_entry(read_record(flat(record))), *told]
 
     async def find(self, system: str, refs: Sequence[str]) -> list[str]:
         """Return the ids of requests that a ticket's id or key, or a correlation id, names."""

@@ -31,13 +31,16 @@ from proxy.store.reading import Reader, text_place
 LAYOUT: Final = 1  # version of keys and fields; code reads this one and the one before
 _log: Final = logging.getLogger(__name__)
 
+_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire"}
+"""The steps that change one request; the others are about what all requests share."""
+
 Verdict = Literal["new", "same", "open", "used"]
 
 
 def load_script(name: str) -> Script:
     """Read a Lua step from the package."""
     folder = files("proxy.store") / "lua"
-    common = "" if name in {"pause", "look"} else (folder / "common.lua").read_text()
+    common = (folder / "common.lua").read_text() if name in _PARTITIONED else ""
     source = common + (folder / f"{name}.lua").read_text()
     # Redis names scripts by their SHA-1
     return Script(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324
@@ -120,7 +123,7 @@ class RedisStore(Reader):
         """What scripts are told of the time; empty means the server's own."""
         return str(self._clock.now()) if self._clock else ""
 
-    def _operation(self) -> str:
+    def operation(self) -> str:
         """Return a name that no other operation has: by it, a repeat is told from a new one."""
         return f"{self._process}.{next(self._operations)}"
 
@@ -149,6 +152,7 @@ class RedisStore(Reader):
                 admission.decision_deadline,
                 self._channel,
                 f"{admission.instance}/{admission.system}",
+                f"{admission.instance}/{admission.client}",
                 *[word for pair in fields.items() for word in pair],
             ],
         )
@@ -160,7 +164,7 @@ class RedisStore(Reader):
         self._turn += 1
         start = self._turn % len(tags)
         tags = (tags[start:] + tags[:start])[: max(limit, 1)]
-        args = [self.time, worker, self._operation(), max(limit // len(tags), 1), lease]
+        args = [self.time, worker, self.operation(), max(limit // len(tags), 1), lease]
         answers = await asyncio.gather(*[self.batcher.script(_CLAIM, [tag], args) for tag in tags])
         entries = [entry for answer in answers for entry in self._readable(answer[3:])]
         now = min(int(answer[0]) for answer in answers)
@@ -198,7 +202,7 @@ class RedisStore(Reader):
         words = [
             self.time,
             record.id,
-            self._operation(),
+            self.operation(),
             before.record.fence,
             fence,
             "none" if due is None else due,
@@ -245,16 +249,17 @@ class RedisStore(Reader):
 
     async def expire(self, record: Record) -> bool:
         """Remove a finished request and its index members; False if it is not finished."""
-        args = [record.id, record.fence]
+        args = [self.time, record.id, record.fence]
         return bool(await self.batcher.script(_EXPIRE, [self.keys.tag_of(record.id)], args))
 
-    async def hint(self, correlation_id: str, *, interval: int, burst: int) -> str:
+    async def hint(self, correlation_id: str, *, interval: int, burst: int, by: str) -> str:
         """Make a pending request due soon: at most `burst` reads at once, then one per interval.
 
+        `by` is the ticket system that pushed an event or listed a change, for the audit.
         Answers soon, planned (a read that comes later than this hint is due anyway) or ignored.
         """
         tag = self.keys.tag_of(correlation_id)
-        args = [self.time, correlation_id, interval, burst, self._channel]
+        args = [self.time, correlation_id, interval, burst, self._channel, by]
         verdict: bytes = await self.batcher.script(_HINT, [tag], args)
         return verdict.decode()
 

@@ -8,6 +8,7 @@ from proxy.alarms import Alarms
 from proxy.domain.clock import Clock
 from proxy.domain.urls import CallbackPrefix
 from proxy.metrics import Metrics
+from proxy.refusals import Refusals
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
 from proxy.tickets.port import PushesEvents
@@ -38,6 +39,7 @@ def build(
     limits: Limits,
     slope: Slope,
     event_memory: int,
+    refusals: Refusals,
     metrics: Metrics,
     alarms: Alarms,
     clock: Clock,
@@ -72,8 +74,15 @@ def build(
         operations=operations, store=store, watch=watch, operators=operators, limits=limits
     )
     paths = sorted({"/", "/approval-requests", path})
-    frame = Frame(metrics=metrics, alarms=alarms, contract=frozenset(paths), access=access)
+    frame = Frame(
+        metrics=metrics,
+        alarms=alarms,
+        contract=frozenset(paths),
+        access=access,
+        refused=refusals.count,
+    )
     app = _application(frame, watch)
+    app.cleanup_ctx.append(refusals.running)
     for each in paths:
         _serve(app, "POST", each, hook.submit)
     _add_routes(app, hook, events, api)

@@ -25,6 +25,7 @@ _REQUEST_ID: Final = "X-Request-ID"
 _USABLE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LONGEST_PATH: Final = 200
 _GONE: Final = 499  # the caller hung up before the answer; nginx's number, in the log alone
+_REFUSED: Final = (401, 403)
 _QUIET: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
 _access: Final = logging.getLogger("proxy.access")
@@ -34,15 +35,25 @@ Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Frame:
-    """Answers, counts and logs; `contract` are the paths that know no status but 500 for later."""
+    """Answers, counts and logs; `contract` are the paths that know no status but 500 for later.
+
+    `refused` is told of each call that proved too little: its route, then a sample's fields.
+    """
 
     def __init__(
-        self, *, metrics: Metrics, alarms: Alarms, contract: Collection[str], access: bool
+        self,
+        *,
+        metrics: Metrics,
+        alarms: Alarms,
+        contract: Collection[str],
+        access: bool,
+        refused: Callable[..., None] = lambda _route, **_sample: None,
     ) -> None:
         self._metrics = metrics
         self._alarms = alarms
         self._contract = contract
         self._access = access
+        self._refused = refused
         self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     def middleware(self) -> Middleware:
@@ -104,6 +115,9 @@ class Frame:
             )
         series[0].inc()
         series[1].observe(seconds)
+        if status in _REFUSED:
+            path = request.path[:_LONGEST_PATH]
+            self._refused(route, remote=request.remote or "", path=path, error=error)
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if self._access and _access.isEnabledFor(level):
             self._line(request, level, status, seconds, error)

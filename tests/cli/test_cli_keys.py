@@ -8,6 +8,7 @@ import yaml
 from proxy.cli import main
 from proxy.errors import SettingsError
 from proxy.settings import load
+from proxy.signing import signer
 from tests.example_settings import write_example
 
 
@@ -34,6 +35,18 @@ def test_no_two_keys_are_the_same(capsys: pytest.CaptureFixture[str]) -> None:
         keys.add(capsys.readouterr().out.splitlines()[1])
 
     assert len(keys) == 10
+
+
+def test_a_new_signing_key_fits_the_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["keys", "new", "--signing"]) == 0
+    key = capsys.readouterr().out.splitlines()[2]
+    (tmp_path / "key.json").write_text(key, encoding="utf-8")
+    environ = {"APPROVAL_PROXY__SIGNING__KEYS": f'[{{"file": "{tmp_path}/key.json"}}]'}
+    assert signer(
+        [each.reveal() for each in load(write_example(tmp_path), environ).signing.keys]
+    ).kid
 
 
 def test_a_new_encryption_key_fits_the_settings(

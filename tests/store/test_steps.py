@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import orjson
 import pytest
 
 from proxy.domain.events import Decided, Opened, Sending
 from proxy.domain.lifecycle import advance
 from proxy.domain.models import Decision, Entry, State, Ticket
 from proxy.errors import Stale, Superseded
+from proxy.store.audit import AuditStreams
 from proxy.store.codec import history_entry
 from proxy.store.redis import Admission, Admitted, RedisStore
 from tests.manual_clock import ManualClock
@@ -109,7 +111,7 @@ async def test_a_repeated_claim_answers_as_the_first_time(
     store: RedisStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.admit(admission())
-    monkeypatch.setattr(store, "_operation", lambda: "same-token")
+    monkeypatch.setattr(store, "operation", lambda: "same-token")
     first = await claim_one(store)
     second = await claim_one(store)
     assert second.record.fence == first.record.fence
@@ -122,7 +124,7 @@ async def test_a_repeated_commit_answers_as_the_first_time(
     entry = await claim_one(store)
     event = Sending(at=clock.now())
     after = replace(entry, record=advance(entry.record, event))
-    monkeypatch.setattr(store, "_operation", lambda: "operation")
+    monkeypatch.setattr(store, "operation", lambda: "operation")
     await store.commit(
         entry, after, [history_entry(event, after.record)], due="keep", take_over=True
     )
@@ -164,7 +166,7 @@ async def test_a_hint_makes_a_pending_request_due_and_a_flood_costs_little(
     entry = await open_ticket(store, clock)
     reads = 0
     for _ in range(1_000):
-        await store.hint(entry.record.id, interval=5_000, burst=3)
+        await store.hint(entry.record.id, interval=5_000, burst=3, by="desk")
         claim = await store.claim(worker="w", limit=4, lease=60_000)
         for claimed in claim.entries:
             reads += 1
@@ -183,14 +185,14 @@ async def test_a_hint_during_a_read_leads_to_one_more_read(
     entry = await open_ticket(store, clock)
     clock.advance(300_000)
     claimed = await claim_one(store)
-    assert await store.hint(entry.record.id, interval=5_000, burst=3) == "soon"
+    assert await store.hint(entry.record.id, interval=5_000, burst=3, by="desk") == "soon"
     await store.commit(claimed, claimed, due=clock.now() + 300_000)
     assert await store.next_due() == clock.now()
 
 
 async def test_a_hint_for_a_request_without_ticket_is_dropped(store: RedisStore) -> None:
     admitted = await store.admit(admission())
-    assert await store.hint(admitted.id, interval=5_000, burst=3) == "ignored"
+    assert await store.hint(admitted.id, interval=5_000, burst=3, by="desk") == "ignored"
 
 
 async def test_only_the_newest_request_of_a_url_may_be_retried(
@@ -220,7 +222,8 @@ async def test_retention_removes_everything_of_a_finished_request(
     assert await store.expire(entry.record)
     assert await store.expire(entry.record)  # safe to repeat
     names = [name async for name in store.client.scan_iter(f"*{store.keys.namespace}:*")]
-    left = [name for name in names if not name.endswith(b":open") and b":c:" not in name]
+    kept = (b":open", b":audit")
+    left = [name for name in names if not name.endswith(kept) and b":c:" not in name]
     assert left == []
 
 
@@ -242,3 +245,32 @@ async def test_listings_are_newest_first_and_paged(store: RedisStore, clock: Man
     assert await store.list_ids([State.RECEIVED], limit=2) == ids[:2:-1]
     before = clock.now() - 2
     assert await store.list_ids(list(State), limit=9, before=before) == ids[2::-1]
+
+
+async def test_a_repeat_after_a_lost_reply_adds_nothing_to_the_audit(
+    store: RedisStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step twice, as the client repeats it: admit, commit, hint, expire, note."""
+    streams = AuditStreams(store)
+    monkeypatch.setattr(store, "operation", lambda: "same-token")
+    for _ in range(2):
+        admitted = await store.admit(admission())
+    claimed = await claim_one(store)
+    ticket = Ticket("42", "DESK-42")
+    opened = Opened(at=clock.now(), ticket=ticket)
+    pending = replace(claimed, record=replace(advance(claimed.record, opened)))
+    for _ in range(2):
+        line = history_entry(opened, pending.record)
+        await store.commit(claimed, pending, [line], due=clock.now() + 60_000)
+    for _ in range(2):
+        await store.hint(admitted.id, interval=5_000, burst=3, by="desk")
+    monkeypatch.undo()
+    done = await finish(store, await claim_one(store), clock)
+    for _ in range(2):
+        assert await store.expire(done.record)
+    monkeypatch.setattr(store, "operation", lambda: "another-token")
+    for _ in range(2):
+        assert await streams.note("refused", {"event": "Refused"})
+    entries = await streams.unsealed({}, limit=100)
+    told = [orjson.loads(entry.line)["event"] for entry in entries]
+    assert told == ["Admitted", "Opened", "Hinted", "Expired", "Refused"]

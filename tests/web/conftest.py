@@ -30,8 +30,10 @@ from proxy.metrics import Metrics
 from proxy.operations import Operations
 from proxy.outbound import Outbound
 from proxy.pauses import Pauses
+from proxy.refusals import Refusals
 from proxy.routes import Routes
 from proxy.step import Means, Policy
+from proxy.store.audit import AuditStreams
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
 from proxy.web.auth import Caller, Client, Clients
@@ -223,6 +225,7 @@ async def _site(
         "limits": Limits(),
         "slope": Slope(),
         "event_memory": 600_000,
+        "refusals": Refusals(AuditStreams(store), metrics),
         "metrics": metrics,
         "alarms": alarms,
         "clock": clock,

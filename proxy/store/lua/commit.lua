@@ -37,7 +37,7 @@ if was ~= is or from ~= to then
 end
 for ref in string.gmatch(ARGV[9], '[^\n]+') do redis.call('SET', key('t', ref), id) end
 if ARGV[7] ~= '' then
-  for line in string.gmatch(ARGV[7], '[^\n]+') do redis.call('RPUSH', key('h', id), line) end
+  for line in string.gmatch(ARGV[7], '[^\n]+') do note(id, line) end
   redis.call('LTRIM', key('h', id), -200, -1)
 end
 local due = ARGV[6]

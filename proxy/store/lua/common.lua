@@ -22,3 +22,13 @@ local function make_due(id, at, channel)
     redis.call('PUBLISH', channel, at)
   end
 end
+
+-- The audit's entry of a change, in the same step as the change; a sealer outside takes it from here.
+local function audit(id, line) redis.call('XADD', tag .. ':audit', '*', id, line) end
+
+-- A line of a request's history, which is the audit's entry too, byte for byte: the two cannot
+-- disagree.
+local function note(id, line)
+  redis.call('RPUSH', key('h', id), line)
+  audit(id, line)
+end

@@ -1,12 +1,12 @@
 -- Retention: remove a finished request with payload, texts, history and index members.
--- ARGV: id, fence. An entry shared under one respondToUrl or ticket goes only if it still names
--- this request. Answers 1, also where nothing is left; 0 if the request is not finished any more.
-local id = ARGV[1]
+-- ARGV: now, id, fence. An entry shared under one respondToUrl or ticket goes only if it still
+-- names this request. Answers 1, also where nothing is left; 0 if the request is not finished any more.
+local now, id = clock(ARGV[1]), ARGV[2]
 local record = key('r', id)
 local old = redis.call('HMGET', record, 'fence', 'state', 'decision', 'url', 'system',
   'ticket_id', 'ticket_key')
 if not old[1] then return 1 end
-if old[1] ~= ARGV[2] or not final(old[2], old[3]) then return 0 end
+if old[1] ~= ARGV[3] or not final(old[2], old[3]) then return 0 end
 local function drop(name) if redis.call('GET', name) == id then redis.call('DEL', name) end end
 drop(key('u', old[4]))
 if old[6] then drop(key('t', old[5] .. ':' .. old[6])) end
@@ -14,4 +14,5 @@ if old[7] then drop(key('t', old[5] .. ':' .. old[7])) end
 redis.call('ZREM', tag .. ':due', id)
 redis.call('ZREM', key('s', old[2]), id)
 redis.call('DEL', record, key('p', id), key('x', id), key('h', id))
+audit(id, '{"at":' .. now .. ',"event":"Expired","state":"' .. old[2] .. '"}')
 return 1

@@ -1,8 +1,8 @@
 -- An event about a ticket: read it soon and restart the fast phase of its polls. Nothing else. Of a
 -- finished request it is read as well: a decision that was reversed is an alarm.
--- ARGV: now, id, interval (ms), burst, wake channel. A token bucket (GCRA) per record: `burst` reads
--- at once, then one per interval; an event within a time for which a read is already planned
--- adds nothing, because that read comes after it.
+-- ARGV: now, id, interval (ms), burst, wake channel, who says so. A token bucket (GCRA) per record:
+-- `burst` reads at once, then one per interval; an event within a time for which a read is already
+-- planned adds nothing, because that read comes after it.
 -- Answers the verdict: soon | planned | ignored (no ticket to read in this state).
 local now, id = clock(ARGV[1]), ARGV[2]
 local interval, burst = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -17,6 +17,7 @@ if leased then planned = tonumber(old[3] or '')
 else planned = tonumber(redis.call('ZSCORE', tag .. ':due', id) or '') end
 if planned and planned >= now and planned <= at then return 'planned' end
 redis.call('HSET', record, 'bucket', full + interval)
+audit(id, '{"at":' .. now .. ',"event":"Hinted","state":"' .. old[1] .. '","by":"' .. ARGV[6] .. '"}')
 if leased then redis.call('HSET', record, 'wake', at)
 else
   redis.call('HSET', record, 'polls', 0)

@@ -1,0 +1,254 @@
+"""The sealer: takes entries out of Redis and writes them down for good, one process at a time.
+
+Entries are written first, then Redis is told how far; whoever dies in between has written lines
+that the next sealer finds at the end of the files, and goes on from. Where it cannot see those
+files (another machine), it seals the same entries again, and the chain branches off before them.
+"""
+
+import asyncio
+import itertools
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from proxy.alarms import Alarm, Alarms
+from proxy.audit.chain import CHECKPOINT, GENESIS, HEAD, Chain, digest
+from proxy.audit.files import HEAD_FILE, KEYS_FILE, AuditFile, Sink, parsed
+from proxy.domain.clock import Clock
+from proxy.domain.models import Entry, Texts
+from proxy.domain.schedule import HOUR, SECOND
+from proxy.encryption import KeyRing
+from proxy.errors import ProxyError
+from proxy.metrics import Metrics
+from proxy.signing import Signer
+from proxy.store.audit import AuditEntry, AuditStreams, Sealed, ordered
+from proxy.store.codec import ADMITTED, write_record, write_texts
+
+LEASE: Final = 15 * SECOND
+_BATCH: Final = 64  # entries of one stream: what is sealed at once holds the event loop up
+_ADMITTED: Final = f'"event":"{ADMITTED}"'.encode()
+
+_log: Final = logging.getLogger(__name__)
+
+
+def place_of(request: str) -> str:
+    """Return what the encrypted record of a request is bound to."""
+    return f"audit:{request}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seals:
+    """What the audit is signed and encrypted with; without, it is a chain and nothing more.
+
+    `published` asks for the public keys of all that ever signed, as a JWK set.
+    """
+
+    signer: Signer | None
+    ring: KeyRing | None
+    published: Callable[[], Awaitable[bytes]]
+
+
+class Sealer:
+    """Seals every `every` milliseconds while the turn is its own; None as sink only trims."""
+
+    def __init__(
+        self,
+        *,
+        streams: AuditStreams,
+        sink: Sink | None,
+        seals: Seals,
+        alarms: Alarms,
+        metrics: Metrics,
+        clock: Clock,
+        every: int,
+        retention: int,
+    ) -> None:
+        self._streams = streams
+        self._sink = sink
+        self._seals = seals
+        self._alarms = alarms
+        self._metrics = metrics
+        self._clock = clock
+        self._every = every
+        self._retention = retention
+        self._owner = secrets.token_hex(8)
+        self._at: Sealed | None = None
+        self._failing = False
+        self._looked_at: int | None = None
+
+    async def run(self) -> None:
+        """Seal again and again, until cancelled."""
+        while True:
+            if not await self._turn():
+                await asyncio.sleep(self._every / SECOND)
+
+    async def _turn(self) -> int:
+        """Seal once; return how many entries that were. What fails is tried again."""
+        try:
+            count = await self.seal()
+        except (ProxyError, OSError) as error:
+            self._at = None  # the files say where to go on
+            if not self._failing:
+                self._failing = True
+                self._alarms.sound(
+                    Alarm.AUDIT_STOPPED,
+                    f"The audit cannot be written: {error}. Nothing is lost: entries wait in Redis,"
+                    " and take its memory. Look at audit.folder and its disk.",
+                )
+            return 0
+        self._failing = False
+        return count
+
+    async def close(self) -> None:
+        """Seal what there is; a failure leaves it to the next sealer."""
+        while await self._turn():
+            pass
+
+    async def seal(self) -> int:
+        """Write down what waits, and return how many entries that were.
+
+        Raises:
+            StoreUnavailable: nothing can be read.
+            OSError: nothing can be written.
+        """
+        sealed = await self._streams.take(self._owner, lease=LEASE)
+        if sealed is None:
+            self._at = None
+            return 0
+        if self._at is None or self._at.hash != sealed.hash:
+            self._at = await self._continue(sealed)
+        entries = await self._streams.unsealed(self._at.positions, limit=_BATCH)
+        self._metrics.audit_unsealed.set(len(entries))
+        if not entries and self._at.hash == sealed.hash:
+            return 0
+        after = await self._write(self._at, entries)
+        if await self._streams.advance(self._owner, sealed, after):
+            self._at = after
+            await self._streams.trim(after.positions)
+        else:
+            _log.warning("Another process seals the audit now")
+            self._at = None
+        return len(entries)
+
+    async def _continue(self, sealed: Sealed) -> Sealed:
+        """Return where the chain ends: where Redis says, or after it in the files."""
+        if self._sink is None:
+            return sealed
+        self._sink.begin_anew()
+        at = await asyncio.to_thread(_end, self._sink, sealed)
+        if at.lines > sealed.lines:
+            last = await self._streams.last_positions()
+            known = {name: ordered(last.get(name, "0-0")) for name in at.positions}
+            if any(ordered(at.positions[name]) > known[name] for name in known):
+                self._alarms.sound(
+                    Alarm.STORE_BEHIND_AUDIT,
+                    "The audit tells of changes that the store has forgotten: an older snapshot,"
+                    " or the end of its append-only file lost? Run approval-proxy doctor.",
+                )
+        keys = await self._seals.published()
+        await asyncio.to_thread(self._sink.publish, KEYS_FILE, keys)
+        return at
+
+    async def _write(self, at: Sealed, entries: Sequence[AuditEntry]) -> Sealed:
+        positions = {**at.positions, **{entry.stream: entry.position for entry in entries}}
+        if self._sink is None:
+            # nothing is kept, and what was read may be trimmed
+            return Sealed(at.lines + len(entries), secrets.token_hex(32), positions)
+        chain = Chain(at.lines, at.hash or GENESIS)
+        lines = await self._lines(chain, entries)
+        old = await asyncio.to_thread(self._overdue, self._sink)
+        if old:
+            removed = {"lines": old[-1].last, "hash": old[-1].hash, "at": self._clock.now()}
+            lines.append(chain.add({"checkpoint": self._signed(removed, CHECKPOINT)}))
+        head = {"lines": chain.lines, "hash": chain.last, "at": self._clock.now()}
+        signed = self._signed(head, HEAD)
+        lines.append(chain.add({"head": signed}))
+        await asyncio.to_thread(self._sink.append, at.lines + 1, lines)
+        await asyncio.to_thread(self._sink.publish, HEAD_FILE, orjson.dumps({"head": signed}))
+        for removable in old:
+            removable.file.path.unlink()
+        return Sealed(chain.lines, chain.last, positions)
+
+    def _signed(self, content: Mapping[str, Any], kind: str) -> Any:
+        signer = self._seals.signer
+        return signer.sign(content, kind=kind) if signer else content
+
+    async def _lines(self, chain: Chain, entries: Sequence[AuditEntry]) -> list[bytes]:
+        last = {entry.request: entry for entry in entries if entry.request}
+        records: Mapping[str, Entry] = {}
+        if self._seals.ring:
+            whole = {it.request for it in entries if _ADMITTED in it.line}
+            records = await self._streams.requests(list(last), whole=whole)
+        lines = []
+        for entry in entries:
+            content: dict[str, Any] = {
+                "stream": entry.stream,
+                "at": entry.position,
+                "request": entry.request,
+                "entry": orjson.Fragment(entry.line),
+            }
+            if last.get(entry.request) is entry and entry.request in records:
+                content["sealed"] = self._sealed(records[entry.request])
+            lines.append(chain.add(content))
+        return lines
+
+    def _sealed(self, entry: Entry) -> str:
+        assert self._seals.ring is not None
+        whole = {
+            "record": dict(write_record(entry.record)),
+            "texts": dict(write_texts(entry.texts, Texts())),
+            "payload": entry.payload.decode(),
+        }
+        place = place_of(entry.record.id)
+        return self._seals.ring.seal(orjson.dumps(whole), place=place).decode()
+
+    def _overdue(self, sink: Sink) -> list["_Removable"]:
+        """Return the oldest files if their retention is over, looking once an hour."""
+        now = self._clock.monotonic()
+        if self._looked_at is not None and now < self._looked_at + HOUR:
+            return []
+        self._looked_at = now
+        files, ends = sink.files(), self._clock.now() - self._retention
+        old = []
+        for file, then in itertools.pairwise(files):  # it ends where the next one begins
+            first = parsed(next(then.lines(), b""))
+            if then.begun >= ends or first is None:
+                break
+            old.append(_Removable(file, first["seq"] - 1, first["prev"]))
+        return old
+
+
+@dataclass(frozen=True, slots=True)
+class _Removable:
+    """A file that may go, with the number and hash of the line before the next file."""
+
+    file: AuditFile
+    last: int
+    hash: str
+
+
+def _end(sink: Sink, sealed: Sealed) -> Sealed:
+    """Return the end of the files if the chain that Redis knows leads there, else that chain's.
+
+    A store that knows of no line at all may be a new one beside old files.
+    """
+    files = sink.files()
+    starts = [at for at, file in enumerate(files) if file.first <= sealed.lines]
+    chain, positions, found = Chain(sealed.lines, sealed.hash), dict(sealed.positions), False
+    for file in files[starts[-1] if starts else 0 :]:
+        for text in file.lines():
+            line = parsed(text)
+            if line is None:
+                continue
+            hashed = digest(text[:-1])
+            if line["seq"] == sealed.lines and hashed == sealed.hash:
+                found = True
+            elif (found and line["prev"] == chain.last) or not sealed.lines:
+                chain = Chain(line["seq"], hashed)
+                if "stream" in line:
+                    positions[line["stream"]] = line["at"]
+    return Sealed(chain.lines, chain.last, positions) if found or not sealed.lines else sealed

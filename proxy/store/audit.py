@@ -1,0 +1,157 @@
+"""The store's side of the audit: what is not sealed yet, who seals it, and how far it is sealed.
+
+Every Lua step that changes something appends an entry in the same step, to a stream in the slot of
+what it changes. One sealer at a time takes the entries out of Redis; what is sealed is trimmed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from proxy.domain.models import Entry
+from proxy.errors import ConfigurationError
+from proxy.store.reading import flat
+from proxy.store.redis import RedisStore, load_script
+
+_SEAL, _NOTE = load_script("seal"), load_script("note")
+_NONE: Final = "0-0"  # before every stream id
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One entry as its Lua step wrote it: `request` is a correlation id, or empty.
+
+    `stream` and `position` say where it stood, and never repeat.
+    """
+
+    stream: str
+    position: str
+    request: str
+    line: bytes
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What sorts entries of all streams by the server's time."""
+        return ordered(self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """How far the audit is sealed: lines so far, the last one's hash, the last entry per stream."""
+
+    lines: int
+    hash: str
+    positions: Mapping[str, str]
+
+
+def ordered(position: str) -> tuple[int, int]:
+    """Return a stream id as numbers: milliseconds, then a count within them."""
+    moment, _, count = position.partition("-")
+    return int(moment), int(count)
+
+
+class AuditStreams:
+    """Entries that wait to be sealed, and the state of sealing that all processes share."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._store = store
+        self._key = store.keys.shared("audit")
+        self.streams = store.keys.streams()
+
+    async def take(self, owner: str, *, lease: int) -> Sealed | None:
+        """Take or keep the turn at sealing for `lease` milliseconds; None if another has it."""
+        words = ["take", self._store.time, owner, lease]
+        ours, lines, last, positions = await self._store.batcher.script(_SEAL, [self._key], words)
+        if not ours:
+            return None
+        return Sealed(int(lines), last.decode(), orjson.loads(positions))
+
+    async def advance(self, owner: str, before: Sealed, after: Sealed) -> bool:
+        """Note how far it is sealed now; False if another has taken over meanwhile."""
+        words = ["advance", self._store.time, owner, before.hash]
+        words += [str(after.lines), after.hash, orjson.dumps(after.positions).decode()]
+        return bool(await self._store.batcher.script(_SEAL, [self._key], words))
+
+    async def sealed(self) -> Sealed:
+        """Return how far it is sealed, without taking a turn."""
+        found = await self._store.batcher.command("HMGET", self._key, "lines", "hash", "positions")
+        lines, last, positions = found
+        return Sealed(int(lines or 0), (last or b"").decode(), orjson.loads(positions or b"{}"))
+
+    async def unsealed(self, positions: Mapping[str, str], *, limit: int) -> list[AuditEntry]:
+        """Return what came after these positions, at most `limit` per stream, in order of time."""
+        answers = await self._store.batcher.commands(
+            [
+                ("XRANGE", key, f"({positions.get(name, _NONE)}", "+", "COUNT", limit)
+                for name, key in self.streams.items()
+            ]
+        )
+        found = [
+            AuditEntry(name, position.decode(), request.decode(), line)
+            for name, answer in zip(self.streams, answers, strict=True)
+            for position, (request, line) in answer
+        ]
+        return sorted(found, key=lambda entry: entry.order)
+
+    async def trim(self, positions: Mapping[str, str]) -> None:
+        """Drop from Redis what is sealed."""
+        trims: list[tuple[Any, ...]] = []
+        for name, position in positions.items():
+            moment, count = ordered(position)
+            trims.append(("XTRIM", self.streams[name], "MINID", f"{moment}-{count + 1}"))
+        await self._store.batcher.commands(trims)
+
+    async def waiting(self) -> int:
+        """Return how many entries are not sealed yet."""
+        commands: list[tuple[Any, ...]] = [("XLEN", key) for key in self.streams.values()]
+        return sum(await self._store.batcher.commands(commands))
+
+    async def last_positions(self) -> dict[str, str]:
+        """Return the id of the last entry that each stream ever had, trimmed ones included."""
+        found = await asyncio.gather(*[self._last(key) for key in self.streams.values()])
+        return {name: last for name, last in zip(self.streams, found, strict=True) if last}
+
+    async def _last(self, key: str) -> str:
+        try:
+            answer = await self._store.batcher.command("XINFO", "STREAM", key)
+        except ConfigurationError:  # there is no such stream yet
+            return ""
+        words = flat(answer)
+        return str(words[list(words).index(b"last-generated-id") + 1].decode())
+
+    async def requests(self, ids: Sequence[str], *, whole: Collection[str]) -> dict[str, Entry]:
+        """Return what these requests are now, with the payload only of those in `whole`.
+
+        One whose retention is over, or that cannot be decrypted, is not in the answer.
+        """
+        batch: list[tuple[Any, ...]] = []
+        for each in ids:
+            tag = self._store.keys.tag_of(each)
+            batch.append(("HGETALL", f"{tag}:r:{each}"))
+            batch.append(("GET", f"{tag}:p:{each}") if each in whole else ("ECHO", ""))
+            batch.append(("HGETALL", f"{tag}:x:{each}"))
+        answers = await self._store.batcher.commands(batch)
+        found = {}
+        rows = zip(ids, answers[::3], answers[1::3], answers[2::3], strict=True)
+        for each, record, payload, texts in rows:
+            if record:
+                with contextlib.suppress(ConfigurationError):
+                    found[each] = self._store.entry(flat(record), payload, flat(texts))
+        return found
+
+    async def note(
+        self, about: str, entry: Mapping[str, Any], *, before: str = "*", after: str = ""
+    ) -> bool:
+        """Append an entry that is about no request, with the value whose change it tells.
+
+        Without `after`, the value is the name of this operation, by which a repeat is known.
+        False where the value is not `before` any more.
+        """
+        keys = [self._store.keys.beside(about), self._store.keys.shared(about)]
+        after = after or self._store.operation()
+        words = [self._store.time, before, after, orjson.dumps(entry)]
+        return bool(await self._store.batcher.script(_NOTE, keys, words))

@@ -1,0 +1,22 @@
+-- Who seals the audit now, and how far it is sealed; in the hash KEYS[1].
+-- ARGV: action, now, owner, then
+--   take: lease (ms)   answers {1 for whoever holds the lease, lines, hash, positions}
+--   advance: hash before, lines, hash, positions   answers 1 while the lease is the caller's; a
+--            repeat answers as the first time
+local action, now, owner = ARGV[1], ARGV[2], ARGV[3]
+if now == '' then
+  local t = redis.call('TIME')
+  now = t[1] * 1000 + math.floor(t[2] / 1000)
+end
+now = tonumber(now)
+local old = redis.call('HMGET', KEYS[1], 'owner', 'until', 'hash', 'lines', 'positions')
+if action == 'take' then
+  local free = old[1] == owner or tonumber(old[2] or '0') <= now
+  if free then redis.call('HSET', KEYS[1], 'owner', owner, 'until', now + tonumber(ARGV[4])) end
+  return {free and 1 or 0, old[4] or '0', old[3] or '', old[5] or '{}'}
+end
+if old[1] ~= owner then return 0 end
+if old[3] == ARGV[6] then return 1 end
+if (old[3] or '') ~= ARGV[4] then return 0 end
+redis.call('HSET', KEYS[1], 'lines', ARGV[5], 'hash', ARGV[6], 'positions', ARGV[7])
+return 1
