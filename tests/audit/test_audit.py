@@ -24,7 +24,7 @@ from tests.rig import OPERATOR_KEY, Rig, post_json
 from tests.waiting import wait_until
 
 SECOND = 1_000
-KEYS = {"keys": [{"id": "k1", "key": new_key()}]}
+KEYS = {"keys": [{"id": "k1", "key": new_key()}], "index_key": new_key()}
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ async def test_a_line_holds_the_record_encrypted(rig: Rig) -> None:
     assert ring is not None
     place = place_of(str(call.correlation_id))
     whole = orjson.loads(ring.open(line["sealed"].encode(), place=place))
-    assert whole["record"]["state"] == "received"
+    assert whole["record"]["id"] == call.correlation_id
     assert "john.doe_company.com" in whole["payload"]
 
 
@@ -215,6 +215,22 @@ async def test_a_sealer_that_died_before_redis_knew_seals_nothing_twice(
     assert len(entries_in(folder_of(rig))) == waiting
     assert not examine(folder_of(rig)).problems
     assert await rig.program.streams.waiting() == 0
+
+
+async def test_a_store_that_forgot_what_is_sealed_is_an_alarm(rig: Rig, clock: ManualClock) -> None:
+    """As an older snapshot has it: what was sealed never happened, and the files know better."""
+    await rig.ask()
+    await rig.program.sealer().seal()
+    client: Any = rig.program.store.client
+    await client.delete(*rig.program.streams.streams.values(), rig.program.streams._key)
+    clock.advance(LEASE + 1)
+    alarms = rig.program.metrics.alarms.labels(Alarm.STORE_BEHIND_AUDIT)
+    assert alarms._value.get() == 0
+    await rig.ask()
+    await rig.program.sealer().seal()
+    assert alarms._value.get() == 1
+    assert not examine(folder_of(rig)).problems
+    assert len(entries_in(folder_of(rig))) == 2
 
 
 async def test_a_half_written_line_is_no_problem(rig: Rig, clock: ManualClock) -> None:

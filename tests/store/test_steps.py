@@ -273,4 +273,4 @@ async def test_a_repeat_after_a_lost_reply_adds_nothing_to_the_audit(
         assert await streams.note("refused", {"event": "Refused"})
     entries = await streams.unsealed({}, limit=100)
     told = [orjson.loads(entry.line)["event"] for entry in entries]
-    assert told == ["Admitted", "Opened", "Hinted", "Expired", "Refused"]
+    assert sorted(told) == ["Admitted", "Expired", "Hinted", "Opened", "Refused"]
