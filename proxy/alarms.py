@@ -15,6 +15,7 @@ class Alarm(StrEnum):
     DECISION_CONFLICT = "decision_conflict"
     UNKNOWN_NATIVE_STATUS = "unknown_native_status"
     SEVERAL_TICKETS = "several_tickets"
+    TICKET_NOT_AS_WANTED = "ticket_not_as_wanted"
     DESTINATION_PAUSED = "destination_paused"
     DESTINATION_RESUMED = "destination_resumed"
     REQUEST_HELD = "request_held"

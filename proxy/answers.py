@@ -26,15 +26,16 @@ _UNPRINTABLE: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\u200b-\u200f\
 _UNIX_DIGITS: Final = 10  # of the seconds since the epoch, for some centuries
 _ERA: Final = 10**12  # milliseconds: later is a moment, earlier a duration
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
-_TELLING_KEYS: Final = (
-    "error_description",
-    "error",
-    "message",
-    "errorMessages",
-    "errors",
-    "detail",
-    "title",
+_TELLING: Final = (
+    ("error_description",),
+    ("error",),
+    ("message", "detail"),  # ServiceNow: what failed, and why
+    ("errorMessage",),
+    ("errorMessages", "errors"),  # Jira: what failed, and in which fields
+    ("detail",),
+    ("title",),
 )
+"""Where what went wrong is said; what stands together is told together."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -213,12 +214,8 @@ def _messages(tree: Any, depth: int) -> Iterator[str]:
             for item in tree[:5]:
                 yield from _messages(item, depth - 1)
         case dict() if depth:
-            # ServiceNow says what failed in one and why in the other
-            if isinstance(tree.get("message"), str) and isinstance(tree.get("detail"), str):
-                yield from (tree["message"], tree["detail"])
-                return
-            for key in _TELLING_KEYS:
-                found = list(_messages(tree.get(key), depth - 1))
+            for keys in _TELLING:
+                found = [text for key in keys for text in _messages(tree.get(key), depth - 1)]
                 if any(found):
                     yield from found
                     return

@@ -105,7 +105,8 @@ async def wait(step: Step, ticket: Ticket) -> Step | None:
         step.means.dice,
         listed_every=step.means.listed.get(step.system.name, 0),
     )
-    quiet = ticket.native_status == step.record.native_status
+    known = (step.record.native_status, step.record.ticket_key)
+    quiet = (ticket.native_status, ticket.key or step.record.ticket_key) == known
     return await step.rest(Read(at=step.now, ticket=ticket), step.now + pause, quiet=quiet)
 
 

@@ -75,6 +75,13 @@ async def look_up(step: Step, *, otherwise: Act) -> Step | None:
 
 async def follow(step: Step, ticket: Ticket, *, how: str) -> Step | None:
     """Store the ticket; it is read soon, because an event may have come before we knew it."""
+    if ticket.note:
+        step.means.alarms.sound(
+            Alarm.TICKET_NOT_AS_WANTED,
+            f"Ticket {ticket.key} of request {step.record.id} was opened, but {ticket.note}",
+            correlation_id=step.record.id,
+            destination=step.system.name,
+        )
     event = Opened(at=step.now, ticket=ticket, how=how)
     return await step.rest(event, step.now + step.route.poll.first)
 

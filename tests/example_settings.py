@@ -1,19 +1,22 @@
-"""The example settings as a file that can be loaded here: its secrets exist, and are canaries."""
+"""Example settings as files that can be loaded here: their secrets exist, and are canaries."""
 
+import re
 from pathlib import Path
+from typing import Final
 
 EXAMPLE = Path(__file__).parents[1] / "deploy" / "examples" / "approval-proxy.yaml"
 CANARY = "canary-3f1c"
-_SECRETS = ("witboost-access-token", "desk-client-secret", "desk-event-secret")
+_SECRET: Final = re.compile(r"/run/secrets/([\w.-]+)")
 
 
-def write_example(folder: Path) -> Path:
-    """Write the example and its secret files below a folder, and return its path."""
+def write_example(folder: Path, example: Path = EXAMPLE) -> Path:
+    """Write an example and its secret files below a folder, and return its path."""
     secrets = folder / "secrets"
     secrets.mkdir()
-    for name in _SECRETS:
+    text = example.read_text(encoding="utf-8")
+    for name in _SECRET.findall(text):
         (secrets / name).write_text(f"{CANARY}-{name}\n", encoding="utf-8")
-    text = EXAMPLE.read_text(encoding="utf-8").replace("/run/secrets/", f"{secrets}/")
+    text = text.replace("/run/secrets/", f"{secrets}/")
     path = folder / "approval-proxy.yaml"
     path.write_text(text, encoding="utf-8")
     return path

@@ -143,6 +143,10 @@ class Read(Event):
             refusals=0,
         )
 
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return replace(texts, reason="", ticket_url=self.ticket.url or texts.ticket_url)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Event):

@@ -95,7 +95,8 @@ class Ticket:
     `decided_by` is how people name who decided; `deciders` are all the ways in which the system
     names that person or those persons (account, e-mail address), `decider_groups` the groups that
     they decided for, `key_fields` is a digest of the fields that a decision is about: guards
-    compare them. Each is empty where the system does not say.
+    compare them. `note` is what a person should know of a new ticket. Each is empty where the
+    system does not say.
     """
 
     id: str
@@ -111,6 +112,7 @@ class Ticket:
     deciders: Sequence[str] = ()
     decider_groups: Sequence[str] = ()
     key_fields: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import Secret
 from proxy.tickets.declaration import Declaration
 from proxy.tickets.event_declaration import Events
+from proxy.tickets.jira_declaration import JiraDeclaration, JiraEvents
 from proxy.tickets.proofs import read_key
 from proxy.tickets.rest_declaration import RestDeclaration
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration, ServiceNowEvents
@@ -117,6 +118,18 @@ class ServiceNowSystem(ServiceNowDeclaration, System):
     events: SignedServiceNowEvents | None = None
 
 
+class SignedJiraEvents(JiraEvents, SignedEvents):
+    """Webhooks of a Jira site, with the secrets that are live now."""
+
+
+class JiraSystem(JiraDeclaration, System):
+    """Requests of Jira Service Management, or issues of Jira."""
+
+    declared: ClassVar = JiraDeclaration
+
+    events: SignedJiraEvents | None = None
+
+
 def _kind(section: Any) -> Any:
     """Return the kind of a system that is read, or written; `rest` where none is said."""
     if isinstance(section, Mapping):
@@ -125,7 +138,9 @@ def _kind(section: Any) -> Any:
 
 
 TicketSystem = Annotated[
-    Annotated[RestSystem, Tag("rest")] | Annotated[ServiceNowSystem, Tag("servicenow")],
+    Annotated[RestSystem, Tag("rest")]
+    | Annotated[ServiceNowSystem, Tag("servicenow")]
+    | Annotated[JiraSystem, Tag("jira")],
     Discriminator(_kind),
 ]
 """A ticket system of any kind."""

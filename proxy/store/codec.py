@@ -99,4 +99,5 @@ def history_entry(event: Event, record: Record) -> bytes:
 
 
 def _ticket(ticket: Ticket) -> Mapping[str, str]:
-    return {"id": ticket.id, "key": ticket.key, "native_status": ticket.native_status}
+    told = {"id": ticket.id, "key": ticket.key, "native_status": ticket.native_status}
+    return told | ({"note": ticket.note} if ticket.note else {})

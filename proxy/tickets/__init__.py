@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from proxy.errors import ConfigurationError
 from proxy.outbound import Destination
 from proxy.tickets.declaration import Declaration
+from proxy.tickets.jira import open_jira
+from proxy.tickets.jira_declaration import JiraDeclaration
 from proxy.tickets.port import TicketSystem
 from proxy.tickets.rest import open_rest
 from proxy.tickets.rest_declaration import RestDeclaration
@@ -32,6 +34,7 @@ class Opener(Protocol):
 
 KINDS: Final[Mapping[str, tuple[type[Declaration], Opener]]] = {
     "rest": (RestDeclaration, open_rest),
+    "jira": (JiraDeclaration, open_jira),
     "servicenow": (ServiceNowDeclaration, open_servicenow),
 }
 """For each `kind` in the settings: the model of its declaration, and its opener."""

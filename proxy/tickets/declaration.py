@@ -16,7 +16,8 @@ from proxy.tickets.calls import Shape, Text
 from proxy.tickets.event_declaration import Events
 
 
-def _origin_and_prefix(value: str) -> str:
+def web_address(value: str) -> str:
+    """Return an address of the web without a slash at its end; raises ValueError."""
     url = URL(value)
     if url.scheme not in {"http", "https"} or not url.host or url.port is None:
         raise ValueError("must be an http or https URL with a host")
@@ -34,7 +35,7 @@ class Declaration(Shape):
     """
 
     kind: str
-    base_url: Annotated[str, AfterValidator(_origin_and_prefix)]
+    base_url: Annotated[str, AfterValidator(web_address)]
     decision: Annotated[dict[Text, Outcome], Field(min_length=1)]
     fulfilment: dict[Text, Fulfilment] = Field(default_factory=dict)
     status_case: Literal["exact", "ignore"] = "exact"

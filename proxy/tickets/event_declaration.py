@@ -83,7 +83,7 @@ class Events(Shape):
 
     `hmac` signs `signed`, in which `{timestamp}`, `{id}` and `{body}` stand for two headers and the
     raw body; `jwt` sends a signed token, which covers no body; `static_header` sends a secret as it
-    is; `basic` sends user and password.
+    is; `basic` sends user and password. `sent_at` finds the time of the event in its body.
     """
 
     auth: EventAuth
@@ -97,6 +97,7 @@ class Events(Shape):
     timestamp_format: Literal["seconds", "milliseconds", "rfc3339"] = "seconds"
     tolerance: Annotated[Milliseconds, Field(gt=0)] = 300_000
     token: EventToken = EventToken()
+    sent_at: Expression | None = None
     id_header: HeaderName | None = None
     replay_key: Expression | None = None
     ticket: Expression | tuple[Expression, ...]

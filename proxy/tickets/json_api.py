@@ -1,6 +1,8 @@
 """JSON over HTTP below one base URL: how adapters that are code ask their system."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
 import orjson
@@ -47,6 +49,24 @@ class JsonApi:
         answer = await self._http.send(call, repeatable=repeatable)
         check(answer, call, system=self.name)
         return answer.json() if answer.body else None
+
+    @asynccontextmanager
+    async def within(self, deadline: int, what: str) -> AsyncIterator[None]:
+        """Bound several calls that are one for the flow, in milliseconds altogether.
+
+        A create that is sent later than the deadline could be looked for before it is there.
+
+        Raises:
+            TemporaryError: they took too long; whatever was sent may have had its effect.
+        """
+        try:
+            async with asyncio.timeout(deadline / 1_000):
+                yield
+        except TimeoutError as error:
+            raise TemporaryError(
+                f"{self.name}: all calls of {what} took longer than {deadline} ms together:"
+                " raise the deadline"
+            ) from error
 
     def unreadable(self, what: str, problem: str) -> NoReturn:
         """Refuse an answer that is not what this API gives."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -174,9 +174,7 @@ class Signature:
     def _is_timely(self, headers: Mapping[str, str], now: int) -> bool:
         if self._events.timestamp_header is None:
             return True
-        text = only(headers, self._events.timestamp_header) or ""
-        moment = _MOMENTS[self._events.timestamp_format](text)
-        return moment is not None and abs(now - moment) <= self._events.tolerance
+        return is_timely(self._events, only(headers, self._events.timestamp_header), now)
 
     def _candidates(self, presented: str) -> list[bytes]:
         """Return what is compared; Standard Webhooks send several signatures, with spaces."""
@@ -233,6 +231,12 @@ class Shown:
         if self._events.auth == "basic":
             return b"basic " + base64.b64encode(secret)
         return self._events.prefix.encode() + secret
+
+
+def is_timely(events: Events, said: Any, now: int) -> bool:
+    """Whether the time that an event says is near enough to `now` (milliseconds)."""
+    moment = _MOMENTS[events.timestamp_format](str(said))
+    return moment is not None and abs(now - moment) <= events.tolerance
 
 
 def only(headers: Mapping[str, str], name: str) -> str | None:

@@ -103,18 +103,21 @@ class ServiceNow:
             TemporaryError: `sent` tells whether it may exist; an answer without an id is a doubt.
             PermanentError: the instance refuses it, or the request does not fit the templates.
         """
-        names = names_of(request, harmless)
-        record = {
-            **self._fields(names),
-            **await self._reported_by(request.requester_email),
-            **self._marks(request.correlation_id),
-        }
-        if self._orders:
-            ritm = await self._orders.place(names, request.correlation_id, record)
-            return self._ticket({"sys_id": ritm["sys_id"], "number": ritm["number"]})
-        path = f"/api/now/table/{self._table}"
-        tree = await self._instance.ask("POST", path, record, query=self._shape, repeatable=False)
-        return self._ticket(self._instance.result(tree, "create"))
+        async with self._instance.within(self.deadline, "create"):
+            names = names_of(request, harmless)
+            record = {
+                **self._fields(names),
+                **await self._reported_by(request.requester_email),
+                **self._marks(request.correlation_id),
+            }
+            if self._orders:
+                ritm = await self._orders.place(names, request.correlation_id, record)
+                return self._ticket({"sys_id": ritm["sys_id"], "number": ritm["number"]})
+            path = f"/api/now/table/{self._table}"
+            tree = await self._instance.ask(
+                "POST", path, record, query=self._shape, repeatable=False
+            )
+            return self._ticket(self._instance.result(tree, "create"))
 
     async def fetch(self, ticket_id: str) -> Ticket:
         """Read the record, and who decided if it is decided.

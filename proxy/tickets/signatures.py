@@ -15,11 +15,12 @@ from proxy.errors import InvalidRequest, Unauthorized
 from proxy.tickets.event_declaration import Events
 from proxy.tickets.event_tokens import SignedToken
 from proxy.tickets.expressions import finder
-from proxy.tickets.proofs import Proof, Secrets, Shown, Signature, only
+from proxy.tickets.proofs import Proof, Secrets, Shown, Signature, is_timely, only
 from proxy.tickets.values import clean
 
 MOST_REFS: Final = 100
 LONGEST_REF: Final = 255
+_REFUSED: Final = "the event does not prove that it comes from the ticket system"
 _PROOFS: Final[Mapping[str, type[Shown | Signature | SignedToken]]] = {
     "hmac": Signature,
     "jwt": SignedToken,
@@ -40,6 +41,7 @@ class EventReader:
         places = (events.ticket,) if isinstance(events.ticket, str) else events.ticket
         self._places = [finder(place) for place in places]
         self._replay_key = finder(events.replay_key) if events.replay_key else None
+        self._sent_at = finder(events.sent_at) if events.sent_at else None
 
     def read(self, headers: Mapping[str, str], body: bytes, *, now: int) -> TicketHint:
         """Return which tickets a proven event names; `now` is in milliseconds since the epoch.
@@ -49,11 +51,13 @@ class EventReader:
             InvalidRequest: it is proven, but names no ticket.
         """
         if not self._proof.proven(headers, body, now=now):
-            raise Unauthorized("the event does not prove that it comes from the ticket system")
+            raise Unauthorized(_REFUSED)
         try:
             tree = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise InvalidRequest(f"body: is not JSON ({error.msg})") from error
+        if self._sent_at is not None and not is_timely(self._events, self._sent_at(tree), now):
+            raise Unauthorized(_REFUSED)
         refs = tuple(dict.fromkeys(self._refs(tree)))[:MOST_REFS]
         if not refs:
             raise InvalidRequest("body: names no ticket where the settings expect one")

@@ -11,6 +11,9 @@ import orjson
 from proxy.demo.desk import Desk
 from proxy.demo.events import signed_headers
 from proxy.demo.faults import Fault
+from proxy.demo.jira import REQUEST_TYPE, SERVICE_DESK, Jira
+from proxy.demo.jira_events import signed
+from proxy.demo.jira_issues import TEXT_FIELD
 from proxy.demo.servicenow import ServiceNow
 from proxy.demo.servicenow_events import letter
 from proxy.demo.servicenow_tables import CATALOG_ITEM
@@ -121,6 +124,38 @@ class ServiceNowRig:
         return headers, body
 
 
+@dataclass
+class JiraRig:
+    """The `jira` adapter and the simulated site."""
+
+    system: TicketSystem
+    site: Jira
+    unknown_ticket: str = "999999"
+
+    def decide(self, ticket_id: str, decision: str) -> None:
+        self.site.decide(ticket_id, "Escalated" if decision == "unknown" else decision)
+
+    def lose_answer(self, operation: str, times: int = 1) -> None:
+        self.site.switch_on(Fault(operation, "reset", times=times, after_effect=True))
+
+    def refuse(self, operation: str, status: int, *, retry_after: str | None = None) -> None:
+        self.site.switch_on(Fault(operation, "answer", status=status, retry_after=retry_after))
+
+    def expire_token(self, operation: str, times: int = 1) -> None:
+        self.site.switch_on(Fault(operation, "expire", times=times))
+
+    def refuse_client(self) -> None:
+        self.site.authorization.refuse_client = True
+        self.site.authorization.revoke_all()
+
+    def created(self) -> int:
+        return len(self.site.journal.of("created"))
+
+    def event(self, ticket_id: str, *, now: int) -> tuple[Mapping[str, str], bytes]:
+        _, headers, body = signed(SECRET, "updated", {"id": ticket_id, "key": "ACC-1"}, now)
+        return headers, body
+
+
 def connected(outbound: Outbound, origin: str, token_path: str) -> Destination:
     """Return a destination with OAuth2, as the program makes one."""
     clock = SystemClock()
@@ -193,9 +228,55 @@ async def order_rig() -> AsyncIterator[Rig]:
         yield rig
 
 
+REQUEST: Final = {"service_desk": SERVICE_DESK, "request_type": REQUEST_TYPE}
+ISSUE: Final = {"project": "ABC", "type": "Task"}
+BY_STATUS: Final[Mapping[str, Any]] = {
+    "decide_by": "status",
+    "decision": {"In progress": "approved", "Declined": "rejected", "Canceled": "cancelled"},
+}
+
+
+@asynccontextmanager
+async def jira_rig(
+    site: Mapping[str, Any] | None = None, *, through: str = "", **declared: Any
+) -> AsyncIterator[JiraRig]:
+    """Open the adapter for requests, with some parts of its declaration replaced.
+
+    `site` says how the site differs, `through` is where it is reached, if not directly.
+    """
+    account: dict[str, Any] = {"client_id": "proxy", "client_secret": "s3cret"}
+    async with (
+        Jira(**account, event_secret=SECRET, **(site or {})) as simulated,
+        Outbound() as outbound,
+    ):
+        declaration: dict[str, Any] = {
+            "kind": "jira",
+            "base_url": through or simulated.url,
+            "deployment": "cloud" if simulated.cloud else "data_center",
+            "request": REQUEST,
+            "correlation_field": TEXT_FIELD,
+            "closed": {"Canceled": "cancelled"},
+            "cancel": {"transition": "Cancel request"},
+            "fulfilment": {"Done": "fulfilled"},
+            "events": {},
+        }
+        if "issue" in declared:
+            del declaration["request"], declaration["closed"]
+        system = open_system(
+            name="desk",
+            declaration=declaration | declared,
+            http=connected(outbound, simulated.url, "/oauth/token"),
+            event_secrets=lambda: [SECRET.encode()],
+        )
+        yield JiraRig(system, simulated)
+
+
 RIGS: Final[Mapping[str, Callable[[], AbstractAsyncContextManager[Rig]]]] = {
     "rest": rest_rig,
     "servicenow": servicenow_rig,
     "servicenow order": order_rig,
+    "jira request": jira_rig,
+    "jira issue": partial(jira_rig, issue=ISSUE, correlation_field="labels", **BY_STATUS),
+    "jira data center": partial(jira_rig, {"cloud": False}),
 }
 """Every adapter; the contract runs on each."""

@@ -1,0 +1,611 @@
+"""What bites at a Jira site, and what the adapter makes of it."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.demo.faults import Fault
+from proxy.demo.jira_events import with_token
+from proxy.demo.jira_issues import TEXT_FIELD
+from proxy.demo.jira_shapes import account
+from proxy.demo.jira_site import LIMITS, rate_limit
+from proxy.domain.models import Fulfilment, Outcome, Ticket
+from proxy.errors import (
+    ConfigurationError,
+    Conflict,
+    NotFound,
+    PermanentError,
+    TemporaryError,
+    Unauthorized,
+)
+from proxy.settings import load
+from proxy.tickets.jira_declaration import JiraDeclaration
+from proxy.tickets.jira_site import PAGE
+from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges, PushesEvents
+from tests.example_settings import CANARY, EXAMPLE, write_example
+from tests.tickets.declarations import approval_request
+from tests.tickets.rigs import BY_STATUS, ISSUE, REQUEST, SECRET, JiraRig, jira_rig
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+NOW = 1_800_000_000_000
+SITES = [pytest.param({"cloud": it}, id="cloud" if it else "data center") for it in (True, False)]
+BY_RESOLUTION: Mapping[str, Any] = {
+    "decide_by": "resolution",
+    "decision": {"Done": "approved", "Declined": "rejected", "Won't do": "cancelled"},
+}
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[JiraRig]:
+    async with jira_rig() as rig:
+        yield rig
+
+
+@pytest.fixture
+async def plain() -> AsyncIterator[JiraRig]:
+    async with jira_rig(issue=ISSUE, **BY_STATUS) as rig:
+        yield rig
+
+
+async def opened(rig: JiraRig, **changes: Any) -> tuple[Ticket, Mapping[str, Any]]:
+    ticket = await rig.system.open(approval_request(**changes))
+    return ticket, rig.site.known(ticket.id).now.fields
+
+
+async def listed(rig: JiraRig, since: int) -> set[str]:
+    assert isinstance(rig.system, ListsChanges)
+    return set(await rig.system.changes(since))
+
+
+def texts_of(document: Mapping[str, Any]) -> list[str]:
+    """Return the lines of an Atlassian Document, each of which is one text node."""
+    nodes = [node for block in document["content"] for node in block["content"]]
+    return [node["text"] for node in nodes if node["type"] == "text"]
+
+
+# -- what is written ---------------------------------------------------------------------------
+
+
+async def test_a_request_says_who_asks_what_for_whom_and_why(rig: JiraRig) -> None:
+    ticket, fields = await opened(rig)
+    assert fields["summary"] == "Grant access to sales.orders for user:ada, user:bob"
+    for part in ("Who: user:ada, user:bob", "To what: sales.orders", "Why: I need it", "cost: 7"):
+        assert part in fields["description"]
+    assert fields[TEXT_FIELD] == "r-1"
+    assert ticket.key == "ACC-1"
+    assert ticket.url == f"{rig.site.url}/browse/ACC-1"
+    assert rig.site.known(ticket.id).properties == {"approval-proxy": {"correlation_id": "r-1"}}
+
+
+async def test_a_plain_issue_is_a_document_and_is_created_with_its_property(plain: JiraRig) -> None:
+    ticket, fields = await opened(plain)
+    assert "Why: I need it" in texts_of(fields["description"])
+    assert (fields["project"], fields["issuetype"]) == ({"key": "ABC"}, {"name": "Task"})
+    assert plain.site.known(ticket.id).properties == {"approval-proxy": {"correlation_id": "r-1"}}
+    assert not plain.site.journal.of("property")  # in one call
+
+
+@pytest.mark.parametrize("site", SITES)
+async def test_markup_of_a_requester_is_text(site: Mapping[str, Any]) -> None:
+    """Links, mentions, images, macros and cells; and lines that look like ours."""
+    nasty = "{html}\n[see|http://evil.example.com] [~olga] !http://evil.example.com/a.png! |x|"
+    forged = "\nAsked by: the boss\r\n\x00\x1b[31mWho: all"
+    async with jira_rig(site) as rig:
+        _, fields = await opened(rig, motivation=nasty + forged)
+    lines = fields["description"].splitlines()
+    assert "Why: \\{html\\}" in lines
+    said = r"\[see\|http://evil.example.com\] \[~olga\] \!http://evil.example.com/a.png\! \|x\|"
+    assert f"\u00a0\u00a0\u00a0\u00a0{said}" in lines
+    assert "\u00a0\u00a0\u00a0\u00a0Asked by: the boss" in lines
+    assert sum(line.startswith("Asked by:") for line in lines) == 1
+    assert sum(line.startswith("Who:") for line in lines) == 1
+
+
+async def test_nothing_breaks_out_of_a_document(plain: JiraRig) -> None:
+    nasty = '"}]},{"type":"mention"}\n\n[~olga] {html}\nAsked by: the boss'
+    _, fields = await opened(plain, motivation=nasty)
+    said = texts_of(fields["description"])
+    assert 'Why: "}]},{"type":"mention"}' in said
+    assert "\u00a0\u00a0\u00a0\u00a0[~olga] {html}" in said
+    assert sum(line.startswith("Asked by:") for line in said) == 1
+
+
+async def test_a_summary_is_one_line_and_cut_where_a_reader_sees_it(rig: JiraRig) -> None:
+    _, fields = await opened(rig, resource="r\nr" * 500, motivation="[" * 40_000)
+    assert 250 < len(fields["summary"]) <= 255
+    assert fields["summary"].endswith("[...]")
+    assert "\n" not in fields["summary"]
+    assert fields["description"].endswith(" \\[...\\]")
+    assert len(fields["description"]) < 32_767
+    why = fields["description"].partition("Why: ")[2].removesuffix(" \\[...\\]")
+    assert why == "\\[" * (len(why) // 2)  # no escape is cut in half
+
+
+async def test_fields_of_the_settings_are_written_with_their_types_and_win() -> None:
+    fields = {
+        "summary": "{{ verb }}!",
+        "priority": {"name": "{{ 'High' if identities | length > 1 else 'Low' }}"},
+        "labels": ["access", "{{ verb }}"],
+    }
+    issue = {**ISSUE, "fields": fields}
+    async with jira_rig(issue=issue, correlation_field="labels", **BY_STATUS) as rig:
+        _, written = await opened(rig)
+    assert (written["summary"], written["priority"]) == ("grant!", {"name": "High"})
+    assert written["labels"] == ["access", "grant", "approval-proxy", "r-1"]
+
+
+# -- in whose name -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("declared", [{}, {"issue": ISSUE, **BY_STATUS}])
+@pytest.mark.parametrize("site", SITES)
+async def test_the_requester_is_the_reporter_where_the_site_knows_exactly_one(
+    declared: dict[str, Any], site: Mapping[str, Any]
+) -> None:
+    async with jira_rig(site, on_behalf_of_requester=True, **declared) as rig:
+        for address, reporter in (
+            ("ada@company.com", "ada"),
+            ("ADA@company.com", "ada"),
+            ("ad@company.com", "approval-proxy"),  # nobody
+            ("", "approval-proxy"),  # not known to our settings
+        ):
+            ticket, _ = await opened(rig, requester_email=address)
+            assert (rig.site.known(ticket.id).reporter, ticket.note) == (reporter, "")
+
+
+async def test_an_ambiguous_or_inactive_requester_is_left_out() -> None:
+    async with jira_rig(on_behalf_of_requester=True) as rig:
+        rig.site.people["bob@company.com"] = True  # a second account with bob's address
+        rig.site.people["olga"] = False
+        for address in ("bob@company.com", "olga@company.com"):
+            ticket, _ = await opened(rig, requester_email=address)
+            assert rig.site.known(ticket.id).reporter == "approval-proxy"
+
+
+async def test_a_requester_in_whose_name_nothing_may_be_opened_is_told_of() -> None:
+    async with jira_rig(on_behalf_of_requester=True) as rig:
+        rig.site.may_act_for_others = False
+        ticket, _ = await opened(rig, requester_email="ada@company.com")
+        assert "could not be opened on behalf of user:ada" in ticket.note
+        assert "permission to raise requests on behalf" in ticket.note
+        assert rig.created() == 1
+
+
+async def test_a_look_up_of_the_requester_that_fails_has_created_nothing() -> None:
+    async with jira_rig(on_behalf_of_requester=True) as rig:
+        rig.refuse("find", 503)
+        with pytest.raises(TemporaryError) as caught:
+            await opened(rig, requester_email="ada@company.com")
+        assert not caught.value.sent
+
+
+# -- one ticket --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("declared", [{}, {"correlation_field": "labels"}])
+async def test_a_lagging_index_knows_what_we_have_just_created(declared: dict[str, Any]) -> None:
+    """`reconcileIssues`: read after write, for what this process has created."""
+    async with jira_rig(**declared) as rig:
+        rig.site.switch_on(Fault("find", "lag", times=None))
+        ticket, _ = await opened(rig)
+        assert [found.id for found in await rig.system.find("r-1")] == [ticket.id]
+        assert rig.site.journal.of("search")[-1]["reconciled"] == [ticket.id]
+
+
+async def test_without_the_answer_a_lagging_index_knows_nothing(rig: JiraRig) -> None:
+    """Negative control, and why `settle` is a minute."""
+    await rig.system.ping()
+    rig.site.switch_on(Fault("find", "lag", times=None))
+    rig.lose_answer("create")
+    with pytest.raises(TemporaryError):
+        await opened(rig)
+    assert await rig.system.find("r-1") == []
+    rig.site.faults.switch_off()
+    assert len(await rig.system.find("r-1")) == 1
+
+
+async def test_a_phrase_finds_more_than_what_is_equal(rig: JiraRig) -> None:
+    """`~` knows words only: what it finds is compared."""
+    ticket, _ = await opened(rig)
+    await opened(rig, correlation_id="r.1")
+    assert [found.id for found in await rig.system.find("r-1")] == [ticket.id]
+    assert rig.site.journal.of("search")[-1]["found"] == 2
+
+
+async def test_what_the_issue_says_counts_and_not_what_the_index_says(rig: JiraRig) -> None:
+    """A copy made by a person carries our field; its property says whose it is, or nothing."""
+    ticket, _ = await opened(rig)
+    other, _ = await opened(rig, correlation_id="r-2")
+    rig.site.edit(other.id, {TEXT_FIELD: "r-1"})
+    assert [found.id for found in await rig.system.find("r-1")] == [ticket.id]
+
+
+async def test_a_request_that_broke_off_half_way_is_found_and_marked(rig: JiraRig) -> None:
+    rig.site.switch_on(Fault("change", "answer", status=403))
+    with pytest.raises(TemporaryError, match="was created, but") as caught:
+        await opened(rig)
+    assert caught.value.sent
+    (found,) = await rig.system.find("r-1")
+    held = rig.site.known(found.id).properties
+    assert held == {"approval-proxy": {"correlation_id": "r-1"}}
+
+
+@pytest.mark.parametrize("text", ['r-1" OR labels = "x', "r-1\\", "r-1\n", ""])
+@pytest.mark.parametrize("field", ["labels", TEXT_FIELD])
+async def test_nothing_can_widen_a_search(text: str, field: str) -> None:
+    async with jira_rig(correlation_field=field) as rig:
+        with pytest.raises(PermanentError, match="cannot stand in a JQL query"):
+            await rig.system.find(text)
+
+
+async def test_a_field_that_is_not_there_is_a_matter_of_configuration() -> None:
+    async with jira_rig(correlation_field="customfield_1") as rig:
+        with pytest.raises(ConfigurationError, match=r"cf\[1\]' does not exist.*see it\?"):
+            await rig.system.ping()
+
+
+async def test_a_request_type_that_does_not_fit_is_told_by_a_ping() -> None:
+    request = {**REQUEST, "fields": {"customfield_7": "x"}}
+    async with jira_rig(request=request, on_behalf_of_requester=True) as rig:
+        rig.site.may_act_for_others = False
+        with pytest.raises(ConfigurationError) as caught:
+            await rig.system.ping()
+    assert "has no field customfield_7" in str(caught.value)
+    assert "on behalf of others" in str(caught.value)
+
+
+# -- where it starts ---------------------------------------------------------------------------
+
+START = {"transition": "Ask for approval", "status": "Waiting for approval"}
+
+
+async def test_a_new_ticket_is_taken_to_its_start() -> None:
+    async with jira_rig({"initial": "Open"}, start=START) as rig:
+        ticket, _ = await opened(rig)
+        assert rig.site.known(ticket.id).now.status == "Waiting for approval"
+        assert ticket.note == ""
+
+
+async def test_a_start_that_is_not_reached_is_told_and_no_doubt() -> None:
+    async with jira_rig({"initial": "Open"}, start={**START, "transition": "Begin"}) as rig:
+        ticket, _ = await opened(rig)
+        assert "did not reach its start 'Waiting for approval'" in ticket.note
+        assert "no transition 'Begin': Ask for approval, Cancel request" in ticket.note
+        assert (await rig.system.fetch(ticket.id)).outcome is Outcome.PENDING
+
+
+async def test_a_ticket_that_was_found_again_is_started_too() -> None:
+    async with jira_rig({"initial": "Open"}, start=START) as rig:
+        rig.lose_answer("create")
+        with pytest.raises(TemporaryError):
+            await opened(rig)
+        (found,) = await rig.system.find("r-1")
+        assert rig.site.known(found.id).now.status == "Waiting for approval"
+        rig.decide(found.id, "approved")
+        await rig.system.find("r-1")
+        assert rig.site.known(found.id).now.status == "In progress"
+
+
+# -- what is decided ---------------------------------------------------------------------------
+
+
+async def test_no_approvals_are_no_approval() -> None:
+    async with jira_rig({"initial": "Open"}) as rig:
+        ticket, _ = await opened(rig)
+        read = await rig.system.fetch(ticket.id)
+        assert (read.outcome, read.native_status) == (Outcome.PENDING, "Open")
+
+
+async def test_who_approved_stands_in_the_approval(rig: JiraRig) -> None:
+    ticket, _ = await opened(rig)
+    rig.site.decide(ticket.id, "approved", by="olga")
+    read = await rig.system.fetch(ticket.id)
+    assert (read.outcome, read.native_status) == (Outcome.APPROVED, "approved")
+    assert read.decided_by == "olga"
+    assert set(read.deciders) == {"olga", "olga@company.com", account("olga", cloud=True)}
+    assert read.decided_at.endswith("Z")
+
+
+async def test_the_first_of_two_steps_approves_nothing() -> None:
+    async with jira_rig({"steps": 2}, approvals={"steps": 2}) as rig:
+        ticket, _ = await opened(rig)
+        rig.site.decide(ticket.id, "approved", by="olga")
+        assert (await rig.system.fetch(ticket.id)).outcome is Outcome.PENDING
+        rig.site.decide(ticket.id, "approved", by="piotr")
+        read = await rig.system.fetch(ticket.id)
+        assert (read.outcome, read.decided_by) == (Outcome.APPROVED, "piotr")
+        assert {"olga", "piotr"} < set(read.deciders)
+
+
+async def test_one_declined_step_declines() -> None:
+    async with jira_rig({"steps": 2}, approvals={"steps": 2}) as rig:
+        ticket, _ = await opened(rig)
+        rig.site.decide(ticket.id, "approved", by="olga")
+        rig.site.decide(ticket.id, "rejected", by="piotr")
+        read = await rig.system.fetch(ticket.id)
+        assert (read.outcome, read.deciders[0]) == (Outcome.REJECTED, "piotr")
+        assert "olga" not in read.deciders
+
+
+async def test_a_read_that_is_late_decides_nothing_early(rig: JiraRig) -> None:
+    """An event wakes us, and the API still shows what was before."""
+    ticket, _ = await opened(rig)
+    rig.site.decide(ticket.id, "approved")
+    for operation in ("read", "approval"):
+        rig.site.switch_on(Fault(operation, "stale"))
+    assert (await rig.system.fetch(ticket.id)).outcome is Outcome.PENDING
+    assert (await rig.system.fetch(ticket.id)).outcome is Outcome.APPROVED
+
+
+async def test_a_request_that_was_closed_without_an_approval_is_no_approval(rig: JiraRig) -> None:
+    ticket, _ = await opened(rig)
+    rig.site.decide(ticket.id, "Done")
+    read = await rig.system.fetch(ticket.id)
+    assert (read.outcome, read.native_status) == (None, "Done")  # an alarm names it
+    rig.site.decide(ticket.id, "Canceled")
+    assert (await rig.system.fetch(ticket.id)).outcome is Outcome.CANCELLED
+
+
+async def test_fulfilment_is_a_status(rig: JiraRig) -> None:
+    ticket, _ = await opened(rig)
+    rig.decide(ticket.id, "approved")
+    assert (await rig.system.fetch(ticket.id)).fulfilment is None
+    rig.site.decide(ticket.id, "Done")
+    read = await rig.system.fetch(ticket.id)
+    assert (read.outcome, read.fulfilment) == (Outcome.APPROVED, Fulfilment.FULFILLED)
+
+
+@pytest.mark.parametrize("site", SITES)
+async def test_a_status_decides_and_its_history_says_who(site: Mapping[str, Any]) -> None:
+    async with jira_rig(site, issue=ISSUE, **BY_STATUS) as rig:
+        ticket, _ = await opened(rig)
+        rig.site.decide(ticket.id, "Open", by="bob")  # no word of the map, but nothing is over
+        assert (await rig.system.fetch(ticket.id)).outcome is Outcome.PENDING
+        rig.site.decide(ticket.id, "In progress", by="olga")
+        rig.site.edit(ticket.id, {"labels": ["x"]}, by="bob")
+        read = await rig.system.fetch(ticket.id)
+        assert (read.outcome, read.decided_by) == (Outcome.APPROVED, "olga")
+        assert "olga@company.com" in read.deciders
+        assert read.decided_at
+
+
+async def test_a_resolution_decides_and_none_is_pending() -> None:
+    async with jira_rig(issue=ISSUE, **BY_RESOLUTION) as rig:
+        ticket, _ = await opened(rig)
+        assert (await rig.system.fetch(ticket.id)).outcome is Outcome.PENDING
+        rig.site.decide(ticket.id, "Done", by="olga")
+        read = await rig.system.fetch(ticket.id)
+        assert (read.outcome, read.native_status, read.decided_by) == (
+            Outcome.APPROVED,
+            "Done",
+            "olga",
+        )
+
+
+async def test_a_changed_description_changes_the_key_fields(rig: JiraRig) -> None:
+    ticket, _ = await opened(rig)
+    before = await rig.system.fetch(ticket.id)
+    rig.site.edit(ticket.id, {"labels": ["seen"]})
+    assert (await rig.system.fetch(ticket.id)).key_fields == before.key_fields
+    rig.site.edit(ticket.id, {"description": "access to everything"})
+    assert (await rig.system.fetch(ticket.id)).key_fields != before.key_fields
+
+
+async def test_a_moved_issue_is_followed_by_its_id_and_has_a_new_key(rig: JiraRig) -> None:
+    ticket, _ = await opened(rig)
+    rig.site.move(ticket.id, "OLD")
+    rig.site.decide(ticket.id, "approved")
+    read = await rig.system.fetch(ticket.id)
+    assert (read.id, read.outcome) == (ticket.id, Outcome.APPROVED)
+    assert read.key.startswith("OLD-")
+    assert read.url.endswith(read.key)
+    assert (await rig.system.fetch("ACC-1")).id == ticket.id  # as people may name it
+
+
+async def test_a_deleted_issue_is_not_found(rig: JiraRig) -> None:
+    ticket, _ = await opened(rig)
+    rig.site.delete(ticket.id)
+    with pytest.raises(NotFound, match="does not exist or you do not have permission"):
+        await rig.system.fetch(ticket.id)
+    assert await rig.system.find("r-1") == []
+
+
+# -- many at once ------------------------------------------------------------------------------
+
+
+async def test_many_issues_are_read_in_one_call(plain: JiraRig) -> None:
+    assert isinstance(plain.system, FetchesMany)
+    tickets = [(await opened(plain, correlation_id=f"r-{number}"))[0] for number in range(20)]
+    plain.site.decide(tickets[3].id, "approved", by="olga")
+    plain.site.delete(tickets[4].id)
+    wanted = [ticket.id for ticket in tickets]
+    found = await plain.system.fetch_many([*wanted, "ABC-1", "x' OR 1=1"])
+    assert set(found) == set(wanted) - {tickets[4].id}
+    assert found[tickets[3].id] == await plain.system.fetch(tickets[3].id)
+    assert found[tickets[3].id].decided_by == "olga"
+
+
+async def test_many_requests_are_read_with_their_approvals(rig: JiraRig) -> None:
+    assert isinstance(rig.system, FetchesMany)
+    tickets = [(await opened(rig, correlation_id=f"r-{number}"))[0] for number in range(5)]
+    rig.site.decide(tickets[0].id, "approved")
+    found = await rig.system.fetch_many([ticket.id for ticket in tickets])
+    outcomes = [found[ticket.id].outcome for ticket in tickets]
+    assert outcomes == [Outcome.APPROVED, *[Outcome.PENDING] * 4]
+
+
+@pytest.mark.parametrize(
+    "declared", [{}, {"correlation_field": "labels"}, {"issue": ISSUE, **BY_STATUS}]
+)
+@pytest.mark.parametrize("site", SITES)
+async def test_changes_are_found_over_pages_within_one_minute_in_any_zone(
+    declared: dict[str, Any], site: Mapping[str, Any]
+) -> None:
+    """The site is ahead of us by hours, and our account is in another zone than its clock."""
+    far = {**site, "skew": 3 * HOUR, "zone": -8 * 60}
+    async with jira_rig(far, **declared) as rig:
+        for number in range(PAGE + 3):
+            fields = {
+                "summary": "x",
+                "labels": ["approval-proxy", f"c{number}"],
+                TEXT_FIELD: f"c{number}",
+            }
+            rig.site.issues.create("ABC", fields, reporter="ada")
+        rig.site.issues.create("ABC", {"summary": "a stranger's"}, reporter="ada")
+        ours = {issue.id for issue in rig.site.issues if issue.now.fields.get(TEXT_FIELD)}
+        assert isinstance(rig.system, ListsChanges)
+        latest = max((await rig.system.changes(0)).values())
+        assert await listed(rig, latest - MINUTE) == ours
+        assert await listed(rig, latest + 1) == set()
+
+
+@pytest.mark.parametrize("site", SITES)
+async def test_an_issue_that_changes_while_we_page_hides_no_other(site: Mapping[str, Any]) -> None:
+    async with jira_rig(site) as rig:
+        for number in range(PAGE + 20):
+            rig.site.issues.create("ACC", {TEXT_FIELD: f"c{number}"}, reporter="ada")
+        ours = [issue.id for issue in rig.site.issues]
+
+        def changed() -> None:
+            for number in ours[:30]:
+                rig.site.issues.edit(rig.site.known(number), {"summary": "y"}, by="ada")
+
+        rig.site.after_page(changed)
+        assert await listed(rig, 0) == set(ours)
+
+
+# -- what people and Jira say ------------------------------------------------------------------
+
+
+async def test_comments_are_text(rig: JiraRig, plain: JiraRig) -> None:
+    for each in (rig, plain):
+        ticket, _ = await opened(each)
+        assert isinstance(each.system, Comments)
+        await each.system.comment(ticket.id, "done: [x|http://x]\n  by us")
+    (said,) = rig.site.journal.of("comment")
+    assert (said["text"], said["public"]) == ("done: \\[x\\|http://x\\]\n\u00a0\u00a0by us", True)
+    (said,) = plain.site.journal.of("comment")
+    assert texts_of(said["text"]) == ["done: [x|http://x]", "\u00a0\u00a0by us"]
+
+
+async def test_a_ticket_is_withdrawn_by_declining_its_approvals() -> None:
+    async with jira_rig(cancel={"answer": "decline"}) as rig:
+        assert isinstance(rig.system, Cancels)
+        ticket, _ = await opened(rig)
+        await rig.system.cancel(ticket.id, "no longer needed")
+        read = await rig.system.fetch(ticket.id)
+        assert (read.outcome, read.decided_by) == (Outcome.REJECTED, "approval-proxy")
+        with pytest.raises(Conflict):
+            await rig.system.cancel(ticket.id, "again")
+
+
+async def test_an_approval_that_somebody_answers_meanwhile_is_a_conflict() -> None:
+    async with jira_rig(cancel={"answer": "decline"}) as rig:
+        assert isinstance(rig.system, Cancels)
+        ticket, _ = await opened(rig)
+        rig.site.decide(ticket.id, "approved")
+        for operation in ("read", "approval"):
+            rig.site.switch_on(Fault(operation, "stale", times=2))
+        with pytest.raises(Conflict, match="answered already"):
+            await rig.system.cancel(ticket.id, "no longer needed")
+
+
+async def test_a_transition_that_is_not_there_any_more_is_a_conflict(rig: JiraRig) -> None:
+    assert isinstance(rig.system, Cancels)
+    ticket, _ = await opened(rig)
+    rig.site.decide(ticket.id, "Escalated")
+    with pytest.raises(Conflict, match="no transition 'Cancel request'"):
+        await rig.system.cancel(ticket.id, "no longer needed")
+
+
+@pytest.mark.parametrize("reason", LIMITS)
+async def test_each_rate_limit_says_its_name_and_when_it_ends(rig: JiraRig, reason: str) -> None:
+    rig.site.switch_on(rate_limit("find", reason, until="2100-01-01T00:00:00Z"))
+    with pytest.raises(TemporaryError, match=reason) as caught:
+        await rig.system.find("r-1")
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after > 365 * 24 * HOUR
+    assert not caught.value.sent
+    rig.site.switch_on(rate_limit("find", reason, until="2100-01-01T00:00:00Z", retry_after="9"))
+    with pytest.raises(TemporaryError) as caught:
+        await rig.system.find("r-1")
+    assert caught.value.retry_after == 9_000
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({"issue": {**ISSUE, "fields": {"customfield_9": "x"}}, **BY_STATUS}, "customfield_9: Fie"),
+        ({"request": {**REQUEST, "fields": {"customfield_9": "x"}}}, "field 'customfield_9' is no"),
+        ({"issue": {**ISSUE, "fields": {"labels": ["a b"]}}, **BY_STATUS}, "labels: The label 'a"),
+        ({"request": {**REQUEST, "request_type": "7"}}, "Service Desk with the specified ID"),
+    ],
+)
+async def test_an_error_names_the_field(declared: dict[str, Any], said: str) -> None:
+    async with jira_rig(**declared) as rig:
+        with pytest.raises(PermanentError) as caught:
+            await opened(rig)
+        assert said in str(caught.value)
+
+
+async def test_an_event_of_an_app_comes_with_a_token() -> None:
+    async with jira_rig(events={"auth": "jwt"}) as rig:
+        assert isinstance(rig.system, PushesEvents)
+        ticket, _ = await opened(rig)
+        shown = {"id": ticket.id, "key": ticket.key}
+        event_id, headers, body = with_token(SECRET, "updated", shown, NOW)
+        hint = rig.system.read_event(headers, body, now=NOW)
+        assert hint.refs == (ticket.id, ticket.key)
+        _, forged, _ = with_token("another secret", "updated", shown, NOW)
+        for sent, now in ((forged, NOW), (headers, NOW + HOUR), ({}, NOW)):
+            with pytest.raises(Unauthorized):
+                rig.system.read_event(sent, body, now=now)
+        again = {**headers, "X-Atlassian-Webhook-Retry": "1"}
+        assert rig.system.read_event(again, body, now=NOW + 1) == hint
+        assert headers["X-Atlassian-Webhook-Identifier"] == event_id
+
+
+# -- declarations ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"request": None}, "needs one of request"),
+        ({"issue": ISSUE}, "needs one of request"),
+        ({"request": None, "issue": ISSUE}, "only a request has approvals"),
+        ({"decide_by": "status"}, "decision must say what each status means"),
+        ({"closed": {"Done": "approved"}}, "closed cannot approve"),
+        ({**BY_STATUS, "closed": {"Done": "rejected"}}, "closed needs decide_by: approvals"),
+        ({"request": {**REQUEST, "fields": {"summary": "{{ verbe }}"}}}, "did you mean 'verb'"),
+        ({"request": {**REQUEST, "fields": {TEXT_FIELD: "x"}}}, "is written by the proxy itself"),
+        ({"request": {**REQUEST, "service_desk": "../x"}}, "pattern"),
+        ({"correlation_field": "summary"}, "must be labels or a customfield"),
+        ({"cancel": {}}, "needs one of transition and answer"),
+        ({"cancel": {"transition": "x", "answer": "decline"}}, "needs one of transition"),
+        ({"site_url": "javascript:alert(1)"}, "must be an http"),
+        ({"overlap": "1s"}, "greater than or equal to 60000"),
+    ],
+)
+def test_a_declaration_that_cannot_work_is_refused(changes: dict[str, Any], problem: str) -> None:
+    known = {"base_url": "https://x", "request": REQUEST, "correlation_field": TEXT_FIELD}
+    with pytest.raises(ValueError, match=problem):
+        JiraDeclaration.model_validate({**known, **changes})
+
+
+async def test_the_example_opens_a_request_and_reads_its_decision(tmp_path: Path) -> None:
+    settings = load(write_example(tmp_path, EXAMPLE.parent / "jira.yaml"), {})
+    system = settings.ticket_systems["jsm"]
+    assert system.event_secrets() == (f"{CANARY}-jira-webhook-secret".encode(),)
+    declared = system.declaration.model_dump(
+        mode="json", exclude={"kind", "base_url", "deployment"}
+    )
+    async with jira_rig(**declared) as rig:
+        await rig.system.ping()
+        ticket, _ = await opened(rig, requester_email="ada@company.com")
+        assert ticket.url == f"https://example.atlassian.net/browse/{ticket.key}"
+        rig.site.decide(ticket.id, "approved")
+        assert (await rig.system.fetch(ticket.id)).outcome is Outcome.APPROVED
