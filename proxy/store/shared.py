@@ -147,7 +147,8 @@ class Shared:
         elif found.decode() != privacy.indices:
             raise ConfigurationError(
                 "encryption.index_key: the store was begun with another one, and finds nothing"
-                " under this. Put it back; only an export and import of the store changes it."
+                " under this. Put it back; or begin another store.namespace with this one, once the"
+                " requests in the old one are done."
             )
 
 
