@@ -196,7 +196,10 @@ def _yarl(url: str) -> tuple[str | None, int, str]:
 
 def _climbed(path: str) -> str:
     kept: list[str] = []
-    for segment in path.replace("\\", "/").split("/")[1:]:
+    segments = path.replace("\\", "/").split("/")[1:]
+    if segments[-1] in {".", ".."}:
+        segments.append("")  # RFC 3986 5.2.4: what ends in a dot segment is a folder
+    for segment in segments:
         name = segment.partition(";")[0] if segment.startswith("..") else segment
         if name == "..":
             with contextlib.suppress(IndexError):
