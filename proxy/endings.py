@@ -76,7 +76,7 @@ async def _tell(step: Step) -> str:
     if isinstance(system, Comments):
         await step.ask(system.comment(ticket_id, words), "comment", system.name)
         return "commented"
-    return f"{system.name} takes neither comments nor withdrawals"
+    return f"{system.name} takes neither comments nor withdrawals: close it by hand"
 
 
 def _final_words(record: Record, comment: str) -> str:

@@ -29,6 +29,7 @@ from proxy.errors import (
 from proxy.routes import Routes
 from proxy.store.codec import history_entry
 from proxy.store.redis import Admission, RedisStore
+from proxy.witboost import fields as read
 from proxy.witboost.hook import approval_request
 
 _TRIES = 5
@@ -36,10 +37,14 @@ _TEST: Final = "TEST of the approval proxy: please decide this ticket. Nobody ge
 
 
 def as_test(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a trial: these, or plain ones, marked where a person reads them."""
-    plain = {"verb": "grant", "identities": ["TEST"], "requester": "TEST", "resource": "TEST"}
-    why = fields.get("motivation")
-    return {**plain, **fields, "motivation": f"{_TEST} {why}" if isinstance(why, str) else _TEST}
+    """Return the fields of a trial: these, or plain ones, marked where a person reads them.
+
+    Who gets access stands in nearly every title, and why in every description.
+    """
+    plain = {"verb": "grant", "requester": "TEST", "resource": "TEST"}
+    marked = [f"TEST {person}" for person in read.identities(fields)] or ["TEST"]
+    why = f"{_TEST} {read.motivation(fields)}".rstrip()
+    return {**plain, **fields, "identities": marked, "motivation": why}
 
 
 class Operations:

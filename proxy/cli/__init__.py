@@ -10,11 +10,15 @@ from proxy import __version__
 from proxy.cli import audit, check, demo, explain, keys, login, requests, serve, trial
 from proxy.errors import ProxyError, SettingsError
 
+_INTERRUPTED: Final = 130
 _COMMANDS: Final = (audit, check, demo, explain, keys, login, requests, serve, trial)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 for an error, 2 for a wrong command line."""
+    """Run one command and return its exit code: 0, 1 for an error, 2 for a wrong command line.
+
+    After Ctrl-C it is 130, as shells have it.
+    """
     arguments = _parser().parse_args(argv)
     try:
         code = int(arguments.run(arguments))

@@ -14,8 +14,8 @@ import orjson
 from proxy.cli.explanation import explained, sample_of
 from proxy.cli.options import Subparsers, add_config
 from proxy.cli.requests import one_line
+from proxy.cli.sample import content_of
 from proxy.domain.clock import SystemClock
-from proxy.errors import ConfigurationError
 from proxy.settings import load
 
 _METHODS: Final = {"auto": "PUT, PATCH or POST, whichever it takes"}
@@ -64,10 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigurationError: the settings or the file cannot be used.
     """
     settings = load(arguments.config, os.environ, secrets=False)
-    try:
-        content = arguments.request.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{arguments.request} cannot be read: {error.strerror}") from error
+    content = content_of(arguments.request)
     at = arguments.at
     if at is None and not arguments.json:
         at = SystemClock().now()

@@ -15,6 +15,7 @@ import orjson
 
 from proxy.cli.meanings import CORRELATION_ID, what_follows
 from proxy.cli.recording import MaskedTokens, Recorder, Written, WrittenDown
+from proxy.cli.sample import fields_of
 from proxy.domain.clock import SystemClock
 from proxy.domain.identities import Ambiguous, Identities, Known
 from proxy.domain.models import ApprovalRequest, Route
@@ -63,10 +64,10 @@ def sample_of(content: bytes, settings: Settings) -> Sample:
         return Sample(content, complete=True)  # refused, as witboost's would be
     if not isinstance(tree, dict) or "respondToUrl" in tree:
         return Sample(content, complete=True)
-    fields = tree["fields"] if isinstance(tree.get("fields"), dict) else tree
     instance = next(iter(settings.witboost.values()))
     url = f"{instance.callback_urls[0].rstrip('/')}/{_PLACEHOLDER}"
-    return Sample(orjson.dumps({"respondToUrl": url, "fields": fields}), complete=False)
+    hook_call = {"respondToUrl": url, "fields": fields_of(tree)}
+    return Sample(orjson.dumps(hook_call), complete=False)
 
 
 async def explained(settings: Settings, sample: Sample, *, at: int | None) -> dict[str, Any]:

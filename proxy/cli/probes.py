@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator
 
 from proxy.cli.live import Probe
+from proxy.domain.schedule import SECOND
 from proxy.oauth2.discovery import Discovery, Fixed
 from proxy.oauth2.source import Fetch
 from proxy.outgoing import Outgoing
@@ -46,7 +47,8 @@ def probes(outgoing: Outgoing) -> Iterator[Probe]:
 def _token(fetch: Fetch) -> Callable[[], Awaitable[str]]:
     async def found() -> str:
         token = await fetch()
-        lives = f"lives {humane(token.lifetime)}" if token.lifetime else "is good for one call"
+        whole = token.lifetime // SECOND * SECOND
+        lives = f"lives {humane(whole)}" if token.lifetime else "is good for one call"
         return f"the authorization server gives a token, which {lives}"
 
     return found

@@ -5,6 +5,7 @@ in a system, reads the decision, and what it would tell witboost; nobody gets an
 """
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,9 @@ from proxy.cli.operator_api import OperatorApi
 from proxy.cli.options import Subparsers
 from proxy.cli.program import add_program, program_of
 from proxy.cli.requests import one_line
-from proxy.errors import ConfigurationError
+from proxy.cli.sample import fields_in
+from proxy.domain.durations import parse_duration
+from proxy.errors import PermanentError
 
 _EVERY: Final = 1.0  # seconds between two looks
 _SAYS: Final = {
@@ -31,7 +34,7 @@ _SAYS: Final = {
     "held": "The request is held: {reason}",
     "dead": "The request was given up: {reason}",
 }
-
+_ENDED: Final = frozenset({"done", "held", "dead"})
 _WORDS: Final = ("ticketKey", "ticketUrl", "decision", "decidedBy", "reason")
 
 
@@ -45,10 +48,27 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--system", required=True, help="the ticket system, as in the settings")
     parser.add_argument(
-        "--request", type=Path, metavar="FILE", help="a hook call whose fields the ticket shows"
+        "--request",
+        type=Path,
+        metavar="FILE",
+        help="a hook call, or only its `fields`, which the ticket shows",
+    )
+    parser.add_argument(
+        "--within",
+        type=_duration,
+        metavar="DURATION",
+        help="wait for a decision no longer than this, such as 10m; then the ticket is withdrawn,"
+        " and the exit code is 1 (default: wait)",
     )
     add_program(parser)
     parser.set_defaults(run=run)
+
+
+def _duration(text: str) -> int:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def run(arguments: argparse.Namespace, *, pause: Callable[[float], object] = time.sleep) -> int:
@@ -58,27 +78,41 @@ def run(arguments: argparse.Namespace, *, pause: Callable[[float], object] = tim
         ProxyError: the program, or the file, cannot be used.
     """
     api = program_of(arguments)
-    fields = _fields(arguments.request) if arguments.request else {}
+    fields = fields_in(arguments.request) if arguments.request else {}
     request = api.open_trial({"system": arguments.system, "fields": fields})
-    _say(f"Trial {request['correlationId']} of {arguments.system}.")
+    name, late = request["correlationId"], False
+    _say(f"Trial {name} of {arguments.system}.")
     try:
-        request = _follow(api, request, pause)
+        request = _follow(api, request, pause, within=arguments.within)
+        late = request["status"] not in _ENDED
+        end = "nobody decided the trial in time"
     except KeyboardInterrupt:
-        body = {"reason": "the trial was broken off"}
-        request = _follow(api, api.post(request["correlationId"], "cancel", body=body), pause)
+        end = "the trial was broken off"
+    if request["status"] not in _ENDED:
+        with contextlib.suppress(PermanentError):  # decided at the last moment, it ends by itself
+            api.post(name, "cancel", body={"reason": end})
+        request = _follow(api, api.get(name), pause)
     if request["status"] != "done":
+        _say(f"Look at it: approval-proxy requests show {name}")
         return 1
     callback = orjson.dumps(request["callback"], option=orjson.OPT_INDENT_2).decode()
     _say(f"witboost would get:\n{callback}")
     _say(f"The ticket: {_told(request)}.")
-    return 0
+    return int(late)
 
 
 def _follow(
-    api: OperatorApi, request: Mapping[str, Any], pause: Callable[[float], object]
+    api: OperatorApi,
+    request: Mapping[str, Any],
+    pause: Callable[[float], object],
+    *,
+    within: int | None = None,
 ) -> Mapping[str, Any]:
-    """Tell each change until the ticket has heard of the end, or a person must look."""
-    shown = ""
+    """Tell each change until the ticket has heard of the end, or a person must look.
+
+    It ends after `within` milliseconds too.
+    """
+    shown, waited = "", 0.0
     while True:
         state = request["status"]
         if (sentence := _sentence(request)) != shown:
@@ -86,7 +120,10 @@ def _follow(
         shown = sentence
         if state in {"held", "dead"} or (state == "done" and _told(request)):
             return request
+        if within is not None and waited * 1_000 >= within and state not in _ENDED:
+            return request
         pause(_EVERY)
+        waited += _EVERY
         request = api.get(request["correlationId"])
 
 
@@ -102,18 +139,6 @@ def _sentence(request: Mapping[str, Any]) -> str:
     given = {name: one_line(request.get(name, "?")) for name in _WORDS}
     by = f", by {given['decidedBy']}" if "decidedBy" in request else ""
     return _SAYS[request["status"]].format(**given, by=by)
-
-
-def _fields(file: Path) -> Mapping[str, Any]:
-    try:
-        fields = orjson.loads(file.read_bytes())["fields"]
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error
-    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{file} is no hook call: it needs an object `fields`") from error
-    if not isinstance(fields, dict):
-        raise ConfigurationError(f"{file} is no hook call: `fields` is no object")
-    return fields
 
 
 def _say(text: str) -> None:

@@ -1,5 +1,7 @@
 """What a person reads of a demo besides its timelines: beginning, table, verdict, what to try."""
 
+import shlex
+import sys
 import textwrap
 import uuid
 from collections.abc import Mapping
@@ -97,6 +99,12 @@ class Report:
             self._page.write(self._page.paint(f"# {comment}", "faint"))
             self._page.write(command)
         self._page.write()
+        self._page.write(
+            self._page.paint("# or with its own commands, in another terminal", "faint")
+        )
+        for line in own_commands(stage):
+            self._page.write(line)
+        self._page.write()
         self._page.write("What happens from now on:")
 
     def _row(self, row: Row, scenes: Mapping[str, Scene]) -> tuple[str, ...]:
@@ -156,6 +164,18 @@ def commands(stage: Stage, example: str) -> list[tuple[str, str]]:
     }
     return [
         (comment, "curl -sSw '\\n' " + " \\\n  ".join(words)) for comment, words in lines.items()
+    ]
+
+
+def own_commands(stage: Stage) -> list[str]:
+    """Return how a person asks this program through its own command line."""
+    program = f"{sys.executable} -P -m proxy"
+    return [
+        f"export APPROVAL_PROXY_CONFIG={shlex.quote(str(stage.folder.settings))}",
+        f"export APPROVAL_PROXY_KEY={stage.secrets.operator_key}",
+        f"{program} try --system {stage.cast.system}",
+        f"{program} requests list",
+        f"{program} check --live",
     ]
 
 

@@ -13,22 +13,20 @@ from typing_extensions import override
 
 from proxy.demo.authorization import AuthorizationServer
 from proxy.demo.encoded_query import select
-from proxy.demo.events import FAULTS as EVENT_FAULTS
 from proxy.demo.events import Events
-from proxy.demo.faults import HTTP, Kind
 from proxy.demo.server import Effect, Serving, Simulator, answer, json_object
 from proxy.demo.servicenow_events import letter
-from proxy.demo.servicenow_tables import CATALOG_ITEM, COLUMNS, MOST_ROWS, TASKS, Record, Tables
+from proxy.demo.servicenow_tables import (
+    CATALOG_ITEM,
+    COLUMNS,
+    FAULTS,
+    MOST_ROWS,
+    TASKS,
+    Record,
+    Tables,
+    shown,
+)
 
-API: frozenset[Kind] = HTTP | {"expire"}
-FAULTS: dict[str, frozenset[Kind]] = {
-    "token": HTTP,
-    "create": API,
-    "find": API | {"lag"},
-    "read": API | {"stale"},
-    "change": API,
-    "event": EVENT_FAULTS,
-}
 FINAL: Final = frozenset({"approved", "rejected", "cancelled"})
 
 
@@ -178,7 +176,7 @@ class ServiceNow(Simulator):
         if table not in TASKS:
             return _error(403, "Operation Failed", f"ACL Exception Insert Failed on {table}")
         record = self._insert(table, {"approval": "not requested", "state": "-5", **fields})
-        return answer(201, {"result": self._shown(record.fields, request)})
+        return answer(201, {"result": shown(record.fields, request.query, self.url)})
 
     async def _order(self, request: web.Request) -> web.Response:
         body = await json_object(request) or {}
@@ -194,8 +192,8 @@ class ServiceNow(Simulator):
         for name, value in body["variables"].items():
             option = {"sc_item_option.value": value, "sc_item_option.item_option_new.name": name}
             self._insert("sc_item_option_mtom", {"request_item": ritm.fields["sys_id"], **option})
-        shown = {"request_number": ordered["number"], "request_id": ordered["sys_id"]}
-        return answer(200, {"result": {**shown, "table": "sc_request"}})
+        told = {"request_number": ordered["number"], "request_id": ordered["sys_id"]}
+        return answer(200, {"result": {**told, "table": "sc_request"}})
 
     async def _list(self, request: web.Request) -> web.Response:
         table, query = request.match_info["table"], request.query.get("sysparm_query", "")
@@ -211,11 +209,11 @@ class ServiceNow(Simulator):
         limit = min(int(request.query.get("sysparm_limit", str(MOST_ROWS))), MOST_ROWS)
         page = found[start : start + limit]
         self._note_list(table, query, page)
-        shown = [self._shown(row, request) for row in page]
+        rows = [shown(row, request.query, self.url) for row in page]
         if self._after_page:
             self._after_page.pop(0)()
         headers = {} if "sysparm_no_count" in request.query else {"X-Total-Count": str(len(found))}
-        return answer(200, {"result": shown}, headers)
+        return answer(200, {"result": rows}, headers)
 
     async def _read(self, request: web.Request) -> web.Response:
         record = self.tables.get(request.match_info["table"], request.match_info["sys_id"])
@@ -224,9 +222,9 @@ class ServiceNow(Simulator):
             return _error(404, "No Record found", said)
         named = (record.fields["sys_id"],)
         stale = bool(self.faults) and any(self.faults.strikes("read", {"stale"}, subjects=named))
-        shown = record.before if stale else record.fields
-        self._note_read(shown, listed=False)
-        return answer(200, {"result": self._shown(shown, request)})
+        row = record.before if stale else record.fields
+        self._note_read(row, listed=False)
+        return answer(200, {"result": shown(row, request.query, self.url)})
 
     async def _patch(self, request: web.Request) -> web.Response:
         record = self.tables.get(request.match_info["table"], request.match_info["sys_id"])
@@ -240,7 +238,7 @@ class ServiceNow(Simulator):
             self.journal.record("comment", ticket=record.fields["sys_id"], text=comment)
         self.tables.update(record, {name: it for name, it in fields.items() if name != "comments"})
         self._notify(record)
-        return answer(200, {"result": self._shown(record.fields, request)})
+        return answer(200, {"result": shown(record.fields, request.query, self.url)})
 
     async def _page(self, request: web.Request) -> web.Response:
         record = self.tables.task(request.query.get("uri", "").rpartition("=")[2])
@@ -288,15 +286,6 @@ class ServiceNow(Simulator):
             self.events.send(
                 self.client, "updated", {"id": record.fields["sys_id"], **record.fields}
             )
-
-    def _shown(self, row: Mapping[str, Any], request: web.Request) -> dict[str, Any]:
-        wanted = request.query.get("sysparm_fields", ",".join(sorted(COLUMNS))).split(",")
-        plain = request.query.get("sysparm_exclude_reference_link") == "true"
-        shown = {name: row.get(name, "") for name in wanted if name in COLUMNS}
-        for name in {"request", "request_item", "sysapproval"} & shown.keys():
-            if not plain and shown[name]:
-                shown[name] = {"link": f"{self.url}/api/now/table/x", "value": shown[name]}
-        return shown
 
 
 def _error(status: int, message: str, detail: str | None = None) -> web.Response:

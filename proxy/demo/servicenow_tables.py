@@ -6,8 +6,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from proxy.demo.events import FAULTS as EVENT_FAULTS
+from proxy.demo.faults import HTTP, Kind
 from proxy.domain.clock import Clock
 
+API: frozenset[Kind] = HTTP | {"expire"}
+FAULTS: dict[str, frozenset[Kind]] = {
+    "token": HTTP,
+    "create": API,
+    "find": API | {"lag"},
+    "read": API | {"stale"},
+    "change": API,
+    "event": EVENT_FAULTS,
+}
 TASKS: Final = {"change_request": "CHG", "incident": "INC", "sc_req_item": "RITM"}
 LINKED: Final = ("sc_request", "sc_item_option_mtom", "sysapproval_approver", "sys_user")
 CATALOG_ITEM: Final = "0123456789abcdef0123456789abcdef"
@@ -95,3 +106,14 @@ def _kept(fields: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in fields.items()
         if name in COLUMNS
     }
+
+
+def shown(row: Mapping[str, Any], query: Mapping[str, str], url: str) -> dict[str, Any]:
+    """Return what an answer shows of a row: the fields asked for, references with their links."""
+    wanted = query.get("sysparm_fields", ",".join(sorted(COLUMNS))).split(",")
+    plain = query.get("sysparm_exclude_reference_link") == "true"
+    fields = {name: row.get(name, "") for name in wanted if name in COLUMNS}
+    for name in {"request", "request_item", "sysapproval"} & fields.keys():
+        if not plain and fields[name]:
+            fields[name] = {"link": f"{url}/api/now/table/x", "value": fields[name]}
+    return fields

@@ -33,7 +33,13 @@ def broken_off(_rig: Rig) -> None:
     """A person presses Ctrl-C."""
 
 
-async def attempt(rig: Rig, *steps: Step, system: str = "desk", request: Path | None = None) -> int:
+async def attempt(
+    rig: Rig,
+    *steps: Step,
+    system: str = "desk",
+    request: Path | None = None,
+    within: int | None = None,
+) -> int:
     """Run the command; between its looks one step happens, and ten seconds pass."""
     loop, left = asyncio.get_running_loop(), iter(steps)
 
@@ -48,7 +54,12 @@ async def attempt(rig: Rig, *steps: Step, system: str = "desk", request: Path | 
         asyncio.run_coroutine_threadsafe(happen(step), loop).result(10)
 
     arguments = argparse.Namespace(
-        system=system, request=request, url=rig.url, key=OPERATOR_KEY, config=None
+        system=system,
+        request=request,
+        within=within,
+        url=rig.url,
+        key=OPERATOR_KEY,
+        config=None,
     )
     return await asyncio.to_thread(trial.run, arguments, pause=pause)
 
@@ -87,18 +98,36 @@ async def test_a_trial_shows_the_fields_of_a_hook_call(
     sample.write_text(json.dumps({"respondToUrl": "https://w.example.com/1", "fields": GRANT}))
     assert await attempt(rig, nothing, decided("rejected"), request=sample) == 0
     ticket = rig.tickets()[0]
-    assert GRANT["identities"][0] in ticket["title"]
+    assert f"TEST {GRANT['identities'][0]}" in ticket["title"]
     assert ticket["description"].startswith("TEST")
     assert ticket["description"].endswith(GRANT["motivation"])
     assert '"status": "KO"' in out()
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"fields": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"fields": 3}', '{"respondToUrl": "x"}'])
 async def test_a_file_that_is_no_hook_call_is_refused(rig: Rig, tmp_path: Path, text: str) -> None:
     sample = tmp_path / "sample.json"
     sample.write_text(text)
     with pytest.raises(ConfigurationError, match="is no hook call"):
         await attempt(rig, request=sample)
+
+
+async def test_a_trial_that_nobody_decides_in_time_withdraws_its_ticket(
+    rig: Rig, out: Callable[[], str]
+) -> None:
+    assert await attempt(rig, nothing, nothing, within=2 * SECOND) == 1
+    assert rig.tickets()[0]["status"] == "cancelled"
+    assert "nobody decided the trial in time" in out()
+
+
+async def test_a_trial_that_is_decided_while_it_is_broken_off_ends_with_that_decision(
+    rig: Rig, out: Callable[[], str]
+) -> None:
+    def break_off_too_late(rig: Rig) -> None:
+        decided("approved")(rig)
+
+    assert await attempt(rig, nothing, break_off_too_late, broken_off) == 0
+    assert "The decision: approved, by olga." in out()
 
 
 async def test_a_system_to_which_no_route_leads_is_named(rig: Rig) -> None:
