@@ -6,7 +6,8 @@
 #   make bench    measure accept and full path; writes bench-results/
 #   make compose-test  the same story in containers, which `make test` does not need; with something
 #                      else than Docker: COMPOSE=podman-compose CONTAINER=podman
-#   make crash-points   SIGKILL at every I/O step, and at pairs of them      (about a minute)
+#   make crash-points   every flow on every kind of ticket system, killed, stopped and frozen at
+#                      every I/O step, and at pairs of them; ARGS='--flow grant' plays a part
 #   make soak           10,000 requests with faults on                       (some minutes)
 #   make fuzz           a million inputs for each parser of what strangers send (some minutes)
 #   make lint     the first part of `make test` alone
@@ -38,7 +39,7 @@ compose-test:
 	deploy/test-compose.sh
 
 crash-points: .venv/develops
-	.venv/bin/python -m tests.faults.enumeration
+	.venv/bin/python -m tests.faults.enumeration $(ARGS)
 
 soak: .venv/develops
 	.venv/bin/python -m tests.faults.soak

@@ -1,6 +1,7 @@
-"""Every crash point of every scenario: `python -m tests.faults.enumeration` (`make crash-points`).
+"""Every crash point of every flow: `python -m tests.faults.enumeration` (`make crash-points`).
 
-A Redis server of its own, two lanes of lives side by side, and a table at the end.
+A Redis server of its own, two lanes of lives side by side, and a table at the end. The steps are
+found by playing: a new one is covered as soon as it exists.
 """
 
 import argparse
@@ -10,105 +11,145 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.faults.crash_points import ROUGH, SMOOTH, Outcome, Scenario, live
-from tests.faults.io_steps import MOMENTS, Moment
-from tests.faults.nursery import Kill, Nursery
+from tests.faults.crash_points import Outcome, live
+from tests.faults.flows import FLOWS
+from tests.faults.io_steps import MANNERS, MOMENTS, Crash, Manner, Moment
+from tests.faults.life import Play
+from tests.faults.nursery import Nursery
+from tests.faults.ticket_systems import SITES
 from tests.servers import start_server
 
-SCENARIOS: Final[Mapping[str, Scenario]] = {"smooth": SMOOTH, "rough": ROUGH}
 LANES: Final = 2
-PAIRS: Final = 60
+PAIRS: Final = 200
+START: Final = "admit"
+"""The first step of a request; what comes before is the start of the program."""
+
+Drawn = tuple[Play, Sequence[Crash]]
 
 
-async def enumerate_points(
-    redis_url: str, scenario: Scenario, moment: Moment, *, first: int = 1, every: int = 1
+def moments(manner: Manner) -> tuple[Moment, ...]:
+    """Return the moments at which a manner makes a difference: what freezes has its timers run."""
+    return ("sending", "after") if manner == "freeze" else MOMENTS
+
+
+async def points(
+    redis_url: str, play: Play, moment: Moment, manner: Manner = "kill", *, started: bool = True
 ) -> list[Outcome]:
-    """Return what comes of a death at each step, until there is no such step any more.
+    """Return what comes of a crash at each step, until there is none left.
 
-    `first` and `every` take a part of the steps.
+    `started` leaves out the start of the program, in which only a kill makes a difference.
     """
-    return await _lives(
-        redis_url, scenario, ([(number, moment)] for number in itertools.count(first, every))
-    )
-
-
-async def enumerate_pairs(
-    redis_url: str, scenario: Scenario, *, seed: int, count: int
-) -> list[Outcome]:
-    """Return what comes of two deaths one after the other, at points drawn by the seed."""
-    dice = random.Random(seed)
-    drawn = [
-        [(dice.randint(8, 40), dice.choice(MOMENTS)), (dice.randint(1, 30), dice.choice(MOMENTS))]
-        for _ in range(count)
-    ]
-    return await _lives(redis_url, scenario, drawn)
-
-
-async def _lives(
-    redis_url: str, scenario: Scenario, kills: Iterable[Sequence[Kill]]
-) -> list[Outcome]:
-    """Play a life for each list of kills; an endless one ends with the first life not killed."""
+    numbers = itertools.count(await _start(redis_url, play) if started else 1)
     outcomes: list[Outcome] = []
-    waiting = iter(kills)
 
-    async def lane(nursery: Nursery, waiting: Iterator[Sequence[Kill]]) -> None:
-        for each in waiting:
-            outcome = await live(nursery, redis_url, scenario, each)
-            if not outcome.died_at and not isinstance(kills, list):
+    async def lane(nursery: Nursery) -> None:
+        for number in numbers:
+            outcome = await live(nursery, redis_url, play, [Crash(number, moment, manner)])
+            if outcome.ended_at:
+                outcomes.append(outcome)
+            elif number > len(outcome.steps):
                 return
-            outcomes.append(outcome)
 
     async with Nursery() as nursery, asyncio.TaskGroup() as tasks:
         for _ in range(LANES):
-            tasks.create_task(lane(nursery, waiting))
+            tasks.create_task(lane(nursery))
     return outcomes
+
+
+async def lives(redis_url: str, drawn: Iterable[Drawn]) -> list[Outcome]:
+    """Return what comes of each of these lives."""
+    waiting: Iterator[Drawn] = iter(drawn)
+
+    async def lane(nursery: Nursery) -> list[Outcome]:
+        return [await live(nursery, redis_url, play, crashes) for play, crashes in waiting]
+
+    async with Nursery() as nursery:
+        lanes = await asyncio.gather(*[lane(nursery) for _ in range(LANES)])
+        return [outcome for lane_outcomes in lanes for outcome in lane_outcomes]
+
+
+def draw(seed: int, count: int, *, ends: int = 1, systems: Sequence[str] = ()) -> Iterator[Drawn]:
+    """Draw lives with one crash, or several after another, over all flows and systems."""
+    dice = random.Random(seed)
+    for _ in range(count):
+        play = Play(dice.choice(list(FLOWS)), dice.choice(list(systems or SITES)))
+        yield play, [_drawn_crash(dice) for _ in range(ends)]
+
+
+def _drawn_crash(dice: random.Random) -> Crash:
+    manner = dice.choice(MANNERS)
+    return Crash(dice.randint(9, 45), dice.choice(moments(manner)), manner)
 
 
 def describe(outcomes: Iterable[Outcome]) -> list[str]:
     """Return one line for each life that went wrong."""
     return [
-        f"killed {' then '.join(f'{moment} step {number}' for number, moment in outcome.kills)}"
-        f" ({', '.join(outcome.died_at)}): {problem}"
+        f"{outcome.play.flow} on {outcome.play.system},"
+        f" {' then '.join(map(str, outcome.crashes))} ({', '.join(outcome.ended_at)}): {problem}"
         for outcome in outcomes
         for problem in outcome.problems
     ]
 
 
-@asynccontextmanager
-async def _server() -> AsyncIterator[str]:
+async def _start(redis_url: str, play: Play) -> int:
+    """Return the number of the step that admits the request."""
+    async with Nursery() as nursery:
+        return (await live(nursery, redis_url, play)).steps.index(START) + 1
+
+
+async def main(systems: Sequence[str], flows: Sequence[str], seed: int) -> int:
+    """Play every life, print what came of them, and return the exit status."""
+    began, totals = time.monotonic(), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="ap-") as folder:
         async with await start_server(Path(folder), fsync="everysec") as server:
-            yield server.url
+            for system, flow in itertools.product(systems, flows):
+                totals += await _every_point(server.url, Play(flow, system))
+            pairs = await lives(server.url, draw(seed, PAIRS, ends=2, systems=systems))
+            totals += _report(f"two crashes one after the other (seed {seed})", pairs)
+    print(_told(totals), f"{time.monotonic() - began:.0f} s", sep=", ")  # noqa: T201
+    return 1 if totals["wrong"] else 0
 
 
-async def main(seed: int) -> int:
-    """Play every life, print what came of them, and return the exit status."""
-    began, wrong, lives = time.monotonic(), 0, 0
-    async with _server() as url:
-        for name, scenario in SCENARIOS.items():
-            for moment in MOMENTS:
-                outcomes = await enumerate_points(url, scenario, moment)
-                wrong += _report(f"{name}, killed {moment} each step", outcomes)
-                lives += len(outcomes)
-            outcomes = await enumerate_pairs(url, scenario, seed=seed, count=PAIRS)
-            wrong += _report(f"{name}, killed twice (seed {seed})", outcomes)
-            lives += len(outcomes)
-    print(f"{lives} lives, {wrong} wrong, {time.monotonic() - began:.0f} s")  # noqa: T201
-    return 1 if wrong else 0
+async def _every_point(redis_url: str, play: Play) -> Counter[str]:
+    """Crash at each step in each manner; the start of the program is the same in every flow."""
+    outcomes = [
+        outcome
+        for manner in MANNERS
+        for moment in moments(manner)
+        for outcome in await points(
+            redis_url, play, moment, manner, started=manner != "kill" or play.flow != "grant"
+        )
+    ]
+    return _report(f"{play.flow} on {play.system}", outcomes)
 
 
-def _report(name: str, outcomes: Sequence[Outcome]) -> int:
+def _report(name: str, outcomes: Sequence[Outcome]) -> Counter[str]:
     bad = describe(outcomes)
-    print(f"{name}: {len(outcomes)} lives, {len(bad)} wrong", *bad, sep="\n  ", flush=True)  # noqa: T201
-    return len(bad)
+    counted = Counter(lives=len(outcomes), wrong=len(bad))
+    counted["declared"] = sum(outcome.declared for outcome in outcomes)
+    for outcome in outcomes:
+        counted.update(crash.manner for crash in outcome.crashes[: len(outcome.ended_at)])
+    print(f"{name}: {_told(counted)}", *bad, sep="\n  ", flush=True)  # noqa: T201
+    return counted
+
+
+def _told(counted: Mapping[str, int]) -> str:
+    return (
+        f"{counted['lives']} lives ({counted['kill']} killed, {counted['stop']} stopped,"
+        f" {counted['freeze']} frozen), {counted['wrong']} wrong,"
+        f" {counted['declared']} times the declared exception"
+    )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--system", action="append", choices=SITES)
+    parser.add_argument("--flow", action="append", choices=FLOWS)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
-    sys.exit(asyncio.run(main(parser.parse_args().seed)))
+    asked = parser.parse_args()
+    sys.exit(asyncio.run(main(asked.system or list(SITES), asked.flow or list(FLOWS), asked.seed)))

@@ -1,37 +1,70 @@
 """Every I/O step of the program, found where all of them pass: a round trip to Redis, an HTTP call.
 
-A step has three moments: before it; once the request is delivered, while the answer is unknown;
-and after it, with the answer in hand. What a test does there is up to the test.
+A step has four moments: before it; the last instant before its bytes leave; once the request is
+delivered, while the answer is unknown; and after it, with the answer in hand. What a test does
+there is up to the test.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from unittest.mock import patch
 
-from aiohttp import ClientResponse, ClientSession, hdrs
+from aiohttp import ClientRequest, ClientResponse, ClientSession, hdrs
 from redis.asyncio.connection import AbstractConnection
+from typing_extensions import override
 from yarl import URL
 
 from proxy.store.batching import Asked, Batcher, Words
 from proxy.store.redis import load_script
 
-Moment = Literal["before", "sent", "after"]
-MOMENTS: Final[tuple[Moment, ...]] = get_args(Moment)
+Moment = Literal["before", "sending", "sent", "after"]
+MOMENTS: Final[tuple[Moment, ...]] = ("before", "sent", "after")
+"""Those at which a death makes a difference; `sending` is where one that was frozen goes on."""
+
+Manner = Literal["kill", "stop", "freeze"]
+MANNERS: Final[tuple[Manner, ...]] = get_args(Manner)
+"""SIGKILL; a stop with no time to finish, which cancels; SIGSTOP until all else is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """Where and how the program meets its end: a step, by its number or label, and a moment."""
+
+    step: int | str
+    moment: Moment
+    manner: Manner = "kill"
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.manner} {self.moment} step {self.step}"
+
 
 Act = Callable[[int, str, Moment], Awaitable[None]]
 """Is told the step's number (from 1), its label and the moment."""
 
 _SCRIPTS: Final = {
     load_script(name).digest: name
-    for name in ("admit", "claim", "commit", "hint", "expire", "pause")
+    for name in (Path(file.name).stem for file in (files("proxy.store") / "lua").iterdir())
+    if name != "common"
 }
 _WATCH: Final = "ZCARD"
 """Only the web side's look at the store counts members; it comes by the clock on the wall."""
 
-_under_way: ContextVar[tuple[int, str] | None] = ContextVar("_under_way", default=None)
+
+@dataclass(slots=True)
+class _Step:
+    number: int
+    label: str
+    told: set[Moment] = field(default_factory=set)
+
+
+_under_way: ContextVar[_Step | None] = ContextVar("_under_way", default=None)
 
 
 class _Steps:
@@ -46,7 +79,7 @@ class _Steps:
         self._count += 1
         number = self._count
         await self._act(number, label, "before")
-        token = _under_way.set((number, label))
+        token = _under_way.set(_Step(number, label))
         try:
             answer = await do()
         except Exception:
@@ -57,12 +90,12 @@ class _Steps:
         await self._act(number, label, "after")
         return answer
 
-    async def sent(self) -> None:
-        """Announce that the step under way is sent, once."""
-        found = _under_way.get()
-        if found is not None:
-            _under_way.set(None)
-            await self._act(*found, "sent")
+    async def tell(self, moment: Moment) -> None:
+        """Announce a moment of the step under way, once."""
+        step = _under_way.get()
+        if step is not None and moment not in step.told:
+            step.told.add(moment)
+            await self._act(step.number, step.label, moment)
 
 
 @contextmanager
@@ -70,6 +103,7 @@ def watched(act: Act) -> Iterator[None]:
     """Call `act` at every moment of every step that the program takes inside the block."""
     round_trip, send = Batcher._round_trip, AbstractConnection.send_packed_command
     request, start = ClientSession._request, ClientResponse.start
+    write = ClientRequest.send
     steps = _Steps(act)
 
     async def exchanging(batcher: Batcher, batch: Sequence[Asked]) -> None:
@@ -80,8 +114,9 @@ def watched(act: Act) -> Iterator[None]:
             await steps.step(label, lambda: round_trip(batcher, batch))
 
     async def sending(connection: Any, *args: Any, **named: Any) -> None:
+        await steps.tell("sending")
         await send(connection, *args, **named)
-        await steps.sent()
+        await steps.tell("sent")
 
     async def requesting(session: Any, method: str, url: URL, **named: Any) -> Any:
         if hdrs.USER_AGENT not in session.headers:  # a simulator's own session
@@ -89,17 +124,22 @@ def watched(act: Act) -> Iterator[None]:
         label = f"{method} {_shape(url)}"
         return await steps.step(label, lambda: request(session, method, url, **named))
 
+    async def writing(call: ClientRequest, connection: Any) -> ClientResponse:
+        await steps.tell("sending")
+        return await write(call, connection)
+
     async def starting(response: ClientResponse, connection: Any) -> ClientResponse:
         if _under_way.get() is not None:
             for _ in range(3):  # the body leaves in a task of its own
                 await asyncio.sleep(0)
-            await steps.sent()
+            await steps.tell("sent")
         return await start(response, connection)
 
     with (
         patch.object(Batcher, "_round_trip", exchanging),
         patch.object(AbstractConnection, "send_packed_command", sending),
         patch.object(ClientSession, "_request", requesting),
+        patch.object(ClientRequest, "send", writing),
         patch.object(ClientResponse, "start", starting),
     ):
         yield

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -15,18 +17,15 @@ from typing import Any, Final, Self
 import orjson
 
 from tests.faults.child import Order
-from tests.faults.io_steps import Moment
+from tests.faults.io_steps import Crash
 
 ROOT: Final = Path(__file__).parents[2]
 WITHIN: Final = 20.0
 """Seconds of real time that anything may take."""
 
-Kill = tuple[int | str, Moment]
-"""A step, by its number or its label, and a moment of it."""
 
-
-class Died(Exception):  # noqa: N818 - what is expected of a child with a point to die at
-    """The child has killed itself; the message is the label of the step."""
+class Ended(Exception):  # noqa: N818 - what is expected of a child that shall crash
+    """The child has met its end, or froze; the message is the label of the step."""
 
 
 class Child:
@@ -38,16 +37,21 @@ class Child:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._heard = b""
+        self.pid = 0
 
     async def hear(self) -> dict[str, Any]:
-        """Return what it says next; raises Died, or AssertionError for an end without a plan."""
+        """Return what it says next; raises Ended, or AssertionError for an end without a plan."""
         line = await asyncio.wait_for(self._line(), WITHIN)
         said: dict[str, Any] = orjson.loads(line or b'{"failed": "ended in silence"}')
-        if "killed" in said:
-            await self.close()
-            raise Died(said["killed"])
+        if "ended" in said:
+            raise Ended(said["ended"])
         assert "failed" not in said, said
+        self.pid = said.get("pid", self.pid)
         return said
+
+    def thaw(self) -> None:
+        """Let it go on where it froze."""
+        os.kill(self.pid, signal.SIGCONT)
 
     async def work(self) -> dict[str, Any]:
         """Let it do what is due next, and return what it says then."""
@@ -59,8 +63,8 @@ class Child:
         """Let it end, and return when it has: the kernel closes its end of the channel then."""
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
-        while await asyncio.wait_for(self._line(), WITHIN):
-            pass
+        while line := await asyncio.wait_for(self._line(), WITHIN):
+            assert b'"failed"' not in line, line
         self._channel.close()
 
     async def _line(self) -> bytes:
@@ -108,9 +112,9 @@ class Nursery:
     ) -> None:
         await self._stack.aclose()
 
-    async def fork(self, settings: Path, clock: Path, kill: Kill | None, without: str) -> Child:
+    async def fork(self, settings: Path, clock: Path, crash: Crash | None, without: str) -> Child:
         """Return a new child, which has not done anything yet."""
-        order = Order(str(settings), str(clock), self._channel, kill, without)
+        order = Order(str(settings), str(clock), self._channel, crash, without)
         assert self._warm.stdin is not None
         async with self._turn:
             self._warm.stdin.write(orjson.dumps(asdict(order)) + b"\n")

@@ -10,15 +10,18 @@ from unittest.mock import patch
 from proxy import decisions, doubts
 from proxy.domain.events import CallingBack, Event, Read, Sending
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import Outcome, Ticket
+from proxy.domain.models import Entry, Outcome, Ticket
+from proxy.lease import Lease
 from proxy.oauth2.source import TokenSource
 from proxy.step import Step
 from proxy.store import redis as store
 from proxy.store.batching import Script
 from proxy.witboost.callback import Witboost
+from proxy.worker import Worker
 
 Removal = AbstractContextManager[Any]
 _FENCE: Final = "if old[1] ~= ARGV[4] then return {'stale', old[1]} end\n"
+_UNINDEX: Final = "redis.call('ZREM', key('s', old[3]), id)"
 
 
 def without(mechanism: str) -> Removal:
@@ -51,12 +54,20 @@ def _without_writing(kind: type[Event]) -> Removal:
     return patch.object(Step, "go_on", forget)
 
 
-def _without_fence() -> Removal:
+def _without_line(line: str) -> Removal:
+    """Take a line out of the Lua step that writes changes."""
     source = store._COMMIT.source
-    assert _FENCE in source
-    unfenced = source.replace(_FENCE, "")
-    digest = hashlib.sha1(unfenced.encode()).hexdigest()  # noqa: S324 - as Redis names scripts
-    return patch.object(store, "_COMMIT", Script(unfenced, digest))
+    assert line in source
+    shorter = source.replace(line, "")
+    digest = hashlib.sha1(shorter.encode()).hexdigest()  # noqa: S324 - as Redis names scripts
+    return patch.object(store, "_COMMIT", Script(shorter, digest))
+
+
+def _without_giving_back() -> Removal:
+    async def keep(_worker: Worker, _entry: Entry) -> None:
+        pass
+
+    return patch.object(Worker, "_give_back", keep)
 
 
 def _without_polling() -> Removal:
@@ -81,7 +92,11 @@ _REMOVALS: Final[Mapping[str, Callable[[], Removal]]] = {
     "settle time": _without_settling,
     "intent stored before the create": lambda: _without_writing(Sending),
     "sending stored before the callback": lambda: _without_writing(CallingBack),
-    "fence": _without_fence,
+    "fence": lambda: _without_line(_FENCE),
+    "state index": lambda: _without_line(_UNINDEX),
+    "giving back": _without_giving_back,
+    "lease checked before the create": lambda: patch.object(Lease, "left", lambda _: 10**9),
+    "guards": lambda: patch.object(decisions, "objections_to", lambda *_: []),
     "polling": _without_polling,
     "unknown is pending": _without_pending,
     "token dropped on 401": lambda: patch.object(TokenSource, "refused", lambda *_: False),

@@ -1,16 +1,18 @@
-"""SIGKILL at every I/O step, then a restart: one ticket and the right status, whatever the step.
+"""A crash at every I/O step, then a restart: one ticket and the right status, whatever the step.
 
 The steps are found by counting them, so a new one is covered as soon as it exists. Played here are
-all points of the smooth life and each third of the rough one; `make crash-points` plays them all.
+all points of the grant flow on the `rest` adapter and a sample of all others; `make crash-points`
+plays them all.
 """
 
 import random
 
 import pytest
 
-from tests.faults.crash_points import ROUGH, SMOOTH, live
-from tests.faults.enumeration import describe, enumerate_pairs, enumerate_points
-from tests.faults.io_steps import MOMENTS, Moment
+from tests.faults.crash_points import live
+from tests.faults.enumeration import describe, draw, lives, points
+from tests.faults.io_steps import MOMENTS, Crash, Manner, Moment
+from tests.faults.life import Play
 from tests.faults.nursery import Nursery
 
 CREATE = "POST /api/tickets"
@@ -27,45 +29,87 @@ GRANT_FLOW = {
 }
 
 
+@pytest.mark.parametrize("manner", ["kill", "stop"])
 @pytest.mark.parametrize("moment", MOMENTS)
-async def test_a_death_at_any_step_costs_nothing(redis_url: str, moment: Moment) -> None:
-    outcomes = await enumerate_points(redis_url, SMOOTH, moment)
+async def test_a_crash_at_any_step_costs_nothing(
+    redis_url: str, moment: Moment, manner: Manner
+) -> None:
+    outcomes = await points(
+        redis_url, Play("grant", "rest"), moment, manner, started=manner != "kill"
+    )
     assert describe(outcomes) == []
-    assert {label for outcome in outcomes for label in outcome.died_at} >= GRANT_FLOW
+    assert {label for outcome in outcomes for label in outcome.ended_at} >= GRANT_FLOW
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-async def test_a_death_among_lost_answers_costs_nothing(redis_url: str, moment: Moment) -> None:
-    first = random.randint(1, 3)  # pytest-randomly prints the seed
-    outcomes = await enumerate_points(redis_url, ROUGH, moment, first=first, every=3)
-    assert describe(outcomes) == [], f"first step {first}"
-    assert len(outcomes) > 15
-
-
-async def test_two_deaths_cost_nothing(redis_url: str) -> None:
+async def test_crashes_in_other_flows_and_systems_cost_nothing(redis_url: str) -> None:
     seed = random.randrange(1_000_000)
-    outcomes = await enumerate_pairs(redis_url, ROUGH, seed=seed, count=12)
+    outcomes = await lives(redis_url, draw(seed, 60))
     assert describe(outcomes) == [], f"seed {seed}"
-    assert any(len(outcome.died_at) == 2 for outcome in outcomes)
+    assert sum(bool(outcome.ended_at) for outcome in outcomes) > 30, f"seed {seed}"
+
+
+async def test_two_crashes_cost_nothing(redis_url: str) -> None:
+    seed = random.randrange(1_000_000)
+    outcomes = await lives(redis_url, draw(seed, 16, ends=2))
+    assert describe(outcomes) == [], f"seed {seed}"
+    assert any(len(outcome.ended_at) == 2 for outcome in outcomes), f"seed {seed}"
 
 
 @pytest.mark.parametrize(("moment", "tickets"), [("before", 0), ("sent", 1), ("after", 1)])
 async def test_the_moments_are_what_they_say(redis_url: str, moment: Moment, tickets: int) -> None:
     """Killed before it was sent a create had no effect; killed after that it had."""
     async with Nursery() as nursery:
-        outcome = await live(nursery, redis_url, SMOOTH, [(CREATE, moment)])
-    assert outcome.died_at == [CREATE]
+        outcome = await live(nursery, redis_url, Play(), [Crash(CREATE, moment)])
+    assert outcome.ended_at == [CREATE]
     assert outcome.tickets == tickets
 
 
-@pytest.mark.parametrize(
-    "removed", ["", "look-up before a second create", "intent stored before the create"]
-)
-async def test_a_death_right_after_the_create_makes_no_second_ticket(
-    redis_url: str, removed: str
-) -> None:
-    """Negative control: without the intent, or without looking, the same death makes two."""
+@pytest.mark.parametrize("moment", ["before", "sending", "sent", "after"])
+async def test_the_declared_exception_is_one_instant(redis_url: str, moment: Moment) -> None:
+    """Frozen for longer than lease and settle time: two tickets if nothing is left but to send.
+
+    Everywhere else around the create, timers and fence stop the one that was frozen.
+    """
     async with Nursery() as nursery:
-        outcome = await live(nursery, redis_url, SMOOTH, [(CREATE, "after")], without=removed)
-    assert outcome.died_at == [CREATE]
-    assert any("2 tickets instead of 1" in line for line in outcome.problems) == bool(removed)
+        outcome = await live(nursery, redis_url, Play(), [Crash(CREATE, moment, "freeze")])
+    assert outcome.ended_at == [CREATE]
+    assert outcome.problems == []
+    assert outcome.declared == (moment == "sending")
+
+
+@pytest.mark.parametrize(
+    ("removed", "crash"),
+    [
+        ("look-up before a second create", Crash(CREATE, "after")),
+        ("intent stored before the create", Crash(CREATE, "after")),
+        ("lease checked before the create", Crash("commit", "after", "freeze")),
+    ],
+)
+@pytest.mark.parametrize("kept", [True, False], ids=["with it", "without it"])
+async def test_what_keeps_a_crash_from_making_a_second_ticket(
+    redis_url: str, removed: str, crash: Crash, *, kept: bool
+) -> None:
+    """Negative control: without the mechanism the same crash makes two."""
+    async with Nursery() as nursery:
+        play = Play(without="" if kept else removed)
+        outcome = await live(nursery, redis_url, play, [crash])
+    assert outcome.ended_at == [crash.step]
+    assert any("2 tickets instead of 1" in line for line in outcome.problems) == (not kept)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["with it", "without it"])
+async def test_an_approval_that_no_operator_released_is_told(redis_url: str, *, kept: bool) -> None:
+    """Negative control: the invariants know of people who must have had their say."""
+    async with Nursery() as nursery:
+        play = Play("held and released", without="" if kept else "guards")
+        outcome = await live(nursery, redis_url, play)
+    assert bool(outcome.problems) == (not kept)
+
+
+async def test_a_stop_that_gives_nothing_back_is_told(redis_url: str) -> None:
+    """Negative control: what a stopped worker holds would wait for the end of its lease."""
+    async with Nursery() as nursery:
+        with pytest.raises(AssertionError, match="held, and not given back"):
+            await live(
+                nursery, redis_url, Play(without="giving back"), [Crash(CREATE, "sent", "stop")]
+            )

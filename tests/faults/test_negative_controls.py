@@ -82,6 +82,20 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(rig: Rig, removed: st
     await check(rig, removed, holds=stands and said == {"OK"})
 
 
+@with_and_without("state index")
+async def test_indices_are_compared_with_records(rig: Rig, removed: str) -> None:
+    await rig.ask()
+    with without(removed):
+        await rig.work()
+    try:
+        await check_store(rig.program.store)
+    except AssertionError:
+        holds = False
+    else:
+        holds = True
+    await check(rig, removed, holds=holds)
+
+
 @with_and_without("polling")
 async def test_a_decision_whose_event_was_lost_is_found(rig: Rig, removed: str) -> None:
     rig.desk.switch_on(Fault("event", "lose", times=None))
