@@ -101,7 +101,7 @@ def _settings(
 
 def _judged(life: Life) -> Outcome:
     expected = {life.hook_id: life.flow.expected}
-    verdict = judge(life.site.journal(), life.witboost.journal.entries, expected)
+    verdict = judge(life.site.journal(life.correlation_id), life.witboost.journal.entries, expected)
     problems = [*life.problems, *verdict.problems, *_said_too_early(life, verdict)]
     doubled = [it for it in problems if "2 tickets instead of 1" in it]
     declared = bool(doubled) and _is_declared(life)

@@ -220,7 +220,7 @@ class Life:
                 await wait_until(_Connections(simulator).ended, what="the dead are cut off")
         self.child = None
         if len(self.ended_at) == 1:
-            self.tickets = sum(it["kind"] == "created" for it in self.site.journal())
+            self.tickets = len(self.site.simulator.journal.of("created"))
         if not self.play.without:
             await check_store(self.store)
 

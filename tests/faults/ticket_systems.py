@@ -7,6 +7,8 @@ from typing import Any, Final, Protocol
 from typing_extensions import override
 
 from proxy.demo.desk import Desk
+from proxy.demo.jira import REQUEST_TYPE, SERVICE_DESK, Jira
+from proxy.demo.jira_issues import TEXT_FIELD
 from proxy.demo.journal import Entry
 from proxy.demo.server import Simulator
 from proxy.demo.servicenow import ServiceNow
@@ -40,8 +42,8 @@ class Site(Protocol):
     def decide(self, ticket: str, status: str, by: str) -> None:
         """Set the status as a person does."""
 
-    def journal(self) -> Sequence[Entry]:
-        """Return what happened there, in the words of the verdict."""
+    def journal(self, correlation_id: str) -> Sequence[Entry]:
+        """Return what happened there, in the words of the verdict; in a life is one request."""
 
 
 @dataclass
@@ -73,7 +75,7 @@ class RestSite(Site):
         self.simulator.decide(ticket, status, by=by)
 
     @override
-    def journal(self) -> Sequence[Entry]:
+    def journal(self, correlation_id: str) -> Sequence[Entry]:
         return self.simulator.journal.entries
 
 
@@ -137,18 +139,101 @@ class ServiceNowSite(Site):
             self.simulator.decide(ticket, status, by=by)
 
     @override
-    def journal(self) -> Sequence[Entry]:
-        """An order knows no correlation id until it was read; there is one request in a life."""
-        entries = self.simulator.journal.entries
-        known = next((it["correlation_id"] for it in entries if it.get("correlation_id")), None)
+    def journal(self, correlation_id: str) -> Sequence[Entry]:
+        """An order carries the correlation id in a variable, which its ticket does not show."""
         return [
-            {**it, "correlation_id": it["correlation_id"] or known}
-            if "correlation_id" in it
-            else it
-            for it in entries
+            {**it, "correlation_id": it.get("correlation_id") or correlation_id}
+            for it in self.simulator.journal.entries
         ]
 
 
+@dataclass
+class JiraSite(Site):
+    """A Jira site, behind the `jira` adapter: requests with approvals, or plain issues."""
+
+    simulator: Jira
+    request: bool = True
+
+    def __post_init__(self) -> None:
+        self.creates = [
+            "POST /rest/servicedeskapi/request" if self.request else "POST /rest/api/*/issue"
+        ]
+
+    @override
+    def declare(self) -> dict[str, Any]:
+        url = self.simulator.url
+        tree: dict[str, Any] = {
+            "kind": "jira",
+            "deployment": "cloud" if self.simulator.cloud else "data_center",
+            "base_url": url,
+            "allow_http": True,
+            "auth": {
+                "kind": "oauth2",
+                "token_url": f"{url}/oauth/token",
+                "client_id": "proxy",
+                "client_secret": CLIENT_SECRET,
+            },
+            "correlation_field": TEXT_FIELD,
+            "cancel": {"transition": "Cancel request"},
+            "fulfilment": {"Done": "fulfilled"},
+            "deadline": "2s",
+            "settle": "5s",
+            "events": {"secrets": [EVENT_SECRET]},
+        }
+        if self.request:
+            wanted = {"service_desk": SERVICE_DESK, "request_type": REQUEST_TYPE}
+            return {**tree, "request": wanted, "closed": {"Canceled": "cancelled"}}
+        return {
+            **tree,
+            "issue": {"project": "ABC", "type": "Task"},
+            "decide_by": "status",
+            "decision": {
+                "In progress": "approved",
+                "Done": "approved",
+                "Declined": "rejected",
+                "Canceled": "cancelled",
+            },
+        }
+
+    @override
+    def send_events_to(self, url: str) -> None:
+        self.simulator.events.target = url
+
+    @override
+    async def events_sent(self) -> None:
+        await self.simulator.events_sent()
+
+    @override
+    def tickets(self) -> Mapping[str, str]:
+        kinds = {"read", "approval"}
+        read = {it["ticket"] for it in self.simulator.journal.entries if it["kind"] in kinds}
+        return {
+            issue.id: _JIRA_STATUSES[issue.now.status]
+            for issue in self.simulator.issues
+            if issue.id in read
+        }
+
+    @override
+    def decide(self, ticket: str, status: str, by: str) -> None:
+        self.simulator.decide(ticket, "Done" if status == "done" else status, by=by)
+        self.simulator.journal.record("status", ticket=ticket, status=status)
+
+    @override
+    def journal(self, correlation_id: str) -> Sequence[Entry]:
+        return [
+            {"key": it.get("ticket"), **it, "correlation_id": correlation_id}
+            for it in self.simulator.journal.entries
+        ]
+
+
+_JIRA_STATUSES: Final = {
+    "Open": NEW,
+    "Waiting for approval": NEW,
+    "In progress": "approved",
+    "Done": "done",
+    "Declined": "rejected",
+    "Canceled": "cancelled",
+}
 _APPROVALS: Final = {
     "not requested": NEW,
     "requested": NEW,
@@ -171,6 +256,10 @@ SITES: Final[Mapping[str, Open]] = {
     "servicenow": lambda clock: ServiceNowSite(ServiceNow(**_ACCOUNT, clock=clock)),
     "servicenow order": lambda clock: ServiceNowSite(
         ServiceNow(**_ACCOUNT, clock=clock), order=True
+    ),
+    "jira request": lambda clock: JiraSite(Jira(**_ACCOUNT, clock=clock)),
+    "jira issue": lambda clock: JiraSite(
+        Jira(**_ACCOUNT, clock=clock, initial="Open"), request=False
     ),
 }
 """Every kind of ticket system; flows run on each."""
