@@ -35,6 +35,7 @@ from proxy.operations import Operations
 from proxy.outbound import Observe, Outbound
 from proxy.outgoing import Outgoing, prefixes
 from proxy.pauses import Pauses
+from proxy.receipts import Receipts
 from proxy.refusals import Refusals
 from proxy.routes import Routes
 from proxy.settings import Settings
@@ -89,6 +90,11 @@ class Program:
             margin=work.margin,
         )
 
+    @property
+    def receipts(self) -> Receipts:
+        """What signs receipts of decisions."""
+        return Receipts(self.seals.signer, self.settings.public_url)
+
     def sealer(self) -> Sealer:
         """Return what writes the audit down, one process at a time."""
         audit = self.settings.audit
@@ -96,6 +102,7 @@ class Program:
             streams=self.streams,
             sink=open_sink(self.settings),
             seals=self.seals,
+            receipts=self.receipts,
             alarms=self.alarms,
             metrics=self.metrics,
             clock=self.clock,
@@ -146,6 +153,8 @@ class Program:
             slope=Slope(limit=limits.backlog, slow_from=limits.slow_from, slowest=limits.slowest),
             event_memory=_EVENT_MEMORY * _longest_tolerance(settings),
             refusals=Refusals(self.streams, self.metrics),
+            receipts=self.receipts,
+            published=self.seals.published,
             metrics=self.metrics,
             alarms=self.alarms,
             clock=self.clock,

@@ -63,7 +63,7 @@ class Verifier:
         """Return what verifies with the keys of a JWK set (RFC 7517 5).
 
         Raises:
-            ConfigurationError: it is none, or holds a private key.
+            ConfigurationError: it is none.
         """
         try:
             keys = KeySet.import_key_set(orjson.loads(published))

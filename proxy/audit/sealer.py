@@ -19,11 +19,13 @@ from proxy.alarms import Alarm, Alarms
 from proxy.audit.chain import CHECKPOINT, GENESIS, HEAD, Chain, digest
 from proxy.audit.files import HEAD_FILE, KEYS_FILE, AuditFile, Sink, parsed
 from proxy.domain.clock import Clock
+from proxy.domain.events import CalledBack
 from proxy.domain.models import Entry, Texts
 from proxy.domain.schedule import HOUR, SECOND
 from proxy.encryption import KeyRing
 from proxy.errors import ProxyError
 from proxy.metrics import Metrics
+from proxy.receipts import Receipts
 from proxy.signing import Signer
 from proxy.store.audit import AuditEntry, AuditStreams, Sealed, ordered
 from proxy.store.codec import ADMITTED, write_record, write_texts
@@ -31,6 +33,7 @@ from proxy.store.codec import ADMITTED, write_record, write_texts
 LEASE: Final = 15 * SECOND
 _BATCH: Final = 64  # entries of one stream: what is sealed at once holds the event loop up
 _ADMITTED: Final = f'"event":"{ADMITTED}"'.encode()
+_CALLED_BACK: Final = f'"event":"{CalledBack.__name__}"'.encode()
 
 _log: Final = logging.getLogger(__name__)
 
@@ -61,6 +64,7 @@ class Sealer:
         streams: AuditStreams,
         sink: Sink | None,
         seals: Seals,
+        receipts: Receipts,
         alarms: Alarms,
         metrics: Metrics,
         clock: Clock,
@@ -70,6 +74,7 @@ class Sealer:
         self._streams = streams
         self._sink = sink
         self._seals = seals
+        self._receipts = receipts
         self._alarms = alarms
         self._metrics = metrics
         self._clock = clock
@@ -181,7 +186,8 @@ class Sealer:
         last = {entry.request: entry for entry in entries if entry.request}
         records: Mapping[str, Entry] = {}
         if self._seals.ring:
-            whole = {it.request for it in entries if _ADMITTED in it.line}
+            wanted = (_ADMITTED, _CALLED_BACK)
+            whole = {it.request for it in entries if any(each in it.line for each in wanted)}
             records = await self._streams.requests(list(last), whole=whole)
         lines = []
         for entry in entries:
@@ -193,6 +199,8 @@ class Sealer:
             }
             if last.get(entry.request) is entry and entry.request in records:
                 content["sealed"] = self._sealed(records[entry.request])
+            if _CALLED_BACK in entry.line and entry.request in records:
+                content["receipt"] = self._receipts.issue(records[entry.request])
             lines.append(chain.add(content))
         return lines
 

@@ -7,11 +7,35 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy import __version__
-from proxy.cli import audit, check, demo, explain, keys, login, requests, serve, trial
+from proxy.cli import audit, check, demo, explain, keys, login, receipts, requests, serve, trial
 from proxy.errors import ProxyError, SettingsError
 
-_INTERRUPTED: Final = 130
-_COMMANDS: Final = (audit, check, demo, explain, keys, login, requests, serve, trial)
+from proxy.cli import (
+    audit,
+    check,
+    demo,
+    explain,
+    keys,
+    login,
+    receipts,
+    requests,
+    serve,
+    trial,
+)
+from proxy.errors import ProxyError, SettingsError
+
+_COMMANDS: Final = (
+    audit,
+    check,
+    demo,
+    explain,
+    keys,
+    login,
+    receipts,
+    requests,
+    serve,
+    trial,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

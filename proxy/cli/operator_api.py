@@ -30,6 +30,10 @@ class OperatorApi:
         """Open a request marked TEST, and return it."""
         return asyncio.run(self._ask("POST", ("trials",), {}, orjson.dumps(body)))
 
+    def signing_keys(self) -> Any:
+        """Return the public keys of receipts."""
+        return asyncio.run(self._ask("GET", ("signing-keys",), {}, b""))
+
     def get(self, *path: str, query: Mapping[str, str] | None = None) -> Any:
         """Read a page."""
         return asyncio.run(self._ask("GET", ("requests", *path), query or {}, b""))

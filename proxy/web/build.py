@@ -1,6 +1,6 @@
 """Puts the listener together: every route, one middleware, and the limits of HTTP itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
@@ -8,6 +8,7 @@ from proxy.alarms import Alarms
 from proxy.domain.clock import Clock
 from proxy.domain.urls import CallbackPrefix
 from proxy.metrics import Metrics
+from proxy.receipts import Receipts
 from proxy.refusals import Refusals
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
@@ -21,6 +22,7 @@ from proxy.web.health import Health
 from proxy.web.hook import Hook
 from proxy.web.operators import OperatorApi
 from proxy.web.ports import Flow, Limits, Operations
+from proxy.web.receipts import ReceiptApi
 from proxy.web.watch import Watch
 
 
@@ -40,6 +42,8 @@ def build(
     slope: Slope,
     event_memory: int,
     refusals: Refusals,
+    receipts: Receipts,
+    published: Callable[[], Awaitable[bytes]],
     metrics: Metrics,
     alarms: Alarms,
     clock: Clock,
@@ -48,7 +52,7 @@ def build(
     """Return the application; it looks at the store as long as it runs.
 
     `path` is one more path of the hook, `event_memory` how many milliseconds an event is known
-    again, `access` whether there is an access log.
+    again, `access` whether there is an access log, `published` gives the public keys of receipts.
     """
     watch = Watch(store=store, shared=shared, metrics=metrics, alarms=alarms, clock=clock)
     hook = Hook(
@@ -87,6 +91,9 @@ def build(
         _serve(app, "POST", each, hook.submit)
     _add_routes(app, hook, events, api)
     _add_actions(app, api, operations)
+    given = ReceiptApi(store=store, receipts=receipts, published=published, operators=operators)
+    _serve(app, "GET", "/api/requests/{correlationId}/receipt", given.show)
+    _serve(app, "GET", "/api/signing-keys", given.keys)
     _add_health(app, Health(watch=watch, metrics=metrics, hook_path=path))
     return app
 

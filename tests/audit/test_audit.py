@@ -297,6 +297,7 @@ def make(rig: Rig) -> Callable[..., Sealer]:
             streams=program.streams,
             sink=Folder(folder_of(rig)),
             seals=program.seals,
+            receipts=program.receipts,
             alarms=program.alarms,
             metrics=program.metrics,
             clock=program.clock,

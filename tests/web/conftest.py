@@ -30,8 +30,10 @@ from proxy.metrics import Metrics
 from proxy.operations import Operations
 from proxy.outbound import Outbound
 from proxy.pauses import Pauses
+from proxy.receipts import Receipts
 from proxy.refusals import Refusals
 from proxy.routes import Routes
+from proxy.signing import key_set
 from proxy.step import Means, Policy
 from proxy.store.audit import AuditStreams
 from proxy.store.redis import RedisStore
@@ -225,6 +227,8 @@ async def _site(
         "limits": Limits(),
         "slope": Slope(),
         "event_memory": 600_000,
+        "receipts": Receipts(None, PUBLIC_URL),
+        "published": _published,
         "refusals": Refusals(AuditStreams(store), metrics),
         "metrics": metrics,
         "alarms": alarms,
@@ -234,6 +238,10 @@ async def _site(
     await server.start_server()
     session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
     return Site(server.make_url("/"), session, store, shared, desk, metrics), server
+
+
+async def _published() -> bytes:
+    return key_set({})
 
 
 def _witboost(name: str, outbound: Outbound, memory: Shared, *, reuse: bool) -> Witboost:
