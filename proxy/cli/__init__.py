@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy import __version__
-from proxy.cli import audit, check, demo, explain, keys, login, receipts, requests, serve, trial
-from proxy.errors import ProxyError, SettingsError
-
 from proxy.cli import (
     audit,
     check,
@@ -24,6 +21,7 @@ from proxy.cli import (
 )
 from proxy.errors import ProxyError, SettingsError
 
+_INTERRUPTED: Final = 130
 _COMMANDS: Final = (
     audit,
     check,
