@@ -140,10 +140,10 @@ def retry_after(headers: Mapping[str, str], now: int) -> int | None:
     wanted = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(wanted):
         return int(wanted) * 1_000
-    until = _http_date(wanted) or _reset(headers.get("X-RateLimit-Reset", "").strip())
+    until = http_date(wanted) or _reset(headers.get("X-RateLimit-Reset", "").strip())
     if until is None:
         return None
-    sent = _http_date(headers.get("Date", ""))
+    sent = http_date(headers.get("Date", ""))
     here = now if sent is None else sent
     return max(0, until - here) if until >= _ERA else until
 
@@ -162,7 +162,8 @@ def _reset(text: str) -> int | None:
     return int(moment.timestamp() * 1_000) if moment.tzinfo else None
 
 
-def _http_date(text: str) -> int | None:
+def http_date(text: str) -> int | None:
+    """Return an HTTP date (RFC 9110 5.6.7) as unix milliseconds; None for what is none."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, IndexError, OverflowError, TypeError):

@@ -8,12 +8,19 @@ from typing import Protocol
 class Credential(Protocol):
     """What proves who we are to one destination."""
 
-    async def headers(self, url: str) -> Mapping[str, str]:
-        """Return the headers for a call to this URL.
+    async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:
+        """Return the headers for one call to this URL, by this method.
 
         Raises:
             ConfigurationError: none can be had until a person repairs something.
             TemporaryError: none can be had now; nothing was sent.
+        """
+        ...
+
+    def heard(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+        """Note what an answer says about our proof.
+
+        True: the call was refused for want of just that, and may be sent again at once.
         """
         ...
 
@@ -22,29 +29,35 @@ class Credential(Protocol):
         ...
 
 
-class NoCredential:
-    """Calls that prove nothing."""
+class _Lasting:
+    """What is the same in every call, whatever was answered."""
 
-    async def headers(self, url: str) -> Mapping[str, str]:  # noqa: ARG002 - same for every URL
-        """Return no headers."""
-        return {}
+    __slots__ = ()
 
-    def refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - nothing to drop
-        """Return False: there is nothing to renew."""
+    def heard(self, url: str, status: int, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - the seam
+        """Return False: an answer teaches nothing."""
+        return False
+
+    def refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - the seam
+        """Return False: there is nothing that could be renewed, but by a person."""
         return False
 
 
+class NoCredential(_Lasting):
+    """Calls that prove nothing."""
+
+    async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:  # noqa: ARG002 - the seam
+        """Return no headers."""
+        return {}
+
+
 @dataclass(frozen=True, slots=True)
-class StaticHeader:
+class StaticHeader(_Lasting):
     """A header such as an API key; `value` is asked for each call, as a file may be replaced."""
 
     name: str
     value: Callable[[], str] = field(repr=False)
 
-    async def headers(self, url: str) -> Mapping[str, str]:  # noqa: ARG002 - same for every URL
+    async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:  # noqa: ARG002 - the seam
         """Return the header."""
         return {self.name: self.value()}
-
-    def refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - nothing to drop
-        """Return False: only a person can renew it."""
-        return False

@@ -41,6 +41,10 @@ class Progress:
 _PROGRESS: Final[ContextVar[Progress]] = ContextVar("progress")
 
 
+_Proven = tuple[Answer, Mapping[str, str]]
+"""An answer, and the headers of the credential that it answered."""
+
+
 class _NetworkError(TemporaryError):
     """The network failed, not the other side: worth a short retry if the call can be repeated."""
 
@@ -126,22 +130,20 @@ class Destination:
     async def _authorised(
         self, call: Call, url: URL, progress: Progress, *, repeatable: bool
     ) -> Answer:
-        exchange = self._persistently if repeatable else self.exchange
-        proof = await self._credential.headers(call.url)
-        answer = await exchange(call, url, proof, progress)
+        exchange = self._persistently if repeatable else self._proven
+        answer, proof = await exchange(call, url, progress)
         if answer.status in self._renew_on and self._credential.refused(proof):
             progress.connected = False
-            proof = await self._credential.headers(call.url)
-            answer = await exchange(call, url, proof, progress)
+            answer, _ = await exchange(call, url, progress)
         return answer
 
-    async def _persistently(self, *what: Any) -> Answer:
+    async def _persistently(self, *what: Any) -> _Proven:
         """Try three times when the network fails: for calls that may be repeated.
 
         The first try goes without tenacity, which would cost it more than the call itself.
         """
         try:
-            return await self.exchange(*what)
+            return await self._proven(*what)
         except _NetworkError:
             await asyncio.sleep(self._pause())
         tries = AsyncRetrying(
@@ -150,8 +152,19 @@ class Destination:
             retry=retry_if_exception_type(_NetworkError),
             reraise=True,
         )
-        answer: Answer = await tries(self.exchange, *what)
+        answer: _Proven = await tries(self._proven, *what)
         return answer
+
+    async def _proven(self, call: Call, url: URL, progress: Progress) -> _Proven:
+        """Send the call with a proof, and once more where the answer says what that must hold."""
+        credential = self._credential
+        for last in (False, True):
+            progress.connected = False
+            proof = await credential.headers(call.url, call.method)
+            answer = await self.exchange(call, url, proof, progress)
+            if not credential.heard(call.url, answer.status, answer.headers) or last:
+                break
+        return answer, proof
 
     def _pause(self) -> float:
         return 0.05 + 0.45 * self._dice()

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from proxy.oauth2.client_authentication import (
     TlsClientAuth,
 )
 from proxy.oauth2.discovery import Discovery, Fixed
+from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.endpoint import Asked, TokenEndpoint
 from proxy.oauth2.grants import ClientCredentials, Grant, JwtBearer, TokenExchange
 from proxy.oauth2.kept import Kept, RefreshTokens, TokenIdentity
@@ -58,6 +59,7 @@ class TokenSources:
         deadline: int,
         *,
         scheme: str = "Bearer",
+        dpop: Dpop | None = None,
     ) -> TokenSource:
         """Return a source whose token all processes share; `deadline` (ms) is that of a request."""
         kept = None
@@ -71,6 +73,7 @@ class TokenSources:
             name=name,
             kept=kept,
             scheme=scheme,
+            dpop=dpop,
         )
 
     def own(self, name: str, fetch: Fetch) -> TokenSource:
@@ -86,6 +89,7 @@ class TokenSources:
             identity(system, auth),
             system.deadline,
             scheme=auth.scheme,
+            dpop=self.dpop(auth),
         )
 
     def fetch(self, name: str, system: System, auth: OAuth2) -> Fetch:
@@ -131,7 +135,12 @@ class TokenSources:
             clock=self.clock,
             asked=asked(auth),
             default_lifetime=auth.default_lifetime,
+            dpop=self.dpop(auth),
         )
+
+    def dpop(self, auth: OAuth2) -> Dpop | None:
+        """Return the proofs of the key that tokens are bound to, if they are."""
+        return Dpop(_loaded(auth.dpop_key), self.clock) if auth.dpop_key else None
 
     def metadata(self, name: str, system: System, auth: OAuth2) -> Discovery | Fixed:
         """Return where the authorization server is, as the settings say or as it says itself."""
@@ -186,9 +195,7 @@ def identity(system: System, auth: OAuth2) -> TokenIdentity:
         scope=auth.scope or "",
         resource=auth.resource,
         audience=auth.audience or "",
-        thumbprint=_thumbprint(auth.client_certificate.certificate)
-        if auth.client_certificate
-        else "",
+        thumbprint=" ".join(_thumbprints(auth)),
         origins=(f"{parts.scheme}://{parts.netloc}",),
     )
 
@@ -196,10 +203,18 @@ def identity(system: System, auth: OAuth2) -> TokenIdentity:
 def login_key(system: System, auth: OAuth2) -> str:
     """Return the key under which the refresh token of a login is kept.
 
-    Not bound to the certificate, which may be renewed (RFC 8705 4): the client is what it is
-    bound to, and a new certificate must not make everybody log in again.
+    Not bound to certificate or key, which may be renewed (RFC 8705 4, RFC 9449 5): the client is
+    what it is bound to, and a new certificate must not make everybody log in again.
     """
     return replace(identity(system, auth), thumbprint="").key
+
+
+def _thumbprints(auth: OAuth2) -> Iterator[str]:
+    """Yield what tokens are bound to: the certificate, the key."""
+    if auth.client_certificate:
+        yield _thumbprint(auth.client_certificate.certificate)
+    if auth.dpop_key:
+        yield _loaded(auth.dpop_key)().key.thumbprint()
 
 
 def _thumbprint(path: Path) -> str:

@@ -153,9 +153,9 @@ async def test_the_deadline_covers_waiting_for_a_slot_and_for_a_token(
 ) -> None:
     class Stuck(NoCredential):
         @override
-        async def headers(self, url: str) -> Mapping[str, str]:
+        async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:
             await asyncio.Event().wait()
-            return {"never": url}
+            return {"never": url + method}
 
     desk = towards(outbound, system.origin, deadline=100, concurrency=1, credential=Stuck())
     call = Call("POST", f"{system.origin}/x")

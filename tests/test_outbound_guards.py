@@ -25,10 +25,17 @@ class Renewable:
     given: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
 
-    async def headers(self, url: str) -> Mapping[str, str]:
+    async def headers(self, url: str, method: str = "") -> Mapping[str, str]:
         assert url
+        assert method
         self.given.append(f"token-number-{len(self.dropped)}")
         return {"Authorization": f"Bearer {self.given[-1]}"}
+
+    def heard(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+        assert url
+        assert status
+        assert "Date" in headers
+        return False
 
     def refused(self, headers: Mapping[str, str]) -> bool:
         self.dropped.append(headers["Authorization"].removeprefix("Bearer "))

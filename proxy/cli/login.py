@@ -16,6 +16,7 @@ from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.domain.schedule import MINUTE
 from proxy.errors import ConfigurationError
 from proxy.oauth2.discovery import Metadata
+from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.endpoint import Asked
 from proxy.oauth2.grants import AuthorizationCode, Grant
 from proxy.oauth2.login import Authorization, begin, code_of
@@ -108,12 +109,17 @@ def _account(outgoing: Outgoing, name: str) -> Account:
         client_id=auth.client_id,
         asked=asked(auth),
         redirect_uri=login.redirect_uri,
-        extra=login.extra,
+        extra=login.extra | _bound(sources.dpop(auth)),
         metadata=sources.metadata(name, system, auth).server,
         ask=sources.endpoint(name, system, auth).ask,
         put=partial(tokens.put, login_key(system, auth)),
         place="the store" if settings.store.redis_url else f"{settings.store.folder}",
     )
+
+
+def _bound(dpop: Dpop | None) -> dict[str, str]:
+    """Bind the code to our key, so that nobody else can redeem it (RFC 9449 10)."""
+    return {"dpop_jkt": dpop.thumbprint} if dpop else {}
 
 
 async def by_browser(account: Account, *, browse: bool, within: int = WITHIN) -> str:

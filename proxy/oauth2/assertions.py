@@ -92,15 +92,26 @@ def assertion(
         "exp": issued + min(lifetime, LONGEST_LIFETIME) // 1_000,
         "jti": secrets.token_urlsafe(24),
     }
-    header = {"alg": key.algorithm, "typ": kind} | ({"kid": key.kid} if key.kid else {})
+    header = {"typ": kind} | ({"kid": key.kid} if key.kid else {})
+    return signed(key, header, content)
+
+
+def signed(key: SigningKey, header: Mapping[str, Any], content: Mapping[str, Any]) -> str:
+    """Return a JWT, signed with the key.
+
+    Raises:
+        ConfigurationError: the key cannot be used.
+    """
     try:
         with warnings.catch_warnings():
             # joserfc warns of EdDSA, whose name is old but the one that servers know
             warnings.simplefilter("ignore", SecurityWarning)
-            return jwt.encode(header, content, key.key, algorithms=[key.algorithm])
+            return jwt.encode(
+                {**header, "alg": key.algorithm}, dict(content), key.key, algorithms=[key.algorithm]
+            )
     except (JoseError, ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"no assertion can be signed with {key.algorithm} ({type(error).__name__}): check the"
+            f"nothing can be signed with {key.algorithm} ({type(error).__name__}): check the"
             " key and the additional claims"
         ) from None
 

@@ -1,25 +1,20 @@
 """Asking a token endpoint: any grant, any client authentication, and the server's own clock."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from authlib.common.urls import add_params_to_qs
 
-from proxy.answers import Answer, Call
+from proxy.answers import Answer, Call, http_date
 from proxy.domain.clock import Clock
-from proxy.domain.schedule import SECOND
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.client_authentication import ClientAuthentication, Server
 from proxy.oauth2.discovery import Discovery, Fixed, Metadata
+from proxy.oauth2.dpop import TELLING_SKEW, Dpop
 from proxy.oauth2.grants import Grant
 from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token, TokenRefused, parse_token
 from proxy.outbound import Destination
-
-TELLING_SKEW: Final = 5 * SECOND
-"""A clock found this much wrong explains a refused assertion: `Date` says whole seconds only."""
 
 _UNPROVEN: Final = frozenset({"invalid_client", "unauthorized_client"})
 """Some servers name a wrong secret or key `unauthorized_client`, the code for a missing grant."""
@@ -54,7 +49,8 @@ class TokenEndpoint:
     Where an assertion is refused and the answer's `Date` shows another time than ours, it is dated
     in the server's time from then on, so that a wrong clock costs one more request and nothing
     else; while assertions are taken, a wrong `Date` (of a gateway) does no harm.
-    `default_lifetime` (milliseconds) is for servers that do not say how long a token lives.
+    `default_lifetime` (milliseconds) is for servers that do not say how long a token lives, `dpop`
+    is the key that its tokens are to be bound to.
     """
 
     def __init__(
@@ -66,6 +62,7 @@ class TokenEndpoint:
         clock: Clock,
         asked: Asked | None = None,
         default_lifetime: int = DEFAULT_LIFETIME,
+        dpop: Dpop | None = None,
     ) -> None:
         self._connect = connect
         self._metadata = metadata
@@ -73,6 +70,7 @@ class TokenEndpoint:
         self._clock = clock
         self._asked = asked or Asked()
         self._default_lifetime = default_lifetime
+        self._dpop = dpop
         self._offset = 0
         self._heard = 0
         self._connected: tuple[str, Destination] | None = None
@@ -130,24 +128,47 @@ class TokenEndpoint:
             raise
 
     async def _once(
-        self, grant: Grant, authentication: ClientAuthentication, metadata: Metadata
+        self,
+        grant: Grant,
+        authentication: ClientAuthentication,
+        metadata: Metadata,
+        *,
+        again: bool = True,
     ) -> Token:
+        """Ask; once again with a new proof of possession, where the answer says what it lacked."""
         url = metadata.token_endpoint
         server = Server(metadata.issuer, url, self._clock.now() + self._offset)
-        call = authentication.sign(self._request(grant, server), server)
+        call = self._bound(authentication.sign(self._request(grant, server), server))
         sent_at = self._clock.monotonic()
         # a second arrival would be a replay: of the code, the refresh token or the jti
-        repeatable = not (grant.single_use or grant.dated or authentication.dated)
-        answer = await self._towards(url).send(call, repeatable=repeatable)
+        once = grant.single_use or grant.dated or authentication.dated or self._dpop
+        answer = await self._towards(url).send(call, repeatable=not once)
         self._learn(answer)
-        return parse_token(
-            answer,
-            sent_at=sent_at,
-            scope="" if grant.grant_type == "refresh_token" else self._asked.scope,
-            scheme=self._asked.scheme,
-            default_lifetime=self._default_lifetime,
-            grant=grant.grant_type,
-        )
+        try:
+            token = parse_token(
+                answer,
+                sent_at=sent_at,
+                scope="" if grant.grant_type == "refresh_token" else self._asked.scope,
+                scheme=self._asked.scheme,
+                default_lifetime=self._default_lifetime,
+                grant=grant.grant_type,
+                bound=self._dpop is not None,
+            )
+        except TokenRefused as error:
+            lacked = self._dpop and self._dpop.heard(url, answer.headers, error.code)
+            if not (lacked and again):
+                raise
+            # signed anew, because an assertion is taken once
+            return await self._once(grant, authentication, metadata, again=False)
+        if self._dpop:
+            self._dpop.heard(url, answer.headers)
+        return token
+
+    def _bound(self, call: Call) -> Call:
+        """Return the token request with the proof of the key that the token is to be bound to."""
+        if self._dpop is None:
+            return call
+        return replace(call, headers={**call.headers, **self._dpop.header(call.method, call.url)})
 
     def _request(self, grant: Grant, server: Server) -> Call:
         """Return the token request, yet unsigned."""
@@ -175,10 +196,5 @@ class TokenEndpoint:
 
     def _learn(self, answer: Answer) -> None:
         """Note how far the server's clock is from ours (RFC 9110 6.6.1)."""
-        try:
-            moment = parsedate_to_datetime(answer.headers.get("Date", ""))
-        except (ValueError, IndexError, OverflowError, TypeError):
-            return
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        self._heard = int(moment.timestamp()) * 1_000 - self._clock.now()
+        if (date := http_date(answer.headers.get("Date", ""))) is not None:
+            self._heard = date - self._clock.now()

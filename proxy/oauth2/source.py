@@ -13,6 +13,7 @@ from typing import Final
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import LONGEST_RETRY_AFTER, MINUTE, SECOND, Dice
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
+from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.kept import Kept
 from proxy.oauth2.tokens import Token
 
@@ -37,7 +38,8 @@ class TokenSource:
 
     `kept` shares the token with other processes. It only ever saves requests: while the store does
     not answer, each process asks for itself. `scheme` is the word before the token: some APIs take
-    an OAuth2 token, but not as a Bearer (RFC 9110 11.4).
+    an OAuth2 token, but not as a Bearer (RFC 9110 11.4). `dpop` proves the key that the token is
+    bound to; the word is DPoP then.
     """
 
     def __init__(
@@ -49,9 +51,11 @@ class TokenSource:
         name: str,
         kept: Kept | None = None,
         scheme: str = "Bearer",
+        dpop: Dpop | None = None,
     ) -> None:
         self.name = name
-        self._scheme = scheme
+        self._scheme = "DPoP" if dpop else scheme
+        self._dpop = dpop
         self._fetch = fetch
         self._clock = clock
         self._dice = dice
@@ -65,8 +69,8 @@ class TokenSource:
         self._failures = 0
         self._ask_again_at = 0
 
-    async def headers(self, url: str) -> Mapping[str, str]:  # noqa: ARG002 - one destination's token
-        """Return the Authorization header (RFC 6750 2.1).
+    async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:
+        """Return the Authorization header (RFC 6750 2.1), and the proof of a key if there is one.
 
         Raises:
             ConfigurationError: the authorization server refuses us; asked again after a pause.
@@ -77,7 +81,7 @@ class TokenSource:
         if token is not None and now < token.sent_at + token.lifetime:
             if now >= self._renew_at and now >= self._ask_again_at:
                 _ = self._ask()
-            return self._proof(token)
+            return self._proof(token, url, method)
         if self._failure is not None and now < self._ask_again_at:
             raise self._remembered(self._failure, self._ask_again_at - now)
         # shielded: a caller's deadline must not take the token from all the others who wait
@@ -87,12 +91,24 @@ class TokenSource:
             raise self._remembered(
                 self._failure, max(0, self._ask_again_at - self._clock.monotonic())
             )
-        return self._proof(token)
+        return self._proof(token, url, method)
+
+    def _proof(self, token: Token, url: str, method: str) -> Mapping[str, str]:
+        bearing = {"Authorization": self._authorization(token)}
+        return bearing | self._dpop.header(method, url, token.value) if self._dpop else bearing
+
+    def _authorization(self, token: Token) -> str:
+        return f"{self._scheme} {token.value}"
+
+    def heard(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+        """Note the nonce and the time of who takes our tokens, if they are bound to a key."""
+        return self._dpop is not None and self._dpop.challenged(url, status, headers)
 
     def refused(self, headers: Mapping[str, str]) -> bool:
         """Drop the token if it is the one refused; where another is here already, it stays."""
-        if self._token is not None and self._proof(self._token) == headers:
-            self._refused = self._token.value
+        token = self._token
+        if token is not None and self._authorization(token) == headers.get("Authorization"):
+            self._refused = token.value
             self._token = None
         return True
 
@@ -180,9 +196,6 @@ class TokenSource:
         life = token.lifetime
         early = min(max(EARLY, life // 10), life // 2)
         return token.sent_at + life - early - int(self._dice() * life / 10)
-
-    def _proof(self, token: Token) -> dict[str, str]:
-        return {"Authorization": f"{self._scheme} {token.value}"}
 
     def _remember(self, error: ProxyError) -> None:
         planned = min(SECOND * 2 ** min(self._failures, 10), LONGEST_PAUSE)

@@ -30,6 +30,12 @@ _ADVICE: Final = {
     "invalid_target": "check `resource` and `audience`",
     "invalid_request": "check `client_authentication` and `extra`",
     "access_denied": "check what this client may ask for",
+    "invalid_dpop_proof": "check `dpop_key`, and which signatures the authorization server takes",
+    "use_dpop_nonce": "it wants a nonce in proofs (RFC 9449 8) and gives none: have that repaired",
+}
+_OTHERWISE: Final = {
+    "Bearer": "set `dpop_key` if it binds them to a key (RFC 9449)",
+    "DPoP": "take `dpop_key` out",
 }
 
 
@@ -68,14 +74,16 @@ def parse_token(
     default_lifetime: int = DEFAULT_LIFETIME,
     grant: str = "client_credentials",
     scheme: str = "Bearer",
+    bound: bool = False,
 ) -> Token:
     """Return the token in an answer to a request sent at the monotonic time `sent_at`.
 
     `scheme` is how the API takes it; a token is of that type, or, whatever the API says, a Bearer.
+    One that is to be `bound` to our key is of type DPoP (RFC 9449 5).
 
     Raises:
         TokenRefused: the endpoint refuses.
-        ConfigurationError: it answers what is no Bearer token with our scope.
+        ConfigurationError: it answers what is no such token with our scope.
         TemporaryError: it cannot answer now; `sent` says whether it may have used up the grant.
     """
     try:
@@ -93,10 +101,12 @@ def parse_token(
             " token endpoint"
         )
     kind = tree.get("token_type", "Bearer")
-    if not (isinstance(kind, str) and kind.lower() in {"bearer", scheme.lower()}):
+    wanted = {"dpop"} if bound else {"bearer", scheme.lower()}
+    if not (isinstance(kind, str) and kind.lower() in wanted):
+        word = "DPoP" if bound else "Bearer"
         raise ConfigurationError(
-            f"{answer.place} gave a token that is not of type Bearer: have the authorization"
-            " server issue Bearer tokens to this client"
+            f"{answer.place} gave a token that is not of type {word}: have the authorization server"
+            f" issue {word} tokens to this client, or {_OTHERWISE[word]}"
         )
     _check_scope(answer, tree.get("scope"), scope)
     refresh = tree.get("refresh_token")

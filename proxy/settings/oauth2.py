@@ -133,7 +133,8 @@ class OAuth2(Section):
     `basic_encoding` says whether id and secret are form-encoded before Basic, as RFC 6749 2.3.1
     has it, or sent raw, as some servers want it. `default_lifetime` holds where the token answer
     names none. Of several secrets or keys the first is used, the others while servers still know
-    only them. `scheme` is the word before the token in the calls to the API.
+    only them. `scheme` is the word before the token in the calls to the API. With `dpop_key`,
+    tokens are bound to that key (RFC 9449).
     """
 
     kind: Literal["oauth2"]
@@ -145,6 +146,7 @@ class OAuth2(Section):
     client_secret: Annotated[tuple[Secret, ...], BeforeValidator(_several)] = ()
     client_keys: Annotated[tuple[SigningKey, ...], BeforeValidator(_several)] = ()
     client_certificate: Certificate | None = None
+    dpop_key: SigningKey | None = None
     assertion_audience: Word | None = None
     basic_encoding: Literal["rfc6749", "raw"] = "rfc6749"
     grant: GrantName = "client_credentials"
@@ -188,6 +190,8 @@ class OAuth2(Section):
             for name in self.extra
             if name in _PROOFS or (name in _ASKED and self._says(name))
         ]
+        if self.dpop_key and self._says("scheme"):
+            problems.append("scheme: is DPoP with dpop_key (RFC 9449 7.1): take it out")
         if problems:
             raise ValueError("; ".join(problems))
         return self

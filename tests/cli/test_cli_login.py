@@ -11,7 +11,9 @@ from typing import Any, Final
 import aiohttp
 import pytest
 import yaml
+from joserfc.jwk import ECKey
 from redis.asyncio import Redis
+from yarl import URL
 
 from proxy.app import assemble
 from proxy.demo.desk import Desk
@@ -201,3 +203,15 @@ async def test_where_nobody_can_log_in_it_says_so(
         assert await terminal.end() == 1
 
     assert says in "".join(terminal.shown)
+
+
+async def test_a_login_is_bound_to_the_key_of_its_tokens(
+    tree: dict[str, Any], login: Login
+) -> None:
+    """Whoever reads the code on its way cannot redeem it (RFC 9449 10)."""
+    key = ECKey.generate_key("P-256")
+    pem = key.as_pem(private=True).decode()
+    tree["ticket_systems"]["desk"]["auth"]["dpop_key"] = {"key": pem}
+    async with login(tree, "--paste") as terminal:
+        url = URL(await terminal.until(_is_url))
+    assert url.query["dpop_jkt"] == key.thumbprint()

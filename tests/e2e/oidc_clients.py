@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from proxy.oauth2.assertions import load_key
+from proxy.domain.clock import SystemClock
+from proxy.oauth2.assertions import SigningKey, load_key
 from proxy.oauth2.client_authentication import (
     ClientAuthentication,
     ClientSecretBasic,
@@ -22,6 +23,7 @@ from proxy.oauth2.client_authentication import (
     PrivateKeyJwt,
     TlsClientAuth,
 )
+from proxy.oauth2.dpop import Dpop
 from tests.certificates import Authority, Pair
 from tests.e2e.oidc_provider import REDIRECT_URI
 
@@ -42,6 +44,11 @@ CONFIDENTIAL: Final = (
     *BOUND,
 )
 PUBLIC: Final = "none"
+DPOP: Final = tuple(
+    f"{name} DPoP"
+    for name in (*(f"{method} encoded" for method in BY_SECRET), "private_key_jwt ES256")
+)
+DPOP_PUBLIC: Final = f"{PUBLIC} DPoP"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +61,24 @@ class Client:
     wrong: ClientAuthentication
     certificate: Pair | None = None
     wrong_certificate: Pair | None = None
+    dpop: SigningKey | None = None
+
+    def proofs(self) -> Dpop | None:
+        """Return what proves the key that its tokens are bound to, as a new process has it."""
+        key = self.dpop
+        return Dpop(lambda: key, SystemClock()) if key else None
+
+    @property
+    def code_binding(self) -> Mapping[str, str]:
+        """What binds the code of a login to that key (RFC 9449 10)."""
+        return {"dpop_jkt": self.dpop.key.thumbprint()} if self.dpop else {}
+
+    @property
+    def confirmation(self) -> Mapping[str, str] | None:
+        """What its tokens are bound to (RFC 7800 3.1)."""
+        if self.dpop:
+            return {"jkt": self.dpop.key.thumbprint()}
+        return {"x5t#S256": self.certificate.thumbprint} if self.certificate else None
 
     def registration(self) -> Mapping[str, Any]:
         """Return what the server is to know of it (RFC 7591 2)."""
@@ -63,7 +88,8 @@ class Client:
             "redirect_uris": [REDIRECT_URI],
             "response_types": ["code"],
             "grant_types": ["authorization_code", "refresh_token"]
-            + (["client_credentials"] if self.client_id != PUBLIC else []),
+            + (["client_credentials"] if not isinstance(self.right, NoAuthentication) else []),
+            "dpop_bound_access_tokens": self.dpop is not None,
             "tls_client_certificate_bound_access_tokens": self.certificate is not None,
             **self.metadata,
         }
@@ -73,7 +99,7 @@ def make_clients(folder: Path, authority: Authority) -> Mapping[str, Client]:
     """Return all of them by name; certificates that the server trusts come from the authority."""
     stranger = Authority.found(folder, "stranger")
     pairs = [authority.client(folder, "ours"), stranger.client(folder, "theirs")]
-    return {
+    bearing = {
         **dict(_by_secret()),
         **dict(_by_key()),
         **_by_certificate(*pairs),
@@ -85,6 +111,22 @@ def make_clients(folder: Path, authority: Authority) -> Mapping[str, Client]:
             wrong=NoAuthentication("nobody"),
         ),
     }
+    names = [name.removesuffix(" DPoP") for name in (*DPOP, DPOP_PUBLIC)]
+    return bearing | {f"{name} DPoP": _bound_by_key(bearing[name]) for name in names}
+
+
+def _bound_by_key(client: Client) -> Client:
+    """Return the same client, whose tokens are bound to a key of their own (RFC 9449)."""
+    name = f"{client.client_id}:DPoP"
+    right: Any = client.right
+    wrong: Any = client.wrong
+    return replace(
+        client,
+        client_id=name,
+        right=replace(right, client_id=name),
+        wrong=replace(wrong, client_id=wrong.client_id if wrong.client_id == "nobody" else name),
+        dpop=load_key(new_key("ES256", "").pem),
+    )
 
 
 def _by_secret() -> Iterator[tuple[str, Client]]:

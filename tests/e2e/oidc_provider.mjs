@@ -6,7 +6,7 @@
 //    "scopes": [...], "resources": {URL: {"scope": "...", "format": "jwt" or "opaque"}},
 //    "account": "who logs in", "lifetime": seconds of an access token}
 
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
@@ -59,6 +59,8 @@ const provider = new Provider(issuer, {
     clientCredentials: { enabled: true },
     introspection: { enabled: true },
     revocation: { enabled: true },
+    // who sends a proof of possession (RFC 9449) must have a nonce of ours in it
+    dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
     mTLS: {
       enabled: true,
       certificateBoundAccessTokens: true,

@@ -4,150 +4,31 @@ A token is believed only after the server itself, or its published keys, have sa
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from proxy.answers import Call
-from proxy.credentials import NoCredential
-from proxy.domain.clock import SystemClock
 from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError
 from proxy.oauth2.client_authentication import PrivateKeyJwt, Server
-from proxy.oauth2.discovery import Discovery
-from proxy.oauth2.endpoint import Asked, TokenEndpoint
 from proxy.oauth2.grants import AuthorizationCode, ClientCredentials, RefreshToken
-from proxy.oauth2.login import Authorization, begin, code_of
+from proxy.oauth2.login import code_of
 from proxy.oauth2.refreshing import Refreshing
-from proxy.oauth2.tokens import Token, TokenRefused
-from proxy.outbound import Destination, Outbound
+from proxy.oauth2.tokens import TokenRefused
 from proxy.store.redis import RedisStore
 from proxy.store.tokens import RedisTokens
-from proxy.tls import ClientCertificate
-from tests.certificates import Authority, Pair
-from tests.e2e.npm import node_program
-from tests.e2e.oidc_clients import CONFIDENTIAL, PUBLIC, Client, make_clients
-from tests.e2e.oidc_provider import (
-    ACCOUNT,
-    JWT,
-    LIFETIME,
-    OPAQUE,
-    REDIRECT_URI,
-    SCOPE,
-    OidcProvider,
-    running,
-)
+from tests.e2e.asking import Asking
+from tests.e2e.oidc_clients import CONFIDENTIAL, DPOP, DPOP_PUBLIC, PUBLIC
+from tests.e2e.oidc_provider import ACCOUNT, JWT, OPAQUE, REDIRECT_URI, SCOPE
 
 KEY = "k"
 KEYED = "private_key_jwt ES256"
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """The running server, and its clients by name."""
-
-    provider: OidcProvider
-    clients: Mapping[str, Client]
-
-
-@pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """One server for the whole run of this process."""
-    program = node_program("oidc_provider.mjs")
-    folder = tmp_path_factory.mktemp("oidc")
-    authority = Authority.found(folder)
-    clients = make_clients(folder, authority)
-    registered = [client.registration() for client in clients.values()]
-    with running(program, authority, authority.server(folder), registered) as provider:
-        yield Stage(provider, clients)
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """Our client, whole: discovery, TLS, authentication, token endpoint."""
-
-    stage: Stage
-    outbound: Outbound
-
-    def connect(self, certificate: Pair | None) -> Callable[[str], Destination]:
-        """Return what reaches the server, with this certificate."""
-        ours = ClientCertificate(certificate.certificate, certificate.key) if certificate else None
-        return lambda url: self.outbound.destination(
-            "authorization server",
-            origins=[url],
-            deadline=10_000,
-            concurrency=2,
-            credential=NoCredential(),
-            ca_file=self.stage.provider.ca_file,
-            client_certificate=ours,
-        )
-
-    def discovery(self, client: Client) -> Discovery:
-        """Return the real metadata."""
-        return Discovery(
-            self.connect(None),
-            self.stage.provider.issuer,
-            SystemClock(),
-            mtls=client.certificate is not None,
-        )
-
-    def endpoint(self, client: Client, resource: str = OPAQUE, scope: str = SCOPE) -> TokenEndpoint:
-        """Return the token endpoint as this client uses it."""
-        return TokenEndpoint(
-            connect=self.connect(client.certificate),
-            metadata=self.discovery(client),
-            authentications=[client.right],
-            clock=SystemClock(),
-            asked=Asked(scope=scope, resource=[resource]),
-        )
-
-    async def begin(self, client: Client, resource: str = OPAQUE) -> Authorization:
-        """Begin a login."""
-        metadata = await self.discovery(client).server()
-        return begin(
-            metadata.authorization_endpoint,
-            client_id=client.client_id,
-            redirect_uri=REDIRECT_URI,
-            scope=f"openid {SCOPE}",
-            resource=[resource],
-            issuer=metadata.issuer,
-            iss_required=metadata.authorization_response_iss_parameter_supported,
-        )
-
-    async def log_in(self, client: Client, resource: str = OPAQUE) -> Token:
-        """Log in to the end."""
-        login = await self.begin(client, resource)
-        code = code_of(await self.stage.provider.log_in(login.url), login)
-        grant = AuthorizationCode(code, login.verifier, REDIRECT_URI)
-        return await self.endpoint(client, resource).ask(grant)
-
-    async def check(self, token: Token, client: Client, resource: str, subject: str | None) -> None:
-        """Let the server, or its keys, say that the token is the one asked for."""
-        provider = self.stage.provider
-        if resource == JWT:
-            said = await provider.claims(token.value)
-        else:
-            said = await provider.introspect(token.value)
-            assert said["active"] is True
-        assert (said["client_id"], said["aud"]) == (client.client_id, resource)
-        assert said["iss"] == provider.issuer
-        assert set(said["scope"].split()) == set(SCOPE.split())
-        assert said.get("sub") == subject
-        bound = client.certificate and {"x5t#S256": client.certificate.thumbprint}
-        assert said.get("cnf") == bound
-        assert token.lifetime == LIFETIME * 1_000
-
-
-@pytest.fixture
-async def asking(stage: Stage) -> AsyncIterator[Asking]:
-    async with Outbound(dice=lambda: 0.0) as outbound:
-        yield Asking(stage, outbound)
-
-
 @pytest.mark.parametrize("resource", [OPAQUE, JWT])
-@pytest.mark.parametrize("name", CONFIDENTIAL)
+@pytest.mark.parametrize("name", [*CONFIDENTIAL, *DPOP])
 async def test_client_credentials(asking: Asking, name: str, resource: str) -> None:
     client = asking.stage.clients[name]
     token = await asking.endpoint(client, resource).ask(ClientCredentials())
@@ -155,7 +36,7 @@ async def test_client_credentials(asking: Asking, name: str, resource: str) -> N
     await asking.check(token, client, resource, subject)
 
 
-@pytest.mark.parametrize("name", [*CONFIDENTIAL, PUBLIC])
+@pytest.mark.parametrize("name", [*CONFIDENTIAL, PUBLIC, *DPOP, DPOP_PUBLIC])
 async def test_authorization_code(asking: Asking, name: str) -> None:
     client = asking.stage.clients[name]
     token = await asking.log_in(client, JWT)
@@ -163,7 +44,7 @@ async def test_authorization_code(asking: Asking, name: str) -> None:
     await asking.check(token, client, JWT, subject=ACCOUNT)
 
 
-@pytest.mark.parametrize("name", [*CONFIDENTIAL, PUBLIC])
+@pytest.mark.parametrize("name", [*CONFIDENTIAL, PUBLIC, *DPOP, DPOP_PUBLIC])
 async def test_refresh_token(asking: Asking, name: str) -> None:
     client = asking.stage.clients[name]
     first = await asking.log_in(client)
@@ -173,7 +54,7 @@ async def test_refresh_token(asking: Asking, name: str) -> None:
     await asking.check(second, client, OPAQUE, subject=ACCOUNT)
 
 
-@pytest.mark.parametrize("name", CONFIDENTIAL)
+@pytest.mark.parametrize("name", [*CONFIDENTIAL, *DPOP])
 async def test_an_impostor_is_refused(asking: Asking, name: str) -> None:
     """The negative control of every client authentication."""
     client = asking.stage.clients[name]

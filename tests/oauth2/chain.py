@@ -16,6 +16,7 @@ from proxy.oauth2.client_authentication import (
     ClientSecretBasic,
     PrivateKeyJwt,
 )
+from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.grants import ClientCredentials
 from proxy.oauth2.kept import Kept
 from proxy.oauth2.source import TokenSource
@@ -91,12 +92,15 @@ def _source(
     clock: ManualClock,
     *authentications: ClientAuthentication,
     kept: Kept | None = None,
+    dpop: Dpop | None = None,
     **how: Any,
 ) -> TokenSource:
     at = f"{issuing.origin}/token"
-    endpoint = token_endpoint(outbound, at, *authentications, clock=clock, **how)
+    endpoint = token_endpoint(outbound, at, *authentications, clock=clock, dpop=dpop, **how)
     fetch = partial(endpoint.ask, ClientCredentials())
-    return TokenSource(fetch=fetch, clock=clock, dice=lambda: 0.0, name="desk", kept=kept)
+    return TokenSource(
+        fetch=fetch, clock=clock, dice=lambda: 0.0, name="desk", kept=kept, dpop=dpop
+    )
 
 
 class OpenChain(Protocol):

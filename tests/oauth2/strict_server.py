@@ -18,6 +18,7 @@ from joserfc.jwk import Key
 from proxy.domain.clock import Clock
 from proxy.oauth2.client_authentication import ClientAuthentication
 from proxy.oauth2.discovery import Discovery, Fixed
+from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.endpoint import Asked, TokenEndpoint
 from proxy.outbound import Destination, NoCredential, Outbound
 from tests.manual_clock import ManualClock
@@ -164,6 +165,7 @@ def token_endpoint(
     *authentications: ClientAuthentication,
     clock: Clock | None = None,
     asked: Asked | None = None,
+    dpop: Dpop | None = None,
     **how: Any,
 ) -> TokenEndpoint:
     """Return a client of the token endpoint at this URL, or of where the metadata says."""
@@ -173,4 +175,5 @@ def token_endpoint(
         authentications=authentications,
         clock=clock or ManualClock(),
         asked=asked,
+        dpop=dpop,
     )

@@ -25,11 +25,13 @@ from proxy.oauth2.client_authentication import (
     PrivateKeyJwt,
     TlsClientAuth,
 )
+from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.grants import Grant, JwtBearer, TokenExchange
 from proxy.oauth2.tokens import TokenRefused
 from proxy.outbound import Outbound
 from proxy.tls import ClientCertificate
 from tests.certificates import Authority
+from tests.oauth2.possession import Possession
 from tests.oauth2.strict_server import CLIENT, StrictServer, token_endpoint
 
 SECRET: Final = "canary-" + "s3cret" * 8
@@ -98,8 +100,13 @@ def _named_by_certificate(request: web.Request) -> bool:
 
 
 @asynccontextmanager
-async def serving(way: Way, folder: Path, *, certificate: str) -> AsyncIterator[tuple[str, Any]]:
-    """Run the server; yield its token endpoint, and how it is connected to."""
+async def serving(
+    way: Way, folder: Path, *, certificate: str, bound: Possession | None = None
+) -> AsyncIterator[tuple[str, Any]]:
+    """Run the server; yield its token endpoint, and how it is connected to.
+
+    `bound` is what it wants of proofs of possession, if it wants any.
+    """
     known = [key for key in (USER, way.key) if key is not None]
     strict = StrictServer(
         secrets=[SECRET],
@@ -109,8 +116,16 @@ async def serving(way: Way, folder: Path, *, certificate: str) -> AsyncIterator[
     )
     if isinstance(way.good, NoAuthentication | TlsClientAuth):
         strict.takes = _named_by_certificate if way.certificate else lambda _: True
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if bound and (error := bound.error(request)):
+            return web.json_response({"error": error}, status=400, headers=bound.headers)
+        return await strict(request)
+
+    if bound:
+        strict.says["token_type"] = "DPoP"
     app = web.Application()
-    app.router.add_post("/token", strict.__call__)
+    app.router.add_post("/token", answer)
     how: dict[str, Any] = {"clock": strict.clock}
     listens: dict[str, Any] = {}
     if way.certificate:
@@ -137,6 +152,26 @@ async def test_each_grant_works_with_each_client_authentication(
     async with serving(chosen, tmp_path, certificate=chosen.certificate) as (url, how):
         token = await token_endpoint(outbound, url, chosen.good, **how).ask(GRANTS[grant])
     assert token.value == "token-1"
+
+
+@pytest.mark.parametrize("proven", [True, False])
+@pytest.mark.parametrize("grant", GRANTS)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.filterwarnings("ignore::joserfc.errors.SecurityWarning")
+async def test_each_gets_tokens_bound_to_a_key(
+    outbound: Outbound, tmp_path: Path, grant: str, way: str, *, proven: bool
+) -> None:
+    """With the server's nonce in the proof (RFC 9449); without a proof there is no token."""
+    chosen, bound = WAYS[way], Possession(nonce="wanted")
+    dpop = Dpop(lambda: SigningKey(EC, "ES256"), bound.clock)
+    async with serving(chosen, tmp_path, certificate=chosen.certificate, bound=bound) as (url, how):
+        endpoint = token_endpoint(outbound, url, chosen.good, dpop=dpop if proven else None, **how)
+        if proven:
+            assert (await endpoint.ask(GRANTS[grant])).value == "token-1"
+            assert len(bound.seen) == 2
+        else:
+            with pytest.raises(TokenRefused, match="invalid_dpop_proof"):
+                await endpoint.ask(GRANTS[grant])
 
 
 @pytest.mark.parametrize("grant", GRANTS)

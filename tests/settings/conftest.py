@@ -1,10 +1,21 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from proxy.files import Watched
 from tests.example_settings import write_example
+from tests.manual_clock import ManualClock
 
 
 @pytest.fixture
 def example(tmp_path: Path) -> Path:
     return write_example(tmp_path)
+
+
+@pytest.fixture
+def timed(example: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Settings whose files are looked at when the test's clock says so."""
+    watched = partial(Watched, monotonic=lambda: clock.monotonic() / 1_000)
+    monkeypatch.setattr("proxy.settings.secrets.Watched", watched)
+    return example

@@ -1,7 +1,6 @@
 import base64
 import logging
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -10,7 +9,6 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from proxy.files import Watched
 from proxy.oauth2.grants import ClientCredentials
 from proxy.outbound import Outbound
 from proxy.settings import Settings, load
@@ -36,14 +34,6 @@ _token = always(
     body=b'{"access_token": "t", "token_type": "Bearer", "expires_in": 60}',
     content_type="application/json",
 )
-
-
-@pytest.fixture
-def timed(example: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Settings whose files are looked at when the test's clock says so."""
-    watched = partial(Watched, monotonic=lambda: clock.monotonic() / 1_000)
-    monkeypatch.setattr("proxy.settings.secrets.Watched", watched)
-    return example
 
 
 @pytest.fixture
