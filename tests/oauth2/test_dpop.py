@@ -117,21 +117,23 @@ async def test_a_nonce_is_kept_for_each_origin_and_costs_one_request(
         assert bound.calls == (2, 7)
 
 
-async def test_a_nonce_of_a_good_answer_is_used_next(bound: Bound) -> None:
+@pytest.mark.parametrize("where", ["issuing", "api"])
+async def test_a_nonce_of_a_good_answer_is_used_next(bound: Bound, where: str) -> None:
     """RFC 9449 8.2: so its turn costs no refused request at all."""
-    await bound.token()
+    bound.chain.server.says["expires_in"] = 0
+    server, serve = getattr(bound, where), bound.issue if where == "issuing" else bound.serve
 
     async def rotate(request: web.Request) -> web.StreamResponse:
-        answer = await bound.serve(request)
-        bound.api.nonce = "next"
-        answer.headers.update(bound.api.headers)
+        answer = await serve(request)
+        server.nonce = f"nonce-{len(server.seen)}"
+        answer.headers.update(server.headers)
         return answer
 
-    bound.chain.api.respond = rotate
-    await bound.token()
-    bound.chain.api.respond = bound.serve
-    await bound.token()
-    assert bound.calls == (1, 3)
+    getattr(bound.chain, where).respond = rotate
+    for _ in range(3):
+        await bound.token()
+    assert bound.calls == (3, 3)
+    assert [claims.get("nonce") for claims in server.seen] == [None, "nonce-1", "nonce-2"]
 
 
 async def test_a_server_that_always_wants_another_nonce_is_not_hammered(bound: Bound) -> None:
