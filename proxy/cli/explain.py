@@ -132,8 +132,8 @@ def _ticket(ticket: Mapping[str, Any]) -> Iterator[str]:
         yield f"  It may not see: {', '.join(map(one_line, ticket['hidden']))}"
     for number, call in enumerate(ticket["calls"]):
         yield from [""] * bool(number)
-        asks = call["purpose"] != "create"
-        yield f"  {call['method']} {call['url']}{'   (only asks)' if asks else ''}"
+        asks = "" if call["purpose"] == "create" else "   (only asks; here nothing is found)"
+        yield f"  {call['method']} {call['url']}{asks}"
         yield from (f"  {name}: {value}" for name, value in call["headers"].items())
         if "body" in call:
             yield ""

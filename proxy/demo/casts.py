@@ -57,4 +57,14 @@ CASTS: Final[Mapping[str, Cast]] = {
         untouched="not requested",
         key=lambda number: f"CHG{30_000 + number:07}",
     ),
+    "jira": Cast(
+        kind="jira",
+        title="Jira Service Management",
+        simulator="jira",
+        system="jira",
+        control="/jira",
+        tickets="/issues",
+        untouched="Waiting for approval",
+        key="ACC-{}".format,
+    ),
 }

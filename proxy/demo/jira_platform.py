@@ -1,5 +1,6 @@
 """The platform's API of a simulated Jira site: version 3 on Cloud, version 2 in a data center."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ _SEARCH: Final = frozenset(
 _OLD_SEARCH: Final = frozenset(
     ("jql", "fields", "maxResults", "startAt", "expand", "validateQuery")
 )
+_LOOK_UP: Final = re.compile(r'(?:cf\[\d+\] ~|labels =) "(?:\\")?(ar[0-9a-f]+)')
 _NOT_THERE: Final = "Issue does not exist or you do not have permission to see it."
 
 
@@ -220,6 +222,8 @@ class Platform(JiraSite):
                 issues = [it for it in issues if it.made < visible or it.id in reconciled]
         found = jql.search(query, issues, jql.Asked(self.issues.time(), self.zone))
         self.journal.record("search", jql=query, found=len(found), reconciled=list(reconciled))
+        if looked_up := _LOOK_UP.match(query):
+            self.journal.record("find", correlation_id=looked_up[1], found=len(found))
         return found
 
     def _rows(

@@ -131,6 +131,8 @@ class JiraSite(Simulator):
             self.issues.answer(issue, asked[0], word, by=by)
         else:
             self.issues.transition(issue, _STATUSES.get(word, word), by=by)
+        marks = {"ticket": issue.id, "correlation_id": correlation_id_of(issue)}
+        self.journal.record("status", status=decision, by=by, **marks)
         self.notify(issue, "updated")
 
     def edit(self, ref: str, fields: Mapping[str, Any], *, by: str = "olga") -> None:
@@ -164,11 +166,10 @@ class JiraSite(Simulator):
 
     def announce(self, issue: Issue) -> None:
         """Note that an issue was created."""
-        fields = issue.now.fields
-        labels = [it for it in fields.get("labels", ()) if it != OURS]
-        correlation_id = fields.get(TEXT_FIELD) or (labels[-1] if labels else None)
-        self.journal.record("created", ticket=issue.id, correlation_id=correlation_id)
-        self._created.put_nowait({"id": issue.id, "key": issue.now.key, "fields": dict(fields)})
+        marks = {"key": issue.now.key, "correlation_id": correlation_id_of(issue)}
+        self.journal.record("created", ticket=issue.id, **marks)
+        shown = {"id": issue.id, "key": issue.now.key, "fields": dict(issue.now.fields)}
+        self._created.put_nowait(shown)
         self.notify(issue, "created")
 
     def turned(self) -> None:
@@ -180,8 +181,9 @@ class JiraSite(Simulator):
         """Return an issue as a read shows it, which may be as it was before its last change."""
         named = (issue.id, issue.now.key)
         stale = bool(self.faults) and any(self.faults.strikes(operation, {"stale"}, subjects=named))
-        self.journal.record(operation, ticket=issue.id)
-        return issue.before if stale else issue.now
+        shape = issue.before if stale else issue.now
+        self.journal.record(operation, ticket=issue.id, status=shape.status)
+        return shape
 
     def person(self, ref: str) -> str | None:
         """Return who is known by an account id, or by a name, if anybody is."""
@@ -232,3 +234,10 @@ class JiraSite(Simulator):
 
     def _shown(self, issue: Issue) -> dict[str, Any]:
         return self.shapes.issue(issue, issue.now, ["*all"])
+
+
+def correlation_id_of(issue: Issue) -> str | None:
+    """Return the correlation id in an issue's field or among its labels, if there is one."""
+    fields = issue.now.fields
+    labels = [it for it in fields.get("labels", ()) if it != OURS]
+    return fields.get(TEXT_FIELD) or (labels[-1] if labels else None)

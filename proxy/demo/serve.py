@@ -17,6 +17,7 @@ import uvloop
 
 from proxy.demo.credentials import Anyone, Check, ServiceAccount, SharedSecret, StaticBearer
 from proxy.demo.desk import Desk
+from proxy.demo.jira import Jira
 from proxy.demo.server import Serving, Simulator
 from proxy.demo.servicenow import ServiceNow
 from proxy.demo.witboost import Witboost
@@ -29,6 +30,10 @@ environment:
   WITBOOST_API_KEY                    X-API-Key of the hook calls, if set
   WITBOOST_CALLBACK_SECRET            access token, shared secret or bearer that callbacks prove
 """
+
+
+NAMED: Mapping[str, type[ServiceNow | Jira]] = {"servicenow": ServiceNow, "jira": Jira}
+"""The simulators of products; each is started in the same way."""
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -53,8 +58,9 @@ def arguments() -> argparse.ArgumentParser:
     desk.add_argument("--expires-in", type=int, default=3600, help="seconds a token lives")
     desk.add_argument("--auto-decide", default="", help="decisions in turn: approved,rejected")
     desk.add_argument("--auto-decide-after", type=float, default=0, help="seconds")
-    servicenow = simulators.add_parser("servicenow", parents=[common], help="ServiceNow")
-    servicenow.add_argument("--events-to", help="where events are sent; none without it")
+    for name in NAMED:
+        named = simulators.add_parser(name, parents=[common], help=NAMED[name].__name__)
+        named.add_argument("--events-to", help="where events are sent; none without it")
     witboost = simulators.add_parser("witboost", parents=[common], help="a witboost instance")
     witboost.add_argument("--hook-url", help="where hook calls are sent")
     witboost.add_argument("--methods", default="PUT", help="that update a hook: PUT,PATCH,POST")
@@ -91,8 +97,8 @@ def simulator_of(chosen: argparse.Namespace, environment: Mapping[str, str]) -> 
             auto_decide_after=chosen.auto_decide_after,
             **serving,
         )
-    if chosen.simulator == "servicenow":
-        return ServiceNow(
+    if chosen.simulator in NAMED:
+        return NAMED[chosen.simulator](
             client_id=environment["DESK_CLIENT_ID"],
             client_secret=environment["DESK_CLIENT_SECRET"],
             event_secret=environment["DESK_EVENT_SECRET"],

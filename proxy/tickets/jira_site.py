@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from proxy.errors import ConfigurationError, PermanentError, TemporaryError
+from proxy.errors import ConfigurationError, NotFound, PermanentError, TemporaryError
 from proxy.outbound import Destination
 from proxy.tickets.json_api import JsonApi
 from proxy.tickets.values import scalar_text
@@ -136,6 +136,8 @@ class Site(JsonApi):
         query = {"query" if self.cloud else "username": email, "maxResults": "50"}
         try:
             users = await self.ask("GET", f"{self.platform}/user/search", query=query)
+        except NotFound:
+            return ""
         except TemporaryError as error:
             raise TemporaryError(str(error), retry_after=error.retry_after, sent=False) from error
         found = {

@@ -13,6 +13,7 @@ import yaml
 
 from proxy.cli import main
 from proxy.settings.secrets import MASK
+from proxy.tickets import KINDS
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy" / "examples"
 GOLDEN: Final = Path(__file__).parent / "golden"
@@ -72,7 +73,7 @@ def offline(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", ["approval-proxy", "servicenow"])
+@pytest.mark.parametrize("name", ["approval-proxy", "servicenow", "jira"])
 def test_the_examples_are_explained_offline_and_always_in_the_same_words(name: str) -> None:
     """No network, no store, no secret: `/run/secrets` is not there."""
     config = str(DEPLOY / f"{name}.yaml")
@@ -94,6 +95,12 @@ def test_what_goes_online_is_noticed(tmp_path: Path) -> None:
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
     ended = offline("check", "--live", "--config", str(config))
     assert (ended.returncode, ended.stderr) == (99, "not offline: socket.getaddrinfo\n")
+
+
+def test_every_kind_of_ticket_system_is_explained() -> None:
+    texts = [json.loads(file.read_text(encoding="utf-8")) for file in GOLDEN.iterdir()]
+    assert {text["ticket"]["kind"] for text in texts} == set(KINDS)
+    assert all(text["ticket"]["calls"][-1]["purpose"] == "create" for text in texts)
 
 
 @pytest.mark.parametrize(
