@@ -18,7 +18,7 @@ _CLAUSE: Final = re.compile(
     r"""(?P<value>"(?:[^"\\]|\\.)*"|-\d+m|EMPTY|[\w-]+)""",
     re.IGNORECASE,
 )
-_ORDER: Final = re.compile(r"\s+ORDER\s+BY\s+(\w+)(?:\s+(ASC|DESC))?\s*$", re.IGNORECASE)
+_ORDER: Final = re.compile(r"(?:^|\s+)ORDER\s+BY\s+(\w+)(?:\s+(ASC|DESC))?\s*$", re.IGNORECASE)
 _WORD: Final = re.compile(r"\w+")
 
 

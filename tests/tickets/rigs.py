@@ -156,8 +156,13 @@ class JiraRig:
         return headers, body
 
 
-def connected(outbound: Outbound, origin: str, token_path: str) -> Destination:
-    """Return a destination with OAuth2, as the program makes one."""
+def connected(
+    outbound: Outbound, origin: str, token_path: str, *, through: str = ""
+) -> Destination:
+    """Return a destination with OAuth2, as the program makes one.
+
+    `through` is where the API is reached, if not where tokens are issued.
+    """
     clock = SystemClock()
     authorization = outbound.destination(
         "desk token",
@@ -175,7 +180,7 @@ def connected(outbound: Outbound, origin: str, token_path: str) -> Destination:
     fetch = partial(endpoint.ask, ClientCredentials())
     return outbound.destination(
         "desk",
-        origins=[origin],
+        origins=[through or origin],
         deadline=DEADLINE,
         concurrency=4,
         credential=TokenSource(fetch=fetch, clock=clock, dice=lambda: 0.0, name="desk"),
@@ -236,39 +241,47 @@ BY_STATUS: Final[Mapping[str, Any]] = {
 }
 
 
+def jira_system(
+    outbound: Outbound, site: Jira, *, through: str = "", **declared: Any
+) -> TicketSystem:
+    """Return the adapter for requests, with some parts of its declaration replaced.
+
+    `through` is where the site is reached, if not directly.
+    """
+    declaration: dict[str, Any] = {
+        "kind": "jira",
+        "base_url": through or site.url,
+        "deployment": "cloud" if site.cloud else "data_center",
+        "request": REQUEST,
+        "correlation_field": TEXT_FIELD,
+        "closed": {"Canceled": "cancelled"},
+        "cancel": {"transition": "Cancel request"},
+        "fulfilment": {"Done": "fulfilled"},
+        "events": {},
+    }
+    if "issue" in declared:
+        del declaration["request"], declaration["closed"]
+    return open_system(
+        name="desk",
+        declaration=declaration | declared,
+        http=connected(outbound, site.url, "/oauth/token", through=through),
+        event_secrets=lambda: [SECRET.encode()],
+    )
+
+
+def jira_site(**differing: Any) -> Jira:
+    """Return a site that knows our client."""
+    account: dict[str, Any] = {"client_id": "proxy", "client_secret": "s3cret"}
+    return Jira(**account, event_secret=SECRET, **differing)
+
+
 @asynccontextmanager
 async def jira_rig(
-    site: Mapping[str, Any] | None = None, *, through: str = "", **declared: Any
+    site: Mapping[str, Any] | None = None, **declared: Any
 ) -> AsyncIterator[JiraRig]:
-    """Open the adapter for requests, with some parts of its declaration replaced.
-
-    `site` says how the site differs, `through` is where it is reached, if not directly.
-    """
-    account: dict[str, Any] = {"client_id": "proxy", "client_secret": "s3cret"}
-    async with (
-        Jira(**account, event_secret=SECRET, **(site or {})) as simulated,
-        Outbound() as outbound,
-    ):
-        declaration: dict[str, Any] = {
-            "kind": "jira",
-            "base_url": through or simulated.url,
-            "deployment": "cloud" if simulated.cloud else "data_center",
-            "request": REQUEST,
-            "correlation_field": TEXT_FIELD,
-            "closed": {"Canceled": "cancelled"},
-            "cancel": {"transition": "Cancel request"},
-            "fulfilment": {"Done": "fulfilled"},
-            "events": {},
-        }
-        if "issue" in declared:
-            del declaration["request"], declaration["closed"]
-        system = open_system(
-            name="desk",
-            declaration=declaration | declared,
-            http=connected(outbound, simulated.url, "/oauth/token"),
-            event_secrets=lambda: [SECRET.encode()],
-        )
-        yield JiraRig(system, simulated)
+    """Open the adapter and a site; `site` says how that differs."""
+    async with jira_site(**(site or {})) as simulated, Outbound() as outbound:
+        yield JiraRig(jira_system(outbound, simulated, **declared), simulated)
 
 
 RIGS: Final[Mapping[str, Callable[[], AbstractAsyncContextManager[Rig]]]] = {

@@ -1,0 +1,164 @@
+"""The Jira adapter and the simulated site keep Atlassian's own specifications; prism judges.
+
+Prism stands between both: it refuses a call and replaces an answer that the specification does not
+know, so whatever comes through is right on both sides.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from proxy.demo.faults import Fault
+from proxy.demo.jira import Jira
+from proxy.demo.jira_issues import ASKS, Issues
+from proxy.demo.jira_shapes import Shapes, account
+from proxy.demo.jira_site import LIMITS, rate_limit
+from proxy.domain.models import Outcome
+from proxy.errors import Conflict, NotFound, PermanentError, TemporaryError
+from proxy.outbound import Outbound
+from proxy.tickets.jira_site import PAGE, Site
+from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges
+from tests.e2e.npm import npm_program
+from tests.e2e.prism import SCRIPT, prism
+from tests.tickets.declarations import approval_request
+from tests.tickets.rigs import BY_STATUS, ISSUE, REQUEST, JiraRig, jira_site, jira_system
+
+SPECIFICATION = "jira-cloud.openapi.yaml"
+KINDS: list[dict[str, Any]] = [{}, {"issue": ISSUE, "correlation_field": "labels", **BY_STATUS}]
+
+pytestmark = [
+    pytest.mark.timeout(600),  # the first test may install prism
+    pytest.mark.asyncio(loop_scope="module"),  # in which prism runs, as it starts slowly
+]
+
+Opened = Callable[..., JiraRig]
+"""Opens an adapter with prism between it and the site."""
+
+
+@pytest.fixture(scope="session")
+def program() -> tuple[str, str]:
+    return npm_program(SCRIPT)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def between(program: tuple[str, str]) -> AsyncIterator[tuple[Jira, str, Outbound]]:
+    async with (
+        jira_site() as site,
+        prism(program, SPECIFICATION, site.url) as url,
+        Outbound() as outbound,
+    ):
+        yield site, url, outbound
+
+
+@pytest.fixture
+def judged(between: tuple[Jira, str, Outbound]) -> Opened:
+    site, url, outbound = between
+    site.faults.switch_off()
+
+    def opened(*, initial: str = ASKS, **declared: Any) -> JiraRig:
+        site.issues = Issues(site.clock, 0, initial=initial, steps=1)
+        return JiraRig(jira_system(outbound, site, through=url, **declared), site)
+
+    return opened
+
+
+async def known(_: Site, email: str) -> str:
+    """Look nobody up: the specification at hand is cut before that."""
+    return account(email.partition("@")[0], cloud=True)
+
+
+@pytest.mark.parametrize("declared", KINDS, ids=["request", "issue"])
+async def test_a_whole_life_keeps_the_specification(
+    judged: Opened, declared: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked, opened in somebody's name, started, found, read, listed, commented on, decided."""
+    monkeypatch.setattr(Site, "user", known)
+    start = {"transition": "Ask for approval", "status": "Waiting for approval"}
+    rig = judged(initial="Open", on_behalf_of_requester=True, start=start, **declared)
+    system = rig.system
+    assert isinstance(system, Comments)
+    assert isinstance(system, ListsChanges)
+    assert isinstance(system, FetchesMany)
+    await system.ping()
+    ticket = await system.open(approval_request(requester_email="ada@company.com"))
+    assert (rig.site.known(ticket.id).reporter, ticket.note) == ("ada", "")
+    assert [found.id for found in await system.find("r-1")] == [ticket.id]
+    assert (await system.fetch(ticket.id)).outcome is Outcome.PENDING
+    await system.comment(ticket.id, "Two lines\nof one comment\n\nand one more")
+    rig.site.decide(ticket.id, "approved")
+    read = await system.fetch(ticket.id)
+    assert (read.outcome, read.decided_by) == (Outcome.APPROVED, "olga")
+    assert set(await system.changes(0)) == {ticket.id}
+    found = await system.fetch_many([ticket.id, "999999"])
+    assert found == {ticket.id: read}
+
+
+@pytest.mark.parametrize("cancel", [{"transition": "Cancel request"}, {"answer": "decline"}])
+async def test_a_withdrawal_keeps_the_specification(judged: Opened, cancel: dict[str, Any]) -> None:
+    rig = judged(cancel=cancel)
+    assert isinstance(rig.system, Cancels)
+    ticket = await rig.system.open(approval_request())
+    await rig.system.cancel(ticket.id, "no longer needed")
+    assert (await rig.system.fetch(ticket.id)).outcome in {Outcome.CANCELLED, Outcome.REJECTED}
+
+
+async def test_pages_keep_the_specification(judged: Opened) -> None:
+    rig = judged()
+    assert isinstance(rig.system, ListsChanges)
+    for number in range(2 * PAGE + 1):
+        fields = {"summary": "x", "customfield_10050": f"c{number}"}
+        rig.site.issues.create("ACC", fields, reporter="ada")
+    assert len(await rig.system.changes(0)) == 2 * PAGE + 1
+
+
+async def test_every_refusal_keeps_the_specification(judged: Opened) -> None:
+    """What is said is the site's own, and not prism's."""
+    rig = judged(request={**REQUEST, "fields": {"customfield_9": "x"}})
+    with pytest.raises(PermanentError, match="is not on the form of this request type"):
+        await rig.system.open(approval_request())
+    with pytest.raises(NotFound, match="does not exist or you do not have permission"):
+        await rig.system.fetch("999999")
+    for reason in LIMITS:
+        rig.site.switch_on(rate_limit("find", reason, until="2100-01-01T00:00:00Z"))
+        with pytest.raises(TemporaryError, match=reason):
+            await rig.system.find("r-1")
+    rig = judged(issue={**ISSUE, "fields": {"customfield_9": "x"}}, **BY_STATUS)
+    with pytest.raises(PermanentError, match="customfield_9: Field 'customfield_9' cannot be"):
+        await rig.system.open(approval_request())
+    rig = judged(cancel={"answer": "decline"})
+    assert isinstance(rig.system, Cancels)
+    ticket = await rig.system.open(approval_request())
+    rig.site.decide(ticket.id, "approved")
+    for operation in ("read", "approval"):
+        rig.site.switch_on(Fault(operation, "stale", times=2))
+    with pytest.raises(Conflict, match="answered already"):
+        await rig.system.cancel(ticket.id, "no longer needed")
+
+
+async def test_a_wrong_call_is_caught(judged: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: whoever is written as an object never reaches the site."""
+
+    async def wrong(_: Site, email: str) -> Any:
+        return {"emailAddress": email}
+
+    monkeypatch.setattr(Site, "user", wrong)
+    rig = judged(on_behalf_of_requester=True)
+    with pytest.raises(PermanentError, match="422"):
+        await rig.system.open(approval_request(requester_email="ada@company.com"))
+    assert not list(rig.site.issues)
+
+
+async def test_a_wrong_answer_is_caught(judged: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: a decision that is none of the specification's never reaches us."""
+    right = Shapes.approval
+
+    def wrong(*shown: Any) -> dict[str, Any]:
+        return right(*shown) | {"finalDecision": "APPROVED"}
+
+    monkeypatch.setattr(Shapes, "approval", wrong)
+    rig = judged()
+    ticket = await rig.system.open(approval_request())
+    with pytest.raises(TemporaryError, match="500"):
+        await rig.system.fetch(ticket.id)
