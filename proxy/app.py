@@ -27,7 +27,6 @@ from proxy.opening import (
     open_seals,
     open_sink,
     open_store,
-    open_store_beside,
     open_tokens,
     refuse_to_drop,
 )
@@ -40,7 +39,6 @@ from proxy.refusals import Refusals
 from proxy.routes import Routes
 from proxy.settings import Settings
 from proxy.settings.credentials import credential_digests
-from proxy.settings.oauth2 import OAuth2
 from proxy.settings.tree import Client as ClientSettings
 from proxy.step import Means, Policy
 from proxy.store.audit import AuditStreams
@@ -234,27 +232,6 @@ async def assemble(
             seals=await open_seals(settings, store),
             server=server,
         )
-
-
-@asynccontextmanager
-async def calling(settings: Settings) -> AsyncIterator[Outgoing]:
-    """Open what calls other systems, for a command: beside a running service, or without one.
-
-    The store is opened only where it holds refresh tokens, and everything else stays in this
-    process, so that a service notices nothing. Our own server is the running one, if it runs.
-
-    Raises:
-        ConfigurationError: the store or the settings cannot be used.
-    """
-    async with AsyncExitStack() as stack:
-        outbound = await stack.enter_async_context(Outbound())
-        auths = [system.auth for system in settings.ticket_systems.values()]
-        tokens = None
-        if any(isinstance(it, OAuth2) and it.grant == "refresh_token" for it in auths):
-            tokens = open_tokens(settings, await open_store_beside(settings, stack))
-        clock = SystemClock()
-        sources = TokenSources(outbound=outbound, clock=clock, dice=random.random, tokens=tokens)
-        yield Outgoing(settings, outbound, clock, sources)
 
 
 def _observer(metrics: Metrics) -> Observe:

@@ -121,7 +121,7 @@ class Flow:
         if not record.decision and not record.fired and step.now >= record.deadline_at:
             return await decisions.meet_deadline(step)
         match record.state:
-            case State.RECEIVED if step.route.decide:
+            case State.RECEIVED | State.OPENING if step.route.decide:
                 return await decisions.decide_at_once(step)
             case State.RECEIVED:
                 return await self._open_ticket(step)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from proxy.app import calling
+from proxy.beside import calling
 from proxy.cli.loopback import listening
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.domain.schedule import MINUTE

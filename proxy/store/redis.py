@@ -31,7 +31,7 @@ from proxy.store.reading import Reader, text_place
 LAYOUT: Final = 1  # version of keys and fields; code reads this one and the one before
 _log: Final = logging.getLogger(__name__)
 
-_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire"}
+_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "restore"}
 """The steps that change one request; the others are about what all requests share."""
 
 Verdict = Literal["new", "same", "open", "used"]
@@ -208,7 +208,7 @@ class RedisStore(Reader):
             "none" if due is None else due,
             b"\n".join(history),
             int(only_newest),
-            "\n".join(_refs(record) - _refs(before.record)),
+            "\n".join(refs(record) - refs(before.record)),
             self._channel,
             len(fields),
             *[word for pair in fields for word in pair],
@@ -282,6 +282,6 @@ def _server(answer: Sequence[Any]) -> Server:
     return Server(answer[1].decode(), int(answer[0]) - int(answer[2]) * 1_000)
 
 
-def _refs(record: Record) -> set[str]:
+def refs(record: Record) -> set[str]:
     """Return what a record's ticket is looked up by: its system with its id, and with its key."""
     return {f"{record.system}:{ref}" for ref in (record.ticket_id, record.ticket_key) if ref}

@@ -26,6 +26,7 @@ from proxy.domain.events import (
 from proxy.domain.lifecycle import TRANSITIONS, advance, advance_entry
 from proxy.domain.models import Decision, Entry, Fulfilment, Record, State, Texts, Ticket
 from proxy.domain.operator_events import Retried
+from proxy.domain.repairs import Restored
 from proxy.errors import IllegalTransition
 
 NEW = Record("ar1", State.RECEIVED, "main", "desk", "r", "c", "x", 0, 1_000_000)
@@ -51,6 +52,7 @@ SAMPLES: dict[type[Event], dict[str, Any]] = {
     operator_events.Rerouted: {"by": "alice", "reason": "r", "route": "r2", "system": "desk"},
     notices.Announced: {},
     notices.Told: {"note": "withdrawn"},
+    Restored: {"by": "doctor", "reason": "r"},
 }
 
 
@@ -177,3 +179,17 @@ def test_random_histories_never_lose_a_decision(kinds: list[type[Event]]) -> Non
             assert after.back in events.WORKING
         assert after.attempt >= 0
         record, decided = after, after.decision
+
+
+def test_a_restored_request_is_in_doubt() -> None:
+    """The audit may lack the last that happened: a create, or a callback, may have been sent."""
+    restored = advance(NEW, sample(Restored))
+    assert (restored.state, restored.sent_at) == (State.OPENING, 7)
+    held = advance(run(Held), sample(Restored))
+    assert (held.state, held.back, held.sent_at) == (State.HELD, State.OPENING, 7)
+    pending = advance(run(Sending, Opened), sample(Restored))
+    assert (pending.state, pending.sent_at) == (State.PENDING, 7)
+    decided = run(Sending, Opened, Decided)
+    assert (advance(decided, sample(Restored)).calls, decided.calls) == (1, 0)
+    done = run(Sending, Opened, Decided, CallingBack, CalledBack)
+    assert advance(done, sample(Restored)) == done

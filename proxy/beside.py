@@ -1,0 +1,65 @@
+"""What a command opens: beside a running service, or without one, and never in its way."""
+
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from proxy.domain.clock import SystemClock
+from proxy.opening import open_store_beside, open_tokens
+from proxy.outbound import Outbound
+from proxy.outgoing import Outgoing
+from proxy.routes import Routes
+from proxy.settings import Settings
+from proxy.settings.oauth2 import OAuth2
+from proxy.store.redis import RedisStore
+from proxy.store.shared import Shared
+from proxy.tickets.port import TicketSystem
+from proxy.token_sources import TokenSources
+
+
+@asynccontextmanager
+async def calling(settings: Settings) -> AsyncIterator[Outgoing]:
+    """Open what calls other systems, for a command: beside a running service, or without one.
+
+    The store is opened only where it holds refresh tokens, and everything else stays in this
+    process, so that a service notices nothing. Our own server is the running one, if it runs.
+
+    Raises:
+        ConfigurationError: the store or the settings cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        outbound = await stack.enter_async_context(Outbound())
+        auths = [system.auth for system in settings.ticket_systems.values()]
+        tokens = None
+        if any(isinstance(it, OAuth2) and it.grant == "refresh_token" for it in auths):
+            tokens = open_tokens(settings, await open_store_beside(settings, stack))
+        clock = SystemClock()
+        sources = TokenSources(outbound=outbound, clock=clock, dice=random.random, tokens=tokens)
+        yield Outgoing(settings, outbound, clock, sources)
+
+
+@asynccontextmanager
+async def examining(
+    settings: Settings, *, publish: bool
+) -> AsyncIterator[tuple[RedisStore, Mapping[str, TicketSystem]]]:
+    """Open the store of a service, and its ticket systems; `publish` the present routes there.
+
+    Raises:
+        ConfigurationError: the store or the settings cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        outbound = await stack.enter_async_context(Outbound())
+        store = await open_store_beside(settings, stack)
+        shared = Shared(store)
+        await shared.connect()
+        clock, tokens = SystemClock(), open_tokens(settings, store)
+        sources = TokenSources(outbound=outbound, clock=clock, dice=random.random, tokens=tokens)
+        outgoing = Outgoing(settings, outbound, clock, sources)
+        if publish:
+            await Routes(
+                rules=outgoing.rules(),
+                otherwise=outgoing.unroutable(),
+                shared=shared,
+                open_system=lambda route: outgoing.open(route.system, route.declaration),
+            ).publish()
+        yield store, outgoing.systems()

@@ -1,0 +1,41 @@
+"""What `doctor` does to a request whose record was lost, or is older than what is known of it."""
+
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from proxy.domain.events import ASIDE, Event
+from proxy.domain.models import Record, State, Texts
+from proxy.domain.values import replace
+
+_BEFORE = (State.RECEIVED, State.OPENING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored(Event):
+    """A record was written back from the audit, which may lack the last that happened to it.
+
+    Without a ticket, a create may have been sent meanwhile: as after a lost answer, a look-up comes
+    first. A callback may have been sent as well, so that a 409 means that it arrived.
+    """
+
+    by: str
+    reason: str
+
+    @override
+    def apply(self, record: Record) -> Record:
+        in_doubt = record.decision is None and not record.ticket_id
+        unsettled = record.decision is not None and record.state is not State.DONE
+        back = State.OPENING if record.state in ASIDE and record.back in _BEFORE else record.back
+        return replace(
+            record,
+            back=back,
+            sent_at=self.at if in_doubt else record.sent_at,
+            calls=max(record.calls, 1) if unsettled else record.calls,
+            polls=0,
+            missing=0,
+        )
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return texts

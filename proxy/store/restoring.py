@@ -1,0 +1,68 @@
+"""Writing a request back into the store, as what is known of it outside has it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from proxy.domain.models import Entry, Texts
+from proxy.domain.values import replace
+from proxy.errors import Stale, Superseded
+from proxy.store.codec import write_record, write_texts
+from proxy.store.reading import text_place
+from proxy.store.redis import RedisStore, load_script, refs
+
+_RESTORE: Final = load_script("restore")
+
+
+async def raw_history(store: RedisStore, correlation_id: str) -> list[bytes]:
+    """Return the history of a request after its admission, as its steps wrote it."""
+    key = f"{store.keys.tag_of(correlation_id)}:h:{correlation_id}"
+    lines: list[bytes] = await store.batcher.command("LRANGE", key, 0, -1)
+    return lines
+
+
+async def restore(
+    store: RedisStore,
+    found: Entry | None,
+    known: Entry,
+    history: Sequence[bytes],
+    *,
+    due: int | None,
+) -> None:
+    """Write `known` in place of `found`, the record as it is, with its history and indices.
+
+    The last line of the history is new, and goes into the audit. Whoever holds the record is
+    refused from then on.
+
+    Raises:
+        Stale: the record is not as it was found any more.
+        Superseded: a newer request has the same URL.
+    """
+    fence = max(found.record.fence if found else 0, known.record.fence) + 1
+    record = replace(known.record, fence=fence)
+    tag = store.keys.tag_of(record.id)
+    fields = dict(write_record(record)) | {"state": record.state.value, "fence": str(fence)}
+    texts = [
+        (name, store.privacy.hide(text.encode(), text_place(tag, record.id, name)))
+        for name, text in write_texts(known.texts, Texts())
+    ]
+    payload = store.privacy.hide(known.payload, f"{tag}:p:{record.id}") if known.payload else b""
+    words = [
+        store.time,
+        record.id,
+        store.operation(),
+        found.record.fence if found else "",
+        "none" if due is None else due,
+        store.keys.shared("wake"),
+        "\n".join(refs(record)),
+        payload,
+        len(history),
+        *history,
+        len(fields),
+        *[word for pair in fields.items() for word in pair],
+        *[word for pair in texts for word in pair],
+    ]
+    verdict = await store.batcher.script(_RESTORE, [tag], words)
+    if verdict == b"superseded":
+        raise Superseded(record.id)
+    if verdict != b"ok":
+        raise Stale(record.id)
