@@ -8,7 +8,8 @@
 #                      else than Docker: COMPOSE=podman-compose CONTAINER=podman
 #   make crash-points   every flow on every kind of ticket system, killed, stopped and frozen at
 #                      every I/O step, and at pairs of them; ARGS='--flow grant' plays a part
-#   make soak           10,000 requests with faults on                       (some minutes)
+#   make soak           10,000 requests while processes and Redis are killed, workers frozen and
+#                      replies dropped; ARGS='--seed 7' repeats a run          (some minutes)
 #   make fuzz           a million inputs for each parser of what strangers send (some minutes)
 #   make lint     the first part of `make test` alone
 #   make lock     move the lock files to the newest versions that pyproject.toml allows
@@ -42,7 +43,7 @@ crash-points: .venv/develops
 	.venv/bin/python -m tests.faults.enumeration $(ARGS)
 
 soak: .venv/develops
-	.venv/bin/python -m tests.faults.soak
+	.venv/bin/python -m tests.faults.soak $(ARGS)
 
 fuzz: .venv/develops
 	.venv/bin/python -m tests.fuzzing.run

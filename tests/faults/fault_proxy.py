@@ -68,12 +68,12 @@ class FaultProxy:
     """Listens on a free port of this machine and passes on to `target`; use `async with`.
 
     `target` is a URL (`http://`, `redis://`, `unix://`); `url` is the same server through the
-    faults. `exchanges` counts those that began.
+    faults. `exchanges` counts those that began, `faults` are those that were switched on.
     """
 
     def __init__(self, target: str, *, seed: int = 0) -> None:
         self._target = urlsplit(target)
-        self._faults: list[Fault] = []
+        self.faults: list[Fault] = []
         self._dice = random.Random(seed)
         self._server: asyncio.Server | None = None
         self._port = 0
@@ -85,6 +85,15 @@ class FaultProxy:
         """Where the program finds the server."""
         scheme = "redis" if self._target.scheme == "unix" else self._target.scheme
         return f"{scheme}://127.0.0.1:{self._port}"
+
+    @property
+    def listens(self) -> bool:
+        """Whether it takes connections."""
+        return self._server is not None
+
+    def point_at(self, target: str) -> None:
+        """Pass new connections on to another server from now on."""
+        self._target = urlsplit(target)
 
     async def __aenter__(self) -> Self:
         await self._listen()
@@ -103,7 +112,7 @@ class FaultProxy:
 
     def switch_on(self, fault: Fault) -> Fault:
         """Make exchanges go wrong from now on; the first fault that strikes one is the only one."""
-        self._faults.append(fault)
+        self.faults.append(fault)
         if fault.kind == "refuse" and fault.times is None and fault.probability >= 1:
             self._close_door()
             reopening = asyncio.create_task(self._reopen(fault))
@@ -114,7 +123,7 @@ class FaultProxy:
     def strike(self) -> Fault | None:
         """Begin an exchange, and return the fault that it suffers."""
         self.exchanges += 1
-        for fault in self._faults:
+        for fault in self.faults:
             if not fault.is_on or self._dice.random() >= fault.probability:
                 continue
             if fault.skip:
@@ -180,9 +189,11 @@ class Side:
 
     def reset(self) -> None:
         """Reset the connection (RST, not FIN), so nobody takes it for an orderly end."""
-        connection = self.writer.get_extra_info("socket")
-        with contextlib.suppress(OSError):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection = self.writer.get_extra_info("socket")  # None once the other side has reset it
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                linger = struct.pack("ii", 1, 0)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.writer.transport.abort()
 
 
