@@ -51,7 +51,10 @@ class Call:
     @property
     def place(self) -> str:
         """Method, origin and path: what a message may say, as a query may hold a secret."""
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            return f"{self.method} (something else than a URL)"
         return f"{self.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     @override

@@ -31,15 +31,15 @@ from proxy.opening import (
     refuse_to_drop,
 )
 from proxy.operations import Operations
-from proxy.outbound import Observe, Outbound
-from proxy.outgoing import Outgoing, prefixes
+from proxy.outbound import Observe
+from proxy.outgoing import Outgoing, outbound_of, prefixes
 from proxy.pauses import Pauses
 from proxy.receipts import Receipts
 from proxy.refusals import Refusals
 from proxy.routes import Routes
 from proxy.settings import Settings
 from proxy.settings.credentials import credential_digests
-from proxy.settings.tree import Client as ClientSettings
+from proxy.settings.neighbours import Client as ClientSettings
 from proxy.step import Means, Policy
 from proxy.store.audit import AuditStreams
 from proxy.store.embedded import EmbeddedServer
@@ -180,7 +180,7 @@ async def assemble(
         await shared.connect()
         await refuse_to_drop(settings, store)
 
-        outbound = Outbound(observe=_observer(metrics), dice=dice)
+        outbound = outbound_of(settings, observe=_observer(metrics), dice=dice)
         await stack.enter_async_context(outbound)
         local = clock or SystemClock()
         sources = TokenSources(

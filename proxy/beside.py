@@ -6,8 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from proxy.domain.clock import SystemClock
 from proxy.opening import open_store_beside, open_tokens
-from proxy.outbound import Outbound
-from proxy.outgoing import Outgoing
+from proxy.outgoing import Outgoing, outbound_of
 from proxy.routes import Routes
 from proxy.settings import Settings
 from proxy.settings.oauth2 import OAuth2
@@ -28,7 +27,7 @@ async def calling(settings: Settings) -> AsyncIterator[Outgoing]:
         ConfigurationError: the store or the settings cannot be used.
     """
     async with AsyncExitStack() as stack:
-        outbound = await stack.enter_async_context(Outbound())
+        outbound = await stack.enter_async_context(outbound_of(settings))
         auths = [system.auth for system in settings.ticket_systems.values()]
         tokens = None
         if any(isinstance(it, OAuth2) and it.grant == "refresh_token" for it in auths):
@@ -48,7 +47,7 @@ async def examining(
         ConfigurationError: the store or the settings cannot be used.
     """
     async with AsyncExitStack() as stack:
-        outbound = await stack.enter_async_context(Outbound())
+        outbound = await stack.enter_async_context(outbound_of(settings))
         store = await open_store_beside(settings, stack)
         shared = Shared(store)
         await shared.connect()

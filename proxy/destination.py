@@ -1,44 +1,34 @@
 """One system we call: its origins, its credential, one deadline over everything, errors that tell.
 
-A destination owns the credential and the origins it may go to, so a credential cannot reach any
-other origin. Redirects are not followed, answers are bounded, and every error says whether the
-other side may have acted. What an answer means is `answers.check`'s matter.
+A destination owns the credential, the origins and paths it may go to, and the networks that these
+may be in, so a credential cannot reach any other place. Redirects are not followed, answers are
+bounded, and every error says whether the other side may have acted. What an answer means is
+`answers.check`'s matter.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
-from aiohttp.connector import Connection
 from multidict import CIMultiDict
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
-from typing_extensions import override
 from yarl import URL
 
 from proxy.answers import Answer, Call, without_secrets
+from proxy.connector import PROGRESS, Progress
 from proxy.credentials import Credential
+from proxy.domain.addresses import Reach
 from proxy.domain.schedule import Dice
+from proxy.domain.urls import under
 from proxy.errors import ConfigurationError, PermanentError, TemporaryError
 from proxy.tls import Tls
 
 Observe = Callable[[str, str, float], None]
-"""Is told destination, outcome (`2xx`, `timeout`, `unreachable` ...) and seconds of each send."""
+"""Is told destination, outcome (`2xx`, `timeout`, `refused` ...) and seconds of each send."""
 
 ANSWER_LIMIT: Final = 64 * 1024
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far the present try came: without a connection nothing can have been sent."""
-
-    connected: bool = False
-
-
-_PROGRESS: Final[ContextVar[Progress]] = ContextVar("progress")
 
 
 _Proven = tuple[Answer, Mapping[str, str]]
@@ -58,6 +48,8 @@ class Destination:
         *,
         name: str,
         origins: Sequence[str],
+        reach: Reach,
+        proxy: str | None,
         deadline: int,
         concurrency: int,
         credential: Credential,
@@ -70,7 +62,11 @@ class Destination:
         self.name = name
         self.deadline = deadline
         self._session = session
-        self._origins = frozenset(_origin(URL(origin)) for origin in origins)
+        self._paths: dict[tuple[str, str, int], list[str]] = {}
+        for url in map(URL, origins):
+            self._paths.setdefault(_origin(url), []).append(url.raw_path)
+        self._reach = reach
+        self._proxy = proxy
         self._slots = asyncio.Semaphore(concurrency)
         self._credential = credential
         self._renew_on = renew_on
@@ -86,13 +82,15 @@ class Destination:
         refused credential leads to one more try with a fresh one.
 
         Raises:
-            ConfigurationError: the URL leaves the origins, no credential, no trust in TLS.
+            ConfigurationError: the URL leaves the origins, its address may not be connected to, no
+                credential, no trust in TLS.
             TemporaryError: no answer in time; `sent` is False only if it certainly did not go out.
             PermanentError: the call cannot be written as HTTP.
         """
-        url = self._allowed(call)
-        progress, started, outcome = Progress(), time.monotonic(), "error"
+        progress, started, outcome = Progress(self._reach), time.monotonic(), "refused"
         try:
+            url = self._allowed(call)
+            outcome = "error"
             async with asyncio.timeout(self.deadline / 1_000), self._slots:
                 answer = await self._authorised(call, url, progress, repeatable=repeatable)
             outcome = f"{answer.status // 100}xx"
@@ -107,6 +105,9 @@ class Destination:
         except _NetworkError as error:
             outcome = "lost" if error.sent else "unreachable"
             raise
+        except ConfigurationError:
+            outcome = "refused" if progress.refused else outcome
+            raise
         finally:
             self._observe(self.name, outcome, time.monotonic() - started)
         return answer
@@ -117,15 +118,19 @@ class Destination:
             raise ConfigurationError(f"{self.name}: a URL to call holds characters it must not")
         try:
             url = URL(call.url, encoded=True)
-            allowed = url.user is None and url.password is None and _origin(url) in self._origins
+            allowed = url.user is None and url.password is None and self._covers(url)
         except ValueError as error:
             raise ConfigurationError(f"{self.name}: {call.place} is no usable URL") from error
         if not allowed:
             raise ConfigurationError(
-                f"{self.name}: {call.place} is outside the origins configured for this"
-                " destination, so nothing was sent"
+                f"{self.name}: {call.place} is outside the origins and paths configured"
+                " for this destination, so nothing was sent"
             )
         return url
+
+    def _covers(self, url: URL) -> bool:
+        paths = self._paths.get(_origin(url), ())
+        return any(path == "/" or under(url.raw_path, path) for path in paths)
 
     async def _authorised(
         self, call: Call, url: URL, progress: Progress, *, repeatable: bool
@@ -176,8 +181,9 @@ class Destination:
 
         Raises as `send` does.
         """
-        progress.connected = False
-        _PROGRESS.set(progress)
+        progress.connected = progress.tried = False
+        progress.refused.clear()
+        PROGRESS.set(progress)
         headers = CIMultiDict(call.headers)
         headers.update(proof)
         secrets = [*call.secrets, *(value.rpartition(" ")[2] for value in proof.values())]
@@ -189,6 +195,7 @@ class Destination:
                 data=call.body,
                 allow_redirects=False,
                 ssl=self._tls.context(),
+                proxy=self._proxy,
             ) as response:
                 body = await self._body(response, call, secrets)
         except aiohttp.ClientConnectorCertificateError as error:
@@ -196,7 +203,15 @@ class Destination:
                 f"{self.name}: the certificate of {url.origin()} is not trusted"
                 f" ({error.certificate_error}): set `ca_file`, or have the certificate repaired"
             ) from error
+        except aiohttp.InvalidURL as error:
+            raise ConfigurationError(f"{self.name}: {call.place} is no usable URL") from error
+        except aiohttp.ClientHttpProxyError as error:
+            raise self._refused_by_proxy(url, error.status) from error
         except (aiohttp.ClientError, OSError) as error:
+            if progress.refused and not progress.tried:
+                raise ConfigurationError(
+                    f"{self.name}: nothing was sent to {url.origin()}: {progress.refused[0]}"
+                ) from error
             lost = "the answer was lost" if progress.connected else "no connection could be made"
             raise _NetworkError(
                 f"{self.name}: {call.place} failed, {lost} ({type(error).__name__}): check that"
@@ -209,6 +224,12 @@ class Destination:
                 f"{self.name}: {call.place} has a header or method that HTTP forbids"
             ) from None
         return Answer(response.status, response.headers, body, call.place)
+
+    def _refused_by_proxy(self, url: URL, status: int) -> ConfigurationError | TemporaryError:
+        what = f"{self.name}: the proxy of `outbound.proxy` answered {status} for {url.origin()}"
+        if status >= 500:  # noqa: PLR2004 - server errors: what is behind it does not answer
+            return TemporaryError(f"{what}: it will be tried again", sent=False)
+        return ConfigurationError(f"{what}: have it allow this host, and check its credential")
 
     async def _body(
         self, response: aiohttp.ClientResponse, call: Call, secrets: list[str]
@@ -232,15 +253,3 @@ def _origin(url: URL) -> tuple[str, str, int]:
     if url.scheme not in {"http", "https"} or not url.host or url.port is None:
         raise ValueError("no origin")
     return url.scheme, url.host.lower(), url.port
-
-
-class Connector(aiohttp.TCPConnector):
-    """Notes when a call has its connection: from then on it may arrive, whatever is heard of it."""
-
-    @override
-    async def connect(self, *call: Any, **how: Any) -> Connection:
-        """Return a connection for the call whose progress the context holds."""
-        connection = await super().connect(*call, **how)
-        if progress := _PROGRESS.get(None):
-            progress.connected = True
-        return connection

@@ -5,17 +5,21 @@ Callers import from here what they need to call another system.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import random
 from typing import ClassVar, Self
 
 import aiohttp
 from aiohttp import hdrs
+from aiohttp.abc import AbstractResolver
 
 from proxy import __version__
 from proxy.answers import Answer, Call, check
+from proxy.connector import Connector
 from proxy.credentials import Credential, NoCredential, StaticHeader
-from proxy.destination import ANSWER_LIMIT, Connector, Destination, Observe
+from proxy.destination import ANSWER_LIMIT, Destination, Observe
+from proxy.domain.addresses import Network, Reach
 from proxy.domain.schedule import Dice
 from proxy.errors import ConfigurationError
 from proxy.tls import ClientCertificate, Tls
@@ -25,12 +29,21 @@ __all__ = [
     "Call",
     "Credential",
     "Destination",
+    "EgressProxy",
     "NoCredential",
     "Observe",
     "Outbound",
     "StaticHeader",
     "check",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class EgressProxy:
+    """The HTTP proxy through which calls leave; `networks` are where itself may be."""
+
+    url: str = field(repr=False)
+    networks: Sequence[Network] = ()
 
 
 class Outbound:
@@ -47,19 +60,30 @@ class Outbound:
         observe: Observe = lambda _name, _outcome, _seconds: None,
         dice: Dice = random,
         monotonic: Callable[[], float] = time.monotonic,
+        loopback: bool = False,
+        proxy: EgressProxy | None = None,
+        resolver: AbstractResolver | None = None,
     ) -> None:
-        """Open nothing yet; `monotonic`, in seconds, says when TLS files are looked at again."""
+        """Open nothing yet; `monotonic`, in seconds, says when TLS files are looked at again.
+
+        `loopback` opens this machine itself to every destination, for demos and tests; `resolver`
+        looks up names in place of the system.
+        """
         self._monotonic = monotonic
+        self._loopback = loopback
+        self._proxy = proxy
+        self._resolver = resolver
         self._observe = observe
         self._dice = dice
         self._opened: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._opened = aiohttp.ClientSession(
-            connector=Connector(limit=0),  # each destination bounds its own calls
+            connector=Connector(self._resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={hdrs.USER_AGENT: f"approval-proxy/{__version__}"},
             timeout=aiohttp.ClientTimeout(total=None),
+            trust_env=False,  # no proxy and no credential that the settings do not name
         )
         # else aiohttp repeats PUT, GET ... by itself; there is no other switch (its issue 10790)
         self._opened._retry_connection = False  # noqa: SLF001
@@ -82,17 +106,29 @@ class Outbound:
         ca_file: Path | None = None,
         client_certificate: ClientCertificate | None = None,
         answer_limit: int = ANSWER_LIMIT,
+        networks: Sequence[Network] = (),
+        networks_setting: str = "networks",
+        direct: bool = False,
     ) -> Destination:
         """Return a destination; `deadline` in milliseconds, `answer_limit` in bytes.
+
+        `origins` are URLs; what is below their paths may be called. `networks` are opened beside
+        public addresses, and `networks_setting` is where a person opens more. A
+        destination that is `direct` is called past the proxy.
 
         Raises:
             ConfigurationError: an origin, the CA file or the client certificate cannot be used.
         """
+        proxy = None if direct else self._proxy
+        if proxy is not None:  # then what we connect to is the proxy, and it sees to the rest
+            networks, networks_setting = proxy.networks, "outbound.proxy.networks"
         try:
             return self.kind(
                 self._session,
                 name=name,
                 origins=origins,
+                reach=Reach(tuple(networks), networks_setting, self._loopback),
+                proxy=proxy.url if proxy else None,
                 deadline=deadline,
                 concurrency=concurrency,
                 credential=credential,

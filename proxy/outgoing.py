@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
+from proxy.domain.addresses import read_networks
 from proxy.domain.clock import Clock
 from proxy.domain.models import Guards, Poll, Route
 from proxy.domain.routing import UNROUTABLE, Rule
@@ -12,18 +13,25 @@ from proxy.domain.urls import CallbackPrefix
 from proxy.errors import ConfigurationError
 from proxy.oauth2.kept import TokenIdentity
 from proxy.oauth2.source import Fetch
-from proxy.outbound import Credential, Destination, NoCredential, Outbound, StaticHeader
+from proxy.outbound import (
+    Credential,
+    Destination,
+    EgressProxy,
+    NoCredential,
+    Outbound,
+    StaticHeader,
+)
 from proxy.settings import Settings
-from proxy.settings.oauth2 import OAuth2
-from proxy.settings.systems import FixedHeader, System, overridden
-from proxy.settings.systems import NoCredential as NoTicketCredential
-from proxy.settings.tree import (
+from proxy.settings.neighbours import (
     AccessToken,
     NoCallbackCredential,
     SharedSecret,
     StaticBearer,
     WitboostInstance,
 )
+from proxy.settings.oauth2 import OAuth2
+from proxy.settings.systems import FixedHeader, System, overridden
+from proxy.settings.systems import NoCredential as NoTicketCredential
 from proxy.settings.tree import Route as RouteSettings
 from proxy.store.shared import Shared
 from proxy.tickets import open_system
@@ -112,6 +120,9 @@ class Outgoing:
             concurrency=system.concurrency,
             credential=self._ticket_credential(name, system),
             ca_file=system.ca_file,
+            networks=read_networks(system.networks),
+            networks_setting=f"ticket_systems.{name}.networks",
+            direct=system.direct,
             client_certificate=certificate(system.auth)
             if isinstance(system.auth, OAuth2)
             else None,
@@ -140,6 +151,9 @@ class Outgoing:
             credential=self._callback_credential(name, instance),
             renew_on=frozenset({401, 403}),
             ca_file=instance.ca_file,
+            networks=read_networks(instance.networks),
+            networks_setting=f"witboost.{name}.networks",
+            direct=instance.direct,
         )
         return Witboost(
             name=name,
@@ -160,6 +174,11 @@ class Outgoing:
                 concurrency=1,
                 credential=NoCredential(),
                 ca_file=instance.ca_file,
+                networks=read_networks(
+                    instance.networks if wanted.networks is None else wanted.networks
+                ),
+                networks_setting=f"witboost.{name}.credential.networks",
+                direct=instance.direct,
             ),
             url=wanted.url,
             access_token=wanted.access_token.reveal,
@@ -219,3 +238,12 @@ class _Methods:
 def prefixes(instance: WitboostInstance) -> Sequence[CallbackPrefix]:
     """Return where an instance may be called back."""
     return [CallbackPrefix.parse(url) for url in instance.callback_urls]
+
+
+def outbound_of(settings: Settings, **how: Any) -> Outbound:
+    """Return the one session for outgoing calls, as the settings want it."""
+    wanted = settings.outbound
+    proxy = None
+    if through := wanted.proxy:
+        proxy = EgressProxy(through.url.reveal(), read_networks(through.networks))
+    return Outbound(loopback=wanted.loopback, proxy=proxy, **how)

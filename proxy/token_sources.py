@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import assert_never
 from urllib.parse import urlsplit
 
+from yarl import URL
+
+from proxy.domain.addresses import read_networks
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import Dice
 from proxy.errors import ConfigurationError
@@ -156,12 +159,15 @@ class TokenSources:
         def connect(url: str) -> Destination:
             return self.outbound.destination(
                 f"{name}: token",
-                origins=[url],
+                origins=[str(URL(url).origin())],
                 deadline=system.deadline,
                 concurrency=1,
                 credential=NoCredential(),
                 ca_file=system.ca_file,
                 client_certificate=certificate(auth),
+                networks=read_networks(system.networks if auth.networks is None else auth.networks),
+                networks_setting=f"ticket_systems.{name}.auth.networks",
+                direct=system.direct,
             )
 
         return connect

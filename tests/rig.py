@@ -90,6 +90,7 @@ def settings_tree(
     tree: dict[str, Any] = {
         "public_url": "https://approval.example.com",
         "listen": {"host": "127.0.0.1", "port": 0},
+        "outbound": {"loopback": True},
         "store": {
             "redis_url": redis_url,
             "folder": str(folder / "store"),

@@ -28,7 +28,7 @@ async def outbound(observed: list[tuple[str, str]]) -> AsyncIterator[Outbound]:
         assert seconds >= 0
         observed.append((name, outcome))
 
-    async with Outbound(observe=observe, dice=lambda: 0.0) as outbound:
+    async with Outbound(loopback=True, observe=observe, dice=lambda: 0.0) as outbound:
         yield outbound
 
 

@@ -50,7 +50,7 @@ async def system() -> AsyncIterator[System]:
 
 @pytest.fixture
 async def outbound() -> AsyncIterator[Outbound]:
-    async with Outbound(dice=lambda: 0.0) as outbound:
+    async with Outbound(loopback=True, dice=lambda: 0.0) as outbound:
         yield outbound
 
 
@@ -216,7 +216,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_a_matter_of_configuratio
 
 
 def test_a_missing_ca_file_and_a_bad_origin_are_named() -> None:
-    outbound = Outbound()
+    outbound = Outbound(loopback=True)
     with pytest.raises(ConfigurationError, match="desk"):
         towards(outbound, "not an origin")
     with pytest.raises(ConfigurationError, match="ca_file"):
@@ -231,7 +231,7 @@ def test_a_missing_ca_file_and_a_bad_origin_are_named() -> None:
 
 
 async def test_a_call_outside_of_serving_says_so() -> None:
-    desk = towards(Outbound(), "http://127.0.0.1:1")
+    desk = towards(Outbound(loopback=True), "http://127.0.0.1:1")
     with pytest.raises(ConfigurationError, match="not open"):
         await desk.send(Call("GET", "http://127.0.0.1:1/"), repeatable=True)
 

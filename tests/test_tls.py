@@ -111,7 +111,7 @@ async def origin(old: Authority, tmp_path: Path) -> AsyncIterator[str]:
 async def destination(
     material: Material, clock: ManualClock, *origins: str
 ) -> AsyncIterator[Destination]:
-    async with Outbound(monotonic=lambda: clock.monotonic() / 1_000) as outbound:
+    async with Outbound(loopback=True, monotonic=lambda: clock.monotonic() / 1_000) as outbound:
         yield outbound.destination(
             "desk",
             origins=origins,
@@ -225,7 +225,7 @@ def test_broken_material_is_refused_at_the_start(
     breaking(material)
 
     with pytest.raises(ConfigurationError, match="client_certificate"):
-        Outbound().destination(
+        Outbound(loopback=True).destination(
             "desk",
             origins=["https://desk.example.com"],
             deadline=1,

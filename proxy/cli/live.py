@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from proxy.cli.reach import Result, Step, reach
+from proxy.domain.addresses import Reach
 from proxy.errors import ConfigurationError, ProxyError
 from proxy.oauth2.tokens import TokenRefused
 
@@ -29,13 +30,16 @@ _WORDS: Final[Mapping[Result, str]] = {"ok": "ok", "failed": "FAILED", "skipped"
 class Probe:
     """One destination; what is None is not asked of it.
 
-    `system` is the ticket system or the witboost instance that fails where this does. `token` and
+    `system` is the ticket system or the witboost instance that fails where this does. `way` is what
+    we connect to, the URL itself or a proxy, and `may` which addresses that may have. `token` and
     `discover` return what they found, as a text that holds no secret.
     """
 
     system: str
     url: str
     tls: ssl.SSLContext
+    way: str
+    may: Reach
     discover: Callable[[], Awaitable[str]] | None = None
     token: Callable[[], Awaitable[str]] | None = None
     ping: Callable[[], Awaitable[None]] | None = None
@@ -63,7 +67,8 @@ async def examine(probes: Sequence[Probe], *, now: int, within: int = STEP_WITHI
     findings: list[Finding] = []
     without_token: set[str] = set()
     for probe in probes:
-        steps = await reach(probe.url, probe.tls, now=now, within=within)
+        tls = probe.tls if probe.way == probe.url else None
+        steps = await reach(probe.way, tls, may=probe.may, now=now, within=within)
         ready = steps[-1].result == "ok" and probe.system not in without_token
         for name, ask in _questions(probe):
             steps.append(await _asked(name, ask) if ready else _untried(name))

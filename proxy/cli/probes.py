@@ -1,15 +1,19 @@
 """What `check --live` asks of every system in the settings, as a service would call it."""
 
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 from proxy.cli.live import Probe
+from proxy.domain.addresses import Reach, read_networks
 from proxy.domain.schedule import SECOND
 from proxy.oauth2.discovery import Discovery, Fixed
 from proxy.oauth2.source import Fetch
 from proxy.outgoing import Outgoing
+from proxy.settings import Settings
+from proxy.settings.called import called
 from proxy.settings.explain import humane
+from proxy.settings.neighbours import AccessToken
 from proxy.settings.oauth2 import OAuth2
-from proxy.settings.tree import AccessToken
 from proxy.tls import Tls
 from proxy.token_sources import certificate
 
@@ -22,26 +26,45 @@ def probes(outgoing: Outgoing) -> Iterator[Probe]:
     """
     settings = outgoing.settings
     systems = outgoing.systems()
+    probe = _ways(settings)
     for name, system in settings.ticket_systems.items():
+        place = f"ticket_systems.{name}"
         auth = system.auth if isinstance(system.auth, OAuth2) else None
         tls = Tls(system.ca_file, certificate(auth) if auth else None).context()
         if auth is not None:
             metadata = outgoing.sources.metadata(name, system, auth)
-            yield Probe(
+            yield probe(
+                f"{place}.auth.{'token_url' if auth.token_url else 'issuer'}",
                 system=name,
-                url=auth.token_url or auth.issuer or "",
                 tls=tls,
                 discover=_discovery(metadata) if isinstance(metadata, Discovery) else None,
                 token=_token(outgoing.sources.fetch(name, system, auth)),
             )
-        yield Probe(system=name, url=system.base_url, tls=tls, ping=systems[name].ping)
+        yield probe(f"{place}.base_url", system=name, tls=tls, ping=systems[name].ping)
     for name, instance in settings.witboost.items():
+        place = f"witboost.{name}"
         tls = Tls(instance.ca_file).context()
         if isinstance(wanted := instance.credential, AccessToken):
             token = _token(outgoing.exchange(name, instance, wanted))
-            yield Probe(system=name, url=wanted.url, tls=tls, token=token)
-        for url in instance.callback_urls:
-            yield Probe(system=name, url=url, tls=tls)
+            yield probe(f"{place}.credential.url", system=name, tls=tls, token=token)
+        for index in range(len(instance.callback_urls)):
+            yield probe(f"{place}.callback_urls.{index}", system=name, tls=tls)
+
+
+def _ways(settings: Settings) -> Callable[..., Probe]:
+    """Return what makes the probe of a URL in the settings, by its key, with the way there."""
+    known = {it.key: it for it in called(settings)}
+    proxy = settings.outbound.proxy
+
+    def probe(key: str, **what: Any) -> Probe:
+        it = known[key]
+        if proxy is None or it.direct:
+            return Probe(url=it.url, way=it.url, may=it.reach, **what)
+        opened = read_networks(proxy.networks)
+        may = Reach(opened, "outbound.proxy.networks", settings.outbound.loopback)
+        return Probe(url=it.url, way=proxy.url.reveal(), may=may, **what)
+
+    return probe
 
 
 def _token(fetch: Fetch) -> Callable[[], Awaitable[str]]:

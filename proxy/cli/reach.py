@@ -5,12 +5,13 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from proxy.answers import clean
+from proxy.domain.addresses import Reach
 from proxy.domain.schedule import DAY
 
 Result = Literal["ok", "failed", "skipped"]
@@ -32,11 +33,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a URL leads."""
+    """Where a URL leads; `address` is what the host is, once that is known and allowed."""
 
     scheme: str
     host: str
     port: int
+    address: str = ""
 
     @classmethod
     def of(cls, url: str) -> Self:
@@ -45,38 +47,50 @@ class Address:
         return cls(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
 
 
-async def reach(url: str, tls: ssl.SSLContext, *, now: int, within: int) -> list[Step]:
+async def reach(
+    url: str, tls: ssl.SSLContext | None, *, may: Reach, now: int, within: int
+) -> list[Step]:
     """Return the steps to where the URL leads, up to the first that failed.
 
-    `now` is the wall clock, `within` what one step may take, both in milliseconds. Nothing is sent
-    but the handshake of TLS, so nobody learns a secret from this.
+    `tls` is None where the handshake is not ours to make, at a proxy; `may` says which addresses
+    are connected to, `now` is the wall clock, `within` what one step may
+    take, both in milliseconds. Nothing is sent but the handshake of TLS, so nobody learns a secret
+    from this.
     """
     place = Address.of(url)
-    steps = [await _named(place, within)]
+    named, addresses = await _named(place, within)
+    steps = [named]
+    objections = {address: may.objection(address.partition("%")[0]) for address in addresses}
+    if steps[-1].result == "ok":
+        allowed = [address for address, objection in objections.items() if not objection]
+        place = replace(place, address=allowed[0] if allowed else "")
+        if not allowed:
+            said = "; ".join(dict.fromkeys(objections.values()))
+            steps.append(Step("address", "failed", said, "address"))
     if steps[-1].result == "ok":
         steps.append(await _connected(place, within))
-    if steps[-1].result == "ok" and place.scheme == "https":
+    if steps[-1].result == "ok" and place.scheme == "https" and tls is not None:
         steps.append(await _trusted(place, tls, now, within))
     return steps
 
 
-async def _named(place: Address, within: int) -> Step:
+async def _named(place: Address, within: int) -> tuple[Step, list[str]]:
     look_up = asyncio.get_running_loop().getaddrinfo
     try:
         async with asyncio.timeout(within / 1_000):
             found = await look_up(place.host, place.port, type=socket.SOCK_STREAM)
     except TimeoutError:
         why = f"no answer about {place.host} within {within} ms: check the DNS of this machine"
-        return Step("DNS", "failed", why, "DNS")
+        return Step("DNS", "failed", why, "DNS"), []
     except (OSError, UnicodeError) as error:
         known = isinstance(error, OSError) and error.errno in _NO_SUCH_NAME
         said = "there is no such name" if known else getattr(error, "strerror", None) or str(error)
         why = f"{place.host}: {said}: check the host in the settings, and the DNS of this machine"
-        return Step("DNS", "failed", why, "DNS")
+        return Step("DNS", "failed", why, "DNS"), []
     addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
     if addresses == [place.host]:
-        return Step("DNS", "ok", f"{place.host} is an address, no name to look up")
-    return Step("DNS", "ok", f"{place.host} is {', '.join(addresses)}")
+        return Step("DNS", "ok", f"{place.host} is an address, no name to look up"), addresses
+    return Step("DNS", "ok", f"{place.host} is {', '.join(addresses)}"), addresses
 
 
 async def _connected(place: Address, within: int) -> Step:
@@ -146,7 +160,7 @@ def _until(ends: int, now: int) -> str:
 @contextlib.asynccontextmanager
 async def _opened(place: Address, within: int, **tls: Any) -> AsyncIterator[asyncio.StreamWriter]:
     async with asyncio.timeout(within / 1_000):
-        _, writer = await asyncio.open_connection(place.host, place.port, **tls)
+        _, writer = await asyncio.open_connection(place.address, place.port, **tls)
     try:
         yield writer
     finally:

@@ -12,7 +12,8 @@ from multidict import CIMultiDict
 from typing_extensions import override
 from yarl import URL
 
-from proxy.destination import Destination, Progress
+from proxy.connector import Progress
+from proxy.destination import Destination
 from proxy.errors import TemporaryError
 from proxy.oauth2.source import Fetch
 from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token

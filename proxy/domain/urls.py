@@ -76,20 +76,32 @@ class CallbackPrefix:
         """Tell whether the normalised URL lies under this prefix, however its server decodes it."""
         if not url.startswith(self.origin + self.path):
             return False
-        path = url[len(self.origin) :].partition("?")[0]
-        return _under(path, self.path) and ("%" not in path or self._holds_decoded(path))
-
-    def _holds_decoded(self, path: str) -> bool:
-        """Follow servers that decode `%2F`, or decode twice, before they resolve dot segments."""
-        decoded = unquote(path)
-        while decoded != path:
-            path, decoded = decoded, unquote(decoded)
-        return _under(_without_dots(path.replace("\\", "/")), unquote(self.path))
+        return under(url[len(self.origin) :].partition("?")[0], self.path)
 
 
 def allowed(url: str, prefixes: Sequence[CallbackPrefix]) -> bool:
     """Tell whether a normalised URL lies under one of the prefixes."""
     return any(prefix.covers(url) for prefix in prefixes)
+
+
+def under(path: str, prefix: str) -> bool:
+    """Tell whether a path lies under a prefix, however its server decodes it."""
+    if not _under(path, prefix):
+        return False
+    if "%" not in path and "/." not in path:
+        return True
+    try:
+        return _under(_decoded(path), unquote(prefix))
+    except UnicodeDecodeError:  # overlong forms of `../`, for example
+        return False
+
+
+def _decoded(path: str) -> str:
+    """Follow servers that decode `%2F`, or decode twice, before they resolve dot segments."""
+    decoded = unquote(path, errors="strict")
+    while decoded != path:
+        path, decoded = decoded, unquote(decoded, errors="strict")
+    return _without_dots(path.replace("\\", "/"))
 
 
 def _under(path: str, prefix: str) -> bool:

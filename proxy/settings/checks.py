@@ -1,21 +1,25 @@
 """Settings that are sound one by one and contradict each other."""
 
-import ipaddress
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from proxy.domain.durations import Milliseconds
 from proxy.domain.routing import UNROUTABLE
 from proxy.domain.schedule import SECOND
+from proxy.settings.called import (
+    instances_are_encrypted,
+    literal_addresses_are_opened,
+    systems_are_encrypted,
+)
 from proxy.settings.explain import humane
+from proxy.settings.neighbours import Client
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.problems import nearest
 from proxy.settings.systems import overridden
-from proxy.settings.tree import AccessToken, Client, Settings
+from proxy.settings.tree import Settings
 
 _FIXED: Final = frozenset({"kind", "base_url", "concurrency", "deadline", "events"})
 """What a route cannot override: it is about connections and events, which all routes share."""
@@ -169,28 +173,6 @@ def _slows_before_refusing(settings: Settings) -> Iterator[str]:
         )
 
 
-def _systems_are_encrypted(settings: Settings) -> Iterator[str]:
-    for name, system in settings.ticket_systems.items():
-        if not system.allow_http:
-            place = f"ticket_systems.{name}"
-            yield from _plain(f"{place}.base_url", system.base_url, f"{place}.allow_http")
-            if isinstance(system.auth, OAuth2):
-                for key in ("issuer", "token_url", "authorization_url"):
-                    if url := getattr(system.auth, key):
-                        yield from _plain(f"{place}.auth.{key}", url, f"{place}.allow_http")
-
-
-def _instances_are_encrypted(settings: Settings) -> Iterator[str]:
-    for name, instance in settings.witboost.items():
-        if not instance.allow_http:
-            place = f"witboost.{name}"
-            for index, url in enumerate(instance.callback_urls):
-                yield from _plain(f"{place}.callback_urls.{index}", url, f"{place}.allow_http")
-            if isinstance(instance.credential, AccessToken):
-                url = instance.credential.url
-                yield from _plain(f"{place}.credential.url", url, f"{place}.allow_http")
-
-
 def _refresh_tokens_can_be_kept(settings: Settings) -> Iterator[str]:
     if settings.embedded or settings.encryption.keys:
         return
@@ -213,22 +195,6 @@ def _indices_are_keyed(settings: Settings) -> Iterator[str]:
             "are found by it, so it is made once, with `approval-proxy keys new --encryption`, and "
             "stays"
         )
-
-
-def _plain(key: str, url: str, switch: str) -> Iterator[str]:
-    parts = urlsplit(url)
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
-        yield (
-            f"{key}: http would send credentials readable by everybody on the way; "
-            f"use https, or accept that with {switch}: true"
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _somebody_may_call(settings: Settings) -> Iterator[str]:
@@ -269,8 +235,9 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]],
     (("routes", "worker"), _polls_slow_down),
     (("retries", "ticket_systems"), _creates_outlive_doubt),
     (("limits",), _slows_before_refusing),
-    (("ticket_systems",), _systems_are_encrypted),
-    (("witboost",), _instances_are_encrypted),
+    (("ticket_systems",), systems_are_encrypted),
+    (("witboost",), instances_are_encrypted),
+    (("outbound", "ticket_systems", "witboost"), literal_addresses_are_opened),
     (("store", "encryption", "ticket_systems"), _refresh_tokens_can_be_kept),
     (("store", "encryption"), _indices_are_keyed),
     (("witboost",), _somebody_may_call),

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from proxy.settings.neighbours import Client
 from proxy.settings.secrets import Secret
-from proxy.settings.tree import Client, Settings
+from proxy.settings.tree import Settings
 
 
 def credential_digests(settings: Settings) -> Mapping[str, str]:

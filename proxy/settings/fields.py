@@ -15,6 +15,7 @@ from pydantic import (
     StringConstraints,
 )
 
+from proxy.domain.addresses import read_networks
 from proxy.domain.durations import Milliseconds
 from proxy.domain.urls import CallbackPrefix
 
@@ -61,6 +62,11 @@ def _callback_url(text: str) -> str:
     return text
 
 
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    read_networks(texts)
+    return texts
+
+
 def _key_hash(text: str) -> str:
     if not _KEY_HASH.fullmatch(text):
         raise ValueError(
@@ -95,6 +101,9 @@ Issuer = Annotated[str, AfterValidator(_issuer)]
 
 CallbackUrl = Annotated[str, AfterValidator(_callback_url)]
 """An origin and path prefix under which a witboost instance may be called back."""
+
+Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
+"""Networks that are not public and may be called: `10.0.0.0/8`, or `private` for all such."""
 
 KeyHash = Annotated[str, AfterValidator(_key_hash)]
 """`sha256:<hex>` of an API key."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, model_validator
 
 from proxy.domain.durations import parse_duration
-from proxy.settings.fields import Duration, Issuer, Section, WebUrl, Word
+from proxy.settings.fields import Duration, Issuer, Networks, Section, WebUrl, Word
 from proxy.settings.secrets import Secret
 
 ClientAuthenticationName = Literal[
@@ -132,15 +132,17 @@ class OAuth2(Section):
 
     `basic_encoding` says whether id and secret are form-encoded before Basic, as RFC 6749 2.3.1
     has it, or sent raw, as some servers want it. `default_lifetime` holds where the token answer
-    names none. Of several secrets or keys the first is used, the others while servers still know
-    only them. `scheme` is the word before the token in the calls to the API. With `dpop_key`,
-    tokens are bound to that key (RFC 9449).
+    names none. `networks` are those of the ticket system where nothing else is said. Of several
+    secrets or keys the first is used, the others while servers still know only them. `scheme` is
+    the word before the token in the calls to the API. With `dpop_key`, tokens are bound to that key
+    (RFC 9449).
     """
 
     kind: Literal["oauth2"]
     issuer: Issuer | None = None
     token_url: WebUrl | None = None
     authorization_url: WebUrl | None = None
+    networks: Networks | None = None
     client_id: Word
     client_authentication: ClientAuthenticationName = "client_secret_basic"
     client_secret: Annotated[tuple[Secret, ...], BeforeValidator(_several)] = ()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, FilePath, Tag, model_validator
 
-from proxy.settings.fields import NotEmpty, Section
+from proxy.settings.fields import Networks, NotEmpty, Section
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import Secret
 from proxy.tickets.declaration import Declaration
@@ -56,6 +56,8 @@ class System(Declaration):
     declared: ClassVar[type[Declaration]]
 
     auth: Annotated[OAuth2 | FixedHeader | NoCredential, Field(discriminator="kind")]
+    networks: Networks = ()
+    direct: bool = False
     ca_file: FilePath | None = None
     allow_http: bool = False
     events: SignedEvents | None = None
@@ -65,7 +67,14 @@ class System(Declaration):
         """What is frozen with a request: everything but credentials, certificates and secrets."""
         frozen = self.model_dump(
             mode="json",
-            exclude={"auth": True, "ca_file": True, "allow_http": True, "events": {"secrets"}},
+            exclude={
+                "auth": True,
+                "networks": True,
+                "direct": True,
+                "ca_file": True,
+                "allow_http": True,
+                "events": {"secrets"},
+            },
         )
         return self.declared.model_validate(frozen)
 

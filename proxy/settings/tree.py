@@ -7,7 +7,6 @@ from pydantic import (
     AfterValidator,
     ByteSize,
     Field,
-    FilePath,
     JsonValue,
     PrivateAttr,
     model_validator,
@@ -27,9 +26,7 @@ from proxy.encryption import read_key
 from proxy.errors import ConfigurationError
 from proxy.oauth2.assertions import load_key
 from proxy.settings.fields import (
-    CallbackUrl,
     Duration,
-    KeyHash,
     Name,
     NotEmpty,
     Section,
@@ -39,6 +36,7 @@ from proxy.settings.fields import (
     Word,
     WordOff,
 )
+from proxy.settings.neighbours import Client, Outbound, WitboostInstance
 from proxy.settings.problems import nearest
 from proxy.settings.secrets import Secret, SecretUrl
 from proxy.settings.sources import READING, Origins
@@ -159,66 +157,6 @@ class Retries(Section):
     missing_reads: Annotated[int, Field(ge=1, le=1_000)] = 5
 
 
-class Client(Section):
-    """Somebody who may call us; several keys live at once while they are being rotated."""
-
-    keys: Annotated[tuple[KeyHash, ...], NotEmpty]
-
-
-class Callback(Section):
-    """How an instance takes a status; `auto` tries PUT, PATCH and POST and keeps what worked."""
-
-    method: Literal["auto", "PUT", "PATCH", "POST"] = "auto"
-    deadline: Duration = parse_duration("10s")
-    concurrency: Annotated[int, Field(ge=1, le=1_000)] = 16
-
-
-class AccessToken(Section):
-    """A witboost access token, exchanged at `url` for a short-lived JWT."""
-
-    kind: Literal["access_token"]
-    url: WebUrl
-    access_token: Secret
-    duration: Duration = parse_duration("5m")
-    scope: str | None = None
-
-
-class SharedSecret(Section):
-    """A secret shared with witboost's Backstage back end, which signs a JWT for each callback."""
-
-    kind: Literal["shared_secret"]
-    secret: Secret
-
-
-class StaticBearer(Section):
-    """A bearer token that never changes."""
-
-    kind: Literal["static_bearer"]
-    token: Secret
-
-
-class NoCallbackCredential(Section):
-    """Callbacks that prove nothing, for an instance which asks for no proof."""
-
-    kind: Literal["none"]
-
-
-class WitboostInstance(Section):
-    """A witboost that sends hook calls; it is called back under `callback_urls` only."""
-
-    callback_urls: Annotated[tuple[CallbackUrl, ...], NotEmpty]
-    callback: Callback = Callback()
-    credential: Annotated[
-        AccessToken | SharedSecret | StaticBearer | NoCallbackCredential,
-        Field(discriminator="kind"),
-    ]
-    allow_http: bool = False
-    ca_file: FilePath | None = None
-    authentication: Annotated[Literal["keys", "off"], WordOff] = "keys"
-    clients: dict[Name, Client] = Field(default={})
-    reuse_after_final: bool = True
-
-
 class Polling(Section):
     """How often a ticket is read: fast at first, then slower, never stopping."""
 
@@ -326,6 +264,7 @@ class Settings(BaseSettings):
     worker: Worker = Worker()
     limits: Limits = Limits()
     retries: Retries = Retries()
+    outbound: Outbound = Outbound()
     witboost: Annotated[dict[Name, WitboostInstance], NotEmpty]
     ticket_systems: Annotated[dict[Name, TicketSystem], NotEmpty]
     routes: Annotated[tuple[Route, ...], NotEmpty]

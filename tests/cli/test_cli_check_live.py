@@ -203,3 +203,23 @@ async def test_a_person_reads_a_table(
     assert any(line.startswith("  FAILED  token (client)") for line in lines)
     assert any(line.startswith("  -       API permission") for line in lines)
     assert lines[-1].startswith("1 of ")
+
+
+async def test_an_address_that_may_not_be_called_is_named_and_not_connected_to(
+    check: Check, desk: Desk
+) -> None:
+    port = desk.url.rpartition(":")[2]
+
+    def private(tree: dict[str, Any]) -> None:
+        tree["ticket_systems"]["desk"]["base_url"] = f"http://10.255.255.1:{port}"
+        tree["ticket_systems"]["desk"]["networks"] = ["10.0.0.0/8"]
+        tree["outbound"]["proxy"] = {"url": f"http://10.255.255.1:{port}"}
+        tree["witboost"]["main"]["direct"] = True
+
+    code, steps = await check(private)
+    assert code != 0
+    refused = steps["desk", "address"]
+    assert (refused["result"], refused["wrong"]) == ("failed", "address")
+    assert refused["said"].endswith("open its network in outbound.proxy.networks")
+    assert ("desk", "connection") not in steps
+    assert steps["main", "connection"]["result"] == "ok"

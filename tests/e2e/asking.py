@@ -6,6 +6,8 @@ A token is believed only after the server itself, or its published keys, have sa
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from yarl import URL
+
 from proxy.credentials import NoCredential
 from proxy.domain.clock import SystemClock
 from proxy.oauth2.discovery import Discovery
@@ -40,7 +42,7 @@ class Asking:
         ours = ClientCertificate(certificate.certificate, certificate.key) if certificate else None
         return lambda url: self.outbound.destination(
             "authorization server",
-            origins=[url],
+            origins=[str(URL(url).origin())],
             deadline=10_000,
             concurrency=2,
             credential=NoCredential(),

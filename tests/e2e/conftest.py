@@ -26,5 +26,5 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture
 async def asking(stage: Stage) -> AsyncIterator[Asking]:
-    async with Outbound(dice=lambda: 0.0) as outbound:
+    async with Outbound(loopback=True, dice=lambda: 0.0) as outbound:
         yield Asking(stage, outbound)

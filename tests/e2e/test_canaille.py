@@ -6,6 +6,7 @@ from typing import Any, Final
 import orjson
 import pytest
 from joserfc.jwk import ECKey, RSAKey
+from yarl import URL
 
 from proxy.domain.clock import SystemClock
 from proxy.encryption import KeyRing
@@ -81,7 +82,7 @@ def server() -> Iterator[Canaille]:
 
 @pytest.fixture
 async def outbound() -> AsyncIterator[Outbound]:
-    async with Outbound() as outbound:
+    async with Outbound(loopback=True) as outbound:
         yield outbound
 
 
@@ -93,7 +94,7 @@ def endpoint(
     def connect(url: str) -> Destination:
         return outbound.destination(
             "canaille: token",
-            origins=[url],
+            origins=[str(URL(url).origin())],
             deadline=20_000,
             concurrency=1,
             credential=NoCredential(),

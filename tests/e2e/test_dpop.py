@@ -6,6 +6,7 @@ Its userinfo endpoint is the API: it takes a bound token only with a fresh proof
 from dataclasses import replace
 
 import pytest
+from yarl import URL
 
 from proxy.answers import Answer, Call
 from proxy.credentials import Credential, NoCredential
@@ -42,7 +43,7 @@ async def call(asking: Asking, credential: Credential) -> Answer:
     url = (await provider.metadata())["userinfo_endpoint"]
     api = asking.outbound.destination(
         "api",
-        origins=[url],
+        origins=[str(URL(url).origin())],
         deadline=10_000,
         concurrency=2,
         credential=credential,

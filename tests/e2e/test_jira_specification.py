@@ -47,7 +47,7 @@ async def between(program: tuple[str, str]) -> AsyncIterator[tuple[Jira, str, Ou
     async with (
         jira_site() as site,
         prism(program, SPECIFICATION, site.url) as url,
-        Outbound() as outbound,
+        Outbound(loopback=True) as outbound,
     ):
         yield site, url, outbound
 

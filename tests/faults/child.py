@@ -181,7 +181,7 @@ def warm_up() -> None:
     Environment.compile = cache(Environment.compile)  # type: ignore[assignment, method-assign]
     tree = {**desk_tree("http://desk.example.com"), "kind": "rest"}
     declaration = RestSystem.model_validate(tree).declaration
-    http = Outbound().destination(
+    http = Outbound(loopback=True).destination(
         "desk", origins=[declaration.base_url], deadline=1, concurrency=1, credential=NoCredential()
     )
     open_system(

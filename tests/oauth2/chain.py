@@ -78,7 +78,7 @@ async def open_chain(
     server: StrictServer, clock: ManualClock, *authentications: ClientAuthentication, **how: Any
 ) -> AsyncIterator[Chain]:
     """Run both servers; `how` is for the token endpoint, such as `asked`."""
-    async with Outbound() as outbound, serving(server) as issuing, serving() as api:
+    async with Outbound(loopback=True) as outbound, serving(server) as issuing, serving() as api:
         source = _source(outbound, issuing, clock, *authentications, **how)
         http = towards(outbound, api.origin, credential=source)
         chain = Chain(outbound, clock, server, issuing, api, source, http)

@@ -71,7 +71,7 @@ async def main() -> None:
     store = RedisStore(client, namespace=asked["namespace"], partitions=1)
     tokens = KINDS[asked["kind"]](store, KeyRing([("one", bytes(32))]))
     clock = ManualClock()
-    async with Outbound() as outbound:
+    async with Outbound(loopback=True) as outbound:
 
         def connection(url: str) -> Destination:
             return outbound.destination(

@@ -16,7 +16,7 @@ from tests.systems import System, serving
 
 @pytest.fixture
 async def outbound() -> AsyncIterator[Outbound]:
-    async with Outbound(dice=lambda: 0.0) as outbound:
+    async with Outbound(loopback=True, dice=lambda: 0.0) as outbound:
         yield outbound
 
 

@@ -14,6 +14,7 @@ from aiohttp import web
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import Key
+from yarl import URL
 
 from proxy.domain.clock import Clock
 from proxy.oauth2.client_authentication import ClientAuthentication
@@ -154,7 +155,7 @@ def connecting(outbound: Outbound, **how: Any) -> Callable[[str], Destination]:
             "concurrency": 1,
             "credential": NoCredential(),
         } | how
-        return outbound.destination("desk: token", origins=[url], **settings)
+        return outbound.destination("desk: token", origins=[str(URL(url).origin())], **settings)
 
     return connect
 

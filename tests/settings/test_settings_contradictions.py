@@ -132,6 +132,41 @@ CONTRADICTIONS = {
         {"WITBOOST__MAIN__CREDENTIAL__URL": "http://witboost.example.com"},
         "witboost.main.credential.url: http would send",
     ),
+    "an address that is not public": (
+        {"TICKET_SYSTEMS__DESK__BASE_URL": "https://10.1.2.3"},
+        "ticket_systems.desk.base_url: 10.1.2.3 is not public; if it is right, open its network",
+    ),
+    "an address of a login that is not public": (
+        {
+            "TICKET_SYSTEMS__DESK__NETWORKS": '["private"]',
+            "TICKET_SYSTEMS__DESK__AUTH__NETWORKS": "[]",
+            "TICKET_SYSTEMS__DESK__AUTH__TOKEN_URL": "https://10.1.2.3/token",
+        },
+        "ticket_systems.desk.auth.token_url: 10.1.2.3 is not public; if it is right, open its",
+    ),
+    "an address of witboost that is not public": (
+        {"WITBOOST__MAIN__CALLBACK_URLS": '["https://192.168.0.1/api/"]'},
+        "witboost.main.callback_urls.0: 192.168.0.1 is not public; if it is right, open its",
+    ),
+    "this machine": (
+        {
+            "OUTBOUND__LOOPBACK": "false",
+            "WITBOOST__MAIN__CREDENTIAL__URL": "http://localhost:8080",
+        },
+        "witboost.main.credential.url: 127.0.0.1 is this machine itself; outbound.loopback: true",
+    ),
+    "a network that is none": (
+        {"WITBOOST__MAIN__NETWORKS": '["intranet"]'},
+        "witboost.main.networks (environment APPROVAL_PROXY__WITBOOST__MAIN__NETWORKS): 'intranet'",
+    ),
+    "the metadata service of a cloud": (
+        {"WITBOOST__MAIN__NETWORKS": '["169.254.0.0/16"]'},
+        "witboost.main.networks (environment APPROVAL_PROXY__WITBOOST__MAIN__NETWORKS): 169.254.0.",
+    ),
+    "a proxy that is none": (
+        {"OUTBOUND__PROXY": '{"url": "egress:3128"}'},
+        "outbound.proxy.url (environment APPROVAL_PROXY__OUTBOUND__PROXY): is no URL of an HTTP",
+    ),
     "keys without clients": (
         {"WITBOOST__MAIN__CLIENTS": "{}"},
         "witboost.main.clients: authentication by keys needs at least one client",
@@ -154,6 +189,14 @@ CONTRADICTIONS = {
 }
 
 ALLOWED = {
+    "addresses in networks that are open": {
+        "TICKET_SYSTEMS__DESK__BASE_URL": "https://10.1.2.3",
+        "TICKET_SYSTEMS__DESK__NETWORKS": '["10.1.0.0/16"]',
+        "TICKET_SYSTEMS__DESK__AUTH__TOKEN_URL": "https://10.1.2.4/token",
+        "WITBOOST__MAIN__CALLBACK_URLS": '["https://[fd12::1]/api/"]',
+        "WITBOOST__MAIN__CREDENTIAL__URL": "https://192.168.1.1",
+        "WITBOOST__MAIN__NETWORKS": '["private"]',
+    },
     "http on this machine": {
         "TICKET_SYSTEMS__DESK__BASE_URL": "http://127.0.0.1:8001",
         "TICKET_SYSTEMS__DESK__AUTH__TOKEN_URL": "http://[::1]:8001/token",

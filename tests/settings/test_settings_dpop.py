@@ -57,7 +57,7 @@ async def test_tokens_are_bound_to_the_key_of_the_file_and_follow_it(
         token = request.headers["Authorization"].removeprefix("DPoP ")
         return web.Response(status=401 if bound.error(request, token) else 200)
 
-    async with serving(issue) as login, serving(serve) as desk, Outbound() as outbound:
+    async with serving(issue) as login, serving(serve) as desk, Outbound(loopback=True) as outbound:
         settings = loaded(timed, token_url=login.origin, dpop_key={"key": {"file": str(file)}})
         system = settings.ticket_systems["desk"]
         sources = TokenSources(outbound=outbound, clock=clock, dice=lambda: 0.0, tokens=None)
@@ -96,7 +96,9 @@ def test_the_key_is_a_secret(example: Path) -> None:
 
 def test_what_is_no_key_is_said_at_the_start(example: Path, clock: ManualClock) -> None:
     settings = loaded(example, dpop_key={"key": "canary-pem"})
-    sources = TokenSources(outbound=Outbound(), clock=clock, dice=lambda: 0.0, tokens=None)
+    sources = TokenSources(
+        outbound=Outbound(loopback=True), clock=clock, dice=lambda: 0.0, tokens=None
+    )
     with pytest.raises(ConfigurationError, match="signing key cannot be read") as caught:
         sources.of("desk", settings.ticket_systems["desk"], auth_of(settings))
     assert "canary" not in str(caught.value)

@@ -333,7 +333,7 @@ async def test_a_call_never_outlasts_its_deadline_even_if_it_needs_a_token_first
         await released.wait()
         return web.json_response({"access_token": "t", "token_type": "Bearer"})
 
-    async with serving(slow) as login, serving() as desk, Outbound() as outbound:
+    async with serving(slow) as login, serving() as desk, Outbound(loopback=True) as outbound:
         settings = loaded(example, SECRET | {"token_url": login.origin})
         system = settings.ticket_systems["desk"]
         sources = TokenSources(outbound=outbound, clock=clock, dice=lambda: 0.0, tokens=None)

@@ -161,7 +161,7 @@ async def test_the_next_token_request_carries_the_replaced_secret(
         variable = SECRET.replace("CLIENT_SECRET", "TOKEN_URL")
         desk = load(timed, {variable: server.origin}).ticket_systems["desk"]
         assert isinstance(desk.auth, OAuth2)
-        async with Outbound() as outbound:
+        async with Outbound(loopback=True) as outbound:
             sources = TokenSources(outbound=outbound, clock=clock, dice=lambda: 0.0, tokens=None)
             endpoint = sources.endpoint("desk", desk, desk.auth)
             await endpoint.ask(ClientCredentials())
@@ -190,7 +190,7 @@ async def test_a_broken_signing_key_leaves_the_former_one(
         "client_authentication": "private_key_jwt",
         "client_keys": {"key": {"file": str(file)}},
     }
-    async with serving(_token) as server, Outbound() as outbound:
+    async with serving(_token) as server, Outbound(loopback=True) as outbound:
         variable = SECRET.removesuffix("__CLIENT_SECRET")
         text = orjson.dumps(auth | {"token_url": server.origin}).decode()
         desk = load(timed, {variable: text}).ticket_systems["desk"]

@@ -126,6 +126,7 @@ def test_settings_can_come_from_the_environment_alone() -> None:
                 ' "ticket": {"decided_by": "by"}}'
             ),
             "APPROVAL_PROXY__ROUTES": '[{"name": "default", "system": "desk"}]',
+            "APPROVAL_PROXY__OUTBOUND__LOOPBACK": "true",
         },
     )
 

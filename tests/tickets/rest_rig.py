@@ -29,7 +29,7 @@ async def before(
             return answer
         return web.Response(body=orjson.dumps(answer), content_type="application/json")
 
-    async with serving(respond) as server, Outbound() as outbound:
+    async with serving(respond) as server, Outbound(loopback=True) as outbound:
         http = outbound.destination(
             "desk",
             origins=[server.origin],

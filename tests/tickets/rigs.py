@@ -191,7 +191,7 @@ def connected(
 async def rest_rig() -> AsyncIterator[Rig]:
     async with (
         Desk(client_id="proxy", client_secret="s3cret", event_secret=SECRET) as desk,
-        Outbound() as outbound,
+        Outbound(loopback=True) as outbound,
     ):
         system = open_system(
             name="desk",
@@ -207,7 +207,7 @@ async def servicenow_rig(**declared: Any) -> AsyncIterator[ServiceNowRig]:
     """Open the adapter with some parts of its declaration replaced."""
     async with (
         ServiceNow(client_id="proxy", client_secret="s3cret", event_secret=SECRET) as instance,
-        Outbound() as outbound,
+        Outbound(loopback=True) as outbound,
     ):
         declaration: dict[str, Any] = {
             "kind": "servicenow",
@@ -280,7 +280,7 @@ async def jira_rig(
     site: Mapping[str, Any] | None = None, **declared: Any
 ) -> AsyncIterator[JiraRig]:
     """Open the adapter and a site; `site` says how that differs."""
-    async with jira_site(**(site or {})) as simulated, Outbound() as outbound:
+    async with jira_site(**(site or {})) as simulated, Outbound(loopback=True) as outbound:
         yield JiraRig(jira_system(outbound, simulated, **declared), simulated)
 
 

@@ -23,7 +23,10 @@ async def desk(
     answer: Any = None, status: int = 200, **changes: Any
 ) -> AsyncIterator[tuple[TicketSystem, System]]:
     """Run a server that always answers this, and open the system before it."""
-    async with serving(always(status, body=orjson.dumps(answer))) as server, Outbound() as outbound:
+    async with (
+        serving(always(status, body=orjson.dumps(answer))) as server,
+        Outbound(loopback=True) as outbound,
+    ):
         http = outbound.destination(
             "desk",
             origins=[server.origin],

@@ -114,7 +114,7 @@ def test_all_templates_of_a_call_are_reported_at_once() -> None:
 
 
 async def opened(**changes: Any) -> TicketSystem:
-    async with Outbound() as outbound:
+    async with Outbound(loopback=True) as outbound:
         http = outbound.destination(
             "desk",
             origins=["http://127.0.0.1:1"],
@@ -147,7 +147,7 @@ async def test_a_system_tells_its_name_and_its_times() -> None:
 async def test_a_declaration_that_cannot_be_used_is_a_matter_of_configuration(
     frozen: dict[str, Any], words: str
 ) -> None:
-    async with Outbound() as outbound:
+    async with Outbound(loopback=True) as outbound:
         http = outbound.destination(
             "desk", origins=[], deadline=1, concurrency=1, credential=NoCredential()
         )

@@ -181,7 +181,7 @@ async def start(
     async with AsyncExitStack() as stack:
 
         async def start_site(**changes: Any) -> Site:
-            outbound = await stack.enter_async_context(Outbound())
+            outbound = await stack.enter_async_context(Outbound(loopback=True))
             site, server = await _site(store, clock, outbound, changes)
             built.append(server.app)
             stack.push_async_callback(server.close)

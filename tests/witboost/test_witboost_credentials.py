@@ -23,7 +23,7 @@ VECTOR = (
 
 @pytest.fixture
 async def outbound() -> AsyncIterator[Outbound]:
-    async with Outbound(dice=lambda: 0.0) as outbound:
+    async with Outbound(loopback=True, dice=lambda: 0.0) as outbound:
         yield outbound
 
 

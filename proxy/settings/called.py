@@ -1,0 +1,104 @@
+"""URLs in the settings that we call: encrypted on the way, and not to where nobody may go."""
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from proxy.domain.addresses import Reach, read_networks
+from proxy.settings.neighbours import AccessToken
+from proxy.settings.oauth2 import OAuth2
+from proxy.settings.tree import Settings
+
+
+def systems_are_encrypted(settings: Settings) -> Iterator[str]:
+    """Credentials of ticket systems travel under TLS, or somebody said that they need not."""
+    for name, system in settings.ticket_systems.items():
+        if not system.allow_http:
+            place = f"ticket_systems.{name}"
+            yield from _plain(f"{place}.base_url", system.base_url, f"{place}.allow_http")
+            if isinstance(system.auth, OAuth2):
+                for key in ("issuer", "token_url", "authorization_url"):
+                    if url := getattr(system.auth, key):
+                        yield from _plain(f"{place}.auth.{key}", url, f"{place}.allow_http")
+
+
+def instances_are_encrypted(settings: Settings) -> Iterator[str]:
+    """The same for witboost instances."""
+    for name, instance in settings.witboost.items():
+        if not instance.allow_http:
+            place = f"witboost.{name}"
+            for index, url in enumerate(instance.callback_urls):
+                yield from _plain(f"{place}.callback_urls.{index}", url, f"{place}.allow_http")
+            if isinstance(instance.credential, AccessToken):
+                url = instance.credential.url
+                yield from _plain(f"{place}.credential.url", url, f"{place}.allow_http")
+
+
+def _plain(key: str, url: str, switch: str) -> Iterator[str]:
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        yield (
+            f"{key}: http would send credentials readable by everybody on the way; "
+            f"use https, or accept that with {switch}: true"
+        )
+
+
+def literal_addresses_are_opened(settings: Settings) -> Iterator[str]:
+    """An address in a URL is known now, not only when it is called."""
+    for it in called(settings):
+        host = urlsplit(it.url).hostname or ""
+        host = "127.0.0.1" if _is_loopback(host) and not _is_address(host) else host
+        if _is_address(host) and (objection := it.reach.objection(host)):
+            yield f"{it.key}: {objection}"
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A URL that we call: its key, where it may be, and whether we go there past the proxy."""
+
+    key: str
+    url: str
+    reach: Reach
+    direct: bool
+
+
+def called(settings: Settings) -> Iterator[Called]:
+    """Yield every URL that is called and stands in the settings."""
+    for key, url, networks, direct in _called(settings):
+        opened_by = f"{key.partition('_urls')[0].rpartition('.')[0]}.networks"
+        reach = Reach(read_networks(networks), opened_by, settings.outbound.loopback)
+        yield Called(key, url, reach, direct)
+
+
+def _called(settings: Settings) -> Iterator[tuple[str, str, Sequence[str], bool]]:
+    for name, system in settings.ticket_systems.items():
+        place = f"ticket_systems.{name}"
+        yield f"{place}.base_url", system.base_url, system.networks, system.direct
+        if isinstance(auth := system.auth, OAuth2):
+            networks = system.networks if auth.networks is None else auth.networks
+            for key in ("issuer", "token_url"):
+                if url := getattr(auth, key):
+                    yield f"{place}.auth.{key}", url, networks, system.direct
+    for name, instance in settings.witboost.items():
+        place = f"witboost.{name}"
+        for index, url in enumerate(instance.callback_urls):
+            yield f"{place}.callback_urls.{index}", url, instance.networks, instance.direct
+        if isinstance(wanted := instance.credential, AccessToken):
+            networks = instance.networks if wanted.networks is None else wanted.networks
+            yield f"{place}.credential.url", wanted.url, networks, instance.direct
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

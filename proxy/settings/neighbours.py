@@ -1,0 +1,107 @@
+"""Who calls us and whom we call, ticket systems apart: clients, witboost instances, the way out."""
+
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, FilePath
+
+from proxy.domain.durations import parse_duration
+from proxy.settings.fields import (
+    CallbackUrl,
+    Duration,
+    KeyHash,
+    Name,
+    Networks,
+    NotEmpty,
+    Section,
+    WebUrl,
+    WordOff,
+)
+from proxy.settings.secrets import Secret
+
+
+class Client(Section):
+    """Somebody who may call us; several keys live at once while they are being rotated."""
+
+    keys: Annotated[tuple[KeyHash, ...], NotEmpty]
+
+
+class Callback(Section):
+    """How an instance takes a status; `auto` tries PUT, PATCH and POST and keeps what worked."""
+
+    method: Literal["auto", "PUT", "PATCH", "POST"] = "auto"
+    deadline: Duration = parse_duration("10s")
+    concurrency: Annotated[int, Field(ge=1, le=1_000)] = 16
+
+
+class AccessToken(Section):
+    """A witboost access token, exchanged at `url` for a short-lived JWT.
+
+    `networks` are those of the instance where nothing else is said.
+    """
+
+    kind: Literal["access_token"]
+    url: WebUrl
+    networks: Networks | None = None
+    access_token: Secret
+    duration: Duration = parse_duration("5m")
+    scope: str | None = None
+
+
+class SharedSecret(Section):
+    """A secret shared with witboost's Backstage back end, which signs a JWT for each callback."""
+
+    kind: Literal["shared_secret"]
+    secret: Secret
+
+
+class StaticBearer(Section):
+    """A bearer token that never changes."""
+
+    kind: Literal["static_bearer"]
+    token: Secret
+
+
+class NoCallbackCredential(Section):
+    """Callbacks that prove nothing, for an instance which asks for no proof."""
+
+    kind: Literal["none"]
+
+
+class WitboostInstance(Section):
+    """A witboost that sends hook calls; it is called back under `callback_urls` only."""
+
+    callback_urls: Annotated[tuple[CallbackUrl, ...], NotEmpty]
+    callback: Callback = Callback()
+    credential: Annotated[
+        AccessToken | SharedSecret | StaticBearer | NoCallbackCredential,
+        Field(discriminator="kind"),
+    ]
+    networks: Networks = ()
+    direct: bool = False
+    allow_http: bool = False
+    ca_file: FilePath | None = None
+    authentication: Annotated[Literal["keys", "off"], WordOff] = "keys"
+    clients: dict[Name, Client] = Field(default={})
+    reuse_after_final: bool = True
+
+
+def _is_web_url(secret: Secret) -> Secret:
+    parts = urlsplit(secret.reveal())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("is no URL of an HTTP proxy: write http://host:3128")
+    return secret
+
+
+class EgressProxy(Section):
+    """An HTTP proxy that calls leave through; its URL may hold user and password."""
+
+    url: Annotated[Secret, AfterValidator(_is_web_url)]
+    networks: Networks = ()
+
+
+class Outbound(Section):
+    """What holds for every outgoing call; `loopback` opens this machine, for demos and tests."""
+
+    loopback: bool = False
+    proxy: EgressProxy | None = None
