@@ -97,6 +97,7 @@ class Platform(JiraSite):
         refs = body.get("issueIdsOrKeys") or []
         if not 0 < len(refs) <= MOST_FETCHED:
             return platform_error(400, f"Between 1 and {MOST_FETCHED} issues are fetched at once.")
+        self.journal.record("bulkfetch", asked=len(refs))
         shown, errors = [], []
         for ref in refs:
             if (issue := self.issues.get(str(ref))) is None:

@@ -124,8 +124,7 @@ class Jira:
         minutes = await self._site.minutes_since(since)
         declared = self._declared
         ours = _is_ours(declared.correlation_field, declared.mark)
-        where = f"project = {quoted(declared.issue.project)} AND " if declared.issue else ""
-        jql = f"{where}{ours} AND updated >= -{minutes}m ORDER BY created ASC"
+        jql = f"{ours} AND updated >= -{minutes}m ORDER BY created ASC"
         changed = {}
         for row in await self._site.search(jql, ("updated",)):
             moment = moment_of(fields_of(row).get("updated"))

@@ -113,7 +113,7 @@ class JiraDeclaration(Declaration):
     mark: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "approval-proxy"
     rich_text: tuple[FieldName, ...] = ("description", "environment")
     limits: dict[FieldName, Annotated[int, Field(ge=16)]] = Field(
-        default={"summary": 255, "description": 16_000}
+        default={"summary": 255, "description": 32_000}
     )
     key_fields: tuple[FieldName, ...] = ("summary", "description")
     decide_by: Literal["approvals", "status", "resolution"] = "approvals"

@@ -50,7 +50,7 @@ class Opening:
             if not asker or not _refuses(error):
                 raise
             created = await self._create(request.correlation_id, fields, "")
-            notes.append(f"it could not be opened on behalf of {request.requester}: {error}")
+            notes.append(f"it could not be opened on behalf of the requester: {error}")
         try:
             if self._declared.request:
                 await self._mark(created.id, request.correlation_id)

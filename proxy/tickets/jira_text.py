@@ -10,10 +10,14 @@ from typing import Any, Final
 
 from proxy.tickets.values import CUT, clean, shorten
 
-LONGEST_COMMENT: Final = 16_000
-"""Characters; Jira takes 32,767, and a text of nothing but markup doubles when it is escaped."""
+LONGEST: Final = 32_000
+"""Characters of a text; Jira takes 32,767."""
 
-_MARKUP: Final = re.compile(r"[\\{}\[\]!|]")
+_MARKUP: Final = re.compile(r"\\(?![A-Za-z0-9])|[{}\[\]!|]")
+_BACKSLASH: Final = "&#92;"
+"""Wiki markup has no other way to write one before a sign; two of them break the line."""
+
+_HALF: Final = re.compile(r"(?:\\|&#?9?2?)$")
 _INDENT: Final = re.compile(r"^ +", re.MULTILINE)
 _BLANK_LINES: Final = re.compile(r"\n{2,}")
 
@@ -38,19 +42,19 @@ def _inline(paragraph: str) -> Iterator[dict[str, Any]]:
 
 def wiki_value(text: str) -> str:
     """Return somebody else's text for a place in wiki markup."""
-    return _MARKUP.sub(r"\\\g<0>", clean(text))
+    return _MARKUP.sub(lambda it: _BACKSLASH if it[0] == "\\" else f"\\{it[0]}", clean(text))
 
 
 def wiki(text: str) -> str:
-    """Return wiki markup whose lines keep their indentation and whose end is no link."""
+    """Return wiki markup whose lines keep their indentation, and whose end is no link if cut."""
     if text.endswith(CUT):
-        text = f"{text.removesuffix(CUT).rstrip(chr(92))} \\[...\\]"
+        text = _HALF.sub("", text.removesuffix(CUT)) + CUT.replace("[", "\\[").replace("]", "\\]")
     return _indented(text)
 
 
 def wiki_comment(text: str) -> str:
     """Return a text as wiki markup that shows it as it is."""
-    return _indented(wiki_value(shorten(text, LONGEST_COMMENT)))
+    return wiki(shorten(wiki_value(text), LONGEST))
 
 
 def one_line(text: str) -> str:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -43,7 +44,7 @@ def _newer_node() -> Path:
     """Return the one binary that npm installed for this machine."""
     found = sorted((_NEWER_NODE / "node_modules").glob("node-*/bin/node"))
     if not found:
-        pytest.skip(f"npm has no newer Node.js for {platform.platform()}")
+        _missing(f"npm has no newer Node.js for {platform.platform()}")
     return found[0]
 
 
@@ -58,11 +59,14 @@ def _install(folder: Path) -> None:
 def _found(program: str) -> str:
     path = shutil.which(program)
     if path is None:
-        said = f"{program} is not on PATH, so no foreign program can be installed from npm"
-        if os.environ.get("CI") == "true":
-            pytest.fail(said)
-        pytest.skip(said)
+        _missing(f"{program} is not on PATH, so no foreign program can be installed from npm")
     return path
+
+
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 def _up_to_date(folder: Path) -> bool:

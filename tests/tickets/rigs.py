@@ -24,6 +24,7 @@ from proxy.oauth2.endpoint import TokenEndpoint
 from proxy.oauth2.grants import ClientCredentials
 from proxy.oauth2.source import TokenSource
 from proxy.outbound import Destination, NoCredential, Outbound
+from proxy.outgoing import TICKET_ANSWER_LIMIT
 from proxy.tickets import open_system
 from proxy.tickets.port import TicketSystem
 from tests.tickets.declarations import desk_mapping
@@ -183,6 +184,7 @@ def connected(
         origins=[through or origin],
         deadline=DEADLINE,
         concurrency=4,
+        answer_limit=TICKET_ANSWER_LIMIT,
         credential=TokenSource(fetch=fetch, clock=clock, dice=lambda: 0.0, name="desk"),
     )
 

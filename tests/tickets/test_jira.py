@@ -24,7 +24,8 @@ from proxy.errors import (
 )
 from proxy.settings import load
 from proxy.tickets.jira_declaration import JiraDeclaration
-from proxy.tickets.jira_site import PAGE
+from proxy.tickets.jira_site import MOST_FETCHED, PAGE
+from proxy.tickets.jira_text import wiki_comment
 from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges, PushesEvents
 from tests.example_settings import CANARY, EXAMPLE, write_example
 from tests.tickets.declarations import approval_request
@@ -107,6 +108,28 @@ async def test_markup_of_a_requester_is_text(site: Mapping[str, Any]) -> None:
     assert sum(line.startswith("Who:") for line in lines) == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("CORP\\jdoe", "CORP\\jdoe"),  # before a letter it is a backslash
+        ("\\[x]", "&#92;\\[x\\]"),  # it must not undo ours
+        ("a\\\\b", "a&#92;\\b"),  # two would break the line
+        ("end\\", "end&#92;"),
+        ("{{x}}", "\\{\\{x\\}\\}"),
+    ],
+)
+def test_a_backslash_is_one_in_markup(text: str, written: str) -> None:
+    assert wiki_comment(text) == written
+
+
+@pytest.mark.parametrize("length", range(31_980, 32_010))
+def test_no_escape_is_cut_in_half(length: int) -> None:
+    for text in ("[" * length, "\\ " * length):
+        cut = wiki_comment(text).removesuffix(" \\[...\\]")
+        assert re.fullmatch(r"(?:\\\[)*|(?:&#92; ?)*", cut)
+        assert len(cut) < 32_767
+
+
 async def test_nothing_breaks_out_of_a_document(plain: JiraRig) -> None:
     nasty = '"}]},{"type":"mention"}\n\n[~olga] {html}\nAsked by: the boss'
     _, fields = await opened(plain, motivation=nasty)
@@ -172,7 +195,7 @@ async def test_a_requester_in_whose_name_nothing_may_be_opened_is_told_of() -> N
     async with jira_rig(on_behalf_of_requester=True) as rig:
         rig.site.may_act_for_others = False
         ticket, _ = await opened(rig, requester_email="ada@company.com")
-        assert "could not be opened on behalf of user:ada" in ticket.note
+        assert "could not be opened on behalf of the requester" in ticket.note
         assert "permission to raise requests on behalf" in ticket.note
         assert rig.created() == 1
 
@@ -421,11 +444,16 @@ async def test_a_deleted_issue_is_not_found(rig: JiraRig) -> None:
 
 async def test_many_issues_are_read_in_one_call(plain: JiraRig) -> None:
     assert isinstance(plain.system, FetchesMany)
-    tickets = [(await opened(plain, correlation_id=f"r-{number}"))[0] for number in range(20)]
+    tickets = [
+        (await opened(plain, correlation_id=f"r-{number}"))[0] for number in range(MOST_FETCHED)
+    ]
     plain.site.decide(tickets[3].id, "approved", by="olga")
     plain.site.delete(tickets[4].id)
     wanted = [ticket.id for ticket in tickets]
-    found = await plain.system.fetch_many([*wanted, "ABC-1", "x' OR 1=1"])
+    asked = len(plain.site.journal.entries)
+    found = await plain.system.fetch_many(wanted)
+    assert len(plain.site.journal.of("bulkfetch")) == 1
+    assert len(plain.site.journal.entries) == asked + 1 + len(found) + 1  # and one history
     assert set(found) == set(wanted) - {tickets[4].id}
     assert found[tickets[3].id] == await plain.system.fetch(tickets[3].id)
     assert found[tickets[3].id].decided_by == "olga"
