@@ -87,9 +87,11 @@ lock:
 	&& compile $(BUILD) $(CRYPTOGRAPHY) \
 	&& from='pyproject.toml $(FOLLOW)' to=deploy/requirements.lock && compile $(CRYPTOGRAPHY) \
 	&& from='$(FOLLOW)' to=deploy/requirements-build.lock && compile $(BUILD) \
-	&& from= to=tests/e2e/canaille.lock && compile 'canaille[oidc,server]'
+	&& from= to=tests/e2e/canaille.lock && compile 'canaille[oidc,server]' \
+	&& to=tests/e2e/roundup.lock && compile roundup
 
 clean:
 	rm -rf .venv dist build demo-run bench-results .mypy_cache .ruff_cache .pytest_cache \
-		.hypothesis .import_linter_cache .coverage .coverage.* htmlcov tests/e2e/.canaille
+		.hypothesis .import_linter_cache .coverage .coverage.* htmlcov tests/e2e/.canaille \
+		tests/e2e/.roundup
 	find proxy tests -name __pycache__ -type d -prune -exec rm -rf {} +

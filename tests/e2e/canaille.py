@@ -1,13 +1,10 @@
 """Canaille, a second authorization server that we did not write, in an environment of its own.
 
-Its pins would not go together with ours. The environment is made once, from hashed locks.
+Its pins would not go together with ours.
 """
 
-import fcntl
 import json
-import os
 import subprocess
-import venv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-import pytest
 
 _FOLDER: Final = Path(__file__).parent
-_LOCK: Final = _FOLDER / "canaille.lock"
-_ENVIRONMENT: Final = _FOLDER / ".canaille"
-_INSTALL: Final = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +33,6 @@ class Canaille:
         ):
             found: Mapping[str, Any] = await answer.json()
             return found
-
-
-def canaille_python() -> str:
-    """Return the interpreter that has canaille.
-
-    Skips the test where it cannot be installed, but never in continuous integration.
-    """
-    python = _ENVIRONMENT / "bin" / "python"
-    done = _ENVIRONMENT / "installed"
-    with _LOCK.open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several processes of one test run install only once
-        if not done.exists() or done.stat().st_mtime < _LOCK.stat().st_mtime:
-            venv.create(_ENVIRONMENT, clear=True, with_pip=True)
-            installing = subprocess.run(
-                [python, *_INSTALL, "--require-hashes", "-r", _LOCK],
-                capture_output=True,
-                timeout=300,
-                check=False,
-            )
-            if installing.returncode:
-                said = f"canaille cannot be installed: {installing.stderr.decode()[-500:]}"
-                if os.environ.get("CI") == "true":
-                    pytest.fail(said)
-                pytest.skip(said)
-            done.touch()
-    return str(python)
 
 
 @contextmanager

@@ -27,7 +27,8 @@ from proxy.oauth2.tokens import TokenRefused
 from proxy.outbound import Destination, NoCredential, Outbound
 from proxy.store.redis import RedisStore
 from proxy.store.tokens import RedisTokens
-from tests.e2e.canaille import Canaille, canaille, canaille_python
+from tests.e2e.canaille import Canaille, canaille
+from tests.e2e.environments import python_with
 
 # one that must be encoded in Basic; not with a blank, which canaille expects as %20 and not as the
 # + that forms have (RFC 6749 appendix B)
@@ -76,7 +77,7 @@ CLIENTS: Final = [
 @pytest.fixture(scope="module")
 def server() -> Iterator[Canaille]:
     key = SERVER.as_dict(private=True)
-    with canaille(canaille_python(), clients=CLIENTS, server_key=key, user=USER) as server:
+    with canaille(python_with("canaille"), clients=CLIENTS, server_key=key, user=USER) as server:
         yield server
 
 
