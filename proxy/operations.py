@@ -98,7 +98,8 @@ class Operations:
 
         Raises:
             NotFound: no such request, or no such ticket.
-            InvalidRequest: the request has a ticket or a decision, or a newer one has its URL.
+            InvalidRequest: the request has a ticket or a decision, a newer one has its URL, or the
+                ticket is that of another request, which it must not decide twice.
         """
 
         async def decide(entry: Entry) -> Event:
@@ -109,6 +110,11 @@ class Operations:
                 )
             _, system = await self._routes.of(record)
             found = await system.fetch(ticket)
+            owners = await self._store.find(system.name, [found.id])
+            if others := [owner for owner in owners if owner != record.id]:
+                raise InvalidRequest(
+                    f"ticketKey: {found.key} is the ticket of request {', '.join(others)}"
+                )
             return Opened(
                 at=await self._store.now(), ticket=found, how=f"attached by {by}: {reason}"
             )

@@ -117,3 +117,14 @@ async def test_the_method_that_worked_outlives_a_restart_and_no_change_of_settin
                 await again.worker().run_due()
             assert methods(rig, call) == tried
             assert rig.final(call) is not None
+
+
+async def test_the_normalised_url_is_what_is_called(rig: Rig) -> None:
+    odd = rig.witboost.url.replace("http:", "HTTP:") + "/api/./actionHandler/%61-hook?x=1"
+    rig.witboost._adopt_unknown_hooks = True
+    call = await rig.ask(respond_to=odd)
+    await rig.work()
+    rig.desk.decide(rig.tickets()[0]["id"], "approved")
+    await rig.work(after=SECOND)
+    assert await rig.state(call) is State.DONE
+    assert [entry["status"] for entry in rig.witboost.attempts("a-hook")] == ["OK"]

@@ -1,9 +1,10 @@
 """Who calls us and whom we call, ticket systems apart: clients, witboost instances, the way out."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, FilePath
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath
 
 from proxy.domain.durations import parse_duration
 from proxy.settings.fields import (
@@ -68,6 +69,11 @@ class NoCallbackCredential(Section):
     kind: Literal["none"]
 
 
+def _by_access_token(section: Any) -> Any:
+    """Take a credential that does not say its kind for the usual one."""
+    return {"kind": "access_token", **section} if isinstance(section, Mapping) else section
+
+
 class WitboostInstance(Section):
     """A witboost that sends hook calls; it is called back under `callback_urls` only."""
 
@@ -76,6 +82,7 @@ class WitboostInstance(Section):
     credential: Annotated[
         AccessToken | SharedSecret | StaticBearer | NoCallbackCredential,
         Field(discriminator="kind"),
+        BeforeValidator(_by_access_token),
     ]
     networks: Networks = ()
     direct: bool = False

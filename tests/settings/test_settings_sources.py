@@ -4,6 +4,7 @@ import pytest
 
 from proxy.errors import SettingsError
 from proxy.settings import CONFIG, explain, load
+from proxy.settings.neighbours import AccessToken
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.sources import gather
 from proxy.settings.systems import RestSystem
@@ -264,3 +265,13 @@ def test_a_variable_changes_one_of_two_that_share_an_anchor(example: Path) -> No
     sources = gather(example, {"APPROVAL_PROXY__ROUTES__1__POLL__FIRST": "2s"})
 
     assert [route["poll"]["first"] for route in sources.values["routes"]] == ["1s", "2s"]
+
+
+def test_an_access_token_is_the_usual_credential(example: Path) -> None:
+    """Its kind need not be said; every other one must be."""
+    text = example.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if "      kind: access_token" not in line]
+    assert len(lines) == len(text.splitlines()) - 1
+    example.write_text("\n".join(lines), encoding="utf-8")
+
+    assert isinstance(load(example, {}).witboost["main"].credential, AccessToken)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from proxy.demo.faults import Fault
 from proxy.domain.models import State
 from tests.conftest import OpenRig
@@ -42,15 +44,30 @@ async def test_a_doubt_that_nobody_can_settle_is_held_for_a_person(open_rig: Ope
         assert len(rig.tickets()) == 1
 
 
-async def test_an_operator_attaches_the_ticket(open_rig: OpenRig) -> None:
+@pytest.mark.parametrize("name", ["id", "key"])
+async def test_an_operator_attaches_the_ticket(open_rig: OpenRig, name: str) -> None:
     async with open_rig(declare=blind_desk) as rig:
         call = await in_doubt(rig)
-        status, _ = await act(rig, call, "attach", ticketKey=rig.tickets()[0]["id"])
+        status, _ = await act(rig, call, "attach", ticketKey=rig.tickets()[0][name])
         assert status == 200
         rig.desk.decide(rig.tickets()[0]["id"], "approved")
         await rig.work(after=2 * SECOND)
         assert (rig.final(call) or {})["status"] == "OK"
         assert len(rig.tickets()) == 1
+
+
+async def test_a_ticket_decides_one_request_only(open_rig: OpenRig) -> None:
+    """A slip of the keyboard must not let somebody's approval be another's."""
+    async with open_rig(declare=blind_desk) as rig:
+        other = await rig.ask()
+        await rig.work()
+        taken = rig.tickets()[0]
+        call = await in_doubt(rig)
+        status, problem = await act(rig, call, "attach", ticketKey=taken["key"])
+        assert status == 400
+        assert str(other.correlation_id) in str(problem)
+        assert await rig.state(call) is State.HELD
+        assert (await act(rig, call, "attach", ticketKey=rig.tickets()[1]["key"]))[0] == 200
 
 
 async def test_an_operator_vouches_that_there_is_no_ticket(open_rig: OpenRig) -> None:

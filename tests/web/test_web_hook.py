@@ -59,8 +59,19 @@ async def test_other_content_is_refused_while_the_url_is_open_and_taken_afterwar
     other.refused(400, "respondToUrl")
     assert first.taken in other.json["detail"]
     await set_state(site.store, first.taken, State.DONE, Decision.APPROVED)
+    again = await site.submit(hook="1", fields={"a": 1})
+    assert again.taken == first.taken, "the same content has the same answer, at its end as well"
     later = await site.submit(hook="1", fields={"a": 2})
     assert later.taken != first.taken
+    back = await site.submit(hook="1", fields={"a": 1})
+    back.refused(400, later.taken)  # the newest counts, and it is open
+
+
+async def test_a_url_is_one_however_it_is_spelt(site: Site) -> None:
+    odd = CALLBACK.replace("https://witboost", "HTTPS://WITBOOST").replace("/api/", ":443/api/./")
+    first = await site.submit(url=CALLBACK + "1", fields={"a": 1})
+    assert (await site.submit(url=odd + "1", fields={"a": 1})).taken == first.taken
+    (await site.submit(url=odd + "1", fields={"a": 2})).refused(400, first.taken)
 
 
 async def test_a_used_url_is_refused_where_the_settings_say_so(start: Starts) -> None:
