@@ -3,7 +3,7 @@
 import ssl
 import textwrap
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -11,6 +11,7 @@ from proxy.cli.reach import Result, Step, reach
 from proxy.domain.addresses import Reach
 from proxy.errors import ConfigurationError, ProxyError
 from proxy.oauth2.tokens import TokenRefused
+from proxy.tickets.port import Inspection
 
 STEP_WITHIN: Final = 10_000
 _CAUSES: Final = {
@@ -23,6 +24,7 @@ _CAUSES: Final = {
     "insufficient_scope": "scope",
     "invalid_target": "scope",
 }
+_OF_THE_WAY: Final = frozenset({"discovery", "token"})
 _WORDS: Final[Mapping[Result, str]] = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
 
 
@@ -32,7 +34,8 @@ class Probe:
 
     `system` is the ticket system or the witboost instance that fails where this does. `way` is what
     we connect to, the URL itself or a proxy, and `may` which addresses that may have. `token` and
-    `discover` return what they found, as a text that holds no secret.
+    `discover` return what they found, as a text that holds no secret;
+    `inspections` come last.
     """
 
     system: str
@@ -43,6 +46,7 @@ class Probe:
     discover: Callable[[], Awaitable[str]] | None = None
     token: Callable[[], Awaitable[str]] | None = None
     ping: Callable[[], Awaitable[None]] | None = None
+    inspections: Mapping[str, Inspection] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ async def examine(probes: Sequence[Probe], *, now: int, within: int = STEP_WITHI
         for name, ask in _questions(probe):
             steps.append(await _asked(name, ask) if ready else _untried(name))
             ready = steps[-1].result == "ok"
+        for name, inspect in probe.inspections.items():  # each for itself
+            steps.append(await _inspected(name, inspect) if ready else _untried(name))
         findings.append(Finding(probe, steps))
         if not ready and probe.token is not None:
             without_token.add(probe.system)
@@ -93,6 +99,14 @@ def _questions(probe: Probe) -> Iterator[tuple[str, Callable[[], Awaitable[str]]
         yield "API permission", permitted
 
 
+async def _inspected(name: str, inspect: Inspection) -> Step:
+    try:
+        found = await inspect()
+    except ProxyError as error:
+        return Step(name, "failed", str(error), _cause(name, error))
+    return Step(name, "ok" if found.proven else "skipped", found.said)
+
+
 def _untried(name: str) -> Step:
     return Step(name, "skipped", "not tried: repair first what failed before")
 
@@ -108,9 +122,8 @@ def _cause(name: str, error: ProxyError) -> str:
     """Return in a word what a person must look at."""
     if isinstance(error, TokenRefused):
         return _CAUSES.get(error.code, "endpoint")
-    if name == "API permission" and isinstance(error, ConfigurationError):
-        return "API permission"
-    return "endpoint"
+    own = name not in _OF_THE_WAY and isinstance(error, ConfigurationError)
+    return name if own else "endpoint"
 
 
 def table(findings: Sequence[Finding], width: int = 0) -> Iterator[str]:
@@ -149,7 +162,7 @@ def _verdict(findings: Sequence[Finding]) -> str:
     failed = sum(step.result == "failed" for step in steps)
     untried = sum(step.result == "skipped" for step in steps)
     if not failed:
-        return f"All {len(steps)} steps went well."
+        return f"All {len(steps) - untried} steps went well."
     later = f", {untried} not tried" if untried else ""
     return f"{failed} of {len(steps)} steps failed{later}."
 

@@ -1,8 +1,10 @@
 """What `check --live` asks of every system in the settings, as a service would call it."""
 
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
+from proxy.cli.event_probe import event_secrets
 from proxy.cli.live import Probe
 from proxy.domain.addresses import Reach, read_networks
 from proxy.domain.schedule import SECOND
@@ -14,6 +16,8 @@ from proxy.settings.called import called
 from proxy.settings.explain import humane
 from proxy.settings.neighbours import AccessToken
 from proxy.settings.oauth2 import OAuth2
+from proxy.settings.systems import System
+from proxy.tickets.port import Inspected, Inspection, Inspects, TicketSystem
 from proxy.tls import Tls
 from proxy.token_sources import certificate
 
@@ -40,7 +44,13 @@ def probes(outgoing: Outgoing) -> Iterator[Probe]:
                 discover=_discovery(metadata) if isinstance(metadata, Discovery) else None,
                 token=_token(outgoing.sources.fetch(name, system, auth)),
             )
-        yield probe(f"{place}.base_url", system=name, tls=tls, ping=systems[name].ping)
+        yield probe(
+            f"{place}.base_url",
+            system=name,
+            tls=tls,
+            ping=systems[name].ping,
+            inspections=dict(_inspections(name, system, outgoing, systems[name])),
+        )
     for name, instance in settings.witboost.items():
         place = f"witboost.{name}"
         tls = Tls(instance.ca_file).context()
@@ -65,6 +75,23 @@ def _ways(settings: Settings) -> Callable[..., Probe]:
         return Probe(url=it.url, way=proxy.url.reveal(), may=may, **what)
 
     return probe
+
+
+def _inspections(
+    name: str, system: System, outgoing: Outgoing, opened: TicketSystem
+) -> Iterator[tuple[str, Inspection]]:
+    """Yield what can be asked of a ticket system, and at the end what cannot."""
+    if isinstance(opened, Inspects):
+        yield from opened.inspections().items()
+    if system.events is not None:
+        ask = partial(event_secrets, name, system, outgoing, clock=outgoing.clock)
+        yield "event secret", ask
+
+    async def tried() -> Inspected:
+        said = f"only a ticket shows that one can be opened: approval-proxy try --system {name}"
+        return Inspected(said, proven=False)
+
+    yield "opening", tried
 
 
 def _token(fetch: Fetch) -> Callable[[], Awaitable[str]]:

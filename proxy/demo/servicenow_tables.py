@@ -19,8 +19,20 @@ FAULTS: dict[str, frozenset[Kind]] = {
     "change": API,
     "event": EVENT_FAULTS,
 }
+APPROVALS: Final = (
+    *("not requested", "requested", "approved", "rejected", "cancelled", "not_required"),
+    "duplicate",
+)
+"""What the field `approval` of a task can be."""
+
 TASKS: Final = {"change_request": "CHG", "incident": "INC", "sc_req_item": "RITM"}
-LINKED: Final = ("sc_request", "sc_item_option_mtom", "sysapproval_approver", "sys_user")
+LINKED: Final = (
+    "sc_request",
+    "sc_item_option_mtom",
+    "sysapproval_approver",
+    "sys_user",
+    "sys_choice",
+)
 CATALOG_ITEM: Final = "0123456789abcdef0123456789abcdef"
 MOST_ROWS: Final = 10_000
 LENGTHS: Final = {"short_description": 160, "correlation_id": 100, "correlation_display": 100}
@@ -32,6 +44,7 @@ COLUMNS: Final = frozenset(
         *("sc_item_option.value", "sc_item_option.item_option_new.name", "sysapproval"),
         *("approver.name", "approver.user_name", "approver.email"),
         *("group.assignment_group.name", "opened_by", "caller_id", "email", "active"),
+        *("requested_by", "name", "element", "value", "inactive"),
     )
 )
 
@@ -53,6 +66,9 @@ class Tables:
         self._clock = clock
         self._skew = skew
         self._tables: dict[str, dict[str, Record]] = {name: {} for name in (*TASKS, *LINKED)}
+        for value in APPROVALS:
+            choice = {"name": "task", "element": "approval", "value": value, "inactive": "false"}
+            self.insert("sys_choice", choice)
 
     def __contains__(self, table: str) -> bool:
         return table in self._tables
@@ -68,6 +84,10 @@ class Tables:
     def delete(self, record: Record) -> None:
         """Remove a record."""
         del self._tables[record.table][record.fields["sys_id"]]
+
+    def clear(self, table: str) -> None:
+        """Remove everything in a table."""
+        self._tables[table].clear()
 
     def task(self, name: str) -> Record | None:
         """Return a task by its sys_id or its number."""

@@ -35,6 +35,7 @@ from proxy.tickets.jira_site import (
 )
 from proxy.tickets.jira_text import adf, wiki_comment
 from proxy.tickets.jira_transitions import withdraw
+from proxy.tickets.port import Inspection
 from proxy.tickets.values import digest, rfc3339, scalar_text
 
 NO_TICKET: Final = "no-such-request"
@@ -110,10 +111,13 @@ class Jira:
         return await self._judged(tree)
 
     async def ping(self) -> None:
-        """Prove that the site answers, takes our credential, and can do what is declared."""
+        """Prove that the site answers, takes our credential, and searches the correlation field."""
         await self._site.ask("GET", f"{self._site.platform}/myself")
         await self.find(NO_TICKET)
-        await self._opening.check()
+
+    def inspections(self) -> Mapping[str, Inspection]:
+        """Return what the site shows of the request type; what it wants of an issue it does not."""
+        return {"request type": self._opening.inspect} if self._declared.request else {}
 
     async def changes(self, since: int) -> Mapping[str, int]:
         """Return when each of our issues that changed at or after `since` did so last, by id.

@@ -15,6 +15,7 @@ from proxy.tickets.jira_declaration import LABELS, JiraDeclaration
 from proxy.tickets.jira_site import DESK, LONGEST, Site, Tree, category, fields_of
 from proxy.tickets.jira_text import adf, one_line, wiki, wiki_value
 from proxy.tickets.jira_transitions import status_of, take
+from proxy.tickets.port import Inspected
 from proxy.tickets.templates import tree_template
 from proxy.tickets.values import clean, scalar_text
 
@@ -81,11 +82,10 @@ class Opening:
             await self._started(ticket_id)
         return tree
 
-    async def check(self) -> None:
-        """Raise ConfigurationError where the request type does not take what is declared."""
+    async def inspect(self) -> Inspected:
+        """Say that the request type takes what is declared; raises ConfigurationError if not."""
         wanted = self._declared.request
-        if wanted is None:
-            return
+        assert wanted is not None
         path = f"{DESK}/servicedesk/{wanted.service_desk}/requesttype/{wanted.request_type}/field"
         tree = self._site.object(await self._site.ask("GET", path), "the request type")
         known = self._site.objects(tree, "requestTypeFields", "the request type")
@@ -104,8 +104,10 @@ class Opening:
         if problems:
             raise ConfigurationError(
                 f"{self._site.name}: request type {wanted.request_type} of service desk"
-                f" {wanted.service_desk}: {'; '.join(problems)}"
+                f" {wanted.service_desk}: {'; '.join(problems)}: correct `request.fields`, or the"
+                " request type"
             )
+        return Inspected("it has every field that is written, and requires no other")
 
     async def _create(self, correlation_id: str, fields: dict[str, Any], asker: str) -> Ticket:
         declared = self._declared

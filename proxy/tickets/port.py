@@ -4,7 +4,8 @@ Adapters raise only `TemporaryError`, `PermanentError` (`NotFound`, `Conflict`) 
 `ConfigurationError`. They never decide: the flow does, from the outcome that `fetch` reports.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from proxy.domain.models import ApprovalRequest, Ticket, TicketHint
@@ -109,6 +110,27 @@ class FetchesMany(Protocol):
         A ticket that is missing may exist all the same: the caller asks for it alone, as it does
         for every one where the system refuses the call.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What an inspection found; not `proven` where the system does not show what it would take."""
+
+    said: str
+    proven: bool = True
+
+
+Inspection = Callable[[], Awaitable[Inspected]]
+"""Asks about one thing; raises what is wrong with it, with what to do."""
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """A system that shows, without opening a ticket, whether one could be opened as declared."""
+
+    def inspections(self) -> Mapping[str, Inspection]:
+        """Return what can be asked, by what it is about; nothing is written by any of it."""
         ...
 
 

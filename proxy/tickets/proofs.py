@@ -59,11 +59,15 @@ class Mac(Key):
     prefix: bytes
     encode: Callable[[bytes], bytes]
 
+    def signature(self, message: bytes) -> bytes:
+        """Return what is shown for a message."""
+        mac = hmac.new(self.secret, message, getattr(hashlib, self.algorithm)).digest()
+        return self.prefix + self.encode(mac)
+
     @override
     def signed(self, message: bytes, presented: bytes) -> bool:
         """Write out the signature and compare."""
-        mac = hmac.new(self.secret, message, getattr(hashlib, self.algorithm)).digest()
-        return hmac.compare_digest(self.prefix + self.encode(mac), presented)
+        return hmac.compare_digest(self.signature(message), presented)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -222,12 +226,13 @@ class Shown:
             scheme, _, proof = presented.partition(" ")
             presented = f"{scheme.lower()} {proof.strip()}"
         matches = [
-            hmac.compare_digest(self._expected(secret), _bytes(presented))
+            hmac.compare_digest(self.expected(secret), _bytes(presented))
             for secret in self._secrets()
         ]
         return any(matches)
 
-    def _expected(self, secret: bytes) -> bytes:
+    def expected(self, secret: bytes) -> bytes:
+        """Return what somebody who knows a secret shows."""
         if self._events.auth == "basic":
             return b"basic " + base64.b64encode(secret)
         return self._events.prefix.encode() + secret

@@ -16,7 +16,9 @@ from proxy.errors import ConfigurationError, Conflict, NotFound
 from proxy.outbound import Destination
 from proxy.tickets.calls import names_of
 from proxy.tickets.capabilities import assembled
+from proxy.tickets.port import Inspection
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
+from proxy.tickets.servicenow_inspections import inspections
 from proxy.tickets.servicenow_orders import Orders
 from proxy.tickets.servicenow_table import (
     SYS_ID,
@@ -145,6 +147,10 @@ class ServiceNow:
     async def ping(self) -> None:
         """Prove that the instance answers, takes our credential and honours our query."""
         await self.find(NO_TICKET)
+
+    def inspections(self) -> Mapping[str, Inspection]:
+        """Return what the instance shows of itself before any record is created."""
+        return inspections(self._declared, self._instance)
 
     async def changes(self, since: int) -> Mapping[str, int]:
         """Return when each of our records that changed at or after `since` did so last, by id."""

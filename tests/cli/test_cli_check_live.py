@@ -12,12 +12,20 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from proxy.beside import calling
 from proxy.cli import main
+from proxy.cli.event_probe import event_secrets
+from proxy.cli.live import Probe, examine
 from proxy.demo.desk import Desk
 from proxy.demo.faults import Fault
 from proxy.demo.witboost import Witboost
+from proxy.domain.addresses import Reach
+from proxy.errors import ConfigurationError
+from proxy.settings import Secret
+from proxy.tickets.port import Inspected
+from proxy.tls import Tls
 from tests.certificates import Authority
-from tests.rig import API_KEY, CLIENT_SECRET, settings_tree
+from tests.rig import API_KEY, CLIENT_SECRET, Rig, settings_tree
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -47,6 +55,7 @@ def check(
         change: Change = lambda _: None,
     ) -> tuple[int, dict[tuple[str, str], dict[str, Any]]]:
         tree = settings_tree(desk=desk.url, witboost=witboost.url, redis_url=None, folder=tmp_path)
+        tree["public_url"] = "http://127.0.0.1:1"  # no program runs there
         change(tree)
         config = tmp_path / "approval-proxy.yaml"
         config.write_text(yaml.safe_dump(tree))
@@ -74,7 +83,13 @@ async def test_what_is_right_is_told_step_by_step(check: Check, desk: Desk, tmp_
         ("desk", "connection"),
         ("desk", "token"),
         ("desk", "API permission"),
+        ("desk", "event secret"),
+        ("desk", "opening"),
     }
+    unproven = [steps["desk", name] for name in ("event secret", "opening")]
+    assert [step["result"] for step in unproven] == ["skipped", "skipped"]
+    assert "no program answers at public_url" in unproven[0]["said"]
+    assert "approval-proxy try --system desk" in unproven[1]["said"]
     assert "lives 1h" in steps["desk", "token"]["said"]
     assert ("main", "connection") in steps
     assert not list(desk.tickets.all())  # nothing was opened
@@ -223,3 +238,60 @@ async def test_an_address_that_may_not_be_called_is_named_and_not_connected_to(
     assert refused["said"].endswith("open its network in outbound.proxy.networks")
     assert ("desk", "connection") not in steps
     assert steps["main", "connection"]["result"] == "ok"
+
+
+async def ask_for_secret(rig: Rig, **events: Any) -> Inspected:
+    """Ask the running program with its own settings, or with other ones for events."""
+    settings = rig.program.settings.model_copy(update={"public_url": rig.url})
+    system = settings.ticket_systems["desk"]
+    assert system.events is not None
+    changed = system.model_copy(update={"events": system.events.model_copy(update=events)})
+    async with calling(settings) as outgoing:
+        return await event_secrets("desk", changed, outgoing, clock=rig.clock)
+
+
+async def test_the_running_program_takes_events_signed_with_the_secret(rig: Rig) -> None:
+    found = await ask_for_secret(rig)
+    assert found.proven
+    assert "takes events that are signed with our secret" in found.said
+
+
+async def test_a_running_program_with_another_secret_is_told(rig: Rig) -> None:
+    with pytest.raises(ConfigurationError, match="start the program with these settings"):
+        await ask_for_secret(rig, secrets=(Secret("not-the-one"),))
+
+
+async def test_what_is_no_approval_proxy_is_told(rig: Rig, witboost: Witboost) -> None:
+    settings = rig.program.settings.model_copy(update={"public_url": witboost.url})
+    async with calling(settings) as outgoing:
+        with pytest.raises(ConfigurationError, match="answers 404 to an event and not as"):
+            await event_secrets("desk", settings.ticket_systems["desk"], outgoing, clock=rig.clock)
+
+
+async def test_each_inspection_speaks_for_itself() -> None:
+    async def wrong() -> Inspected:
+        raise ConfigurationError("fields: correct them")
+
+    async def right() -> Inspected:
+        return Inspected("well")
+
+    async def unknown() -> Inspected:
+        return Inspected("nobody says", proven=False)
+
+    async with TestServer(web.Application()) as server:
+        asked = {"fields": wrong, "people": right, "words": unknown}
+        url = str(server.make_url("/"))
+        probe = Probe(
+            system="s",
+            url=url,
+            way=url,
+            may=Reach((), "networks", loopback=True),
+            tls=Tls().context(),
+            inspections=asked,
+        )
+        (finding,) = await examine([probe], now=0)
+    assert [(step.name, step.result, step.wrong) for step in finding.steps[-3:]] == [
+        ("fields", "failed", "fields"),
+        ("people", "ok", ""),
+        ("words", "skipped", ""),
+    ]

@@ -26,7 +26,7 @@ from proxy.settings import load
 from proxy.tickets.jira_declaration import JiraDeclaration
 from proxy.tickets.jira_site import MOST_FETCHED, PAGE
 from proxy.tickets.jira_text import wiki_comment
-from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges, PushesEvents
+from proxy.tickets.port import Cancels, Comments, FetchesMany, Inspects, ListsChanges, PushesEvents
 from tests.example_settings import CANARY, EXAMPLE, write_example
 from tests.tickets.declarations import approval_request
 from tests.tickets.rigs import BY_STATUS, ISSUE, REQUEST, SECRET, JiraRig, jira_rig
@@ -273,12 +273,13 @@ async def test_a_field_that_is_not_there_is_a_matter_of_configuration() -> None:
             await rig.system.ping()
 
 
-async def test_a_request_type_that_does_not_fit_is_told_by_a_ping() -> None:
+async def test_a_request_type_that_does_not_fit_is_told_before_anything_is_opened() -> None:
     request = {**REQUEST, "fields": {"customfield_7": "x"}}
     async with jira_rig(request=request, on_behalf_of_requester=True) as rig:
         rig.site.may_act_for_others = False
+        assert isinstance(rig.system, Inspects)
         with pytest.raises(ConfigurationError) as caught:
-            await rig.system.ping()
+            await rig.system.inspections()["request type"]()
     assert "has no field customfield_7" in str(caught.value)
     assert "on behalf of others" in str(caught.value)
 

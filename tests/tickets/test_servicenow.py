@@ -9,7 +9,15 @@ from proxy.demo.faults import Fault
 from proxy.demo.servicenow_tables import CATALOG_ITEM
 from proxy.domain.models import Fulfilment, Outcome, Ticket
 from proxy.errors import ConfigurationError, NotFound, PermanentError, TemporaryError
-from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges, PushesEvents
+from proxy.tickets.port import (
+    Cancels,
+    Comments,
+    FetchesMany,
+    Inspected,
+    Inspects,
+    ListsChanges,
+    PushesEvents,
+)
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
 from proxy.tickets.servicenow_table import PAGE
 from tests.tickets.declarations import approval_request
@@ -369,3 +377,56 @@ async def test_what_is_not_declared_is_not_offered() -> None:
 def test_a_declaration_that_cannot_work_is_refused(changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         ServiceNowDeclaration.model_validate({"base_url": "https://x.service-now.com", **changes})
+
+
+async def inspected(rig: ServiceNowRig, name: str) -> Inspected:
+    assert isinstance(rig.system, Inspects)
+    return await rig.system.inspections()[name]()
+
+
+async def test_fields_are_looked_at_in_a_record_that_is_there() -> None:
+    async with servicenow_rig(fields={"categroy": "x"}, reporter=["opened_by"]) as rig:
+        found = await inspected(rig, "fields")
+        assert (found.proven, "no record" in found.said) == (False, True)
+        rig.instance.tables.insert("change_request", {"state": "1"})
+        with pytest.raises(ConfigurationError, match="shows no categroy: correct the names"):
+            await inspected(rig, "fields")
+    async with servicenow_rig(fields={"category": "x"}, reporter=["opened_by"]) as rig:
+        rig.instance.tables.insert("change_request", {"state": "1"})
+        assert (await inspected(rig, "fields")).proven
+
+
+@pytest.mark.parametrize(
+    ("decision", "problem"),
+    [
+        ({"requested": "pending", "aproved": "approved"}, "maps aproved, which approval of"),
+        ({"approved": "approved"}, "maps nothing to pending"),
+    ],
+)
+async def test_words_that_the_field_never_is_are_told(
+    decision: dict[str, str], problem: str
+) -> None:
+    async with servicenow_rig(decision=decision) as rig:
+        with pytest.raises(ConfigurationError, match=problem):
+            await inspected(rig, "statuses")
+
+
+async def test_words_that_are_not_mapped_are_named(rig: ServiceNowRig) -> None:
+    found = await inspected(rig, "statuses")
+    assert found.proven
+    assert "with an alarm: duplicate, not_required" in found.said
+    rig.instance.tables.clear("sys_choice")
+    assert not (await inspected(rig, "statuses")).proven
+
+
+async def test_whether_people_are_shown_is_told() -> None:
+    async with servicenow_rig(reporter=["opened_by"]) as rig:
+        with pytest.raises(ConfigurationError, match="let it read sys_user"):
+            await inspected(rig, "users")
+        rig.instance.add_user("ada@company.com")
+        assert (await inspected(rig, "users")).proven
+        assert not (await inspected(rig, "approvals")).proven
+        ticket = await rig.system.open(approval_request())
+        rig.instance.decide(ticket.id, "approved")
+        assert (await inspected(rig, "approvals")).proven
+        assert rig.created() == 1  # nothing else was written

@@ -1,0 +1,75 @@
+"""Whether the running program takes events that are signed with the secrets of these settings.
+
+An event that names no ticket changes nothing: 400 says that its proof is good, 401 that it is not.
+"""
+
+import secrets
+from http import HTTPStatus
+
+from proxy.domain.addresses import read_networks
+from proxy.domain.clock import Clock
+from proxy.errors import ConfigurationError, TemporaryError
+from proxy.outbound import Answer, Call, NoCredential
+from proxy.outgoing import Outgoing
+from proxy.settings.systems import System
+from proxy.tickets.event_writing import empty_event
+from proxy.tickets.port import Inspected
+
+_UNANSWERED = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE})
+
+
+async def event_secrets(
+    name: str, system: System, outgoing: Outgoing, *, clock: Clock
+) -> Inspected:
+    """Send one event for each live secret to `public_url`, as the ticket system would.
+
+    Raises:
+        ConfigurationError: a secret is unusable, or what answers there refuses its event.
+    """
+    url = f"{outgoing.settings.public_url}/ticket-events/{name}"
+    http = outgoing.outbound.destination(
+        f"{name}: events",
+        origins=[url],
+        deadline=system.deadline,
+        concurrency=1,
+        credential=NoCredential(),
+        networks=read_networks(["private"]),  # we are often called from inside only
+        networks_setting="public_url",
+        direct=True,
+    )
+    assert system.events is not None
+    for secret in system.event_secrets():
+        try:
+            event = empty_event(
+                system.events, secret, now=clock.now(), name=f"check-{secrets.token_hex(8)}"
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"ticket_systems.{name}.events.secrets: {error}") from error
+        if event is None:
+            return Inspected("its events can be verified here, and not be imitated", proven=False)
+        headers, body = event
+        try:
+            answer = await http.send(Call("POST", url, headers, body), repeatable=True)
+        except TemporaryError as error:
+            return Inspected(
+                f"not asked, as no program answers at public_url: {error}", proven=False
+            )
+        if answer.status in _UNANSWERED:
+            said = f"not asked, as {url} answers {answer.status}: is the program running?"
+            return Inspected(said, proven=False)
+        _judge(answer, url)
+    return Inspected(f"the program at {url} takes events that are signed with our secret")
+
+
+def _judge(answer: Answer, url: str) -> None:
+    if answer.status == HTTPStatus.BAD_REQUEST:
+        return
+    if answer.status == HTTPStatus.UNAUTHORIZED:
+        raise ConfigurationError(
+            f"{url} refuses an event that is signed with our secret: start the program with these"
+            " settings, and compare the clock of its machine with this one's"
+        )
+    raise ConfigurationError(
+        f"{url} answers {answer.status} to an event and not as an approval proxy does: let"
+        " `public_url` lead to the program, with /ticket-events/ as it comes"
+    )
