@@ -49,6 +49,7 @@ class Worker:
         self._margin = margin
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
+        self._room = asyncio.Event()
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -95,9 +96,8 @@ class Worker:
         if len(self._tasks) < self._concurrency and await self._claim():
             return
         if len(self._tasks) >= self._concurrency:
-            # a quarter at a time: claiming one by one would wait for the store once per request
-            while len(self._tasks) > self._concurrency * 3 // 4:
-                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            self._room.clear()
+            await self._room.wait()
             return
         due, now = await asyncio.gather(self._store.next_due(), self._store.now())
         await self._sleep(LONGEST_SLEEP if due is None else (due - now) / 1_000)
@@ -119,8 +119,14 @@ class Worker:
         for entry in claim.entries:
             task = asyncio.create_task(self._attend(entry, lease))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._attended)
         return bool(claim.entries)
+
+    def _attended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        # a quarter at a time: claiming one by one would wait for the store once per request
+        if len(self._tasks) <= self._concurrency * 3 // 4:
+            self._room.set()
 
     async def _attend(self, entry: Entry, lease: Lease) -> None:
         record = entry.record

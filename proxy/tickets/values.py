@@ -37,6 +37,8 @@ def shorten(text: str, limit: int) -> str:
     Lengths are UTF-16 units, as Java and JavaScript systems count them, so never fewer than the
     characters. A character is not parted from the marks and joiners that belong to it.
     """
+    if len(text) * 2 <= limit or (len(text) <= limit and text.isascii()):
+        return text  # nearly always: nothing to count
     room = limit - len(CUT)
     used = end = 0
     for position, character in enumerate(text, 1):
