@@ -10,9 +10,11 @@ not know".
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 LONGEST: Final = 256  # characters of a spelling; nobody's name is longer
+REMEMBERED: Final = 4_096  # spellings
 _PREFIX: Final = re.compile(r"(user|group):(?:[a-z0-9_.-]+/)?(.+)", re.IGNORECASE)
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _DOMAIN: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+")
@@ -90,12 +92,20 @@ class Identities:
         table = {spelling.casefold(): email.casefold() for spelling, email in self.lookup.items()}
         object.__setattr__(self, "_compiled", compiled)
         object.__setattr__(self, "_table", table)
+        # the same people ask and approve again and again
+        object.__setattr__(self, "_read_before", lru_cache(maxsize=REMEMBERED)(self._read))
 
     def of(self, spelling: str) -> Identity:
         """Return whom a spelling names."""
+        if len(spelling) > LONGEST:
+            return Unknown(f"it is longer than {LONGEST} characters")
+        known: Identity = self._read_before(spelling)  # type: ignore[attr-defined]
+        return known
+
+    def _read(self, spelling: str) -> Identity:
         text = spelling.strip().casefold()
-        if not text or len(text) > LONGEST:
-            return Unknown("it is empty" if not text else f"it is longer than {LONGEST} characters")
+        if not text:
+            return Unknown("it is empty")
         prefixed = _PREFIX.fullmatch(text)
         kind, name = prefixed.groups() if prefixed else ("user", text)
         table: Mapping[str, str] = self._table  # type: ignore[attr-defined]

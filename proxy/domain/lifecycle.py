@@ -98,13 +98,13 @@ def advance(record: Record, event: Event) -> Record:
             return replace(record, conflicts=record.conflicts + 1)
         return record
     state = (record.back or _S.RECEIVED) if target == BACK else State(target)
-    changed = replace(event.apply(record), state=state)
+    if isinstance(event, Retried) and event.no_ticket and state is _S.OPENING:
+        state = _S.RECEIVED
+    changed = event.apply(record)
     if isinstance(event, Opened | Decided):
         # a new stage starts with a clean count of failures
-        changed = replace(changed, attempt=0, waited=0, refused_at=0, refusals=0)
-    if isinstance(event, Retried) and event.no_ticket and state is _S.OPENING:
-        return replace(changed, state=_S.RECEIVED)
-    return changed
+        return replace(changed, state=state, attempt=0, waited=0, refused_at=0, refusals=0)
+    return replace(changed, state=state)
 
 
 def advance_entry(entry: Entry, event: Event) -> Entry:

@@ -1,6 +1,7 @@
 """Records to Redis fields and back; history entries as JSON."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, get_args, get_type_hints
@@ -23,6 +24,7 @@ def _reader(hint: Any) -> type[int] | type[str] | type[StrEnum]:
 
 ADMITTED: Final = "Admitted"
 _READERS: Final = {name: _reader(hint) for name, hint in get_type_hints(Record).items()}
+_STORED: Final = {name.encode(): (name, read) for name, read in _READERS.items()}
 _TEXTS: Final = tuple(field.name for field in dataclasses.fields(Texts))
 _BARE: Final = Record("", State.RECEIVED, "", "", "", "", "", 0, 0)
 
@@ -37,7 +39,12 @@ def short(text: str) -> str:
 def write_record(record: Record, before: Record = _BARE) -> list[tuple[str, str]]:
     """Return the fields that differ from `before`; an empty value unsets its field."""
     old, new = vars(before), vars(record)
-    return [(name, _text(new[name])) for name in _READERS if new[name] != old[name]]
+    # most fields are one object in both, so a look at what they hold is hardly ever needed
+    return [
+        (name, _text(value))
+        for name, value in new.items()
+        if value is not old[name] and value != old[name]
+    ]
 
 
 def _text(value: object) -> str:
@@ -51,10 +58,12 @@ def _pairs(flat: Sequence[bytes]) -> dict[str, str]:
 
 def read_record(flat: Sequence[bytes]) -> Record:
     """Return the record in an HGETALL answer; fields of newer or older versions are ignored."""
-    found = _pairs(flat)
-    fields: dict[str, Any] = {
-        name: read(found[name]) for name, read in _READERS.items() if name in found
-    }
+    words = iter(flat)
+    fields: dict[str, Any] = {}
+    for word, value in zip(words, words, strict=True):
+        if word in _STORED:
+            name, read = _STORED[word]
+            fields[name] = read(value.decode())
     return replace(_BARE, **fields)
 
 
@@ -90,12 +99,18 @@ def history_entry(event: Event, record: Record) -> bytes:
         "event": type(event).__name__,
         "state": record.state,
     }
-    for field in dataclasses.fields(event):
-        value = getattr(event, field.name)
-        if field.name in {"at", "body"} or value in ("", None, False, 0):
-            continue
-        entry[field.name] = _ticket(value) if isinstance(value, Ticket) else value
+    kind: Any = type(event)  # to mypy, the class of what has a hash has none
+    for name in _told(kind):
+        if value := getattr(event, name):
+            entry[name] = _ticket(value) if isinstance(value, Ticket) else value
     return orjson.dumps(entry)
+
+
+@functools.cache
+def _told(kind: Any) -> tuple[str, ...]:
+    """Return the fields of an event that a history shows, each where it says something."""
+    names = (field.name for field in dataclasses.fields(kind))
+    return tuple(name for name in names if name not in {"at", "body"})
 
 
 def _ticket(ticket: Ticket) -> Mapping[str, str]:

@@ -219,7 +219,7 @@ class RedisStore(Reader):
             raise Superseded(detail.decode())
         if verdict != b"ok":
             raise Stale(record.id)
-        return replace(after, record=replace(record, fence=fence))
+        return replace(after, record=replace(record, fence=fence)) if take_over else after
 
     async def server(self) -> Server:
         """Ask the server who it is; after a restart, failover or restore it is another."""
