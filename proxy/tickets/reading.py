@@ -25,7 +25,8 @@ class Places:
     def text(self, name: str, tree: Any, limit: int = LONGEST_NAME) -> str:
         """Return a scalar as text."""
         place = self._places.get(name)
-        return scalar_text(place(tree), limit).strip() if place else ""
+        found = place(tree) if place else None
+        return "" if found is None else scalar_text(found, limit).strip()
 
     def texts(self, name: str, tree: Any) -> tuple[str, ...]:
         """Return one text or a list of them, without empty ones."""
@@ -86,11 +87,13 @@ class TicketReader:
     def _url(self, tree: Any) -> str:
         """Return where people see the ticket: nothing but http and https, as it becomes a link."""
         written = self._places.text("url", tree, LONGEST_TEXT)
+        if not written:
+            return ""
         try:
             url = self._base_url.join(URL(written))
         except ValueError:
             return ""
-        return str(url) if written and url.scheme in {"http", "https"} and url.host else ""
+        return str(url) if url.scheme in {"http", "https"} and url.host else ""
 
 
 class ApprovalReader:

@@ -33,6 +33,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self, finalize: Callable[[Any], str]) -> None:
         super().__init__(undefined=StrictUndefined, finalize=finalize, autoescape=False)
+        self.written = finalize
         self.globals.clear()
 
     @override
@@ -102,8 +103,8 @@ def mentions(source: str, name: str) -> bool:
 
 def text_template(source: str, where: str) -> Render[str]:
     """Compile a template whose result is text; `where` names it in errors."""
-    template = _TEXTS.from_string(source)
-    return _guarded(lambda names: clean(template.render(names)), where)
+    written = _compiled(_TEXTS, source)
+    return _guarded(lambda names: clean(written(names)), where)
 
 
 def path_template(source: str, where: str) -> Render[str]:
@@ -111,10 +112,10 @@ def path_template(source: str, where: str) -> Render[str]:
 
     Dot segments are refused, because servers and proxies remove them (RFC 3986 5.2.4).
     """
-    template = _PATHS.from_string(source)
+    written = _compiled(_PATHS, source)
 
     def render(names: Names) -> str:
-        path = template.render(names)
+        path = written(names)
         if _has_dot_segments(path):
             raise PermanentError("a value makes a dot segment")
         return path
@@ -163,6 +164,9 @@ def _below(path: str, key: str | int) -> str:
 def leaf_template(source: str, where: str, limit: int | None = None) -> Render[Any]:
     """Compile one text; exactly one `{{ expression }}` keeps the type of its value."""
     match _TEXTS.parse(source).body:
+        case [nodes.Output(nodes=[nodes.Name(name=name)])]:
+            look = _named(_TEXTS, name)
+            evaluate = _guarded(lambda names: plain(look(names)), where)
         case [nodes.Output(nodes=[expression])] if not isinstance(expression, nodes.TemplateData):
             evaluate = _guarded(_expression(expression), where)
         case _:
@@ -175,6 +179,35 @@ def leaf_template(source: str, where: str, limit: int | None = None) -> Render[A
         return shorten(value, limit) if isinstance(value, str) else value
 
     return shortened
+
+
+def _compiled(sandbox: _Sandbox, source: str) -> Render[str]:
+    """Compile a template as jinja does, or without it: most only name values between fixed text."""
+    pieces: list[str | Render[Any]] = []
+    for node in sandbox.parse(source).body:
+        for part in node.nodes if isinstance(node, nodes.Output) else [node]:
+            match part:
+                case nodes.TemplateData(data=text):
+                    pieces.append(text)
+                case nodes.Name(name=name):
+                    pieces.append(_named(sandbox, name))
+                case nodes.Getattr(node=nodes.Name(name=name), attr=attribute):
+                    pieces.append(_attribute(sandbox, name, attribute))
+                case _:
+                    return sandbox.from_string(source).render
+    return lambda names: "".join(
+        piece if isinstance(piece, str) else sandbox.written(piece(names)) for piece in pieces
+    )
+
+
+def _named(sandbox: _Sandbox, name: str) -> Render[Any]:
+    missing = sandbox.undefined(name=name)
+    return lambda names: names.get(name, missing)
+
+
+def _attribute(sandbox: _Sandbox, name: str, attribute: str) -> Render[Any]:
+    look = _named(sandbox, name)
+    return lambda names: sandbox.getattr(look(names), attribute)
 
 
 def _expression(expression: nodes.Expr) -> Render[Any]:

@@ -28,6 +28,8 @@ def clean(text: str) -> str:
     Controls that turn the direction of what follows count among them: a text that shows other
     words than it holds deceives whoever decides.
     """
+    if text.isprintable():  # nearly always: it holds none of them
+        return text
     return _UNPRINTABLE.sub("", _LINE_END.sub("\n", text))
 
 
@@ -111,9 +113,9 @@ def scalar_text(value: Any, limit: int) -> str:
 
     The limit bounds, in UTF-16 units, what we keep of a text that others choose.
     """
-    if isinstance(value, bool | int | float | str):
-        return shorten(as_text(value), limit)
-    return ""
+    if isinstance(value, str):
+        return shorten(clean(value), limit)
+    return as_text(value) if isinstance(value, bool | int | float) else ""
 
 
 def rfc3339(milliseconds: int) -> str:

@@ -53,14 +53,14 @@ class CallWriter:
         extra = extra or {}
         has_body = self._shape.body is not None
         parameters = {name: render(names) for name, render in self._query.items()}
-        url = URL(self._base_url + self._path(names), encoded=True)
+        url = self._base_url + self._path(names)
         if query := list(_pairs(parameters | ({} if has_body else dict(extra)))):
-            url = url.with_query(query)
+            url = str(URL(url, encoded=True).with_query(query))
         body = self._write_body(names, extra) if has_body else None
         headers = self._write_headers(names)
-        if len(str(url)) + len(body or b"") > LONGEST_CALL:
+        if len(url) + len(body or b"") > LONGEST_CALL:
             raise PermanentError(f"{self._place} would be longer than {LONGEST_CALL} bytes")
-        return Call(self._shape.method, str(url), headers, body)
+        return Call(self._shape.method, url, headers, body)
 
     def _write_headers(self, names: Names) -> dict[str, str]:
         headers = {"Accept": "application/json"}

@@ -93,42 +93,39 @@ def _below(tree: Any, depth: int) -> Any:
 def verb(fields: Fields) -> Verb:
     """Return what is asked for; where no field says, it is a grant."""
     known = Folded.of(fields)
-    for key in _VERB:
-        for word in _words(known.get(key), _VERB):
-            if word.lower() in _VERBS:
-                return _VERBS[word.lower()]
-    return Verb.GRANT
+    words = (word.lower() for key in _VERB if key in known for word in _words(known[key], _VERB))
+    return next((_VERBS[word] for word in words if word in _VERBS), Verb.GRANT)
 
 
 def identities(fields: Fields) -> list[str]:
     """Return who gets or loses access, each once, prefixes such as `user:` kept as they are."""
-    return list(dict.fromkeys(_first(fields, _IDENTITIES, _WHO)))
+    return list(dict.fromkeys(_first(Folded.of(fields), _IDENTITIES, _WHO)))
 
 
 def motivation(fields: Fields) -> str:
     """Return why access is asked for."""
-    return "\n".join(_first(fields, _MOTIVATION, ()))
+    return "\n".join(_first(Folded.of(fields), _MOTIVATION, ()))
 
 
 def requester(fields: Fields) -> str:
     """Return who asks: the reference where there is one, else the name."""
-    return ", ".join(_first(fields, _REQUESTER, _WHO))
+    return ", ".join(_first(Folded.of(fields), _REQUESTER, _WHO))
 
 
 def resource(fields: Fields) -> str:
     """Return what access is asked to: the URN where there is one, else the name."""
-    return ", ".join(_first(fields, _RESOURCE, _WHAT))
+    return ", ".join(_first(Folded.of(fields), _RESOURCE, _WHAT))
 
 
 def resource_urn(fields: Fields) -> str:
     """Return the URN of what access is asked to, if one is given."""
-    found = _first(fields, _RESOURCE, _WHAT)
+    found = _first(Folded.of(fields), _RESOURCE, _WHAT)
     return ", ".join(word for word in found if word.startswith(_URN))
 
 
 def resource_name(fields: Fields) -> str:
     """Return what people call the thing that access is asked to, if that is given."""
-    found = _first(fields, _NAME, ()) or _first(fields, _RESOURCE, _CALLED)
+    found = _first(Folded.of(fields), _NAME, ()) or _first(Folded.of(fields), _RESOURCE, _CALLED)
     return ", ".join(word for word in found if not word.startswith(_URN))
 
 
@@ -162,14 +159,14 @@ def expires(fields: Fields) -> str:
 def _of_resource(fields: Fields, keys: tuple[str, ...], within: tuple[str, ...]) -> str:
     """Return what is said of the resource, or of one of its parts, or else beside it."""
     known = Folded.of(fields)
-    for name in _RESOURCE:
+    for name in () if known.keys().isdisjoint(_RESOURCE) else _RESOURCE:
         things = known.get(name)
         for thing in things if isinstance(things, list) else [things]:
             if isinstance(thing, dict):
                 for part in _holders(thing, _PARTS):
                     if found := _first(part, keys, within):
                         return ", ".join(found)
-    return ", ".join(_first(fields, keys, within))
+    return ", ".join(_first(known, keys, within))
 
 
 def _holders(tree: Fields, inner: tuple[str, ...]) -> Iterator[Fields]:
@@ -181,10 +178,9 @@ def _holders(tree: Fields, inner: tuple[str, ...]) -> Iterator[Fields]:
             yield from _holders(below, inner)
 
 
-def _first(fields: Fields, keys: tuple[str, ...], within: tuple[str, ...]) -> list[str]:
-    """Return what the first of the keys says that says anything."""
-    known = Folded.of(fields)
-    for key in keys:
+def _first(known: Fields, keys: tuple[str, ...], within: tuple[str, ...]) -> list[str]:
+    """Return what the first of the keys says that says anything, in an object that is folded."""
+    for key in () if known.keys().isdisjoint(keys) else keys:
         if key in known and (found := list(_words(known[key], within))):
             return found
     return []
