@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote_plus
 
 import orjson
 from typing_extensions import override
@@ -51,11 +51,11 @@ class Call:
     @property
     def place(self) -> str:
         """Method, origin and path: what a message may say, as a query may hold a secret."""
-        try:
-            parts = urlsplit(self.url)
-        except ValueError:
+        scheme, mark, rest = self.url.partition("?")[0].partition("#")[0].partition("://")
+        if not mark:
             return f"{self.method} (something else than a URL)"
-        return f"{self.method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        origin, slash, path = rest.partition("/")
+        return f"{self.method} {scheme}{mark}{origin.rpartition('@')[2]}{slash}{path}"
 
     @override
     def __repr__(self) -> str:

@@ -186,7 +186,6 @@ class Destination:
         PROGRESS.set(progress)
         headers = CIMultiDict(call.headers)
         headers.update(proof)
-        secrets = [*call.secrets, *(value.rpartition(" ")[2] for value in proof.values())]
         try:
             async with self._session().request(
                 call.method,
@@ -197,7 +196,7 @@ class Destination:
                 ssl=self._tls.context(),
                 proxy=self._proxy,
             ) as response:
-                body = await self._body(response, call, secrets)
+                body = await self._body(response, call, proof)
         except aiohttp.ClientConnectorCertificateError as error:
             raise ConfigurationError(
                 f"{self.name}: the certificate of {url.origin()} is not trusted"
@@ -232,21 +231,31 @@ class Destination:
         return ConfigurationError(f"{what}: have it allow this host, and check its credential")
 
     async def _body(
-        self, response: aiohttp.ClientResponse, call: Call, secrets: list[str]
+        self, response: aiohttp.ClientResponse, call: Call, proof: Mapping[str, str]
     ) -> bytes:
         """Read up to the limit; what is too long is an error only where it would be used."""
-        try:
-            body = await response.content.readexactly(self._answer_limit + 1)
-        except asyncio.IncompleteReadError as error:
-            body = error.partial
-        else:
+        body = await _up_to(self._answer_limit + 1, response.content)
+        if len(body) > self._answer_limit:
             response.close()
             if response.status < 300:  # noqa: PLR2004 - others are only quoted
                 raise TemporaryError(
                     f"{self.name}: the answer to {call.place} is longer than"
                     f" {self._answer_limit} bytes: raise the limit, or ask for less"
                 )
-        return body if response.status < 300 else without_secrets(body, secrets)  # noqa: PLR2004
+        if response.status < 300:  # noqa: PLR2004 - as above
+            return body
+        shown = (value.rpartition(" ")[2] for value in proof.values())
+        return without_secrets(body, [*call.secrets, *shown])
+
+
+async def _up_to(size: int, content: aiohttp.StreamReader) -> bytes:
+    """Return what comes, or its first bytes where it is longer."""
+    if content.is_eof():  # as good as always: a small answer comes together with its headers
+        return content.read_nowait(-1)[:size]
+    try:
+        return await content.readexactly(size)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
 
 
 def _origin(url: URL) -> tuple[str, str, int]:

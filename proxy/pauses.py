@@ -6,6 +6,7 @@ destination, costs no attempts, and is probed with the due requests in turn unti
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Final, Self
 
@@ -36,7 +37,8 @@ class _Places:
         if self._free.locked() and now() - self._full_since > PATIENCE:
             return False
         try:
-            async with asyncio.timeout(PATIENCE):
+            # a free place is taken at once, and as good as always there is one
+            async with asyncio.timeout(PATIENCE) if self._free.locked() else nullcontext():
                 await self._free.acquire()
         except TimeoutError:
             return False

@@ -9,7 +9,7 @@ import asyncio
 import copy
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from proxy.domain.models import Ticket
 from proxy.errors import ConfigurationError, PermanentError
@@ -27,6 +27,7 @@ class Reads:
 
     def __init__(self) -> None:
         self._batches: WeakKeyDictionary[TicketSystem, _Batches] = WeakKeyDictionary()
+        self._singly: WeakSet[TicketSystem] = WeakSet()
 
     async def fetch(self, system: TicketSystem, ticket_id: str) -> Ticket:
         """Read one ticket.
@@ -35,7 +36,9 @@ class Reads:
             NotFound: the system does not show it, asked for it alone: its absence from a batch
                 proves nothing.
         """
-        if not isinstance(system, FetchesMany):
+        # to ask an object whether it keeps a protocol costs as much as a look into the store
+        if system in self._singly or not isinstance(system, FetchesMany):
+            self._singly.add(system)
             return await system.fetch(ticket_id)
         if system not in self._batches:
             self._batches[system] = _Batches()
