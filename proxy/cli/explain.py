@@ -13,8 +13,8 @@ import orjson
 
 from proxy.cli.explanation import explained, sample_of
 from proxy.cli.options import Subparsers, add_config
-from proxy.cli.requests import one_line
 from proxy.cli.sample import content_of
+from proxy.cli.text import one_line
 from proxy.domain.clock import SystemClock
 from proxy.settings import load
 

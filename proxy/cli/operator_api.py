@@ -30,6 +30,10 @@ class OperatorApi:
         """Open a request marked TEST, and return it."""
         return asyncio.run(self._ask("POST", ("trials",), {}, orjson.dumps(body)))
 
+    def bulk(self, action: str, body: Mapping[str, Any]) -> Any:
+        """Count, or act on, one page of what a filter names."""
+        return asyncio.run(self._ask("POST", ("bulk", action), {}, orjson.dumps(body)))
+
     def signing_keys(self) -> Any:
         """Return the public keys of receipts."""
         return asyncio.run(self._ask("GET", ("signing-keys",), {}, b""))

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import orjson
 
+from proxy.cli.bulk import add_bulk, add_filter, filter_of, run_bulk
 from proxy.cli.options import Subparsers
 from proxy.cli.program import add_program, program_of
-from proxy.tickets.values import clean
+from proxy.cli.text import one_line
 
 _USUAL: Final = 50
 _PAGE: Final = 200  # the API's longest
@@ -25,7 +26,7 @@ _COLUMNS: Final = {
     "admittedAt": "admitted",
 }
 _SECTIONS: Final = {
-    "Where it stands": ("status", "code", "reason", "returnsTo", "attempts", "missing"),
+    "Where it stands": ("status", "code", "reason", "whatToDo", "returnsTo", "attempts", "missing"),
     "Ticket": ("system", "ticketKey", "ticketId", "ticketUrl", "nativeStatus", "sentAt", "reads"),
     "Decision": ("decision", "decidedBy", "decidedAt", "comment", "evidence", "fulfilment"),
     "witboost": ("instance", "client", "requestId", "callbacks", "callback", "hookCall"),
@@ -50,7 +51,7 @@ def add(subparsers: Subparsers) -> None:
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = _action(actions, "list", "list requests, newest first", run_list)
-    listing.add_argument("--state", metavar="STATE,...", help="only these, such as held,dead")
+    add_filter(listing)
     listing.add_argument(
         "--limit", type=_count, default=_USUAL, help=f"how many (default: {_USUAL})"
     )
@@ -59,16 +60,20 @@ def add(subparsers: Subparsers) -> None:
         reading.add_argument("--json", action="store_true", help="print what the API answers")
     retry = _action(actions, "retry", "send a held or dead request back to work", run_retry)
     attach = _action(actions, "attach", "tell a request which ticket is its own", run_attach)
-    simple = [_action(actions, name, what, _runs(name)) for name, what in _SIMPLE.items()]
-    for naming in (show, retry, attach, *simple):
-        naming.add_argument("id", metavar="ID", help="the correlation id of the request")
+    simple = {name: _action(actions, name, what, _runs(name)) for name, what in _SIMPLE.items()}
+    many = (retry, simple["cancel"])
+    for naming in (show, retry, attach, *simple.values()):
+        one = naming.add_argument("id", metavar="ID", help="the correlation id of the request")
+        one.nargs, one.required = ("?", False) if naming in many else (None, True)
+    for each in many:
+        add_bulk(each)
     retry.add_argument(
         "--no-ticket-exists",
         action="store_true",
         help="vouch that a create in doubt made no ticket; a second one is then opened",
     )
     attach.add_argument("ticket", metavar="TICKET-KEY", help="the ticket's key or id")
-    for acting in (retry, attach, *simple):
+    for acting in (retry, attach, *simple.values()):
         acting.add_argument("--reason", required=True, help="why; it goes into the history")
 
 
@@ -88,7 +93,7 @@ def _count(text: str) -> int:
 def run_list(arguments: argparse.Namespace) -> int:
     """Print requests as a table; reads as many pages as the limit needs."""
     api, found = program_of(arguments), list[Mapping[str, Any]]()
-    query = {"state": arguments.state} if arguments.state else {}
+    query = filter_of(arguments)
     while (left := arguments.limit - len(found)) > 0:
         page = api.get(query={**query, "limit": str(min(left, _PAGE))})
         found += page["requests"]
@@ -116,6 +121,8 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_retry(arguments: argparse.Namespace) -> int:
     """Send a request back to work and say where it stands then."""
+    if arguments.id is None:
+        return run_bulk(program_of(arguments), "retry", arguments)
     body = {"reason": arguments.reason, "noTicketExists": arguments.no_ticket_exists}
     return _acted(program_of(arguments).post(arguments.id, "retry", body=body))
 
@@ -128,9 +135,14 @@ def run_attach(arguments: argparse.Namespace) -> int:
 
 def _runs(action: str) -> Callable[[argparse.Namespace], int]:
     """Return what does something that needs nothing but a reason."""
-    return lambda arguments: _acted(
-        program_of(arguments).post(arguments.id, action, body={"reason": arguments.reason})
-    )
+
+    def run(arguments: argparse.Namespace) -> int:
+        api = program_of(arguments)
+        if arguments.id is None:
+            return run_bulk(api, action, arguments)
+        return _acted(api.post(arguments.id, action, body={"reason": arguments.reason}))
+
+    return run
 
 
 def _acted(request: Mapping[str, Any]) -> int:
@@ -165,12 +177,6 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def one_line(said: Any) -> str:
-    """Return it on one line, without what would steer a terminal: others wrote it."""
-    text = said if isinstance(said, str) else orjson.dumps(said).decode()
-    return " ".join(clean(text).split())
 
 
 def _print_json(page: Any) -> None:

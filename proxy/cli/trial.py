@@ -17,8 +17,8 @@ import orjson
 from proxy.cli.operator_api import OperatorApi
 from proxy.cli.options import Subparsers
 from proxy.cli.program import add_program, program_of
-from proxy.cli.requests import one_line
 from proxy.cli.sample import fields_in
+from proxy.cli.text import one_line
 from proxy.domain.durations import parse_duration
 from proxy.errors import PermanentError
 

@@ -16,6 +16,7 @@ from proxy.tickets.port import PushesEvents
 from proxy.web import http
 from proxy.web.auth import Clients
 from proxy.web.backlog import Backlog, Slope
+from proxy.web.bulk import Bulk
 from proxy.web.events import Events
 from proxy.web.frame import Answering, Frame
 from proxy.web.health import Health
@@ -91,6 +92,9 @@ def build(
         _serve(app, "POST", each, hook.submit)
     _add_routes(app, hook, events, api)
     _add_actions(app, api, operations)
+    bulk = Bulk(operations=operations, store=store, operators=operators, limits=limits)
+    _serve(app, "POST", "/api/bulk/retry", bulk.retrying())
+    _serve(app, "POST", "/api/bulk/cancel", bulk.cancelling())
     given = ReceiptApi(store=store, receipts=receipts, published=published, operators=operators)
     _serve(app, "GET", "/api/requests/{correlationId}/receipt", given.show)
     _serve(app, "GET", "/api/signing-keys", given.keys)

@@ -68,9 +68,11 @@ class OperatorApi:
         self._operator(request)
         page = Page.asked(request.query)
         ids = await self._store.list_ids(page.states, limit=page.fetch, before=page.before)
-        entries = await _gather(self._store, ids)
+        entries = await gather(self._store, ids)
         records, following = page.cut([entry.record for entry in entries], full=len(ids))
-        body: dict[str, Any] = {"requests": [summary_view(record) for record in records]}
+        body: dict[str, Any] = {
+            "requests": [summary_view(record) for record in records if page.fits(record)]
+        }
         return json_answer(body | ({"next": following} if following else {}))
 
     async def show(self, request: web.Request) -> web.Response:
@@ -85,7 +87,7 @@ class OperatorApi:
         await self._operations.retry(
             _named(request),
             by=by,
-            reason=_text(asked, "reason"),
+            reason=read_text(asked, "reason"),
             no_ticket_exists=_flag(asked, "noTicketExists"),
         )
         return await self._shown(_named(request))
@@ -94,7 +96,7 @@ class OperatorApi:
         """Tell a request which ticket is its own."""
         by = self._operator(request)
         asked = await self._body(request)
-        ticket, reason = _text(asked, "ticketKey"), _text(asked, "reason")
+        ticket, reason = read_text(asked, "ticketKey"), read_text(asked, "reason")
         with _ticket_reads("ticketKey"):
             await self._operations.attach(_named(request), ticket, by=by, reason=reason)
         return await self._shown(_named(request))
@@ -106,7 +108,7 @@ class OperatorApi:
         fields = asked.get("fields", {})
         if not isinstance(fields, dict):
             raise InvalidRequest("fields must be a JSON object")
-        correlation_id = await self._operations.try_out(_text(asked, "system"), fields, by=by)
+        correlation_id = await self._operations.try_out(read_text(asked, "system"), fields, by=by)
         logs.correlation_id.set(correlation_id)
         return await self._shown(correlation_id)
 
@@ -117,7 +119,7 @@ class OperatorApi:
             by = self._operator(request)
             asked = await self._body(request)
             with _ticket_reads("ticket"):
-                await action(_named(request), by=by, reason=_text(asked, "reason"))
+                await action(_named(request), by=by, reason=read_text(asked, "reason"))
             return await self._shown(_named(request))
 
         return act
@@ -168,7 +170,8 @@ def _ticket_reads(field: str) -> Iterator[None]:
         raise InvalidRequest(f"{field} could not be read: {error}") from error
 
 
-async def _gather(store: Reads, ids: Sequence[str]) -> Sequence[Entry]:
+async def gather(store: Reads, ids: Sequence[str]) -> Sequence[Entry]:
+    """Read several requests."""
     found = await asyncio.gather(*map(store.load, ids))
     return [entry for entry in found if entry is not None]  # one may have expired meanwhile
 
@@ -179,7 +182,8 @@ def _named(request: web.Request) -> str:
     return correlation_id
 
 
-def _text(asked: Mapping[str, Any], name: str) -> str:
+def read_text(asked: Mapping[str, Any], name: str) -> str:
+    """Return a text that an operator must give; raises InvalidRequest."""
     text = asked.get(name)
     if not isinstance(text, str) or not text.strip():
         raise InvalidRequest(f"{name} must be a text that is not empty")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from proxy.domain.models import Record, State
@@ -23,6 +23,9 @@ class Page:
 
     states: Sequence[State]
     limit: int
+    system: str = ""
+    instance: str = ""
+    code: str = ""
     moment: int | None = None
     shown: int = 0
     last: str = ""
@@ -41,17 +44,31 @@ class Page:
         if not set(words) <= set(State):
             raise InvalidRequest(f"state must be one or several of {', '.join(State)}")
         states = [state for state in State if not words or state in words]
+        page = cls(
+            states=states,
+            limit=int(limit),
+            system=query.get("system", ""),
+            instance=query.get("instance", ""),
+            code=query.get("code", ""),
+        )
         if "before" not in query:
-            return cls(states=states, limit=int(limit))
+            return page
         cursor = _CURSOR.fullmatch(query["before"])
         if cursor is None:
             raise InvalidRequest("before must be the `next` of an earlier page")
-        return cls(
-            states=states,
-            limit=int(limit),
+        return replace(
+            page,
             moment=int(cursor[1]),
             shown=min(int(cursor[2]), 10 * _LARGEST),
             last=cursor[3],
+        )
+
+    def fits(self, record: Record) -> bool:
+        """Whether a record of this page is wanted; those that are not make the page shorter."""
+        return (
+            self.system in ("", record.system)
+            and self.instance in ("", record.instance)
+            and self.code in ("", record.code)
         )
 
     @property

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import orjson
 
+from proxy.domain.advice import ADVICE
+from proxy.domain.events import ASIDE
 from proxy.domain.models import Entry, Record
 from proxy.store.shared import Pause
 
@@ -81,6 +83,7 @@ def operator_view(
             "callbacks": record.calls,
             "conflicts": record.conflicts,
             "returnsTo": record.back,
+            "whatToDo": ADVICE.get(record.code, "") if record.state in ASIDE else "",
         },
         {"sentAt": record.sent_at, "fulfilBy": record.fulfil_by, "refusedAt": record.refused_at},
     )

@@ -243,3 +243,27 @@ def test_a_wrong_command_line_ends_with_2_before_anything_is_asked(arguments: li
     with pytest.raises(SystemExit) as ended:
         main(["requests", *arguments])
     assert ended.value.code == 2
+
+
+async def test_a_retry_of_many_is_counted_first_and_done_with_yes(
+    rig: Rig, command: Command
+) -> None:
+    calls = [await rig.ask() for _ in range(3)]
+    rig.desk.switch_on(Fault("create", "answer", status=422, times=3))
+    await rig.work()
+    assert [await rig.state(call) for call in calls] == [State.DEAD] * 3
+    which = ("--state", "dead", "--system", "desk", "--reason", "repaired", "--url", rig.url)
+    said = await command("retry", *which)
+    assert (said.code, said.out) == (0, "3 requests match; say --yes to retry them\n")
+    assert [await rig.state(call) for call in calls] == [State.DEAD] * 3
+    said = await command("retry", *which, "--yes")
+    assert (said.code, said.out) == (0, "3 of 3 done, 0 not\n")
+    assert "retry: 3 of 3" in said.err
+    await rig.work()
+    assert [await rig.state(call) for call in calls] == [State.PENDING] * 3
+
+
+async def test_a_retry_names_an_id_or_states(rig: Rig, command: Command) -> None:
+    said = await command("retry", "--reason", "r", "--url", rig.url, "--system", "desk")
+    assert said.code == 1
+    assert "say which: an ID, or --state" in said.err
