@@ -82,12 +82,16 @@ class Page:
         return None if self.moment is None else self.moment + 1
 
     def cut(self, records: Sequence[Record], *, full: int) -> tuple[Sequence[Record], str]:
-        """Return the page and the cursor of the next one, empty where `full` ids were not found."""
+        """Return the page and the cursor of the next one, empty at the end.
+
+        `full` is how many ids were found. Some that were shown may have left the list since.
+        """
         if self.moment is not None:
             place = (self.moment, self.last)
             records = [each for each in records if (each.admitted_at, each.id) < place]
+        more = len(records) > self.limit
         records = records[: self.limit]
-        if full < self.fetch or not records:
+        if not records or (full < self.fetch and not more):
             return records, ""
         last = records[-1]
         shown = sum(each.admitted_at == last.admitted_at for each in records)
