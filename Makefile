@@ -45,6 +45,11 @@ crash-points: .venv/develops
 soak: .venv/develops
 	.venv/bin/python -m tests.faults.soak $(ARGS)
 
+mutants: .venv/develops
+	rm -rf mutants
+	.venv/bin/mutmut run --max-children 2 >mutants.log 2>&1 || { tail -c 2000 mutants.log; exit 1; }
+	.venv/bin/python -m tests.mutants
+
 fuzz: .venv/develops
 	.venv/bin/python -m tests.fuzzing.run
 

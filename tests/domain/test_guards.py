@@ -104,3 +104,57 @@ def test_what_was_changed_after_the_first_look_is_not_what_was_asked(
 def test_without_a_requester_the_others_are_still_looked_at() -> None:
     assert said(request=replace(REQUEST, requester="")) == ""
     assert said(by("ada@company.com"), replace(REQUEST, requester="")) != ""
+
+
+@pytest.mark.parametrize(
+    ("ticket", "guards", "sentence"),
+    [
+        (
+            by("Olga Nowak", "Ann Smith"),
+            {},
+            (
+                "of Olga Nowak, Ann Smith it is not known who that is, so it may be somebody"
+                " who asked for it or gets the access"
+            ),
+        ),
+        (
+            by(),
+            {},
+            (
+                "the ticket does not say who approved, so it may be somebody who asked for it"
+                " or gets the access"
+            ),
+        ),
+        (
+            replace(TICKET, decider_groups=["it", "hr"]),
+            {"approver_groups": ["owners", "stewards"]},
+            "it was approved for it, hr, and not for owners, stewards",
+        ),
+        (
+            TICKET,
+            {"approver_groups": ["owners"]},
+            "it was approved for no group that the ticket names, and not for owners",
+        ),
+        (
+            replace(TICKET, key_fields="now"),
+            {"seen": "before"},
+            "what the ticket asks for was changed after it was opened",
+        ),
+    ],
+)
+def test_each_objection_says_what_is_wrong(
+    ticket: Ticket, guards: dict[str, Any], sentence: str
+) -> None:
+    assert said(ticket, **guards) == sentence
+
+
+def test_the_name_that_people_say_serves_where_the_system_says_no_other() -> None:
+    ticket = replace(TICKET, deciders=[], decided_by="ada@company.com")
+    assert said(ticket) == "it was approved by ada@company.com, who gets the access"
+    assert said(replace(ticket, decided_by="olga@company.com")) == ""
+
+
+def test_one_doubt_is_not_forgotten_over_the_next_person() -> None:
+    """The first person cannot be told from the approver, the second one can."""
+    request = replace(REQUEST, identities=["Olga Nowak", "user:ada_company.com"], requester="")
+    assert "it is not known who that is" in said(by("olga@company.com"), request)

@@ -93,7 +93,8 @@ def test_a_pair_that_makes_no_sense_raises(kind: type[Event], state: State) -> N
     if state in TRANSITIONS[kind]:
         advance(record, sample(kind))
     else:
-        with pytest.raises(IllegalTransition, match=state):
+        says = f"{kind.__name__} makes no sense for request ar1, which is {state}"
+        with pytest.raises(IllegalTransition, match=says):
             advance(record, sample(kind))
 
 
@@ -109,6 +110,34 @@ def test_a_late_event_changes_nothing() -> None:
     assert advance(done, sample(Opened, ticket=Ticket("9", "X-9"))) is done
     entry = Entry(done, Texts(reason="kept"), b"")
     assert advance_entry(entry, sample(events.Read)) == entry
+
+
+@pytest.mark.parametrize("way", [(Sending, Opened), (Sending, Opened, Decided)])
+def test_a_new_stage_begins_with_a_clean_count_of_failures(way: tuple[type[Event], ...]) -> None:
+    tired = replace(run(*way[:-1]), attempt=3, waited=9_000, refused_at=7, refusals=2)
+    fresh = advance(tired, sample(way[-1]))
+    assert (fresh.attempt, fresh.waited, fresh.refused_at, fresh.refusals) == (0, 0, 0, 0)
+
+
+def test_texts_follow_what_happens_and_not_what_comes_late() -> None:
+    pending = Entry(run(Sending, Opened), Texts(reason="old"), b"payload")
+    decided = advance_entry(pending, sample(Decided, comment="fine", evidence="DESK-1: new"))
+    assert decided.record == run(Sending, Opened, Decided)
+    assert (decided.texts.comment, decided.texts.evidence) == ("fine", "DESK-1: new")
+    assert decided.payload == b"payload"
+
+    contradicted = advance_entry(decided, sample(Decided, decision=Decision.REJECTED, comment="no"))
+    assert contradicted == replace(decided, record=replace(decided.record, conflicts=1))
+
+
+def test_what_waits_for_a_person_keeps_its_reason() -> None:
+    held = advance_entry(Entry(run(Sending, Opened), Texts(), b""), sample(Held, reason="why"))
+    assert held.texts.reason == "why"
+    waiting = advance_entry(held, sample(Postponed, reason="unreachable"))
+    assert waiting.texts.reason == "why"
+    assert waiting.record == advance(held.record, sample(Postponed, reason="unreachable"))
+    pending = Entry(run(Sending, Opened), Texts(), b"")
+    assert advance_entry(pending, sample(Postponed, reason="later")).texts.reason == "later"
 
 
 @pytest.mark.parametrize("aside", [Held, Died])

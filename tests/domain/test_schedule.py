@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +30,26 @@ def test_retry_after_is_respected_up_to_an_hour(attempt: int, roll: float, asked
 def test_polls_slow_down_and_never_stop(polls: int, roll: float) -> None:
     poll = Poll(first=1_000, factor=1.5, slowest=300_000)
     assert 900 <= poll_pause(polls, poll, lambda: roll) <= 330_000
+
+
+@pytest.mark.parametrize(("roll", "factor"), [(0.0, 0.8), (0.5, 1.0), (1.0, 1.2)])
+def test_each_pause_is_twice_the_one_before_and_jittered(roll: float, factor: float) -> None:
+    pauses = [backoff(attempt, lambda: roll) for attempt in (0, 1, 2, 9, 10, 30)]
+    planned = [1, 2, 4, 512, 900, 900]  # seconds, up to a quarter of an hour
+    assert pauses == [int(seconds * SECOND * factor) for seconds in planned]
+
+
+@pytest.mark.parametrize(("roll", "factor"), [(0.0, 0.9), (0.5, 1.0), (1.0, 1.1)])
+def test_each_read_comes_later_by_the_factor(roll: float, factor: float) -> None:
+    poll = Poll(first=1_000, factor=2.0, slowest=5_000, safety_net=60_000)
+    pauses = [poll_pause(polls, poll, lambda: roll) for polls in (0, 1, 2, 3, 100)]
+    assert pauses == [int(pause * factor) for pause in (1_000, 2_000, 4_000, 5_000, 5_000)]
+
+
+def test_where_changes_are_listed_reads_become_a_safety_net() -> None:
+    poll = Poll(first=1_000, factor=2.0, slowest=5_000, safety_net=60_000)
+    pauses = [poll_pause(polls, poll, lambda: 0.5, listed_every=2_000) for polls in (0, 1, 2)]
+    assert pauses == [1_000, 60_000, 60_000]
 
 
 def test_an_undecided_request_is_looked_at_when_its_deadline_passes() -> None:

@@ -7,7 +7,13 @@ from proxy.domain import urls
 from proxy.domain.urls import CallbackPrefix, allowed, normalise
 from proxy.errors import InvalidRequest
 
-PREFIX = CallbackPrefix.parse("https://w.example.com/api/actionHandler/")
+PREFIX = CallbackPrefix("https://w.example.com", "/api/actionHandler/")
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered() -> None:
+    """Origins are remembered between calls; each test reads its own."""
+    urls._origin.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -30,6 +36,7 @@ PREFIX = CallbackPrefix.parse("https://w.example.com/api/actionHandler/")
         ("http://w.example.com/a/%2e%2E/b", "http://w.example.com/b"),
         ("http://w.example.com/../../b", "http://w.example.com/b"),
         ("http://w.example.com/a/b/..", "http://w.example.com/a/"),
+        ("http://w.example.com/a/b/.", "http://w.example.com/a/b/"),
         ("http://w.example.com/.well-known/x", None),
         ("http://w.example.com/a//b", None),
         ("http://w.example.com/%41%2fb%c3%a9", "http://w.example.com/A%2Fb%C3%A9"),
@@ -109,6 +116,59 @@ def test_what_can_be_read_in_two_ways_is_refused(url: str, why: str) -> None:
         normalise(url)
     assert [problem.startswith("respondToUrl ") for problem in caught.value.problems] == [True]
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("ftp://w.example.com/a", "must be an absolute http or https URL"),
+        ("http://w.example.com/a#b", "must not have a fragment (#)"),
+        (
+            "http://w.example.com/a b",
+            "must not contain white space, control characters or backslashes",
+        ),
+        ("http://a:b@w.example.com/", "must not contain a user name or password"),
+        ("http://w.example.com:x/", "has no usable host or port"),
+        ("http://w.example.com:0/", "has a port that does not exist"),
+        ("http://[::1::]/a", "has no usable IPv6 address"),
+        ("http://" + "bü" * 40 + ".example/a", "has a host name that IDNA does not allow"),
+        ("http://straße.example/a", "has a host name with characters that stand for others"),
+        ("http://w,example.com/a", "has no usable host name"),
+        ("http://127.1/a", "has no usable IPv4 address"),
+        ("http://w.example.com/a%zz", "has a % that encodes nothing"),
+        pytest.param(
+            "http://w.example.com/\ud800", "has characters that cannot be encoded", id="surrogate"
+        ),
+        ("http://w.example.com/" + "a" * 2_048, "is longer than 2048 characters"),
+        (
+            "http://w.example.com/" + "é" * 1_000,
+            "is longer than 2048 characters once it is encoded",
+        ),
+    ],
+)
+def test_each_refusal_says_what_is_wrong(url: str, sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        normalise(url)
+    assert list(caught.value.problems) == [f"respondToUrl {sentence}"]
+
+
+def padded(start: str, length: int) -> str:
+    return start + "a" * (length - len(start))
+
+
+@pytest.mark.parametrize("start", ["http://w.example.com/", "http://W.example.com/é/"])
+def test_a_url_may_be_as_long_as_the_limit_and_no_longer(start: str) -> None:
+    longer = len(normalise(start)) - len(start)  # once it is encoded
+    assert len(normalise(padded(start, 2_048 - longer))) == 2_048
+    with pytest.raises(InvalidRequest, match="longer than 2048"):
+        normalise(padded(start, 2_049 - longer))
+
+
+def test_a_host_may_be_as_long_as_dns_allows_and_no_longer() -> None:
+    labels = ".".join(["a" * 60] * 4)  # 243 characters
+    assert normalise(f"http://{labels}.{'b' * 9}/") == f"http://{labels}.{'b' * 9}/"
+    with pytest.raises(InvalidRequest, match="host name"):
+        normalise(f"http://{labels}.{'b' * 10}/")
 
 
 PIECES = (

@@ -122,7 +122,7 @@ def test_the_code_of_the_rfc_says_what_to_do(status: int, code: str, advice: str
     assert 'the "client" is bad' in str(caught.value)
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 def test_a_redirect_is_named_as_such(status: int) -> None:
     """Checklist 7: redirects are a matter of configuration."""
     with pytest.raises(TokenRefused, match="redirects are never followed"):
@@ -134,6 +134,7 @@ def test_a_redirect_is_named_as_such(status: int) -> None:
     [
         (429, {"access_token": "canary"}, False),
         (429, b"", False),
+        (425, b"", False),
         (408, b"", True),
         (500, b"<html>", True),
         (503, {"error": "temporarily_unavailable"}, True),
@@ -156,3 +157,89 @@ def test_no_answer_leads_to_another_kind_of_error(status: int) -> None:
     for body in (b"\xff", b"{}", b"[" * 2_000, b'{"error": {"a": []}}', b'{"scope": 1}'):
         with pytest.raises(ProxyError):
             parse_token(answer(status, body), sent_at=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            answer(200, {}),
+            (
+                f"POST {URL} answered 200 without an access_token: check that it is the URL of the"
+                " token endpoint"
+            ),
+        ),
+        (
+            answer(200, GOOD | {"token_type": "mac"}),
+            (
+                f"POST {URL} gave a token that is not of type Bearer: have the authorization server"
+                " issue Bearer tokens to this client, or set `dpop_key` if it binds them to a key"
+                " (RFC 9449)"
+            ),
+        ),
+        (
+            answer(200, GOOD | {"scope": "a"}),
+            (
+                f"POST {URL} left b c out of the granted scope: allow this client to ask for it, or"
+                " take it out of `scope`"
+            ),
+        ),
+        (
+            answer(302, {"error_description": "canary"}),
+            (
+                f"no token: POST {URL} answered 302: redirects are never followed, correct the"
+                " endpoint's URL"
+            ),
+        ),
+        (
+            answer(400, {"error": "odd", "error_description": "words"}),
+            (
+                f"no token: POST {URL} answered 400 (odd: words): check the token endpoint's URL"
+                " and the client's credentials"
+            ),
+        ),
+        (
+            answer(401, b""),
+            (
+                f"no token: POST {URL} answered 401: check `client_id`, `client_authentication` and"
+                " secret, key or certificate"
+            ),
+        ),
+        (
+            answer(400, {"error": "unauthorized_client"}),
+            (
+                f"no token: POST {URL} answered 400 (unauthorized_client): allow this client the"
+                " grant client_credentials"
+            ),
+        ),
+        (answer(503, b""), f"no token: POST {URL} answered 503: it will be asked again"),
+    ],
+)
+def test_each_error_says_what_happened_and_what_to_do(given: Answer, sentence: str) -> None:
+    with pytest.raises(ProxyError) as caught:
+        parse_token(given, sent_at=0, scope="a b c")
+    assert str(caught.value) == sentence
+    assert getattr(caught.value, "code", "") in {"", "odd", "invalid_client", "unauthorized_client"}
+
+
+def test_a_token_may_be_of_the_scheme_that_the_api_takes() -> None:
+    """Zoho and others: the type is their own word, or Bearer all the same."""
+    for kind in ("Zoho-oauthtoken", "zoho-OAUTHTOKEN", "Bearer"):
+        token = parse_token(
+            answer(200, GOOD | {"token_type": kind}), sent_at=0, scheme="Zoho-oauthtoken"
+        )
+        assert token.value == "canary-token"
+
+
+def test_nothing_is_asked_where_nothing_is_wanted() -> None:
+    assert parse_token(answer(200, GOOD | {"scope": "anything"}), sent_at=0).value == "canary-token"
+
+
+def test_a_date_says_when_to_ask_again_by_the_clock_of_the_answer() -> None:
+    headers = {
+        "retry_after": "Wed, 21 Oct 2026 07:28:10 GMT",
+        "date": "Wed, 21 Oct 2026 07:28:00 GMT",
+    }
+    with pytest.raises(TemporaryError) as caught:
+        parse_token(answer(503, b"", **headers), sent_at=0)
+    assert caught.value.retry_after == 10_000

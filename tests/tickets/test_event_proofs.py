@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,9 +18,10 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from pydantic import ValidationError
 
 from proxy.domain.models import TicketHint
-from proxy.errors import Unauthorized
+from proxy.errors import InvalidRequest, Unauthorized
 from proxy.settings.systems import SignedEvents
 from proxy.tickets.event_declaration import PRESETS, Events
+from proxy.tickets.proofs import read_key
 from proxy.tickets.signatures import EventReader
 
 NOW = 1_800_000_000_000
@@ -263,8 +265,174 @@ def test_a_token_signed_in_another_family_is_refused_with_the_same_key() -> None
     assert read(TOKEN, bearer(by_hand({"alg": "HS256", "typ": "JWT"}))).refs  # the control
 
 
+SECOND = NOW // 1_000
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": SECOND - 60},
+        {"nbf": SECOND + 60},
+        {"iat": SECOND + 60},
+        {"nbf": SECOND - 3_600, "iat": SECOND - 3_600},
+        {"exp": SECOND + 0.5},
+    ],
+)
+def test_clocks_may_differ_by_a_minute(claims: dict[str, Any]) -> None:
+    assert read(TOKEN, issued(CLAIMS | claims)).refs
+
+
+@pytest.mark.parametrize("typ", ["jwt", "JWT", "application/jwt", "Application/JWT"])
+def test_the_type_of_a_token_is_a_media_type(typ: str) -> None:
+    assert read(TOKEN, issued(typ=typ)).refs
+
+
+def test_a_token_without_a_type_is_refused() -> None:
+    head = {"alg": "HS256"}
+    token = jws.serialize_compact(head, orjson.dumps(CLAIMS), OctKey.import_key(SECRET), ["HS256"])
+    refused(TOKEN, bearer(token))
+    refused(TOKEN | {"token": {"type": "None"}}, bearer(token))
+
+
+def test_a_token_may_stand_alone_or_behind_a_word() -> None:
+    token = issued()["Authorization"].removeprefix("Bearer ")
+    for shown in (token, f"JWT {token}", f"bearer {token}", f"Bearer  {token}"):
+        assert read(TOKEN, {"Authorization": shown}).refs
+    for shown in (f"Basic {token}", f"Bearer Bearer {token}", f"{token} {token}"):
+        refused(TOKEN, {"Authorization": shown})
+    assert read(TOKEN | {"prefix": "t="}, {"Authorization": f"t={token}"}).refs
+
+
+def test_a_long_token_is_not_read_at_all() -> None:
+    def of_length(length: int) -> str:
+        filled = {**CLAIMS, "x": ""}
+        for size in range(length * 3 // 4 - 400, length):
+            filled["x"] = "x" * size
+            token = issued(filled)["Authorization"].removeprefix("Bearer ")
+            if len(token) >= length:
+                return token
+        raise AssertionError
+
+    longest = next(it for it in map(of_length, range(8_188, 8_193)) if len(it) <= 8_192)
+    assert read(TOKEN, bearer(longest)).refs
+    refused(TOKEN, bearer(of_length(8_200)))
+
+
 @given(some.text(some.characters(codec=None), max_size=200), some.integers(0, 3))
 def test_whatever_is_no_token_is_refused_in_the_same_words(text: str, dots: int) -> None:
     with pytest.raises(Unauthorized) as caught:
         read(TOKEN, bearer(text + ".x" * dots))
     assert str(caught.value) == "the event does not prove that it comes from the ticket system"
+
+
+# -- how a secret is written -----------------------------------------------------------------------
+
+MAC = {"auth": "hmac", "header": "X-Signature"}
+
+
+@pytest.mark.parametrize(
+    ("form", "secret"),
+    [
+        ("text", SECRET),
+        ("hex", SECRET.hex().encode()),
+        ("base64", base64.b64encode(SECRET)),
+    ],
+)
+def test_a_secret_may_be_written_in_several_ways(form: str, secret: bytes) -> None:
+    proof = {"X-Signature": hmac.digest(SECRET, BODY, "sha256").hex()}
+    assert read(MAC | {"key_format": form}, proof, secrets=(secret,)).refs
+    refused(MAC | {"key_format": form}, proof, secrets=(secret[:-4],))
+
+
+@pytest.mark.parametrize(("form", "bad"), [("hex", b"xyz"), ("base64", b"a*b="), ("base64", b"a")])
+def test_a_secret_that_is_written_wrong_proves_nothing_and_stops_no_other(
+    form: str, bad: bytes
+) -> None:
+    good = SECRET.hex().encode() if form == "hex" else base64.b64encode(SECRET)
+    proof = {"X-Signature": hmac.digest(SECRET, BODY, "sha256").hex()}
+    assert read(MAC | {"key_format": form}, proof, secrets=(bad, good)).refs
+    refused(MAC | {"key_format": form}, proof, secrets=(bad,))
+
+
+@pytest.mark.parametrize("encoding", ["hex", "base64"])
+def test_a_public_key_verifies_signatures_in_either_encoding(encoding: str) -> None:
+    key = Ed25519PrivateKey.generate()
+    signature = key.sign(BODY)
+    proof = signature.hex() if encoding == "hex" else base64.b64encode(signature).decode()
+    shape = MAC | {"algorithm": "ed25519", "key_format": "hex", "encoding": encoding}
+    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    assert read(shape, {"X-Signature": proof}, secrets=(raw.hex().encode(),)).refs
+    refused(shape, {"X-Signature": proof}, BODY + b" ", secrets=(raw.hex().encode(),))
+
+
+@pytest.mark.parametrize(
+    ("form", "secret", "why"),
+    [
+        (
+            "standard_webhooks",
+            b"sk_abc",
+            "must begin with whsec_ (a secret) or whpk_ (a public key)",
+        ),
+        ("standard_webhooks", b"whsec_YWJj", "must be whsec_ and 24 to 64 bytes in base64"),
+        ("standard_webhooks", b"whsec_a*", "is no base64"),
+        ("hex", b"xyz", "is no hexadecimal number"),
+        ("base64", b"a*b=", "is no base64"),
+    ],
+)
+def test_what_is_wrong_with_a_secret_is_said_without_it(form: str, secret: bytes, why: str) -> None:
+    shape = Events.model_validate({**MAC, "ticket": "ticket.id", "key_format": form})
+    with pytest.raises(ValueError, match=re.escape(why)) as caught:
+        read_key(secret, shape)
+    assert str(caught.value) == why
+
+
+def test_a_secret_of_standard_webhooks_may_hold_an_underscore_no_more() -> None:
+    """base64 has none, so the kind ends at the first one."""
+    shape = Events.model_validate({**STANDARD, "ticket": "ticket.id"})
+    with pytest.raises(ValueError, match="is no base64"):
+        read_key(b"whsec_" + base64.b64encode(SECRET) + b"_x", shape)
+
+
+# -- what an event says ----------------------------------------------------------------------------
+
+SENT = MAC | {"sent_at": "at", "timestamp_format": "milliseconds"}
+
+
+def signed_body(tree: Mapping[str, Any]) -> tuple[dict[str, str], bytes]:
+    body = orjson.dumps(tree)
+    return {"X-Signature": hmac.digest(SECRET, body, "sha256").hex()}, body
+
+
+@pytest.mark.parametrize(
+    ("at", "fine"),
+    [(NOW, True), (NOW - 300_000, True), (NOW - 300_001, False), (None, False), ("soon", False)],
+)
+def test_an_event_may_say_its_time_in_its_body(at: Any, *, fine: bool) -> None:
+    headers, body = signed_body({"ticket": {"id": 7}, "at": at})
+    if fine:
+        assert read(SENT, headers, body).refs == ("7",)
+        return
+    with pytest.raises(Unauthorized, match="does not prove that it comes from the ticket system"):
+        read(SENT, headers, body)
+
+
+def test_a_reference_may_be_as_long_as_ticket_systems_make_them() -> None:
+    headers, body = signed_body({"ticket": {"id": ["x" * 255, "y" * 256, "", True, None]}})
+    assert read(MAC, headers, body).refs == ("x" * 255,)
+
+
+def test_an_event_that_names_no_ticket_says_so() -> None:
+    headers, body = signed_body({"ticket": {}})
+    with pytest.raises(InvalidRequest) as caught:
+        read(MAC, headers, body)
+    assert list(caught.value.problems) == ["body: names no ticket where the settings expect one"]
+
+
+def test_the_key_of_a_repeat_depends_on_nothing_but_the_event() -> None:
+    """It is kept in the store, so another version of the program must find it again."""
+    headers, body = signed_body({"ticket": {"id": 7}})
+    whole = hashlib.sha256(b"whole\0\0" + body).hexdigest()
+    named = hashlib.sha256(b"named\0" + b"7").hexdigest()
+    assert read(MAC, headers, body).replay_key == whole
+    assert read(MAC | {"replay_key": "ticket.id"}, headers, body).replay_key == named
+    assert read(MAC | {"replay_key": "ticket.none"}, headers, body).replay_key == whole
