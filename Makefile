@@ -11,6 +11,7 @@
 #   make soak           10,000 requests while processes and Redis are killed, workers frozen and
 #                      replies dropped; ARGS='--seed 7' repeats a run          (some minutes)
 #   make fuzz           a million inputs for each parser of what strangers send (some minutes)
+#   make mutants        small changes of what decides, and whether the tests notice  (half an hour)
 #   make lint     the first part of `make test` alone
 #   make lock     move the lock files to the newest versions that pyproject.toml allows
 #   make clean    remove all that the targets above have made, .venv included
@@ -25,7 +26,7 @@ INSTALL = .venv/bin/python -m pip --disable-pip-version-check install --quiet
 LOCKED = $(INSTALL) --require-hashes
 PROJECT = $(INSTALL) --no-deps --no-build-isolation --editable .
 
-.PHONY: demo test bench compose-test crash-points soak fuzz lint lock clean
+.PHONY: demo test bench compose-test crash-points soak fuzz mutants lint lock clean
 
 demo: .venv/runs
 	.venv/bin/approval-proxy demo
@@ -97,6 +98,6 @@ lock:
 
 clean:
 	rm -rf .venv dist build demo-run bench-results .mypy_cache .ruff_cache .pytest_cache \
-		.hypothesis .import_linter_cache .coverage .coverage.* htmlcov tests/e2e/.canaille \
-		tests/e2e/.roundup
+		.hypothesis .import_linter_cache .coverage .coverage.* htmlcov mutants mutants.log \
+		tests/e2e/.canaille tests/e2e/.roundup
 	find proxy tests -name __pycache__ -type d -prune -exec rm -rf {} +
