@@ -24,10 +24,11 @@ from proxy.errors import (
 )
 from proxy.settings import load
 from proxy.tickets.jira_declaration import JiraDeclaration
-from proxy.tickets.jira_site import MOST_FETCHED, PAGE
+from proxy.tickets.jira_site import MOST_FETCHED, PAGE, Site
 from proxy.tickets.jira_text import wiki_comment
 from proxy.tickets.port import Cancels, Comments, FetchesMany, Inspects, ListsChanges, PushesEvents
 from tests.example_settings import CANARY, EXAMPLE, write_example
+from tests.manual_clock import ManualClock
 from tests.tickets.declarations import approval_request
 from tests.tickets.rigs import BY_STATUS, ISSUE, REQUEST, SECRET, JiraRig, jira_rig
 
@@ -492,6 +493,25 @@ async def test_changes_are_found_over_pages_within_one_minute_in_any_zone(
         latest = max((await rig.system.changes(0)).values())
         assert await listed(rig, latest - MINUTE) == ours
         assert await listed(rig, latest + 1) == set()
+
+
+@pytest.mark.parametrize("whose", ["the site's clock", "our clock"])
+async def test_how_long_ago_is_said_by_the_clock_of_the_site(
+    monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    """The site is ahead by hours; with our own clock (the negative control) changes are missed."""
+    clock = ManualClock()
+
+    async def by_ours(_: Site, moment: int) -> int:
+        return max(1, (clock.now() - moment) // MINUTE + 2)
+
+    async with jira_rig({"clock": clock, "skew": 3 * HOUR, "zone": 9 * 60}) as rig:
+        ticket, _ = await opened(rig)
+        changed = rig.site.known(ticket.id).now.updated
+        clock.advance(30 * MINUTE)
+        if whose == "our clock":
+            monkeypatch.setattr(Site, "minutes_since", by_ours)
+        assert await listed(rig, changed) == ({ticket.id} if whose != "our clock" else set())
 
 
 @pytest.mark.parametrize("site", SITES)
