@@ -106,7 +106,8 @@ class Jira:
             NotFound: the site does not show it (any more).
         """
         tree = await self._site.issue(ticket_id, self._declared.read_fields)
-        if ISSUE_ID.fullmatch(ticket_id) and tree.get("id") != ticket_id:
+        found = self._id(tree)
+        if ISSUE_ID.fullmatch(ticket_id) and found != ticket_id:
             raise NotFound(f"{self.name}: asked for {ticket_id}, it answered with another issue")
         return await self._judged(tree)
 

@@ -73,7 +73,7 @@ class Site(JsonApi):
             tree = await self._page(jql, fields, place, reconciled)
             issues = self.objects(tree, "issues", "search")
             found += issues
-            place = self._next(tree, len(found)) if issues else {}
+            place = self._next(tree, len(issues), len(found))
             if not place:
                 return found
         raise TemporaryError(f"{self.name}: a search finds more than {len(found)} issues")
@@ -93,7 +93,7 @@ class Site(JsonApi):
                 request_specific=True,
             ) from error
 
-    def _next(self, tree: Tree, known: int) -> dict[str, Any]:
+    def _next(self, tree: Tree, here: int, known: int) -> dict[str, Any]:
         """Return what asks for the next page, nothing if there is none."""
         if self.cloud:
             token = tree.get("nextPageToken")
@@ -101,6 +101,8 @@ class Site(JsonApi):
         total = tree.get("total")
         if not isinstance(total, int):
             self.unreadable("a search", "no `total`")
+        if known < total and not here:
+            self.unreadable("a search", f"an empty page, and {known} of {total} issues before it")
         return {"startAt": known} if known < total else {}
 
     async def minutes_since(self, moment: int) -> int:
