@@ -113,7 +113,6 @@ class Jira:
 
     async def ping(self) -> None:
         """Prove that the site answers, takes our credential, and searches the correlation field."""
-        await self._site.ask("GET", f"{self._site.platform}/myself")
         await self.find(NO_TICKET)
 
     def inspections(self) -> Mapping[str, Inspection]:
