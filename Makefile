@@ -12,6 +12,7 @@
 #                      replies dropped; ARGS='--seed 7' repeats a run          (some minutes)
 #   make fuzz           a million inputs for each parser of what strangers send (some minutes)
 #   make mutants        small changes of what decides, and whether the tests notice  (half an hour)
+#   make model          the store's steps against a pure model, 2,000 examples  (some minutes)
 #   make lint     the first part of `make test` alone
 #   make lock     move the lock files to the newest versions that pyproject.toml allows
 #   make clean    remove all that the targets above have made, .venv included
@@ -26,7 +27,7 @@ INSTALL = .venv/bin/python -m pip --disable-pip-version-check install --quiet
 LOCKED = $(INSTALL) --require-hashes
 PROJECT = $(INSTALL) --no-deps --no-build-isolation --editable .
 
-.PHONY: demo test bench compose-test crash-points soak fuzz mutants lint lock clean
+.PHONY: demo test bench compose-test crash-points soak fuzz mutants lint lock clean model
 
 demo: .venv/runs
 	.venv/bin/approval-proxy demo
@@ -53,6 +54,9 @@ mutants: .venv/develops
 
 fuzz: .venv/develops
 	.venv/bin/python -m tests.fuzzing.run
+
+model: .venv/develops
+	MODEL_EXAMPLES=2000 .venv/bin/pytest tests/store/test_model.py
 
 lint: .venv/develops
 	.venv/bin/ruff check .

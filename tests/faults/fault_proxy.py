@@ -183,8 +183,8 @@ class Side:
         await self.writer.drain()
 
     def end(self) -> None:
-        """Close this direction in good order."""
-        with contextlib.suppress(OSError):
+        """Close this direction in good order; the connection may be gone (uvloop raises then)."""
+        with contextlib.suppress(OSError, RuntimeError):
             self.writer.write_eof()
 
     def reset(self) -> None:

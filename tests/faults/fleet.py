@@ -31,7 +31,6 @@ class Member:
         self.name = name
         self.log = settings.with_name(f"{name}.log")
         self.url = f"http://127.0.0.1:{port}"
-        self.kills = 0
         self._words = ("serve", "--config", str(settings), "--role", role)
         self._port = "WORKER_PORT" if role == "worker" else "PORT"
         self._number = port
@@ -65,7 +64,6 @@ class Member:
         """End it by SIGKILL; it is started again."""
         async with self._frozen:
             self._signal(signal.SIGKILL)
-            self.kills += 1
 
     async def freeze(self, seconds: float) -> Freeze:
         """Stop it by SIGSTOP for some seconds."""

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 import uvloop
@@ -37,7 +37,7 @@ from proxy.store.redis import RedisStore
 from tests.faults import fault_proxy
 from tests.faults.evidence import Freeze, Terms, is_declared, read_logs
 from tests.faults.fault_proxy import FaultProxy
-from tests.faults.fleet import Fleet, RestartedServer
+from tests.faults.fleet import Fleet, Member, RestartedServer
 from tests.faults.many import AT_DESK, AT_WITBOOST
 from tests.invariants import check_store
 from tests.rig import API_KEY, CLIENT_SECRET, EVENT_SECRET, GRANT, desk_tree, settings_tree
@@ -248,8 +248,8 @@ class Soak:
     async def _incidents(self) -> None:
         """Let one thing after another go wrong until most are final; each kind at least once."""
         kinds = {
-            "worker killed": lambda: self.dice.choice(self._workers).kill(),
-            "web killed": lambda: self.dice.choice(self.fleet.webs).kill(),
+            "worker killed": lambda: self._kill(self._workers),
+            "web killed": lambda: self._kill(self.fleet.webs),
             "frozen": self._freeze,
             "redis restarted": self.redis.restart,
         }
@@ -268,8 +268,14 @@ class Soak:
         self.ended_at = time.monotonic()
 
     @property
-    def _workers(self) -> Sequence[Any]:
+    def _workers(self) -> Sequence[Member]:
         return [it for name, it in self.fleet.members.items() if name.startswith("worker")]
+
+    async def _kill(self, members: Sequence[Member]) -> None:
+        """Kill one; nothing else goes wrong until it works again, or slow machines had no peace."""
+        member = self.dice.choice(members)
+        await member.kill()
+        await member.ready()
 
     async def _freeze(self) -> None:
         seconds = (TERMS.lease + TERMS.settle) / 1_000 + self.dice.uniform(0.5, 2.0)
@@ -306,8 +312,6 @@ class Soak:
         if not any(self._intent_is_told(row) for row in verdict.rows[:SAMPLE]):
             figures.problems.append("no log tells an intent: evidence would not be found")
         figures.statuses = Counter(row.status for row in verdict.rows)
-        for member in self.fleet.members.values():
-            figures.incidents["processes killed"] += member.kills
         for name, proxy in self.proxies.items():
             figures.dropped[name] = sum(fault.struck for fault in proxy.faults)
         figures.after_restarts = [_next_callback(witboost, at) for at in self.redis.restarts]

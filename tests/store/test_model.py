@@ -1,0 +1,332 @@
+"""The real Lua steps against the pure model: whatever happens in whatever order, they agree.
+
+`make model` plays many more examples than the suite does.
+"""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as some
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from typing_extensions import override
+
+from proxy.domain import events as happened
+from proxy.domain.lifecycle import TRANSITIONS, advance_entry
+from proxy.domain.models import Decision, Entry, Fulfilment, State, Ticket
+from proxy.domain.operator_events import Refreshed, Rerouted, Retried
+from proxy.domain.values import replace
+from proxy.errors import Stale, Superseded
+from proxy.store.codec import history_entry
+from proxy.store.connecting import connect
+from proxy.store.keys import Keys
+from proxy.store.redis import Admission, RedisStore
+from tests.faults.removals import without
+from tests.invariants import check_store
+from tests.manual_clock import ManualClock
+from tests.servers import start_server
+from tests.store.model import Model
+
+EXAMPLES: Final = int(os.environ.get("MODEL_EXAMPLES", "12"))
+STEPS: Final = 40
+PARTITIONS: Final = 2
+LEASE: Final = 60_000
+SECOND: Final = 1_000
+URLS: Final = [f"https://witboost.example.com/api/actionHandler/{number}" for number in range(4)]
+TICKETS: Final = [Ticket(id=f"{it}", key=f"DESK-{it}", native_status="new") for it in range(3)]
+
+Answer = TypeVar("Answer")
+Make = Callable[[int, Any], happened.Event]
+
+BY_WORK: Final[tuple[Make, ...]] = (
+    lambda at, _: happened.Sending(at=at),
+    lambda at, _: happened.NotSent(at=at, code="late", reason="x", delay=1),
+    lambda at, draw: happened.Opened(at=at, ticket=draw(some.sampled_from(TICKETS))),
+    lambda at, draw: happened.Read(at=at, ticket=draw(some.sampled_from(TICKETS))),
+    lambda at, _: happened.Missing(at=at, code="ticket_missing", reason="x", delay=1),
+    lambda at, draw: happened.Decided(at=at, decision=draw(some.sampled_from(Decision))),
+    lambda at, _: happened.FulfilmentAwaited(at=at, by=at + SECOND),
+    lambda at, _: happened.Fulfilled(at=at, fulfilment=Fulfilment.FULFILLED),
+    lambda at, _: happened.CallingBack(at=at, body="{}"),
+    lambda at, _: happened.CalledBack(at=at, write_back=True),
+    lambda at, _: happened.Postponed(at=at, code="unreachable", reason="x", delay=SECOND),
+    lambda at, _: happened.Held(at=at, code="guarded", reason="x"),
+    lambda at, _: happened.Died(at=at, code="gave_up", reason="x"),
+)
+BY_OPERATOR: Final[tuple[Make, ...]] = (
+    lambda at, _: Retried(at=at, by="alice", reason="x"),
+    lambda at, _: Refreshed(at=at, by="alice", reason="x"),
+    lambda at, _: Rerouted(at=at, by="alice", reason="x", route="r2", system="other"),
+    lambda at, _: happened.Decided(at=at, decision=Decision.CANCELLED, by="alice", ours=True),
+)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Everything that can happen to the store; `url` is set by the test."""
+
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.clock = ManualClock()
+        self.client = connect(self.url)
+        self.store = RedisStore(
+            self.client, namespace="model", partitions=PARTITIONS, clock=self.clock
+        )
+        self.model = Model(Keys("model", PARTITIONS))
+        self.held: list[Entry] = []
+        # the same ids in every example, or hypothesis could not repeat one
+        self.store._bits = (f"{number:020x}" for number in itertools.count())
+        self._run(self.client.flushall())
+
+    @override
+    def teardown(self) -> None:
+        """Close what this example opened."""
+        self._run(self.store.batcher.close())
+        self._run(self.client.aclose())
+        self.runner.close()
+
+    # -- what happens --------------------------------------------------------------------------
+
+    @rule(
+        url=some.sampled_from(URLS),
+        content=some.sampled_from(["a", "b"]),
+        reuse=some.booleans(),
+        again=some.booleans(),
+    )
+    def admit(self, url: str, content: str, *, reuse: bool, again: bool) -> None:
+        """A hook call comes; its reply may be lost, and redis-py repeats the step."""
+        admission = Admission(
+            respond_to=url,
+            content=content,
+            body=b"{}",
+            request_id="r",
+            instance="main",
+            client="witboost",
+            system="desk",
+            route="r1",
+            decision_deadline=30 * SECOND,
+            reuse_after_final=reuse,
+        )
+        verdict, stands = self.model.admit(url, content, reuse=reuse)
+        admitted = self._run(self.store.admit(admission))
+        assert admitted.verdict == verdict
+        assert stands in (None, admitted.id)
+        if verdict == "new":
+            entry = self._run(self.store.load(admitted.id))
+            assert entry is not None
+            record = entry.record
+            assert (record.state, record.fence) == (State.RECEIVED, 0)
+            assert (record.admitted_at, record.deadline_at) == (
+                self.clock.now(),
+                self.clock.now() + 30 * SECOND,
+            )
+            self.model.admitted(record, url, content)
+        if again:
+            repeated = self._run(self.store.admit(admission))
+            assert repeated.id == admitted.id
+            assert repeated.verdict == ("same" if verdict == "new" else verdict)
+
+    @rule(limit=some.sampled_from([2, 4]), again=some.booleans())
+    def claim(self, limit: int, *, again: bool) -> None:
+        """A worker takes what is due; its reply may be lost as well."""
+        with self._operation() as token:
+            expected = self.model.claim(self.clock.now(), token, limit, LEASE)
+            claims = [
+                self._run(self.store.claim(worker="w", limit=limit, lease=LEASE))
+                for _ in range(1 + again)
+            ]
+        for claim in claims:
+            assert sorted(entry.record.id for entry in claim.entries) == sorted(expected)
+            for entry in claim.entries:
+                assert entry.record == self.model.kept[entry.record.id].record
+        self.held += claims[-1].entries
+
+    @precondition(lambda self: self.held)
+    @rule(data=some.data(), due=some.sampled_from(["keep", None, 0, 5, 90]), again=some.booleans())
+    def work(self, data: Any, due: Any, *, again: bool) -> None:
+        """A worker writes, perhaps long after its lease was lost, perhaps twice."""
+        before = data.draw(some.sampled_from(self.held))
+        event = self._event(data, before, BY_WORK)
+        if event is None:
+            return
+        self.held.remove(before)
+        at = self.clock.now() + due * SECOND if isinstance(due, int) else due
+        written = self._commit(before, event, at, again=again)
+        if written is not None and due == "keep":
+            self.held.append(written)
+
+    @precondition(lambda self: self.model.kept)
+    @rule(data=some.data())
+    def operate(self, data: Any) -> None:
+        """An operator acts on the record as it is, and raises the fence."""
+        chosen = data.draw(some.sampled_from(sorted(self.model.kept)))
+        before = self._run(self.store.load(chosen))
+        assert before is not None
+        event = self._event(data, before, BY_OPERATOR)
+        if event is not None:
+            self._commit(before, event, self.clock.now(), operator=True)
+
+    @precondition(lambda self: self.model.kept)
+    @rule(data=some.data(), burst=some.sampled_from([1, 3]))
+    def hint(self, data: Any, burst: int) -> None:
+        """An event comes."""
+        chosen = data.draw(some.sampled_from(sorted(self.model.kept)))
+        verdict = self.model.hint(chosen, self.clock.now(), 5 * SECOND, burst)
+        hinted = self.store.hint(chosen, interval=5 * SECOND, burst=burst, by="desk")
+        assert self._run(hinted) == verdict
+
+    @precondition(lambda self: self.model.kept)
+    @rule(data=some.data(), late=some.booleans())
+    def expire(self, data: Any, *, late: bool) -> None:
+        """Retention ends, also as seen by one who has lost the record meanwhile."""
+        chosen = data.draw(some.sampled_from(sorted(self.model.kept)))
+        record = self.model.kept[chosen].record
+        seen = replace(record, fence=record.fence - late)
+        assert self._run(self.store.expire(seen)) == self.model.expire(seen)
+
+    @rule(seconds=some.sampled_from([1, 10, 61]))
+    def pass_time(self, seconds: int) -> None:
+        """Time jumps; 61 seconds lose every lease."""
+        self.clock.advance(seconds * SECOND)
+
+    # -- what must hold after each of them -----------------------------------------------------
+
+    @invariant()
+    def indices_equal_records(self) -> None:
+        """No index disagrees with the records, and no key is left over."""
+        self._run(check_store(self.store))
+
+    @invariant()
+    def records_equal_the_model(self) -> None:
+        """Every record, due time and history is as the model has it."""
+        for name, kept in self.model.kept.items():
+            entry = self._run(self.store.load(name))
+            assert entry is not None
+            assert entry.record == kept.record
+            assert len(self._run(self.store.history(name))) == min(kept.lines, 200)
+        due = {name: kept.due for name, kept in self.model.kept.items() if kept.due is not None}
+        assert self._run(self._due_times()) == due
+        assert self._run(self.store.next_due()) == min(due.values(), default=None)
+
+    @invariant()
+    def look_ups_equal_the_model(self) -> None:
+        """Counts, and the way from a ticket to its request."""
+        assert self._run(self.store.counts()) == self.model.states()
+        assert self._run(self.store.open_counts()) == self.model.open_counts()
+        for ticket in TICKETS:
+            for system in ("desk", "other"):
+                wanted = {
+                    self.model.tickets.get(f"{system}:{it}") for it in (ticket.id, ticket.key)
+                }
+                found = self._run(self.store.find(system, [ticket.id, ticket.key]))
+                assert set(found) == wanted - {None}
+
+    # -- how -----------------------------------------------------------------------------------
+
+    def _run(self, question: Any) -> Any:
+        return self.runner.run(question)
+
+    def _event(self, data: Any, entry: Entry, makers: tuple[Make, ...]) -> happened.Event | None:
+        """Draw something that can happen to the record in its state."""
+        drawn = [make(self.clock.now(), data.draw) for make in makers]
+        possible = [it for it in drawn if entry.record.state in TRANSITIONS[type(it)]]
+        return data.draw(some.sampled_from(possible)) if possible else None
+
+    def _commit(
+        self,
+        before: Entry,
+        event: happened.Event,
+        due: Any,
+        *,
+        again: bool = False,
+        operator: bool = False,
+    ) -> Entry | None:
+        after = advance_entry(before, event)
+        line = history_entry(event, after.record)
+        how: Mapping[str, bool] = {"take_over": operator, "only_newest": operator}
+        expected = self.model.commit(before, after, due, lines=1, **how)
+        with self._operation():
+            answers = [
+                self._run(_answer(self.store.commit(before, after, [line], due=due, **how)))
+                for _ in range(1 + again)
+            ]
+        for verdict, _ in answers:
+            assert verdict == expected
+        written: Entry | None = answers[-1][1]
+        return written
+
+    @contextmanager
+    def _operation(self) -> Iterator[str]:
+        """Give all steps in the block one name, as a repeat after a lost reply has."""
+        token = self.store.operation()
+        with patch.object(self.store, "operation", lambda: token):
+            yield token
+
+    async def _due_times(self) -> dict[str, int]:
+        client: Any = self.client
+        return {
+            member.decode(): int(at)
+            for tag in self.store.keys.tags()
+            for member, at in await client.zrange(f"{tag}:due", 0, -1, withscores=True)
+        }
+
+
+async def _answer(writing: Any) -> tuple[str, Entry | None]:
+    try:
+        return "ok", await writing
+    except Stale:
+        return "stale", None
+    except Superseded:
+        return "superseded", None
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[StoreMachine]]:
+    """The machine on a server of its own, which it empties again and again."""
+    folder: Path = tmp_path_factory.mktemp("model")
+    with asyncio.Runner() as runner:
+        server = runner.run(start_server(folder, fsync="everysec"))
+        yield type("Machine", (StoreMachine,), {"url": server.url})
+        runner.run(server.close())
+
+
+def play(machine: type[StoreMachine], examples: int, steps: int, *phases: Phase) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+            phases=phases,
+            report_multiple_bugs=False,
+        ),
+    )
+
+
+@pytest.mark.timeout(0)
+def test_the_steps_agree_with_the_model(machine: type[StoreMachine]) -> None:
+    play(machine, EXAMPLES, STEPS, Phase.generate, Phase.shrink)
+
+
+@pytest.mark.parametrize("removed", ["fence", "state index"])
+def test_a_step_that_lost_a_line_disagrees(machine: type[StoreMachine], removed: str) -> None:
+    """Negative control."""
+    with without(removed), pytest.raises(AssertionError):
+        play(machine, 200, 20, Phase.generate)
