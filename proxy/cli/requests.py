@@ -34,7 +34,7 @@ _SECTIONS: Final = {
 }
 
 
-_SIMPLE: Final = {
+SIMPLE: Final = {
     "release": "accept the approval that a guard holds back",
     "reject": "decide without the ticket: no",
     "cancel": "end a request that nobody wants any more",
@@ -60,7 +60,7 @@ def add(subparsers: Subparsers) -> None:
         reading.add_argument("--json", action="store_true", help="print what the API answers")
     retry = _action(actions, "retry", "send a held or dead request back to work", run_retry)
     attach = _action(actions, "attach", "tell a request which ticket is its own", run_attach)
-    simple = {name: _action(actions, name, what, _runs(name)) for name, what in _SIMPLE.items()}
+    simple = {name: _action(actions, name, what, _runs(name)) for name, what in SIMPLE.items()}
     many = (retry, simple["cancel"])
     for naming in (show, retry, attach, *simple.values()):
         one = naming.add_argument("id", metavar="ID", help="the correlation id of the request")

@@ -8,6 +8,7 @@ import yaml
 
 import proxy
 from proxy.alarms import Alarm
+from proxy.cli.requests import SIMPLE
 from proxy.domain.events import ASIDE, WORKING
 from proxy.domain.lifecycle import BACK, LATE, TRANSITIONS
 from proxy.domain.models import State
@@ -54,6 +55,27 @@ def test_the_example_settings_load(tmp_path: Path) -> None:
     file.write_text(example[1].replace("/run/secrets/witboost-token", str(token)))
     settings = load(file, {"DESK_CLIENT_SECRET": "s"})
     assert set(yaml.safe_load(example[1])) <= set(type(settings).model_fields)
+
+
+@pytest.mark.parametrize("section", ["Routes", "Who may approve", "ServiceNow"])
+def test_the_settings_of_each_section_load_within_the_example(section: str, tmp_path: Path) -> None:
+    whole = re.search(r"A complete example:\n\n```yaml\n(.*?)```", README, re.DOTALL)
+    text = README.partition(f"### {section}\n")[2].partition("\n### ")[0]
+    shown = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert whole is not None
+    assert shown is not None
+    tree, part = yaml.safe_load(whole[1]), yaml.safe_load(shown[1])
+    part.setdefault("routes", [{"name": "default", "system": "desk"}])
+    part["ticket_systems"] = tree["ticket_systems"] | part.get("ticket_systems", {})
+    file = tmp_path / "approval-proxy.yaml"
+    file.write_text(yaml.safe_dump(tree | part))
+    settings = load(file, {"DESK_CLIENT_SECRET": "s"}, secrets=False)
+    assert len(settings.routes) == len(part["routes"])
+
+
+def test_every_action_of_operators_is_named() -> None:
+    actions = re.findall(r"`(?:approval-proxy )?requests (\w+)", README)
+    assert set(actions) >= {"list", "show", "retry", "attach", *SIMPLE}
 
 
 def test_every_alarm_is_named_with_what_to_do() -> None:
