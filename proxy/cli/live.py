@@ -18,6 +18,7 @@ _CAUSES: Final = {
     "invalid_client": "client",
     "unauthorized_client": "client",
     "access_denied": "client",
+    "invalid_dpop_proof": "client",
     "unsupported_grant_type": "grant",
     "invalid_grant": "grant",
     "invalid_scope": "scope",

@@ -145,6 +145,27 @@ async def test_what_is_wrong_is_named(
     assert steps.get(("desk", "API permission"), {}).get("result") != "ok"
 
 
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ("unauthorized_client", "client"),
+        ("invalid_dpop_proof", "client"),
+        ("unsupported_grant_type", "grant"),
+        ("invalid_target", "scope"),
+        ("of_their_own", "endpoint"),
+    ],
+)
+async def test_a_refusal_is_told_by_its_code(
+    code: str, wrong: str, check: Check, desk: Desk
+) -> None:
+    desk.faults.switch_on(Fault("token", "answer", status=400, times=None, body={"error": code}))
+
+    _, steps = await check()
+
+    assert steps["desk", "token"]["wrong"] == wrong
+    assert code in steps["desk", "token"]["said"]
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_an_api_that_does_not_let_us_in_is_named(
     status: int, check: Check, desk: Desk
