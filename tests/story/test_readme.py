@@ -14,7 +14,8 @@ from proxy.domain.lifecycle import BACK, LATE, TRANSITIONS
 from proxy.domain.models import State
 from proxy.settings import load
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 PACKAGE = Path(proxy.__file__).parent
 NAMED = {"working": WORKING, "aside": ASIDE, **{str(state): (state,) for state in State}}
 
@@ -90,3 +91,24 @@ def test_every_alarm_can_sound(alarm: Alarm) -> None:
     """A rule of a monitoring system on an alarm that nothing sounds would promise to watch."""
     sources = (path.read_text() for path in PACKAGE.rglob("*.py") if path.name != "alarms.py")
     assert any(f"Alarm.{alarm.name}" in source for source in sources)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(test_\w+)`", README))))
+def test_every_proof_named_exists(name: str) -> None:
+    """The table of grants names the test behind each cell."""
+    tests = (path.read_text() for path in ROOT.glob("tests/*/test_*.py"))
+    assert any(re.search(rf"^(async )?def {name}\(", text, re.MULTILINE) for text in tests)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(set(re.findall(r"[`(]((?:tests|proxy|deploy)/[\w./-]+?\.\w+)[`)]", README)))
+)
+def test_every_file_named_exists(path: str) -> None:
+    assert (ROOT / path).is_file()
+
+
+def test_every_make_target_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE))
+    assert {"demo", "test", "bench", "soak", "crash-points", "compose-test"} <= named
+    assert named <= targets
