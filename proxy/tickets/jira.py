@@ -153,7 +153,7 @@ class Jira:
             case "approvals":
                 path = f"{DESK}/request/{ticket.id}/approval"
                 said = verdict(await self._site.values(path), self._declared.approvals)
-                return self._by_approvals(ticket, said, category(tree))
+                return await self._by_approvals(ticket, said, category(tree))
             case "status":
                 word = ticket.native_status
             case "resolution":
@@ -164,15 +164,19 @@ class Jira:
         ticket = replace(ticket, native_status=word, outcome=outcome)
         return await self._with_decider(ticket) if outcome in _DECIDED else ticket
 
-    def _by_approvals(self, ticket: Ticket, said: Verdict, stage: str) -> Ticket:
+    async def _by_approvals(self, ticket: Ticket, said: Verdict, stage: str) -> Ticket:
         """Return the ticket with what its approvals say; only without a word the status counts."""
-        if said.word != PENDING:
-            outcome = self._declared.outcome(said.word)
-            return decided(replace(ticket, native_status=said.word, outcome=outcome), said)
-        outcome = self._declared.closed.get(ticket.native_status)
-        if outcome is None and stage != _DONE:
-            outcome = Outcome.PENDING
-        return replace(ticket, outcome=outcome)
+        if said.word == PENDING:
+            outcome = self._declared.ended(ticket.native_status)
+            if outcome is None and stage != _DONE:
+                outcome = Outcome.PENDING
+            return replace(ticket, outcome=outcome)
+        outcome = self._declared.outcome(said.word)
+        if outcome is Outcome.APPROVED:
+            # once more: what was approved is what it says now, and not what it said before
+            tree = await self._site.issue(ticket.id, self._declared.read_fields)
+            ticket = self._ticket(tree)
+        return decided(replace(ticket, native_status=said.word, outcome=outcome), said)
 
     async def _with_decider(self, ticket: Ticket) -> Ticket:
         """Return the ticket with who gave it its status or resolution, as its history says."""

@@ -138,6 +138,11 @@ class JiraDeclaration(Declaration):
         """Whether Atlassian runs the site."""
         return self.deployment == "cloud"
 
+    def ended(self, native: str) -> Outcome | None:
+        """Return what a status means while the approvals say nothing; None if nothing."""
+        known = {self.status_word(status): it for status, it in self.closed.items()}
+        return known.get(self.status_word(native))
+
     @property
     def written(self) -> dict[str, JsonValue]:
         """The templates of a new ticket's fields, with our words where the settings have none."""

@@ -22,6 +22,8 @@ from proxy.tickets.values import clean, scalar_text
 _NEW: Final = "new"
 """The key of the status category in which nothing was done yet."""
 
+_NOT_ON_BEHALF: Final = "it could not be opened on behalf of the requester"
+
 
 class Opening:
     """Opens and marks tickets under one declaration."""
@@ -43,15 +45,15 @@ class Opening:
         Raises:
             TemporaryError: `sent` says whether it may exist; after its creation it always does.
         """
-        notes = []
-        asker, fields = await self._asker(request), self._fields(request)
+        notes: list[str] = []
+        asker, fields = await self._asker(request, notes), self._fields(request)
         try:
             created = await self._create(request.correlation_id, fields, asker)
         except (PermanentError, ConfigurationError) as error:
             if not asker or not _refuses(error):
                 raise
             created = await self._create(request.correlation_id, fields, "")
-            notes.append(f"it could not be opened on behalf of the requester: {error}")
+            notes.append(f"{_NOT_ON_BEHALF}: {error}")
         try:
             if self._declared.request:
                 await self._mark(created.id, request.correlation_id)
@@ -66,7 +68,10 @@ class Opening:
         return correlation_id in held if isinstance(held, list) else held == correlation_id
 
     async def verified(self, ticket_id: str, correlation_id: str) -> Tree | None:
-        """Return an issue that is ours, as it is now; marked and started, if it was not yet."""
+        """Return an issue that is ours, as it is now; marked and started, if it was not yet.
+
+        A plain issue without our property is a copy that somebody made: ours never were without.
+        """
         mark = self._declared.mark
         fields = self._declared.read_fields
         try:
@@ -74,9 +79,10 @@ class Opening:
         except NotFound:
             return None  # the index still has it
         held = _held(tree, mark)
-        if not self.carries(tree, correlation_id) or held not in {"", correlation_id}:
+        unmarked = not held and self._declared.request is not None
+        if not self.carries(tree, correlation_id) or not (unmarked or held == correlation_id):
             return None
-        if not held:
+        if unmarked:
             await self._mark(ticket_id, correlation_id)
         if category(tree) == _NEW:
             await self._started(ticket_id)
@@ -138,11 +144,18 @@ class Opening:
             self._site.unreadable("create", f"no {ref}")
         return Ticket(id=ticket_id, key=scalar_text(tree.get(key), LONGEST) or ticket_id)
 
-    async def _asker(self, request: ApprovalRequest) -> str:
-        """Return the user who asks, if the site knows exactly one by the requester's address."""
+    async def _asker(self, request: ApprovalRequest, notes: list[str]) -> str:
+        """Return the user who asks, if the site knows exactly one by the requester's address.
+
+        Nobody waits for access because our account may not look people up: a note tells.
+        """
         if not self._declared.on_behalf_of_requester or not request.requester_email:
             return ""
-        return await self._site.user(request.requester_email)
+        try:
+            return await self._site.user(request.requester_email)
+        except ConfigurationError as error:
+            notes.append(f"{_NOT_ON_BEHALF}: {error}")
+            return ""
 
     def _fields(self, request: ApprovalRequest) -> dict[str, Any]:
         text = clean if self._adf else wiki_value

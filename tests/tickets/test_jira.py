@@ -201,6 +201,14 @@ async def test_a_requester_in_whose_name_nothing_may_be_opened_is_told_of() -> N
         assert rig.created() == 1
 
 
+async def test_nobody_waits_because_people_may_not_be_looked_up() -> None:
+    async with jira_rig(on_behalf_of_requester=True) as rig:
+        rig.refuse("find", 403)
+        ticket, _ = await opened(rig, requester_email="ada@company.com")
+        assert "could not be opened on behalf of the requester" in ticket.note
+        assert rig.site.known(ticket.id).reporter == "approval-proxy"
+
+
 async def test_a_look_up_of_the_requester_that_fails_has_created_nothing() -> None:
     async with jira_rig(on_behalf_of_requester=True) as rig:
         rig.refuse("find", 503)
@@ -248,6 +256,13 @@ async def test_what_the_issue_says_counts_and_not_what_the_index_says(rig: JiraR
     other, _ = await opened(rig, correlation_id="r-2")
     rig.site.edit(other.id, {TEXT_FIELD: "r-1"})
     assert [found.id for found in await rig.system.find("r-1")] == [ticket.id]
+
+
+async def test_a_copy_of_a_plain_issue_is_not_ours(plain: JiraRig) -> None:
+    ticket, fields = await opened(plain)
+    plain.site.issues.create("ABC", fields, reporter="bob")
+    assert [found.id for found in await plain.system.find("r-1")] == [ticket.id]
+    assert plain.site.journal.of("search")[-1]["found"] == 2
 
 
 async def test_a_request_that_broke_off_half_way_is_found_and_marked(rig: JiraRig) -> None:
@@ -420,6 +435,37 @@ async def test_a_changed_description_changes_the_key_fields(rig: JiraRig) -> Non
     assert (await rig.system.fetch(ticket.id)).key_fields == before.key_fields
     rig.site.edit(ticket.id, {"description": "access to everything"})
     assert (await rig.system.fetch(ticket.id)).key_fields != before.key_fields
+
+
+@pytest.mark.parametrize("many", ["", "many"])
+async def test_what_was_approved_is_what_the_ticket_says_now(
+    rig: JiraRig, many: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Changed and approved between our two looks: the change must be seen with the approval."""
+    assert isinstance(rig.system, FetchesMany)
+    ticket, _ = await opened(rig)
+    before = await rig.system.fetch(ticket.id)
+    look = Site.values
+
+    async def meanwhile(site: Site, path: str) -> Any:
+        rig.site.edit(ticket.id, {"description": "access to everything"})
+        rig.site.decide(ticket.id, "approved")
+        return await look(site, path)
+
+    monkeypatch.setattr(Site, "values", meanwhile)
+    if many:
+        read = (await rig.system.fetch_many([ticket.id]))[ticket.id]
+    else:
+        read = await rig.system.fetch(ticket.id)
+    assert read.outcome is Outcome.APPROVED
+    assert read.key_fields != before.key_fields
+
+
+async def test_statuses_may_be_compared_without_their_case() -> None:
+    async with jira_rig(closed={"CANCELED": "cancelled"}, status_case="ignore") as rig:
+        ticket, _ = await opened(rig)
+        rig.site.decide(ticket.id, "Canceled")
+        assert (await rig.system.fetch(ticket.id)).outcome is Outcome.CANCELLED
 
 
 async def test_a_moved_issue_is_followed_by_its_id_and_has_a_new_key(rig: JiraRig) -> None:
