@@ -119,13 +119,26 @@ def check(answer: Answer, call: Call, *, system: str) -> None:
     if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004 - server errors
         pause = retry_after(answer.headers, SystemClock().now())
         raise TemporaryError(
-            f"{what}: it will be tried again", retry_after=pause, sent=status not in {425, 429}
+            f"{what}: it will be tried again",
+            retry_after=pause,
+            sent=status not in {425, 429},
+            limited=_limits_all(status, answer.headers, pause),
         )
     if status < 400:  # noqa: PLR2004 - redirections
         raise PermanentError(
             f"{what}: redirects are never followed, correct the URL", status=status
         )
     raise PermanentError(f"{what}: it refused what we sent", status=status)
+
+
+def _limits_all(status: int, headers: Mapping[str, str], pause: int | None) -> bool:
+    """Whether an answer asks for fewer calls of any kind, and not of this one request.
+
+    Jira limits writes of one issue as well, and says so in `RateLimit-Reason`.
+    """
+    if "per-issue" in headers.get("RateLimit-Reason", ""):
+        return False
+    return status == 429 or (status == 503 and pause is not None)  # noqa: PLR2004 - RFC 6585 4
 
 
 def headers_reason(headers: Mapping[str, str]) -> str:
@@ -136,14 +149,15 @@ def headers_reason(headers: Mapping[str, str]) -> str:
 def retry_after(headers: Mapping[str, str], now: int) -> int | None:
     """Return the pause that the other side asked for, in milliseconds; None if it asked for none.
 
-    Seconds or an HTTP date (RFC 9110 10.2.3), else the `X-RateLimit-Reset` of many APIs; a date is
-    compared with the answer's own Date where there is one, so that a wrong clock does not matter,
-    else with `now` (milliseconds).
+    Seconds or an HTTP date (RFC 9110 10.2.3), else the `X-RateLimit-Reset` or `RateLimit-Reset` of
+    many APIs; a date is compared with the answer's own Date where there is one, so that a wrong
+    clock does not matter, else with `now` (milliseconds).
     """
     wanted = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(wanted):
         return int(wanted) * 1_000
-    until = http_date(wanted) or _reset(headers.get("X-RateLimit-Reset", "").strip())
+    reset = headers.get("X-RateLimit-Reset", "") or headers.get("RateLimit-Reset", "")
+    until = http_date(wanted) or _reset(reset.strip())
     if until is None:
         return None
     sent = http_date(headers.get("Date", ""))

@@ -145,6 +145,7 @@ class Program:
             ),
             instances={name: prefixes(it) for name, it in settings.witboost.items()},
             systems={n: it for n, it in self.systems.items() if isinstance(it, PushesEvents)},
+            destinations={*settings.ticket_systems, *settings.witboost},
             public_url=settings.public_url,
             path=settings.listen.path,
             limits=Limits(body=limits.body, depth=limits.depth, body_deadline=limits.body_deadline),
@@ -196,7 +197,7 @@ async def assemble(
         await routes.publish()
         systems = outgoing.systems()
         listing = {n: it for n, it in systems.items() if isinstance(it, ListsChanges)}
-        pauses = _pauses(settings, shared, alarms, metrics, clock=local, dice=dice)
+        pauses = _pauses(settings, shared, alarms, clock=local, dice=dice)
         interval = settings.worker.changes_every
         listed = dict.fromkeys(listing, interval)
         means = Means(
@@ -244,7 +245,6 @@ def _pauses(
     settings: Settings,
     shared: Shared,
     alarms: Alarms,
-    metrics: Metrics,
     *,
     clock: Clock,
     dice: Dice,
@@ -252,7 +252,6 @@ def _pauses(
     return Pauses(
         shared=shared,
         alarms=alarms,
-        metrics=metrics,
         clock=clock,
         dice=dice,
         share=max(1, settings.worker.concurrency * 3 // 4),

@@ -14,7 +14,7 @@ from typing import Final
 from proxy.alarms import Alarm, Alarms
 from proxy.domain.models import TicketHint
 from proxy.domain.schedule import DAY, MINUTE, SECOND
-from proxy.errors import ConfigurationError, ProxyError
+from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.flow import Flow
 from proxy.pauses import Pauses
 from proxy.store.shared import Shared
@@ -78,6 +78,8 @@ class Changes:
             except ConfigurationError as error:
                 await self._pauses.refused(name, error)
             except ProxyError as error:
+                if isinstance(error, TemporaryError):
+                    await self._pauses.failed(name, error, by="changes")
                 self._failed(name, error)
         return max(turn.next - turn.now, SECOND)
 

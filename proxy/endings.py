@@ -93,10 +93,9 @@ async def _not_told(step: Step, error: ProxyError) -> Step | None:
     if isinstance(error, ConfigurationError):
         await step.means.pauses.refused(name, error, refused_at=record.refused_at)
     delay = backoff(record.attempt, step.means.dice, getattr(error, "retry_after", None))
-    if isinstance(error, TemporaryError | ConfigurationError) and (
-        record.waited + delay <= _TELL_FOR
-    ):
-        event = Postponed(at=step.now, code="ticket_untold", reason=str(error), delay=delay)
+    own = 0 if await step.means.pauses.paused(name) else delay
+    if isinstance(error, TemporaryError | ConfigurationError) and record.waited + own <= _TELL_FOR:
+        event = Postponed(at=step.now, code="ticket_untold", reason=str(error), delay=own)
         return await step.rest(event, step.now + delay)
     step.means.alarms.sound(
         Alarm.TICKET_UNTOLD,

@@ -17,12 +17,21 @@ class TemporaryError(ProxyError):
         retry_after: milliseconds the other side asked for, or None.
         sent: whether the other side may have acted on the call. False is a proof (the connection
             was never made, or the answer says so); True is a doubt that only a look-up can settle.
+        limited: whether the other side asked us to call it less, whatever the call.
     """
 
-    def __init__(self, message: str, *, retry_after: int | None = None, sent: bool = True) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: int | None = None,
+        sent: bool = True,
+        limited: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.sent = sent
+        self.limited = limited
 
 
 class PermanentError(ProxyError):

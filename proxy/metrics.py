@@ -35,7 +35,7 @@ class Metrics:
         alarms: alarms by code.
         audit_unsealed: audit entries that the sealer found waiting at its last look.
         refused: calls that proved too little, by route.
-        paused: 1 for a destination that is paused, 0 for one that is in use again.
+        paused: 1 for a destination that is paused, by cause; 0 for one that is in use again.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Metrics:
         self.alarms = self._counter("alarms", "Alarms", "alarm")
         self.audit_unsealed = self._gauge("audit_unsealed", "Audit entries found unsealed at once")
         self.refused = self._counter("refused", "Calls refused for want of proof", "route")
-        self.paused = self._gauge("paused", "Paused destinations", "destination")
+        self.paused = self._gauge("paused", "Paused destinations", "destination", "cause")
 
     def text(self) -> bytes:
         """Return everything in the text format, version 0.0.4."""

@@ -1,24 +1,31 @@
-"""Which destinations are in use: a wrong setting pauses one, a success ends the pause.
+"""Which destinations are in use, and which are paused: for one of four causes.
 
-A refused credential or permission is no fault of the request that met it. It pauses the whole
-destination, costs no attempts, and is probed with the due requests in turn until one succeeds.
+A refused credential or permission is no fault of the request that met it, nor is an outage or a
+rate limit. Each pauses the whole destination, costs no attempts, and is probed with the due
+requests in turn until one gets through. Maintenance is not probed, and ends by an operator.
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from types import TracebackType
 from typing import Final, Self
 
 from proxy.alarms import Alarm, Alarms
 from proxy.domain.clock import Clock
-from proxy.domain.schedule import MINUTE, SECOND, Dice
-from proxy.errors import ConfigurationError
-from proxy.metrics import Metrics
-from proxy.store.shared import Pause, Shared
+from proxy.domain.schedule import LONGEST_RETRY_AFTER, MINUTE, SECOND, Dice
+from proxy.errors import ConfigurationError, TemporaryError
+from proxy.store.shared import PASSING, Cause, Pause, Shared
+
+_log: Final = logging.getLogger(__name__)
 
 PROBE_EVERY: Final = 10 * SECOND
 SPREAD: Final = MINUTE
+OPENS_AFTER: Final = 5
+"""Different requests that fail in a row before a destination is held to be down: one request that
+makes a ticket system stumble must not stop the others."""
+
 PATIENCE: Final = 0.25
 """Seconds that a step waits for a place: a system that answers has made room by then."""
 _FRESH_FOR: Final = SECOND
@@ -101,7 +108,6 @@ class Pauses:
         *,
         shared: Shared,
         alarms: Alarms,
-        metrics: Metrics,
         clock: Clock,
         dice: Dice,
         share: int,
@@ -110,7 +116,7 @@ class Pauses:
         self._share = share
         self._places: dict[str, _Places] = {}
         self._alarms = alarms
-        self._metrics = metrics
+        self._failing: dict[str, set[str]] = {}
         self._clock = clock
         self._dice = dice
         self._view: dict[str, Pause] = {}
@@ -126,19 +132,39 @@ class Pauses:
             return True
         return await self._shared.may_probe(name, again_after=PROBE_EVERY)
 
-    def wait(self) -> int:
+    def wait(self, name: str, now: int) -> int:
         """Return how long a request should leave a paused destination alone, in milliseconds.
 
-        Waiting requests are spread, so that the probes of a long queue fall on all of them.
+        Waiting requests are spread, so that the probes of a long queue fall on all of them. `now`
+        is the store's time.
         """
-        return PROBE_EVERY + int(SPREAD * self._dice())
+        probe_at = self._view.get(name, Pause()).probe_at
+        return max(PROBE_EVERY, probe_at - now) + int(SPREAD * self._dice())
 
     async def succeeded(self, name: str) -> None:
-        """End the pause of a destination that has just worked."""
-        if (await self._pause(name)).since and await self._shared.resume(name):
-            self._seen_at = None
-            self._metrics.paused.labels(name).set(0)
-            self._alarms.sound(Alarm.DESTINATION_RESUMED, f"{name} works again", destination=name)
+        """End the pause of a destination that has just worked; maintenance is not ended by that."""
+        await self._resume(name, (Cause.MISCONFIGURED, *PASSING))
+
+    async def answered(self, name: str) -> None:
+        """End the pause of a destination that was held to be down, and refused something now."""
+        await self._resume(name, PASSING)
+
+    async def failed(self, name: str, error: TemporaryError, *, by: str) -> None:
+        """Count a failure of one request; pause a destination that fails several in a row.
+
+        One that asks to be called less is paused at once, for as long as it asks.
+        """
+        failing = self._failing.setdefault(name, set())
+        failing.add(by)
+        if error.limited:
+            asked = min(error.retry_after or PROBE_EVERY, LONGEST_RETRY_AFTER)
+            await self._begin(name, Cause.RATE_LIMITED, str(error), probe_after=asked)
+        elif len(failing) >= OPENS_AFTER:
+            await self._begin(name, Cause.UNREACHABLE, str(error), probe_after=PROBE_EVERY)
+
+    async def paused(self, name: str) -> bool:
+        """Whether the destination is paused, so that failures use up no attempts."""
+        return bool((await self._pause(name)).since)
 
     async def refused(self, name: str, error: ConfigurationError, *, refused_at: int = 0) -> bool:
         """Pause the destination; False if the refusal concerns this one request instead.
@@ -150,15 +176,30 @@ class Pauses:
         pause = await self._pause(name)
         if error.request_specific and 0 < refused_at <= pause.resumed_at:
             return False
-        self._metrics.paused.labels(name).set(1)
-        if await self._shared.pause(name, str(error), probe_after=PROBE_EVERY):
-            self._alarms.sound(
-                Alarm.DESTINATION_PAUSED,
-                f"{name} is paused: {error}. Work goes on by itself once this is repaired.",
-                destination=name,
-            )
-        self._seen_at = None
+        await self._begin(name, Cause.MISCONFIGURED, str(error), probe_after=PROBE_EVERY)
         return True
+
+    async def _begin(self, name: str, cause: Cause, reason: str, *, probe_after: int) -> None:
+        if await self._shared.pause(name, reason, probe_after=probe_after, cause=cause):
+            if cause is Cause.RATE_LIMITED:  # as every day: not for a person
+                _log.info("%s is paused for %d ms: %s", name, probe_after, reason)
+            else:
+                self._alarms.sound(
+                    Alarm.DESTINATION_PAUSED,
+                    f"{name} is paused ({cause}): {reason}. Work goes on by itself once this is"
+                    " repaired.",
+                    destination=name,
+                )
+        self._seen_at = None
+
+    async def _resume(self, name: str, causes: Collection[Cause]) -> None:
+        self._failing.pop(name, None)
+        pause = await self._pause(name)
+        if pause.since and await self._shared.resume(name, causes=causes):
+            self._seen_at = None
+            if pause.cause is not Cause.RATE_LIMITED:
+                says = f"{name} works again"
+                self._alarms.sound(Alarm.DESTINATION_RESUMED, says, destination=name)
 
     async def _pause(self, name: str) -> Pause:
         now = self._clock.monotonic()

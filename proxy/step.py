@@ -13,7 +13,13 @@ from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import ApprovalRequest, Entry, Record, Route, State, Ticket
 from proxy.domain.schedule import DAY, HOUR, MINUTE, SECOND, Dice, backoff, due_at
 from proxy.domain.values import replace
-from proxy.errors import ConfigurationError, PermanentError, ProxyError, TemporaryError
+from proxy.errors import (
+    ConfigurationError,
+    PermanentError,
+    ProxyError,
+    StoreUnavailable,
+    TemporaryError,
+)
 from proxy.lease import Lease
 from proxy.metrics import Metrics
 from proxy.pauses import Pauses, Place
@@ -152,11 +158,20 @@ class Step:
 
     async def ask(self, question: Awaitable[Answer], what: str, destination: str) -> Answer:
         """Await a call to another system within the lease; an answer ends that system's pause."""
+        pauses = self.means.pauses
         try:
             answer = await self.lease.bounded(question, f"{destination}: {what}")
+        except StoreUnavailable:
+            raise  # the token is kept there: no fault of the destination
+        except TemporaryError as error:
+            await pauses.failed(destination, error, by=self.record.id)
+            raise
+        except PermanentError:
+            await pauses.answered(destination)
+            raise
         finally:
             self.place.leave()
-        await self.means.pauses.succeeded(destination)
+        await pauses.succeeded(destination)
         return answer
 
     async def fetch(self) -> Ticket:
@@ -173,7 +188,7 @@ class Step:
         if await self.means.pauses.usable(destination):
             return True
         reason = f"{destination} is paused; see its alarm"
-        await self._wait(Postponed(at=self.now, code="paused", reason=reason))
+        await self._wait(destination, Postponed(at=self.now, code="paused", reason=reason))
         return False
 
     async def setback(
@@ -194,9 +209,12 @@ class Step:
                 return await self._refused(error, destination, kind)
             case TemporaryError():
                 delay = backoff(self.record.attempt, self.means.dice, error.retry_after)
+                code = "in_doubt" if error.sent else "unreachable"
+                if await self.means.pauses.paused(destination):  # an outage uses up no attempts
+                    event = kind(at=self.now, code=code, reason=str(error))
+                    return await self.rest(event, self.now + delay)
                 if give_up_after is not None and self.record.waited + delay > give_up_after:
                     return await self.die("gave_up", f"Tried for {_days(give_up_after)}: {error}")
-                code = "in_doubt" if error.sent else "unreachable"
                 event = kind(at=self.now, code=code, reason=str(error), delay=delay)
                 return await self.rest(event, self.now + delay)
             case PermanentError():
@@ -210,15 +228,15 @@ class Step:
         """A credential or permission was refused: the destination's fault, or this request's."""
         event = kind(at=self.now, code="paused", reason=str(error), refused=error.request_specific)
         if await self.means.pauses.refused(destination, error, refused_at=self.record.refused_at):
-            return await self._wait(event)
+            return await self._wait(destination, event)
         if self.record.refusals < _REFUSALS:
             # a token revoked at a bad moment looks the same: once more, and on its own
             return await self.rest(event, self.now + backoff(self.record.refusals, self.means.dice))
         reason = f"{error}. Other requests succeed, so it is about this one."
         return await self.then(event).hold("refused", reason)
 
-    async def _wait(self, event: Postponed) -> "Step | None":
-        pause = self.means.pauses.wait()
+    async def _wait(self, destination: str, event: Postponed) -> "Step | None":
+        pause = self.means.pauses.wait(destination, self.now)
         known = self.record.code == event.code and not event.refused
         return await self.rest(event, self.now + pause, quiet=known)
 

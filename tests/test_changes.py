@@ -41,7 +41,6 @@ def listing(rig: Rig, desk: Desk) -> Changes:
     pauses = Pauses(
         shared=shared,
         alarms=program.alarms,
-        metrics=program.metrics,
         clock=rig.clock,
         dice=lambda: 0.5,
         share=9,

@@ -34,6 +34,11 @@ class OperatorApi:
         """Count, or act on, one page of what a filter names."""
         return asyncio.run(self._ask("POST", ("bulk", action), {}, orjson.dumps(body)))
 
+    def destination(self, name: str, action: str, body: Mapping[str, Any]) -> Any:
+        """Pause or resume a destination, and return everything that is paused."""
+        path = ("destinations", name, action)
+        return asyncio.run(self._ask("POST", path, {}, orjson.dumps(body)))
+
     def signing_keys(self) -> Any:
         """Return the public keys of receipts."""
         return asyncio.run(self._ask("GET", ("signing-keys",), {}, b""))

@@ -1,7 +1,9 @@
 """What all processes know together beside the requests: routes, pauses, methods, events seen."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
 import orjson
 from redis.asyncio import Redis
@@ -14,6 +16,27 @@ from proxy.store.redis import LAYOUT, RedisStore, Server, load_script
 _PAUSE, _LOOK = load_script("pause"), load_script("look")
 
 
+class Cause(StrEnum):
+    """Why a destination is not used: what ends the pause follows from it.
+
+    MISCONFIGURED: it refuses us; a success ends it. UNREACHABLE: it fails one request after the
+    other; any answer ends it. RATE_LIMITED: it asked for a pause; any answer after that ends it.
+    MAINTENANCE: an operator wants it so, and ends it.
+    """
+
+    MISCONFIGURED = "misconfigured"
+    UNREACHABLE = "unreachable"
+    RATE_LIMITED = "rate_limited"
+    MAINTENANCE = "maintenance"
+
+
+PASSING: Final = (Cause.UNREACHABLE, Cause.RATE_LIMITED)
+"""What any answer ends, a refusal included."""
+
+OURS: Final = "approval-proxy"
+"""Who pauses and resumes where no operator does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pause:
     """A destination that is not used now: since when, why, and when one request tries it next.
@@ -23,6 +46,7 @@ class Pause:
     """
 
     since: int = 0
+    cause: Cause = Cause.MISCONFIGURED
     reason: str = ""
     probe_at: int = 0
     resumed_at: int = 0
@@ -49,30 +73,49 @@ class Shared:
         self._call = store.batcher.command
         self._key = store.keys.shared
 
-    async def pause(self, destination: str, reason: str, *, probe_after: int) -> bool:
-        """Stop using a destination; True for the caller that began the pause."""
-        return await self._pauses("pause", destination, reason, probe_after)
+    async def pause(
+        self,
+        destination: str,
+        reason: str,
+        *,
+        probe_after: int,
+        cause: Cause = Cause.MISCONFIGURED,
+        by: str = OURS,
+    ) -> bool:
+        """Stop using a destination; True for the caller that began the pause.
+
+        A pause for maintenance takes the place of any other, and none takes its place.
+        """
+        return await self._pauses("pause", destination, cause.value, reason, by, probe_after)
 
     async def may_probe(self, destination: str, *, again_after: int) -> bool:
         """Whether this request may try a paused destination now; one in turn gets a True."""
         return await self._pauses("probe", destination, again_after)
 
-    async def resume(self, destination: str) -> bool:
-        """End a pause after a success; True if it was paused."""
-        return await self._pauses("resume", destination)
+    async def resume(
+        self,
+        destination: str,
+        *,
+        causes: Collection[Cause] = tuple(Cause),
+        by: str = OURS,
+        reason: str = "",
+    ) -> bool:
+        """End a pause that has one of these causes; True for the caller that ended it."""
+        return await self._pauses("resume", destination, " ".join(causes), by, reason)
 
     async def pauses(self) -> dict[str, Pause]:
         """Return every destination that is paused or has been."""
         answer = await self._call("HGETALL", self._key("pauses"))
         found = flat(answer)
         return {
-            name.decode(): Pause(**orjson.loads(text))
+            name.decode(): _pause(orjson.loads(text))
             for name, text in zip(found[::2], found[1::2], strict=True)
         }
 
     async def _pauses(self, action: str, destination: str, *args: Any) -> bool:
         words = [action, self._store.time, destination, *args]
-        return bool(await self._store.batcher.script(_PAUSE, [self._key("pauses")], words))
+        keys = [self._key("pauses"), self._store.keys.beside("pauses")]
+        return bool(await self._store.batcher.script(_PAUSE, keys, words))
 
     async def turn(self, system: str, interval: int) -> Turn:
         """Take a turn at asking a system for its changes: one per interval over all processes."""
@@ -150,6 +193,13 @@ class Shared:
                 " under this. Put it back; or begin another store.namespace with this one, once the"
                 " requests in the old one are done."
             )
+
+
+def _pause(found: Mapping[str, Any]) -> Pause:
+    """Return a pause as any version wrote it."""
+    cause = Cause(found.get("cause", Cause.MISCONFIGURED))
+    moments = {name: int(found[name]) for name in ("since", "probe_at", "resumed_at")}
+    return Pause(cause=cause, reason=found["reason"], **moments)
 
 
 async def dangers(client: Redis) -> list[str]:

@@ -1,6 +1,6 @@
 """Puts the listener together: every route, one middleware, and the limits of HTTP itself."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from aiohttp import web
 
@@ -22,6 +22,7 @@ from proxy.web.frame import Answering, Frame
 from proxy.web.health import Health
 from proxy.web.hook import Hook
 from proxy.web.operators import OperatorApi
+from proxy.web.pausing import Pausing
 from proxy.web.ports import Flow, Limits, Operations
 from proxy.web.receipts import ReceiptApi
 from proxy.web.watch import Watch
@@ -37,6 +38,7 @@ def build(
     operators: Clients,
     instances: Mapping[str, Sequence[CallbackPrefix]],
     systems: Mapping[str, PushesEvents],
+    destinations: Collection[str],
     public_url: str,
     path: str = "/approval-requests",
     limits: Limits,
@@ -53,7 +55,8 @@ def build(
     """Return the application; it looks at the store as long as it runs.
 
     `path` is one more path of the hook, `event_memory` how many milliseconds an event is known
-    again, `access` whether there is an access log, `published` gives the public keys of receipts.
+    again, `access` whether there is an access log, `published` gives the public keys of receipts,
+    `destinations` are what operators may pause.
     """
     watch = Watch(store=store, shared=shared, metrics=metrics, alarms=alarms, clock=clock)
     hook = Hook(
@@ -95,6 +98,9 @@ def build(
     bulk = Bulk(operations=operations, store=store, operators=operators, limits=limits)
     _serve(app, "POST", "/api/bulk/retry", bulk.retrying())
     _serve(app, "POST", "/api/bulk/cancel", bulk.cancelling())
+    pausing = Pausing(shared=shared, operators=operators, destinations=destinations, limits=limits)
+    _serve(app, "POST", "/api/destinations/{destination}/pause", pausing.pause)
+    _serve(app, "POST", "/api/destinations/{destination}/resume", pausing.resume)
     given = ReceiptApi(store=store, receipts=receipts, published=published, operators=operators)
     _serve(app, "GET", "/api/requests/{correlationId}/receipt", given.show)
     _serve(app, "GET", "/api/signing-keys", given.keys)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from proxy.metrics import TEXT, Metrics
+from proxy.store.shared import Cause
 from proxy.web.answers import json_answer
 from proxy.web.views import rfc3339
 from proxy.web.watch import Watch
@@ -33,15 +34,18 @@ class Health:
         """Answer 503 while nothing can be accepted.
 
         A paused destination makes us degraded, not unready: hook calls are still accepted, and
-        taking every replica out of service would not repair it.
+        taking every replica out of service would not repair it. One that an operator paused, or
+        that asked for a pause, is named and nothing more.
         """
         reasons = [
-            f"{name} is paused since {rfc3339(pause.since)}: {pause.reason}"
+            f"{name} is paused ({pause.cause}) since {rfc3339(pause.since)}: {pause.reason}"
             for name, pause in sorted(self._watch.paused.items())
         ]
+        wanted = (Cause.MAINTENANCE, Cause.RATE_LIMITED)
+        degraded = any(pause.cause not in wanted for pause in self._watch.paused.values())
         if self._watch.blind:
             return _readiness("unavailable", [_STORE, *reasons], 503)
-        return _readiness("degraded" if reasons else "ready", reasons, 200)
+        return _readiness("degraded" if degraded else "ready", reasons, 200)
 
     async def measured(self, _request: web.Request) -> web.Response:
         """Answer the metrics as Prometheus reads them."""

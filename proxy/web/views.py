@@ -108,7 +108,12 @@ def _hook_call(body: bytes, allowed: Collection[str] | None) -> Mapping[str, Any
 
 def pause_view(name: str, pause: Pause) -> Mapping[str, Any]:
     """Return one paused destination."""
-    return {"destination": name, "since": rfc3339(pause.since), "reason": pause.reason}
+    return {
+        "destination": name,
+        "cause": pause.cause,
+        "since": rfc3339(pause.since),
+        "reason": pause.reason,
+    }
 
 
 def _present(fields: Mapping[str, Any], moments: Mapping[str, int]) -> dict[str, Any]:

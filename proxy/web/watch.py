@@ -14,7 +14,7 @@ from proxy.domain.clock import Clock
 from proxy.domain.models import State
 from proxy.errors import ProxyError
 from proxy.metrics import Metrics
-from proxy.store.shared import Pause
+from proxy.store.shared import Cause, Pause
 
 _EVERY: Final = 500  # milliseconds between two looks
 _PATIENCE: Final = 2_000  # milliseconds for one look
@@ -131,6 +131,8 @@ class Watch:
         for state, count in counts.items():
             self._metrics.requests.labels(state).set(count)
         for name, pause in pauses.items():
-            self._metrics.paused.labels(name).set(bool(pause.since))
+            for cause in Cause:
+                stands = pause.since and pause.cause is cause
+                self._metrics.paused.labels(name, cause).set(bool(stands))
         late = 0 if due is None else max(0, self._clock.now() - due)
         self._metrics.due_lag.set(late / 1000)

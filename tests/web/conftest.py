@@ -202,9 +202,7 @@ async def _site(
     metrics = Metrics()
     alarms = Alarms(metrics)
     shared, desk = Shared(store), Desk()
-    pauses = Pauses(
-        shared=shared, alarms=alarms, metrics=metrics, clock=clock, dice=lambda: 0.5, share=1
-    )
+    pauses = Pauses(shared=shared, alarms=alarms, clock=clock, dice=lambda: 0.5, share=1)
     means = Means(store, pauses, alarms, metrics, Policy(), lambda: 0.5)
     routes = Routes(rules=[], otherwise=_route(), shared=shared, open_system=lambda _route: desk)
     await routes.publish()
@@ -223,6 +221,7 @@ async def _site(
         "operators": Clients([_client("olga", "", OPERATOR_KEY)]),
         "instances": prefixes,
         "systems": {"desk": desk},
+        "destinations": {"desk", "main"},
         "public_url": PUBLIC_URL,
         "limits": Limits(),
         "slope": Slope(),

@@ -28,7 +28,10 @@ async def test_a_paused_destination_is_named_in_plain_words_and_calls_are_still_
     ready = await site.call("GET", "/readyz")
     assert (ready.status, ready.json["status"]) == (200, "degraded")
     assert ready.json["reasons"] == [
-        "desk is paused since 2026-01-01T00:00:00.000Z: the token endpoint refused our secret"
+        (
+            "desk is paused (misconfigured) since 2026-01-01T00:00:00.000Z:"
+            " the token endpoint refused our secret"
+        )
     ]
     assert (await site.submit()).status == 202
     (paused,) = (await site.call("GET", "/api/status", key=OPERATOR_KEY)).json["paused"]
