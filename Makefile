@@ -13,6 +13,7 @@
 #   make fuzz           a million inputs for each parser of what strangers send (some minutes)
 #   make mutants        small changes of what decides, and whether the tests notice  (half an hour)
 #   make model          the store's steps against a pure model, 2,000 examples  (some minutes)
+#   make open-tickets   100,000 open tickets, 100 decided per interval       (some minutes)
 #   make lint     the first part of `make test` alone
 #   make lock     move the lock files to the newest versions that pyproject.toml allows
 #   make clean    remove all that the targets above have made, .venv included
@@ -27,7 +28,7 @@ INSTALL = .venv/bin/python -m pip --disable-pip-version-check install --quiet
 LOCKED = $(INSTALL) --require-hashes
 PROJECT = $(INSTALL) --no-deps --no-build-isolation --editable .
 
-.PHONY: demo test bench compose-test crash-points soak fuzz mutants lint lock clean model
+.PHONY: demo test bench compose-test crash-points soak fuzz mutants lint lock clean model open-tickets
 
 demo: .venv/runs
 	.venv/bin/approval-proxy demo
@@ -57,6 +58,9 @@ fuzz: .venv/develops
 
 model: .venv/develops
 	MODEL_EXAMPLES=2000 .venv/bin/pytest tests/store/test_model.py
+
+open-tickets: .venv/develops
+	.venv/bin/python -m tests.faults.open_tickets
 
 lint: .venv/develops
 	.venv/bin/ruff check .

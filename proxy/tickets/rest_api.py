@@ -4,7 +4,7 @@ A list is complete or an error: what cannot be read, or goes on for ever, is no 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, NoReturn
 
 from yarl import URL
@@ -17,14 +17,11 @@ from proxy.tickets.rest_declaration import RestDeclaration
 from proxy.tickets.values import scalar_text
 from proxy.tickets.wire import CallWriter
 
-MOST_PAGES: Final = 100
+MOST_PAGES: Final = 1_000
 LONGEST_TOKEN: Final = 4_096
 
 _LINK: Final = re.compile(r'<([^<>]*)>((?:\s*;\s*[^\s;,="]+\s*(?:=\s*(?:"[^"]*"|[^\s;,"]*))?)*)')
 _RELATION: Final = re.compile(r';\s*rel\s*=\s*"?([^";,]*)', re.IGNORECASE)
-
-Enough = Callable[[list[Any]], bool]
-"""Looks at each page of a list; true: what follows is not wanted."""
 
 
 class Api:
@@ -61,24 +58,18 @@ class Api:
         """Return a call as it would be made."""
         return self._writers[operation].write(**names)
 
-    async def entries(
-        self,
-        operation: str,
-        shape: ListCall,
-        place: str,
-        enough: Enough = lambda _: False,
-        **names: Any,
-    ) -> list[Any]:
-        """Return every entry of a list; `place` names the field that finds it in an answer.
+    async def pages(
+        self, operation: str, shape: ListCall, place: str, **names: Any
+    ) -> AsyncIterator[list[Any]]:
+        """Yield a list page by page; `place` names the field that finds it in an answer.
 
         Raises:
             TemporaryError: it cannot be read to its end.
         """
         find = finder(getattr(shape, place))
-        pages = _Pages(shape.pages) if shape.pages else None
-        found: list[Any] = []
+        following = _Pages(shape.pages) if shape.pages else None
         before: list[Any] = []
-        call = self._writers[operation].write(pages.first() if pages else {}, **names)
+        call = self._writers[operation].write(following.first() if following else {}, **names)
         for _ in range(MOST_PAGES):
             answer = await self.deliver(operation, call, repeatable=True)
             tree = answer.json()
@@ -87,18 +78,20 @@ class Api:
                 self.unreadable(answer, "no list", f"{operation}.{place}")
             if page and page == before:
                 self.unreadable(answer, "the same page again", f"{operation}.pages")
-            found += page
-            if enough(page) or pages is None:
-                return found
-            following = pages.following(answer, tree, page, count=len(found))
-            if following is None:
-                return found
-            if isinstance(following, str):
-                call = Call("GET", self._below(following, call, answer, operation), call.headers)
+            yield page
+            where = following.after(answer, tree, page) if following else None
+            if where is None:
+                return
+            if isinstance(where, str):
+                call = Call("GET", self._below(where, call, answer, operation), call.headers)
             else:
-                call = self._writers[operation].write(following, **names)
+                call = self._writers[operation].write(where, **names)
             before = page
         raise TemporaryError(f"{self._name}: {operation} lists more than {MOST_PAGES} pages")
+
+    async def entries(self, operation: str, shape: ListCall, place: str, **names: Any) -> list[Any]:
+        """Return every entry of a list, as `pages` reads it."""
+        return [it async for page in self.pages(operation, shape, place, **names) for it in page]
 
     def unreadable(self, answer: Answer, what: str, setting: str) -> NoReturn:
         """Refuse an answer that is not what the declaration expects."""
@@ -124,6 +117,7 @@ class _Pages:
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
         self._number = pages.first
+        self._count = 0
         self._next = finder(pages.next) if pages.next else None
         self._more = finder(pages.more) if pages.more else None
 
@@ -137,17 +131,15 @@ class _Pages:
             case _:
                 return {}
 
-    def following(
-        self, answer: Answer, tree: Any, page: list[Any], *, count: int
-    ) -> dict[str, str] | str | None:
+    def after(self, answer: Answer, tree: Any, page: list[Any]) -> dict[str, str] | str | None:
         """Return the parameters of the next page, or its URL; None after the last one."""
         ends = not page and (self._pages.counted or self._pages.style == "cursor")
         if ends or (self._more is not None and not self._more(tree)):
             return None
-        self._number += 1
+        self._number, self._count = self._number + 1, self._count + len(page)
         match self._pages.style:
             case "offset":
-                return self._parameter(count)
+                return self._parameter(self._count)
             case "page":
                 return self._parameter(self._number)
             case "link_header":

@@ -126,10 +126,7 @@ class Tickets:
         counted = declared.pages is not None and declared.pages.counted
         changed: dict[str, int] = {}
         last: int | None = None
-
-        def enough(page: Sequence[Any]) -> bool:
-            """Take in a page; of a list whose entries are counted, nothing older is wanted."""
-            nonlocal last
+        async for page in self._api.pages("changes", declared, "tickets", since=wanted):
             for tree in page:
                 ticket_id, moment = places.text("id", tree), declared.time.read(updated(tree))
                 if not ticket_id or moment is None:
@@ -141,9 +138,8 @@ class Tickets:
                     # what changes meanwhile goes to the end, and takes another past our place
                     raise self._misread("older entries first", "changes: ask for the newest first")
                 last = moment
-            return counted and last is not None and last < oldest
-
-        await self._api.entries("changes", declared, "tickets", enough, since=wanted)
+            if counted and last is not None and last < oldest:
+                break
         return changed
 
     def _ticket(self, tree: Any, answer: Answer) -> Ticket:
