@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from proxy.domain.models import TicketHint
 from proxy.errors import ConfigurationError
 from proxy.outbound import Destination
+from proxy.tickets.challenges import Challenges
 from proxy.tickets.declaration import Declaration
 from proxy.tickets.signatures import EventReader
 
@@ -20,10 +21,15 @@ class ReadsEvents:
     """Takes events that prove themselves as the declaration says."""
 
     events: EventReader
+    challenges: Challenges
 
     def read_event(self, headers: Mapping[str, str], body: bytes, *, now: int) -> TicketHint:
         """Verify and read an event."""
         return self.events.read(headers, body, now=now)
+
+    def answer_challenge(self, method: str, query: Mapping[str, str], body: bytes) -> Any:
+        """Return what the system wants to hear before it sends events; None: it did not ask."""
+        return self.challenges.answer(method, query, body)
 
 
 def assembled(
@@ -51,4 +57,5 @@ def assembled(
                 f"{name}: events has no secret, so no event could be told from a forged one"
             )
         opened.events = EventReader(declaration.events, event_secrets)
+        opened.challenges = Challenges(declaration.events, event_secrets)
     return opened

@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from proxy.domain.durations import Milliseconds
 from proxy.tickets.calls import HeaderName, Shape
 from proxy.tickets.expressions import Expression
+from proxy.tickets.templates import leaves_of, mentions, problems_of
 
 EventAuth = Literal["hmac", "jwt", "static_header", "basic"]
 
@@ -56,6 +57,13 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "header": "X-GLPI-signature",
         "signed": "{body}{timestamp}",
         "timestamp_header": "X-GLPI-timestamp",
+        # Webhook::validateCRAChallenge: the token is a signature itself, of these words
+        "challenge": {
+            "method": "GET",
+            "token": "query.crc_token",
+            "proves": "validate_cra_challenge",
+            "answer": "{{ signature }}",
+        },
     },
 }
 """What `auth: NAME` stands for; each part can be replaced beside it."""
@@ -76,6 +84,35 @@ class EventToken(Shape):
     issuer: Annotated[str, Field(min_length=1)] | None = None
     audience: Annotated[str, Field(min_length=1)] | None = None
     type: Annotated[str, Field(min_length=1)] = "JWT"
+
+
+class Challenge(Shape):
+    """What a system asks before it sends events to an address, and what it wants to hear.
+
+    `token` finds in `query` or `body` what it sends. `answer`, a text or a JSON tree, may mention
+    `token` and `signature`, the token's under an event secret; `proves` says of what the token is
+    a signature itself.
+    """
+
+    method: Literal["GET", "POST"] = "GET"
+    token: Expression
+    answer: JsonValue
+    proves: Annotated[str, Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _answer_is_sound(self) -> Self:
+        leaves = [(path, leaf) for path, leaf in leaves_of(self.answer) if isinstance(leaf, str)]
+        known: Mapping[str, tuple[str, ...]] = {"token": (), "signature": ()}
+        problems = [
+            f"answer{'.' if path else ''}{path} {problem}"
+            for path, leaf in leaves
+            for problem in problems_of(leaf, known)
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        if not any(mentions(leaf, name) for _, leaf in leaves for name in known):
+            raise ValueError("answer mentions neither token nor signature: it would answer nothing")
+        return self
 
 
 class Events(Shape):
@@ -101,6 +138,7 @@ class Events(Shape):
     id_header: HeaderName | None = None
     replay_key: Expression | None = None
     ticket: Expression | tuple[Expression, ...]
+    challenge: Challenge | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -130,4 +168,15 @@ class Events(Shape):
             raise ValueError("{id} in signed needs id_header")
         if self.algorithm == "ed25519" and self.key_format == "text":
             raise ValueError("algorithm: ed25519 needs a public key: key_format hex or base64")
+        return self
+
+    @model_validator(mode="after")
+    def _challenge_can_be_answered(self) -> Self:
+        """Refuse what would sign with a secret that is no key for that, or is shown to prove."""
+        wanted = self.challenge
+        leaves = leaves_of(wanted.answer) if wanted else ()
+        signs = any(isinstance(it, str) and mentions(it, "signature") for _, it in leaves)
+        signs = signs or bool(wanted and wanted.proves)
+        if signs and (self.auth != "hmac" or self.algorithm == "ed25519"):
+            raise ValueError("challenge: a signature needs auth: hmac, and no public key")
         return self

@@ -6,7 +6,7 @@ Adapters raise only `TemporaryError`, `PermanentError` (`NotFound`, `Conflict`) 
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from proxy.domain.models import ApprovalRequest, Ticket, TicketHint
 
@@ -71,6 +71,15 @@ class PushesEvents(Protocol):
             Unauthorized: anything wrong with the proof, one message for all causes.
             InvalidRequest: properly signed, but it names no ticket.
         """
+        ...
+
+
+@runtime_checkable
+class AnswersChallenges(Protocol):
+    """A system that asks whether an address for its events is ours, before it uses it."""
+
+    def answer_challenge(self, method: str, query: Mapping[str, str], body: bytes) -> Any:
+        """Return what it wants to hear, a text or a JSON tree; None where it did not ask."""
         ...
 
 

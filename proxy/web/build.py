@@ -133,6 +133,7 @@ def _application(frame: Frame, watch: Watch) -> web.Application:
 
 def _add_routes(app: web.Application, hook: Hook, events: Events, api: OperatorApi) -> None:
     _serve(app, "GET", "/approval-requests/{correlationId}", hook.show)
+    _serve(app, "GET", "/ticket-events/{system}", events.register)
     _serve(app, "POST", "/ticket-events/{system}", events.take)
     _serve(app, "GET", "/api/status", api.status)
     _serve(app, "GET", "/api/requests", api.list)

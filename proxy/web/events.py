@@ -6,10 +6,9 @@ from typing import Final, Protocol
 from aiohttp import web
 
 from proxy.domain.clock import Clock
-from proxy.domain.models import TicketHint
 from proxy.errors import InvalidRequest, Unauthorized
 from proxy.metrics import Metrics
-from proxy.tickets.port import PushesEvents
+from proxy.tickets.port import AnswersChallenges, PushesEvents
 from proxy.web.answers import json_answer
 from proxy.web.body import read_body
 from proxy.web.ports import Flow, Limits
@@ -50,10 +49,18 @@ class Events:
     async def take(self, request: web.Request) -> web.Response:
         """Take an event: 202 once it is verified, whatever we know of its ticket."""
         name = request.match_info["system"]
-        system = self._systems.get(name)
-        if system is None:
-            raise Unauthorized(_REFUSED)  # as any event without proof: nobody learns the names
-        hint = await self._verified(request, name, system)
+        system = self._system(name)
+        body = await self._body(request, name)
+        try:
+            hint = system.read_event(request.headers, body, now=self._clock.now())
+        except (Unauthorized, InvalidRequest) as error:
+            if said := self._answered(request, name, system, body):
+                return said
+            if isinstance(error, InvalidRequest):
+                self._count(name, "unusable")
+                raise
+            self._count(name, "refused")
+            raise Unauthorized(_REFUSED) from error
         # remembered before it has its effect: should that fail, polling finds the decision
         if await self._shared.first_sight(name, hint.replay_key, keep=self._memory):
             await self._flow.hint(name, hint)
@@ -62,17 +69,43 @@ class Events:
             self._count(name, "repeated")
         return json_answer({}, 202)
 
-    async def _verified(self, request: web.Request, name: str, system: PushesEvents) -> TicketHint:
+    async def register(self, request: web.Request) -> web.Response:
+        """Answer a system that asks whether this address is ours, before it sends events."""
+        name = request.match_info["system"]
+        if said := self._answered(request, name, self._system(name), b""):
+            return said
+        self._count(name, "refused")
+        raise Unauthorized(_REFUSED)
+
+    def _system(self, name: str) -> PushesEvents:
+        system = self._systems.get(name)
+        if system is None:
+            raise Unauthorized(_REFUSED)  # as any event without proof: nobody learns the names
+        return system
+
+    async def _body(self, request: web.Request, name: str) -> bytes:
         limits = self._limits
         try:
-            body = await read_body(request, limit=limits.event, within=limits.body_deadline)
-            return system.read_event(request.headers, body, now=self._clock.now())
-        except Unauthorized as error:
-            self._count(name, "refused")
-            raise Unauthorized(_REFUSED) from error
+            return await read_body(request, limit=limits.event, within=limits.body_deadline)
         except InvalidRequest:
             self._count(name, "unusable")
             raise
+
+    def _answered(
+        self, request: web.Request, name: str, system: PushesEvents, body: bytes
+    ) -> web.Response | None:
+        """Return the answer to a challenge; None where it is none."""
+        if not isinstance(system, AnswersChallenges):
+            return None
+        said = system.answer_challenge(request.method, request.query, body)
+        if said is None:
+            return None
+        self._count(name, "challenge")
+        if isinstance(said, str):
+            # what came in goes out: as text, and as nothing else
+            headers = {"X-Content-Type-Options": "nosniff"}
+            return web.Response(text=said, content_type="text/plain", headers=headers)
+        return json_answer(said)
 
     def _count(self, system: str, result: str) -> None:
         self._metrics.events.labels(system, result).inc()
