@@ -105,6 +105,8 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(
         (b'{"errors": ["one", "two"]}', "one two"),
         (b'{"errors": [{"message": "one"}, {"message": "two"}]}', "one two"),
         (b'{"errorMessages": [], "errors": {"summary": "is required"}}', "summary: is required"),
+        (b'{"errorMessages": ["No"], "errors": {"a": "b", "c": "d"}}', "No a: b c: d"),  # Jira
+        (b'{"errorMessage": "desk", "i18nErrorMessage": {"i18nKey": "sd"}}', "desk"),
         (b'{"detail": "problem"}', "problem"),
         (b'{"error": "invalid_client", "error_description": "unknown"}', "unknown"),
         (b'{"ticket": {"secret": "canary"}, "name": "canary"}', ""),

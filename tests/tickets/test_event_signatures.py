@@ -260,3 +260,31 @@ def test_secrets_that_are_replaced_meanwhile_are_used() -> None:
     assert reader.read(presented(b"second"), BODY, now=NOW).refs
     with pytest.raises(Unauthorized):
         reader.read(presented(SECRET), BODY, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("written", "form", "fresh"),
+    [
+        (NOW, "milliseconds", True),
+        (str(NOW), "milliseconds", True),
+        (NOW - 300_000, "milliseconds", True),
+        (NOW - 300_001, "milliseconds", False),
+        (NOW + 300_001, "milliseconds", False),
+        (NOW // 1_000, "seconds", True),
+        ("2027-01-15T08:00:00Z", "rfc3339", True),
+        ("2027-01-14T08:00:00Z", "rfc3339", False),
+        (None, "milliseconds", False),
+        (True, "milliseconds", False),
+        ([NOW], "milliseconds", False),
+        (-NOW, "milliseconds", False),
+    ],
+)
+def test_the_time_of_an_event_may_stand_in_its_body(written: Any, form: str, fresh: bool) -> None:  # noqa: FBT001
+    body = orjson.dumps({"ticket": {"id": 7}, "timestamp": written})
+    events = HMAC | {"sent_at": "timestamp", "timestamp_format": form}
+    headers = {"X-Signature": f"sha256={signed(body)}"}
+    if fresh:
+        assert read(events, headers, body).refs == ("7",)
+    else:
+        with pytest.raises(Unauthorized, match="does not prove"):
+            read(events, headers, body)

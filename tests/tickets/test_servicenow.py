@@ -18,6 +18,7 @@ from proxy.tickets.port import (
     ListsChanges,
     PushesEvents,
 )
+from proxy.tickets.servicenow import ServiceNow
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
 from proxy.tickets.servicenow_table import PAGE
 from tests.tickets.declarations import approval_request
@@ -394,6 +395,17 @@ async def test_fields_are_looked_at_in_a_record_that_is_there() -> None:
     async with servicenow_rig(fields={"category": "x"}, reporter=["opened_by"]) as rig:
         rig.instance.tables.insert("change_request", {"state": "1"})
         assert (await inspected(rig, "fields")).proven
+
+
+async def test_all_calls_of_a_create_have_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A create that is sent after it could be looked for before it is there."""
+    monkeypatch.setattr(ServiceNow, "deadline", 300)  # each call may take longer
+    async with servicenow_rig(reporter=["opened_by"]) as rig:
+        rig.instance.switch_on(Fault("create", "hang"))
+        with pytest.raises(TemporaryError, match="took longer than 300 ms together") as caught:
+            await opened(rig, requester_email="ada@company.com")
+        assert caught.value.sent
+        rig.instance.faults.switch_off()
 
 
 @pytest.mark.parametrize(
