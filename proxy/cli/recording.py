@@ -6,7 +6,7 @@ are not read: masks stand in their place.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from multidict import CIMultiDict
 from typing_extensions import override
@@ -14,14 +14,17 @@ from yarl import URL
 
 from proxy.connector import Progress
 from proxy.destination import Destination
+from proxy.domain.clock import Clock
 from proxy.errors import TemporaryError
-from proxy.oauth2.source import Fetch
-from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token
+from proxy.oauth2.source import TokenSource
+from proxy.oauth2.tokens import Token
 from proxy.outbound import Answer, Call, Outbound
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import MASK
 from proxy.settings.systems import System
 from proxy.token_sources import TokenSources
+
+_NO_FILES: Final[Mapping[str, Any]] = {"ca_file": None, "client_certificate": None}
 
 
 class WrittenDown(TemporaryError):  # noqa: N818 - the name of the fact
@@ -85,24 +88,38 @@ class Recorder(Outbound):
 
     @override
     def destination(self, name: str, **how: Any) -> Destination:
-        """Return a destination that writes its calls down here."""
-        made = super().destination(name, **how)
+        """Return a destination that writes its calls down here, and needs no certificate."""
+        made = super().destination(name, **{**how, **_NO_FILES})
         assert isinstance(made, Recording)
         made.written = self.written
         return made
+
+
+class _Mask(TokenSource):
+    """Gives a mask for a token, and for the proof of its key; asks nobody."""
+
+    def __init__(self, clock: Clock, *, scheme: str, bound: bool) -> None:
+        super().__init__(fetch=_nothing, clock=clock, dice=lambda: 0.0, name="")
+        self._proofs = {"Authorization": f"{'DPoP' if bound else scheme} {MASK}"}
+        self._proofs |= {"DPoP": MASK} if bound else {}
+
+    @override
+    async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:
+        """Return the headers of a call, masked."""
+        return self._proofs
 
 
 class MaskedTokens(TokenSources):
     """Gives masks for tokens, and asks nobody for them."""
 
     @override
-    def fetch(self, name: str, system: System, auth: OAuth2) -> Fetch:
-        """Return what makes a mask of the form of a token."""
+    def of(self, name: str, system: System, auth: OAuth2) -> TokenSource:
+        """Return what stands for a ticket system's tokens."""
+        return _Mask(self.clock, scheme=auth.scheme, bound=auth.dpop_key is not None)
 
-        async def mask() -> Token:
-            return Token(MASK, self.clock.monotonic(), DEFAULT_LIFETIME)
 
-        return mask
+async def _nothing() -> Token:
+    raise AssertionError("a mask was asked for a token")
 
 
 def _masked(value: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sized
+from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from pydantic import (
 from proxy.domain.addresses import read_networks
 from proxy.domain.durations import Milliseconds
 from proxy.domain.urls import CallbackPrefix
+from proxy.settings.sources import READING
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _KEY_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -33,6 +35,14 @@ def _positive(duration: int) -> int:
     if duration <= 0:
         raise ValueError("must be longer than 0")
     return duration
+
+
+def _is_file(path: Path) -> Path:
+    """Refuse what is no file, unless secrets are kept back: then such files need not be there."""
+    sources = READING.get(None)
+    if not path.is_file() and (sources is None or sources.secrets):
+        raise ValueError("names no file: create it, or name another")
+    return path
 
 
 def _web_url(text: str) -> str:
@@ -86,6 +96,9 @@ def _off_as_word(value: Any) -> Any:
     """Take what YAML 1.1 tools make of the word `off`."""
     return "off" if value is False else value
 
+
+ReadableFile = Annotated[Path, AfterValidator(_is_file)]
+"""A file with certificates, or with the key of one."""
 
 Duration = Annotated[Milliseconds, AfterValidator(_positive)]
 """A duration that is longer than nothing, in milliseconds."""

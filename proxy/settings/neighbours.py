@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, FilePath
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from proxy.domain.durations import parse_duration
 from proxy.settings.fields import (
@@ -14,6 +14,7 @@ from proxy.settings.fields import (
     Name,
     Networks,
     NotEmpty,
+    ReadableFile,
     Section,
     WebUrl,
     WordOff,
@@ -87,7 +88,7 @@ class WitboostInstance(Section):
     networks: Networks = ()
     direct: bool = False
     allow_http: bool = False
-    ca_file: FilePath | None = None
+    ca_file: ReadableFile | None = None
     authentication: Annotated[Literal["keys", "off"], WordOff] = "keys"
     clients: dict[Name, Client] = Field(default={})
     reuse_after_final: bool = True
@@ -95,7 +96,7 @@ class WitboostInstance(Section):
 
 def _is_web_url(secret: Secret) -> Secret:
     parts = urlsplit(secret.reveal())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if secret.known and (parts.scheme not in {"http", "https"} or not parts.hostname):
         raise ValueError("is no URL of an HTTP proxy: write http://host:3128")
     return secret
 

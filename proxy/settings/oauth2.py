@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, FilePath, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from proxy.domain.durations import parse_duration
-from proxy.settings.fields import Duration, Issuer, Networks, Section, WebUrl, Word
+from proxy.settings.fields import Duration, Issuer, Networks, ReadableFile, Section, WebUrl, Word
 from proxy.settings.secrets import Secret
 
 ClientAuthenticationName = Literal[
@@ -84,8 +84,8 @@ class SigningKey(Section):
 class Certificate(Section):
     """A client certificate with its chain, and its key, both in PEM; read again when changed."""
 
-    certificate: FilePath
-    key: FilePath
+    certificate: ReadableFile
+    key: ReadableFile
 
 
 class Assertion(Section):

@@ -63,7 +63,6 @@ def _sentence(error: ErrorDetails, key: Key, siblings: Sequence[str]) -> str:
         "union_tag_not_found": required,
         "union_tag_invalid": f"must be one of {context.get('expected_tags')}",
         "value_error": str(context.get("error")),
-        "path_not_file": "names no file: create it, or name another",
         "model_type": _SECTION,
         "dict_type": _SECTION,
         "model_attributes_type": _SECTION,

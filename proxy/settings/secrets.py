@@ -21,11 +21,17 @@ _SHAPE: Final = "write the secret as quoted text, {file: /run/secrets/name} or {
 
 
 class Secret(SecretStr):
-    """A value that only `reveal` shows; `source` says where it is kept, for whoever renews it."""
+    """A value that only `reveal` shows; `source` says where it is kept, for whoever renews it.
 
-    def __init__(self, value: str, source: str = "", file: Watched | None = None) -> None:
+    One that is not `known` was not read: a mask is in its place, whose form says nothing.
+    """
+
+    def __init__(
+        self, value: str, source: str = "", file: Watched | None = None, *, known: bool = True
+    ) -> None:
         super().__init__(value)
         self.source = source
+        self.known = known
         self._file = file
 
     def reveal(self) -> str:
@@ -68,7 +74,7 @@ class Secret(SecretStr):
         if isinstance(given, cls):
             return given
         if _kept_back():
-            return cls(MASK)
+            return cls(MASK, known=False)
         file = None
         if isinstance(given, str):
             text, source = given, ""

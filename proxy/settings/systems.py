@@ -7,9 +7,9 @@ that they can be rotated while requests are open.
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, FilePath, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from proxy.settings.fields import Networks, NotEmpty, Section
+from proxy.settings.fields import Networks, NotEmpty, ReadableFile, Section
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import Secret
 from proxy.tickets.declaration import Declaration
@@ -42,7 +42,7 @@ class SignedEvents(Events):
     @model_validator(mode="after")
     def _secrets_are_keys(self) -> Self:
         for index, secret in enumerate(self.secrets):
-            if self.auth == "hmac":
+            if self.auth == "hmac" and secret.known:
                 try:
                     read_key(secret.reveal().encode(), self)
                 except ValueError as error:
@@ -58,7 +58,7 @@ class System(Declaration):
     auth: Annotated[OAuth2 | FixedHeader | NoCredential, Field(discriminator="kind")]
     networks: Networks = ()
     direct: bool = False
-    ca_file: FilePath | None = None
+    ca_file: ReadableFile | None = None
     allow_http: bool = False
     events: SignedEvents | None = None
 

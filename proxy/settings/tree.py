@@ -81,7 +81,8 @@ class Store(Section):
 
 def _usable_key(secret: Secret) -> Secret:
     try:
-        read_key(secret.reveal())
+        if secret.known:
+            read_key(secret.reveal())
     except ConfigurationError as error:
         raise ValueError(str(error)) from None
     return secret
@@ -115,7 +116,8 @@ class Audit(Section):
 
 def _signs(secret: Secret) -> Secret:
     try:
-        load_key(secret.reveal())
+        if secret.known:
+            load_key(secret.reveal())
     except ConfigurationError as error:
         raise ValueError(str(error)) from None
     return secret

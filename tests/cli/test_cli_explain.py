@@ -197,6 +197,46 @@ def test_no_secret_is_shown_wherever_it_is_written(explain: Explain) -> None:
     assert "token-in-the-settings" not in f"{shown} {said}"
 
 
+@pytest.mark.parametrize(
+    ("auth", "shown"),
+    [
+        ({"scheme": "Zoho-oauthtoken"}, {"Authorization": f"Zoho-oauthtoken {MASK}"}),
+        (
+            {"dpop_key": {"key": {"file": "/nowhere/dpop.pem"}}},
+            {"Authorization": f"DPoP {MASK}", "DPoP": MASK},
+        ),
+        (
+            {"client_authentication": "private_key_jwt", "client_secret": None},
+            {"Authorization": f"Bearer {MASK}"},
+        ),
+    ],
+)
+def test_no_secret_need_be_there_for_any_credential(
+    explain: Explain, auth: dict[str, Any], shown: dict[str, str]
+) -> None:
+    """Nor for the store, the audit or an egress proxy: none of them is looked at."""
+    nowhere = {"file": "/nowhere/secret"}
+    tree = settings(
+        encryption={"keys": [{"id": "k", "key": nowhere}], "index_key": nowhere},
+        store={"redis_url": nowhere},
+        outbound={"proxy": {"url": nowhere}},
+    )
+    changed = tree["ticket_systems"]["desk"]["auth"] | auth
+    if auth.get("client_authentication"):
+        changed = {name: it for name, it in changed.items() if name != "client_secret"}
+        changed["client_keys"] = [{"key": nowhere}]
+    changed["client_certificate"] = {"certificate": "/nowhere/tls.pem", "key": "/nowhere/tls.key"}
+    tree["ticket_systems"]["desk"] |= {"auth": changed, "ca_file": "/nowhere/ca.pem"}
+    tree["ticket_systems"]["desk"]["events"] = {
+        "auth": "standard_webhooks",
+        "ticket": "id",
+        "secrets": [nowhere],
+    }
+    code, told = explain(FIELDS, tree)
+    assert code == 0
+    assert shown.items() <= told["ticket"]["calls"][-1]["headers"].items()
+
+
 def test_a_ticket_shows_no_field_that_its_system_may_not_see(explain: Explain) -> None:
     tree = settings()
     tree["ticket_systems"]["desk"]["allowed_fields"] = [name for name in FIELDS if name != "verb"]
