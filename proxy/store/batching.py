@@ -108,13 +108,12 @@ async def _exchange(connection: Any, unanswered: deque[Asked]) -> None:
     """
     commands = [words for words, _ in unanswered]
     await connection.send_packed_command(connection.pack_commands(commands))
-    while unanswered:
-        try:
-            answer = await connection.read_response()
-        except ResponseError as error:  # this command's answer; the next one's follows
-            answer = error
+
+    def take(answer: object) -> None:
         words, future = unanswered.popleft()
         _settle(future, words, answer)
+
+    await connection.read_answers(take, len(commands))
 
 
 def _settle(future: asyncio.Future[Any], words: Words, answer: object) -> None:
