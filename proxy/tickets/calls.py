@@ -40,13 +40,18 @@ NAMES: Final[Mapping[str, Mapping[str, Collection[str]]]] = {
 """What the templates of each operation may mention."""
 
 
-def names_of(request: ApprovalRequest, text: Callable[[str], str] = clean) -> dict[str, Any]:
+def names_of(
+    request: ApprovalRequest,
+    text: Callable[[str], str] = clean,
+    *,
+    only: Collection[str] = _REQUEST_NAMES,
+) -> dict[str, Any]:
     """Return what the templates of a new ticket may mention, with the values of this request.
 
     Every text in them went through `text`: cleaned before a template sees it, what a template does
-    with lines it does with all of them.
+    with lines it does with all of them. `only` are the names that the templates do mention.
     """
-    return {name: plain(getattr(request, name), text) for name in _REQUEST_NAMES}
+    return {name: plain(getattr(request, name), text) for name in only}
 
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a field name, RFC 9110 5.6.2

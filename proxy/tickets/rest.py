@@ -11,7 +11,6 @@ from typing import Any, Final
 from proxy.domain.models import ApprovalRequest, Ticket
 from proxy.errors import ProxyError, TemporaryError
 from proxy.outbound import Destination
-from proxy.tickets.calls import names_of
 from proxy.tickets.capabilities import assembled
 from proxy.tickets.rest_api import Api
 from proxy.tickets.rest_changes import Changes
@@ -85,7 +84,7 @@ class RestTicketSystem:
                 and so is a ticket without all that belongs to it: `find` makes up for that.
             PermanentError: the system refuses it, or the request does not fit the templates.
         """
-        call = self._api.write("create", **names_of(request))
+        call = self._api.write_create(request)
         answer = await self._api.deliver("create", call, repeatable=False)
         shown = self._tickets.created(answer, call.url)
         calls, fresh = self._declaration.follow_ups, not self._declaration.idempotent

@@ -9,8 +9,10 @@ from typing import Any, Final, NoReturn
 
 from yarl import URL
 
+from proxy.domain.models import ApprovalRequest
 from proxy.errors import TemporaryError
 from proxy.outbound import Answer, Call, Destination, check
+from proxy.tickets.calls import names_of
 from proxy.tickets.expressions import finder
 from proxy.tickets.lists import ListCall, Pages
 from proxy.tickets.rest_declaration import RestDeclaration
@@ -57,6 +59,11 @@ class Api:
     def write(self, operation: str, **names: Any) -> Call:
         """Return a call as it would be made."""
         return self._writers[operation].write(**names)
+
+    def write_create(self, request: ApprovalRequest) -> Call:
+        """Return the call that opens a ticket; what no template mentions is not even read."""
+        create = self._writers["create"]
+        return create.write(**names_of(request, only=create.names))
 
     async def pages(
         self, operation: str, shape: ListCall, place: str, **names: Any

@@ -96,9 +96,14 @@ def _has_dot_segments(path: str) -> bool:
     return not {".", ".."}.isdisjoint(path.lower().replace("%2e", ".").split("/"))
 
 
+def mentioned(source: str) -> set[str]:
+    """Return the names that a sound template mentions."""
+    return meta.find_undeclared_variables(_TEXTS.parse(source))
+
+
 def mentions(source: str, name: str) -> bool:
     """Return whether a sound template mentions this name."""
-    return name in meta.find_undeclared_variables(_TEXTS.parse(source))
+    return name in mentioned(source)
 
 
 def text_template(source: str, where: str) -> Render[str]:

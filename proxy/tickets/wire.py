@@ -13,6 +13,7 @@ from proxy.tickets.calls import CallShape
 from proxy.tickets.templates import (
     Names,
     leaf_template,
+    mentioned,
     path_template,
     text_template,
     tree_template,
@@ -30,6 +31,7 @@ class CallWriter:
         self, shape: CallShape, *, place: str, base_url: str, limits: Mapping[str, int]
     ) -> None:
         self.success = frozenset(shape.success)
+        self.names = frozenset[str]().union(*(mentioned(it) for _, it in shape.templates()))
         self._place = place
         self._base_url = base_url
         self._shape = shape

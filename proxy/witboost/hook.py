@@ -7,7 +7,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -85,26 +85,56 @@ def approval_request(
     fields: Mapping[str, Any] = tree["fields"]
     if allowed is not None:
         fields = {name: value for name, value in fields.items() if name in allowed}
-    known = read.Folded.of(fields)
-    requester = read.requester(known)
-    return ApprovalRequest(
+    return _ReadLate(
         correlation_id=correlation_id,
         respond_to=normalise(tree["respondToUrl"]),
         fields=fields,
-        verb=read.verb(known),
-        identities=read.identities(known),
-        motivation=read.motivation(known),
-        requester=requester,
-        requester_email=identities.email_of(requester),
-        resource=read.resource(known),
-        resource_urn=read.resource_urn(known),
-        resource_name=read.resource_name(known),
-        resource_owner=read.resource_owner(known),
-        resource_link=read.resource_link(known),
-        duration=read.duration(known),
-        expires=read.expires(known),
         request_id=request_id,
+        known=read.Folded.of(fields),
+        people=identities,
     )
+
+
+_READ: Final[Mapping[str, Callable[[read.Fields], Any]]] = {
+    "verb": read.verb,
+    "identities": read.identities,
+    "motivation": read.motivation,
+    "requester": read.requester,
+    "resource": read.resource,
+    "resource_urn": read.resource_urn,
+    "resource_name": read.resource_name,
+    "resource_owner": read.resource_owner,
+    "resource_link": read.resource_link,
+    "duration": read.duration,
+    "expires": read.expires,
+}
+
+
+class _ReadLate(ApprovalRequest):
+    """Reads what the free-form fields say when it is first looked at: most templates, and every
+    guard, look at little of it.
+    """
+
+    __slots__ = ("known", "people")
+
+    known: read.Fields
+    people: Identities
+
+    def __init__(self, **given: Any) -> None:
+        """Set what need not be read."""
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        """Read a field that was not looked at before."""
+        if name == "requester_email":
+            value: Any = self.people.email_of(self.requester)
+        elif name in _READ:
+            value = _READ[name](self.known)
+        else:
+            raise AttributeError(name)
+        object.__setattr__(self, name, value)
+        return value
 
 
 def _object(body: bytes, max_depth: int) -> dict[str, Any]:
