@@ -112,6 +112,19 @@ async def test_a_refused_batch_is_read_one_by_one(desk: Desk, refusal: ProxyErro
     assert desk.reads == ["1", "2"]
 
 
+async def test_what_fails_together_is_tried_in_smaller_parts(desk: Desk) -> None:
+    """An answer too long, or too slow: the next batch is half as large, and grows again."""
+    reads, refs = Reads(), list(desk.tickets)[:10]
+    desk.broken = TemporaryError("too long an answer")
+    for _ in range(2):
+        await asyncio.gather(*(reads.fetch(desk, ref) for ref in refs), return_exceptions=True)
+    assert [len(batch) for batch in desk.batches] == [10, 5, 2, 2]
+    desk.broken = None
+    for _ in range(4):
+        await asyncio.gather(*(reads.fetch(desk, ref) for ref in refs))
+    assert len(desk.batches[-1]) == 10
+
+
 async def test_nobody_waits_for_ever_when_an_adapter_is_wrong(desk: Desk) -> None:
     desk.broken = KeyError("a mistake")
     assert [type(it) for it in await read(desk, ["1", "2"])] == [KeyError, KeyError]

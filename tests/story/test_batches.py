@@ -16,6 +16,7 @@ from tests.rig import GRANT, desk_tree
 SECOND = 1_000
 MANY = {"path": "/api/tickets", "query": {"ids": "{{ ids | join(',') }}"}, "tickets": "tickets"}
 COUNT = 30
+LONG = "why " * 1_000  # so that the answer is as long as those of real systems
 
 
 def declared(url: str) -> dict[str, Any]:
@@ -33,7 +34,7 @@ async def test_due_tickets_cost_few_calls(open_rig: OpenRig, together: bool) -> 
     routes = [{"name": "default", "system": "desk", "poll": poll}]
     async with open_rig(declare=declared, routes=routes) as rig:
         rig.desk.switch_on(Fault("event", "lose", times=None))
-        calls = [await rig.ask({**GRANT, "motivation": str(number)}) for number in range(COUNT)]
+        calls = [await rig.ask({**GRANT, "motivation": LONG}) for _ in range(COUNT)]
         await rig.work()
         for ticket in rig.tickets():
             rig.desk.decide(ticket["id"], "approved")
