@@ -8,6 +8,7 @@
 #                      else than Docker: COMPOSE=podman-compose CONTAINER=podman
 #   make crash-points   every flow on every kind of ticket system, killed, stopped and frozen at
 #                      every I/O step, and at pairs of them; ARGS='--flow grant' plays a part
+#   make event-flood    100,000 ticket events, most of them wrong       (some minutes)
 #   make soak           10,000 requests while processes and Redis are killed, workers frozen and
 #                      replies dropped; ARGS='--seed 7' repeats a run          (some minutes)
 #   make fuzz           a million inputs for each parser of what strangers send (some minutes)
@@ -28,7 +29,7 @@ INSTALL = .venv/bin/python -m pip --disable-pip-version-check install --quiet
 LOCKED = $(INSTALL) --require-hashes
 PROJECT = $(INSTALL) --no-deps --no-build-isolation --editable .
 
-.PHONY: demo test bench compose-test crash-points soak fuzz mutants lint lock clean model open-tickets
+.PHONY: demo test bench compose-test crash-points soak event-flood fuzz mutants lint lock clean model open-tickets
 
 demo: .venv/runs
 	.venv/bin/approval-proxy demo
@@ -44,6 +45,9 @@ compose-test:
 
 crash-points: .venv/develops
 	.venv/bin/python -m tests.faults.enumeration $(ARGS)
+
+event-flood: .venv/develops
+	.venv/bin/python -m tests.faults.event_flood
 
 soak: .venv/develops
 	.venv/bin/python -m tests.faults.soak $(ARGS)

@@ -19,6 +19,7 @@ from proxy.alarms import Alarms
 from proxy.audit.credentials import Credentials
 from proxy.audit.sealer import Sealer, Seals
 from proxy.changes import Changes
+from proxy.domain.addresses import read_networks
 from proxy.domain.clock import Clock, SystemClock
 from proxy.domain.schedule import Dice
 from proxy.flow import Flow
@@ -46,10 +47,12 @@ from proxy.store.embedded import EmbeddedServer
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
 from proxy.tickets.port import ListsChanges, PushesEvents, TicketSystem
+from proxy.tickets.published_keys import PublishedKeys
 from proxy.token_sources import TokenSources
 from proxy.web.auth import Caller, Client, Clients
 from proxy.web.backlog import Slope
 from proxy.web.build import build, build_health
+from proxy.web.peers import Peers
 from proxy.web.ports import Limits
 from proxy.worker import Worker
 
@@ -69,6 +72,7 @@ class Program:
     alarms: Alarms
     metrics: Metrics
     systems: Mapping[str, TicketSystem]
+    event_keys: Mapping[str, PublishedKeys]
     changes: Changes
     streams: AuditStreams
     seals: Seals
@@ -151,6 +155,9 @@ class Program:
             limits=Limits(body=limits.body, depth=limits.depth, body_deadline=limits.body_deadline),
             slope=Slope(limit=limits.backlog, slow_from=limits.slow_from, slowest=limits.slowest),
             event_memory=_EVENT_MEMORY * _longest_tolerance(settings),
+            event_keys=self.event_keys,
+            certified=_certified(settings),
+            peers=Peers(read_networks(settings.listen.trusted_proxies)),
             refusals=Refusals(self.streams, self.metrics),
             receipts=self.receipts,
             published=self.seals.published,
@@ -221,6 +228,7 @@ async def assemble(
             alarms=alarms,
             metrics=metrics,
             systems=systems,
+            event_keys={name: it for name in systems if (it := outgoing.event_keys(name))},
             changes=Changes(
                 systems=listing,
                 flow=flow,
@@ -282,6 +290,12 @@ def _clients(settings: Settings) -> Clients:
 
 def _client(caller: Caller, client: ClientSettings) -> Client:
     return Client(caller, frozenset(client.keys))
+
+
+def _certified(settings: Settings) -> frozenset[str]:
+    """Return the ticket systems whose events are proven by a header of a trusted proxy."""
+    systems = settings.ticket_systems.items()
+    return frozenset(n for n, it in systems if it.events and it.events.auth == "client_certificate")
 
 
 def _longest_tolerance(settings: Settings) -> int:

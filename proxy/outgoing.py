@@ -37,6 +37,7 @@ from proxy.store.shared import Shared
 from proxy.tickets import open_system
 from proxy.tickets.expressions import finder
 from proxy.tickets.port import TicketSystem
+from proxy.tickets.published_keys import PublishedKeys
 from proxy.token_sources import TokenSources, certificate
 from proxy.witboost import credentials
 from proxy.witboost.callback import Witboost
@@ -54,6 +55,7 @@ class Outgoing:
     clock: Clock
     sources: TokenSources
     _destinations: dict[str, Destination] = field(default_factory=dict)
+    _event_keys: dict[str, PublishedKeys] = field(default_factory=dict)
 
     def systems(self) -> dict[str, TicketSystem]:
         """Return every ticket system under the present settings, for events and checks."""
@@ -77,8 +79,29 @@ class Outgoing:
             name=name,
             declaration=declaration,
             http=self._destinations[name],
-            event_secrets=system.event_secrets,
+            event_secrets=keys.now if (keys := self.event_keys(name)) else system.event_secrets,
         )
+
+    def event_keys(self, name: str) -> PublishedKeys | None:
+        """Return what fetches the keys that a ticket system's events are signed with, if any."""
+        system = self.settings.ticket_systems[name]
+        if name not in self._event_keys and (events := system.events) and events.jwks_url:
+            http = self.outbound.destination(
+                f"{name}: keys",
+                origins=[events.jwks_url],
+                deadline=system.deadline,
+                concurrency=1,
+                credential=NoCredential(),
+                ca_file=system.ca_file,
+                networks=read_networks(
+                    system.networks if events.jwks_networks is None else events.jwks_networks
+                ),
+                networks_setting=f"ticket_systems.{name}.events.jwks_networks",
+                direct=system.direct,
+            )
+            keys = PublishedKeys(http, events.jwks_url, events, self.clock)
+            self._event_keys[name] = keys
+        return self._event_keys.get(name)
 
     def instances(self, shared: Shared) -> dict[str, Witboost]:
         """Return every witboost instance; `shared` remembers how each takes a callback."""

@@ -128,22 +128,35 @@ def read_networks(texts: Sequence[str]) -> tuple[Network, ...]:
     """Return networks as the settings name them; `private` stands for `PRIVATE`.
 
     Raises:
-        ValueError: one is no network, or could never be opened.
+        ValueError: one is no network.
     """
     networks: list[Network] = []
     for text in texts:
         for each in PRIVATE if text == "private" else (text,):
             try:
-                network = ip_network(each)
+                networks.append(ip_network(each))
             except ValueError as error:
                 raise ValueError(
                     f"{text!r} is no network: write 10.0.0.0/8, fd12:3456::/32 or private ({error})"
                 ) from None
-            closed = (*_METADATA, *_LOOPBACK, *_NEVER)
-            if any(_within(network, it) for it in closed):
-                raise ValueError(f"{text} is never opened: it is this machine, or no place to call")
-            networks.append(network)
     return tuple(networks)
+
+
+def openable(networks: Sequence[Network]) -> None:
+    """Refuse networks that no destination can be in.
+
+    Raises:
+        ValueError: opening one would change nothing.
+    """
+    for network in networks:
+        if any(_inside(network, it) for it in (*_METADATA, *_LOOPBACK, *_NEVER)):
+            raise ValueError(f"{network} is never opened: it is this machine, or no place to call")
+
+
+def within(text: str, networks: Sequence[Network]) -> bool:
+    """Tell whether an address is in one of the networks; raises ValueError if it is none."""
+    address = ip_address(text)
+    return _in(getattr(address, "ipv4_mapped", None) or address, networks)
 
 
 def _is_public(address: Address) -> bool:
@@ -154,7 +167,7 @@ def _in(address: Address, networks: Sequence[Network]) -> bool:
     return any(address in it for it in networks if it.version == address.version)
 
 
-def _within(network: Network, other: Network) -> bool:
+def _inside(network: Network, other: Network) -> bool:
     return (
         network.version == other.version
         and network.network_address in other

@@ -120,11 +120,11 @@ class TicketHint:
     """What a verified event says: look at this ticket. Never a decision.
 
     `refs` are ids or keys of the ticket, the correlation id among them where the event has it;
-    `replay_key` is the same for every repeat of one event.
+    `replay_keys` are the same for every repeat of one event; what its proof covers comes first.
     """
 
     refs: Sequence[str]
-    replay_key: str
+    replay_keys: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)

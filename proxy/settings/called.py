@@ -21,6 +21,9 @@ def systems_are_encrypted(settings: Settings) -> Iterator[str]:
                 for key in ("issuer", "token_url", "authorization_url"):
                     if url := getattr(system.auth, key):
                         yield from _plain(f"{place}.auth.{key}", url, f"{place}.allow_http")
+            if (events := system.events) and events.jwks_url:
+                key = f"{place}.events.jwks_url"
+                yield from _plain(key, events.jwks_url, f"{place}.allow_http")
 
 
 def instances_are_encrypted(settings: Settings) -> Iterator[str]:
@@ -66,7 +69,8 @@ class Called:
 def called(settings: Settings) -> Iterator[Called]:
     """Yield every URL that is called and stands in the settings."""
     for key, url, networks, direct in _called(settings):
-        opened_by = f"{key.partition('_urls')[0].rpartition('.')[0]}.networks"
+        section, _, name = key.partition("_urls")[0].rpartition(".")
+        opened_by = f"{section}.{'jwks_networks' if name == 'jwks_url' else 'networks'}"
         reach = Reach(read_networks(networks), opened_by, settings.outbound.loopback)
         yield Called(key, url, reach, direct)
 
@@ -80,6 +84,9 @@ def _called(settings: Settings) -> Iterator[tuple[str, str, Sequence[str], bool]
             for key in ("issuer", "token_url"):
                 if url := getattr(auth, key):
                     yield f"{place}.auth.{key}", url, networks, system.direct
+        if (events := system.events) and events.jwks_url:
+            networks = system.networks if events.jwks_networks is None else events.jwks_networks
+            yield f"{place}.events.jwks_url", events.jwks_url, networks, system.direct
     for name, instance in settings.witboost.items():
         place = f"witboost.{name}"
         for index, url in enumerate(instance.callback_urls):

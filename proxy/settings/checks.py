@@ -206,6 +206,17 @@ def _somebody_may_call(settings: Settings) -> Iterator[str]:
             )
 
 
+def _certificates_come_through_proxies(settings: Settings) -> Iterator[str]:
+    """Anybody else could write the header as well."""
+    for name, system in settings.ticket_systems.items():
+        certified = system.events and system.events.auth == "client_certificate"
+        if certified and not settings.listen.trusted_proxies:
+            yield (
+                f"ticket_systems.{name}.events.auth: client_certificate believes a header, so name "
+                "the proxy that verifies certificates and writes it in listen.trusted_proxies"
+            )
+
+
 def _keys_name_one_client(settings: Settings) -> Iterator[str]:
     """A key tells who calls; a key of two clients would not."""
     owners: dict[str, str] = {}
@@ -241,5 +252,6 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]],
     (("store", "encryption", "ticket_systems"), _refresh_tokens_can_be_kept),
     (("store", "encryption"), _indices_are_keyed),
     (("witboost",), _somebody_may_call),
+    (("listen", "ticket_systems"), _certificates_come_through_proxies),
     (("witboost", "operators"), _keys_name_one_client),
 )

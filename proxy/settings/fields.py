@@ -16,7 +16,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from proxy.domain.addresses import read_networks
+from proxy.domain.addresses import openable, read_networks
 from proxy.domain.durations import Milliseconds
 from proxy.domain.urls import CallbackPrefix
 from proxy.settings.sources import READING
@@ -77,6 +77,11 @@ def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _openable(texts: tuple[str, ...]) -> tuple[str, ...]:
+    openable(read_networks(texts))
+    return texts
+
+
 def _key_hash(text: str) -> str:
     if not _KEY_HASH.fullmatch(text):
         raise ValueError(
@@ -116,6 +121,9 @@ CallbackUrl = Annotated[str, AfterValidator(_callback_url)]
 """An origin and path prefix under which a witboost instance may be called back."""
 
 Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
+"""Networks, or single addresses: `10.0.0.0/8`, or `private` for all that RFC 1918 and 4193 name."""
+
+OpenedNetworks = Annotated[tuple[str, ...], AfterValidator(_openable)]
 """Networks that are not public and may be called: `10.0.0.0/8`, or `private` for all such."""
 
 KeyHash = Annotated[str, AfterValidator(_key_hash)]

@@ -12,8 +12,8 @@ from proxy.settings.fields import (
     Duration,
     KeyHash,
     Name,
-    Networks,
     NotEmpty,
+    OpenedNetworks,
     ReadableFile,
     Section,
     WebUrl,
@@ -44,7 +44,7 @@ class AccessToken(Section):
 
     kind: Literal["access_token"]
     url: WebUrl
-    networks: Networks | None = None
+    networks: OpenedNetworks | None = None
     access_token: Secret
     duration: Duration = parse_duration("5m")
     scope: str | None = None
@@ -85,7 +85,7 @@ class WitboostInstance(Section):
         Field(discriminator="kind"),
         BeforeValidator(_by_access_token),
     ]
-    networks: Networks = ()
+    networks: OpenedNetworks = ()
     direct: bool = False
     allow_http: bool = False
     ca_file: ReadableFile | None = None
@@ -105,7 +105,7 @@ class EgressProxy(Section):
     """An HTTP proxy that calls leave through; its URL may hold user and password."""
 
     url: Annotated[Secret, AfterValidator(_is_web_url)]
-    networks: Networks = ()
+    networks: OpenedNetworks = ()
 
 
 class Outbound(Section):

@@ -6,7 +6,15 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from proxy.domain.durations import parse_duration
-from proxy.settings.fields import Duration, Issuer, Networks, ReadableFile, Section, WebUrl, Word
+from proxy.settings.fields import (
+    Duration,
+    Issuer,
+    OpenedNetworks,
+    ReadableFile,
+    Section,
+    WebUrl,
+    Word,
+)
 from proxy.settings.secrets import Secret
 
 ClientAuthenticationName = Literal[
@@ -142,7 +150,7 @@ class OAuth2(Section):
     issuer: Issuer | None = None
     token_url: WebUrl | None = None
     authorization_url: WebUrl | None = None
-    networks: Networks | None = None
+    networks: OpenedNetworks | None = None
     client_id: Word
     client_authentication: ClientAuthenticationName = "client_secret_basic"
     client_secret: Annotated[tuple[Secret, ...], BeforeValidator(_several)] = ()

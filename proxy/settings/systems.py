@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from proxy.settings.fields import Networks, NotEmpty, ReadableFile, Section
+from proxy.settings.fields import OpenedNetworks, ReadableFile, Section, WebUrl
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import Secret
 from proxy.tickets.declaration import Declaration
@@ -35,9 +35,31 @@ class NoCredential(Section):
 
 
 class SignedEvents(Events):
-    """How pushed events prove themselves, with the secrets that are live now."""
+    """How pushed events prove themselves, with the secrets that are live now.
 
-    secrets: Annotated[tuple[Secret, ...], NotEmpty]
+    Or, for tokens signed with private keys, where the public ones are published: `jwks_url`, in
+    the networks of the ticket system where nothing else is said.
+    """
+
+    secrets: tuple[Secret, ...] = ()
+    jwks_url: WebUrl | None = None
+    jwks_networks: OpenedNetworks | None = None
+
+    @model_validator(mode="after")
+    def _can_be_verified(self) -> Self:
+        public = self.auth == "jwt" and self.token.is_public
+        if public != (self.jwks_url is not None):
+            raise ValueError(
+                "jwks_url: goes with auth: jwt and token.algorithms of public keys, such as RS256"
+            )
+        if public and (self.secrets or not self.token.audience):
+            raise ValueError(
+                "jwks_url: needs token.audience, as the issuer signs tokens for others too, and no"
+                " secrets"
+            )
+        if not public and not self.secrets:
+            raise ValueError("secrets: is empty: at least one is required")
+        return self
 
     @model_validator(mode="after")
     def _secrets_are_keys(self) -> Self:
@@ -56,7 +78,7 @@ class System(Declaration):
     declared: ClassVar[type[Declaration]]
 
     auth: Annotated[OAuth2 | FixedHeader | NoCredential, Field(discriminator="kind")]
-    networks: Networks = ()
+    networks: OpenedNetworks = ()
     direct: bool = False
     ca_file: ReadableFile | None = None
     allow_http: bool = False
@@ -73,7 +95,7 @@ class System(Declaration):
                 "direct": True,
                 "ca_file": True,
                 "allow_http": True,
-                "events": {"secrets"},
+                "events": {"secrets", "jwks_url", "jwks_networks"},
             },
         )
         return self.declared.model_validate(frozen)

@@ -28,6 +28,7 @@ from proxy.oauth2.assertions import load_key
 from proxy.settings.fields import (
     Duration,
     Name,
+    Networks,
     NotEmpty,
     Section,
     Size,
@@ -59,12 +60,14 @@ class Listen(Section):
     """Where the HTTP API listens; `path` takes hook calls beside `/approval-requests` and `/`.
 
     `worker_port` is where a process with `--role worker` answers `/livez`, `/readyz`, `/metrics`.
+    `trusted_proxies` are believed about whom they call for, and about client certificates.
     """
 
     host: Word = "0.0.0.0"  # noqa: S104 - a service in a container listens on all addresses
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     worker_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     path: UrlPath = "/approval-requests"
+    trusted_proxies: Networks = ()
 
 
 class Store(Section):

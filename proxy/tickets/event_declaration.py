@@ -11,7 +11,7 @@ from proxy.tickets.calls import HeaderName, Shape
 from proxy.tickets.expressions import Expression
 from proxy.tickets.templates import leaves_of, mentions, problems_of
 
-EventAuth = Literal["hmac", "jwt", "static_header", "basic"]
+EventAuth = Literal["hmac", "jwt", "static_header", "basic", "client_certificate"]
 
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
     # https://github.com/standard-webhooks/standard-webhooks, spec 1.0.0
@@ -85,6 +85,18 @@ class EventToken(Shape):
     audience: Annotated[str, Field(min_length=1)] | None = None
     type: Annotated[str, Field(min_length=1)] = "JWT"
 
+    @model_validator(mode="after")
+    def _one_kind_of_key(self) -> Self:
+        """Never try a secret as a public key or the other way round (RFC 8725 2.1, 3.1)."""
+        if len({name.startswith("HS") for name in self.algorithms}) > 1:
+            raise ValueError("algorithms: HS... need a secret, the others a public key; not both")
+        return self
+
+    @property
+    def is_public(self) -> bool:
+        """Whether tokens are verified with public keys."""
+        return not self.algorithms[0].startswith("HS")
+
 
 class Challenge(Shape):
     """What a system asks before it sends events to an address, and what it wants to hear.
@@ -120,7 +132,9 @@ class Events(Shape):
 
     `hmac` signs `signed`, in which `{timestamp}`, `{id}` and `{body}` stand for two headers and the
     raw body; `jwt` sends a signed token, which covers no body; `static_header` sends a secret as it
-    is; `basic` sends user and password. `sent_at` finds the time of the event in its body.
+    is; `basic` sends user and password. `client_certificate` is a header in which a trusted proxy
+    before us names the certificate that it has verified. `sent_at` finds the time of the event in
+    its body.
     """
 
     auth: EventAuth

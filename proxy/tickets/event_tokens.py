@@ -6,19 +6,22 @@ other events with it until it ends. That is bearable because an event is only a 
 """
 
 import warnings
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
+import orjson
 from joserfc import jwt
 from joserfc.errors import SecurityWarning
-from joserfc.jwk import Key, OctKey
+from joserfc.jwk import Key, KeySet, OctKey
 
 from proxy.tickets.event_declaration import Events
 from proxy.tickets.proofs import Secrets, only
 
 LONGEST_TOKEN: Final = 8_192
 MOST_KEYS: Final = 16
+_DOTS: Final = 2  # of a signed token in compact form (RFC 7515 7.1)
 _SKEW: Final = 60  # seconds that the clocks of both sides may differ
 
 
@@ -27,8 +30,8 @@ def token_of(headers: Mapping[str, str], events: Events) -> str:
     presented = only(headers, events.header) or ""
     scheme, _, token = presented.rpartition(" ")
     token = token.removeprefix(events.prefix)
-    fine = scheme.lower().strip() in {"", "bearer", "jwt"} and len(token) <= LONGEST_TOKEN
-    return token if fine else ""
+    is_bearer = scheme.lower().strip() in {"", "bearer", "jwt"}
+    return token if is_bearer and token.count(".") == _DOTS and len(token) <= LONGEST_TOKEN else ""
 
 
 class SignedToken:
@@ -42,8 +45,13 @@ class SignedToken:
     def proven(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:  # noqa: ARG002
         """Whether the token is signed with a live key, for us, and neither early nor late."""
         token = token_of(headers, self._events)
+        read = published_keys if self._events.token.is_public else _secret_keys
+        wanted = key_id(token)
         matches = [
-            self._says(token, key, now) for secret in self._secrets() for key in _keys(secret)
+            self._says(token, key, now)
+            for secret in self._secrets()
+            for key in read(secret)
+            if not wanted or key.kid in {None, wanted}
         ]
         return any(matches)
 
@@ -77,8 +85,28 @@ def _number(claim: Any) -> float:
     return float(claim) if right else float("nan")
 
 
+def key_id(token: str) -> str:
+    """Return which key a token says it is signed with; nothing proves that yet."""
+    try:
+        header = orjson.loads(urlsafe_b64decode(token.partition(".")[0] + "=="))
+        return str(header.get("kid", ""))
+    except (ValueError, AttributeError):
+        return ""
+
+
 @lru_cache(maxsize=64)
-def _keys(secret: bytes) -> tuple[Key, ...]:
+def published_keys(document: bytes) -> tuple[Key, ...]:
+    """Return the public keys of a key set (RFC 7517 5), without those that are for other things."""
+    try:
+        listed = orjson.loads(document)["keys"][:MOST_KEYS]
+        found = [it for it in listed if it.get("use", "sig") == "sig" and it.get("kty") != "oct"]
+        return tuple(KeySet.import_key_set({"keys": found}))
+    except Exception:  # noqa: BLE001 - what the other side publishes may be anything
+        return ()
+
+
+@lru_cache(maxsize=64)
+def _secret_keys(secret: bytes) -> tuple[Key, ...]:
     """Return the keys that a secret stands for; none if joserfc takes it for no secret."""
     try:
         with warnings.catch_warnings():

@@ -22,7 +22,8 @@ def empty_event(
     """Return headers and body of an event that names no ticket, proven with one secret.
 
     `now` is in milliseconds, `name` makes it different from others. None where it cannot be written
-    with what we know: we hold a public key only, or the time is deep in its body.
+    with what we know: we hold a public key only, a proxy writes the proof, or the time is deep in
+    its body.
 
     Raises:
         ValueError: the secret does not have the form that the settings say.
@@ -56,6 +57,8 @@ def _proof(
             return _token(events, secret, now)
         case "basic" | "static_header":
             return Shown(events, lambda: (secret,)).expected(secret).decode()
+        case "client_certificate":
+            return None
 
 
 def _token(events: Events, secret: bytes, now: int) -> str | None:

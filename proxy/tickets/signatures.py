@@ -26,6 +26,7 @@ _PROOFS: Final[Mapping[str, type[Shown | Signature | SignedToken]]] = {
     "jwt": SignedToken,
     "static_header": Shown,
     "basic": Shown,
+    "client_certificate": Shown,
 }
 
 
@@ -61,7 +62,7 @@ class EventReader:
         refs = tuple(dict.fromkeys(self._refs(tree)))[:MOST_REFS]
         if not refs:
             raise InvalidRequest("body: names no ticket where the settings expect one")
-        return TicketHint(refs, self._replay_key_of(headers, body, tree))
+        return TicketHint(refs, tuple(self._replay_keys_of(headers, body, tree)))
 
     def _refs(self, tree: Any) -> Iterator[str]:
         for place in self._places:
@@ -72,16 +73,30 @@ class EventReader:
                     if ref and len(ref) <= LONGEST_REF:
                         yield ref
 
-    def _replay_key_of(self, headers: Mapping[str, str], body: bytes, tree: Any) -> str:
-        """Return the digest of what is the same for every repeat of an event, else of all of it."""
+    def _replay_keys_of(self, headers: Mapping[str, str], body: bytes, tree: Any) -> Iterator[str]:
+        """Yield digests of what is the same for every repeat of an event.
+
+        A name in a header that no signature covers can be changed by whoever repeats the event, so
+        what is covered counts as well, where a time in it makes it differ from the next event.
+        """
+        events = self._events
         named: Any = None
         if self._replay_key is not None:
             named = self._replay_key(tree)
-        elif self._events.id_header is not None:
-            named = only(headers, self._events.id_header)
-        if isinstance(named, str | int) and named != "":
-            same = b"named\0" + str(named).encode("utf-8", "surrogatepass")
-        else:
-            moment = only(headers, self._events.timestamp_header or "") or ""
-            same = b"whole\0" + moment.encode("utf-8", "surrogatepass") + b"\0" + body
-        return hashlib.sha256(same).hexdigest()
+        elif events.id_header is not None:
+            named = only(headers, events.id_header)
+        is_named = isinstance(named, str | int) and named != ""
+        covered = self._replay_key is not None or "{id}" in events.signed
+        if not is_named or (not covered and (events.timestamp_header or events.sent_at)):
+            moment = only(headers, events.timestamp_header or "") or ""
+            yield _digest(b"whole", _bytes(moment), body)
+        if is_named:
+            yield _digest(b"named", _bytes(str(named)))
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

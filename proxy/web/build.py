@@ -17,12 +17,13 @@ from proxy.web import http
 from proxy.web.auth import Clients
 from proxy.web.backlog import Backlog, Slope
 from proxy.web.bulk import Bulk
-from proxy.web.events import Events
+from proxy.web.events import Events, Fetches
 from proxy.web.frame import Answering, Frame
 from proxy.web.health import Health
 from proxy.web.hook import Hook
 from proxy.web.operators import OperatorApi
 from proxy.web.pausing import Pausing
+from proxy.web.peers import Peers
 from proxy.web.ports import Flow, Limits, Operations
 from proxy.web.receipts import ReceiptApi
 from proxy.web.watch import Watch
@@ -44,6 +45,9 @@ def build(
     limits: Limits,
     slope: Slope,
     event_memory: int,
+    event_keys: Mapping[str, Fetches],
+    certified: Collection[str],
+    peers: Peers,
     refusals: Refusals,
     receipts: Receipts,
     published: Callable[[], Awaitable[bytes]],
@@ -77,6 +81,9 @@ def build(
         clock=clock,
         limits=limits,
         memory=event_memory,
+        keys=event_keys,
+        certified=certified,
+        peers=peers,
     )
     api = OperatorApi(
         operations=operations, store=store, watch=watch, operators=operators, limits=limits

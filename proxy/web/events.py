@@ -1,16 +1,18 @@
 """Ticket events: verified, remembered, and then only a hint to look at a ticket."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 from aiohttp import web
 
 from proxy.domain.clock import Clock
+from proxy.domain.models import TicketHint
 from proxy.errors import InvalidRequest, Unauthorized
 from proxy.metrics import Metrics
 from proxy.tickets.port import AnswersChallenges, PushesEvents
 from proxy.web.answers import json_answer
 from proxy.web.body import read_body
+from proxy.web.peers import Peers
 from proxy.web.ports import Flow, Limits
 
 _REFUSED: Final = "The event does not prove where it comes from."
@@ -24,8 +26,20 @@ class Remembers(Protocol):
         ...
 
 
+class Fetches(Protocol):
+    """What has the keys that one system's events are signed with."""
+
+    async def ready(self, headers: Mapping[str, str]) -> None:
+        """Fetch what an event needs, if it is not here."""
+        ...
+
+
 class Events:
-    """Answers ticket systems; `memory` is how many milliseconds a repeat is known as one."""
+    """Answers ticket systems; `memory` is how many milliseconds a repeat is known as one.
+
+    `keys` are those of systems whose keys must be fetched; `certified` names systems whose proof is
+    a header that only a proxy before us can have written.
+    """
 
     def __init__(
         self,
@@ -37,6 +51,9 @@ class Events:
         clock: Clock,
         limits: Limits,
         memory: int,
+        keys: Mapping[str, Fetches],
+        certified: Collection[str],
+        peers: Peers,
     ) -> None:
         self._flow = flow
         self._shared = shared
@@ -45,6 +62,9 @@ class Events:
         self._clock = clock
         self._limits = limits
         self._memory = memory
+        self._keys = keys
+        self._certified = certified
+        self._peers = peers
 
     async def take(self, request: web.Request) -> web.Response:
         """Take an event: 202 once it is verified, whatever we know of its ticket."""
@@ -52,7 +72,7 @@ class Events:
         system = self._system(name)
         body = await self._body(request, name)
         try:
-            hint = system.read_event(request.headers, body, now=self._clock.now())
+            hint = await self._proven(request, name, system, body)
         except (Unauthorized, InvalidRequest) as error:
             if said := self._answered(request, name, system, body):
                 return said
@@ -61,8 +81,7 @@ class Events:
                 raise
             self._count(name, "refused")
             raise Unauthorized(_REFUSED) from error
-        # remembered before it has its effect: should that fail, polling finds the decision
-        if await self._shared.first_sight(name, hint.replay_key, keep=self._memory):
+        if await self._is_new(name, hint):
             await self._flow.hint(name, hint)
             self._count(name, "taken")
         else:
@@ -106,6 +125,26 @@ class Events:
             headers = {"X-Content-Type-Options": "nosniff"}
             return web.Response(text=said, content_type="text/plain", headers=headers)
         return json_answer(said)
+
+    async def _proven(
+        self, request: web.Request, name: str, system: PushesEvents, body: bytes
+    ) -> TicketHint:
+        if name in self._certified and not self._peers.is_proxy(request):
+            raise Unauthorized("the event did not come through a trusted proxy")
+        if keys := self._keys.get(name):
+            await keys.ready(request.headers)
+        return system.read_event(request.headers, body, now=self._clock.now())
+
+    async def _is_new(self, name: str, hint: TicketHint) -> bool:
+        """Remember an event before it has its effect: should that fail, polling finds the decision.
+
+        What is known by one key leaves the others alone, so that a repeat under another name
+        cannot make somebody else's event look like one.
+        """
+        for key in hint.replay_keys:
+            if not await self._shared.first_sight(name, key, keep=self._memory):
+                return False
+        return True
 
     def _count(self, system: str, result: str) -> None:
         self._metrics.events.labels(system, result).inc()

@@ -167,6 +167,13 @@ CONTRADICTIONS = {
         {"OUTBOUND__PROXY": '{"url": "egress:3128"}'},
         "outbound.proxy.url (environment APPROVAL_PROXY__OUTBOUND__PROXY): is no URL of an HTTP",
     ),
+    "a certificate that anybody could name": (
+        {
+            "TICKET_SYSTEMS__DESK__EVENTS": '{"auth": "client_certificate", "header": "X-Cert",'
+            ' "ticket": "id", "secrets": ["a0e2"]}'
+        },
+        "ticket_systems.desk.events.auth: client_certificate believes a header",
+    ),
     "keys without clients": (
         {"WITBOOST__MAIN__CLIENTS": "{}"},
         "witboost.main.clients: authentication by keys needs at least one client",

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
+from multidict import CIMultiDict
 from pydantic import ValidationError
 
 from proxy.domain.models import TicketHint
@@ -179,6 +180,19 @@ def test_every_preset_has_its_test_and_can_be_changed() -> None:
     shape = Events.model_validate({"auth": "jira", "header": "X-Other"})
     assert (shape.auth, shape.header, shape.prefix) == ("hmac", "X-Other", "sha256=")
     assert Events.model_validate(shape.model_dump(mode="json")) == shape
+
+
+# -- certificates that a proxy has verified ------------------------------------------------------
+
+
+def test_the_certificate_that_a_proxy_names_is_compared_as_it_is() -> None:
+    events = {"auth": "client_certificate", "header": "X-Client-Cert-Fingerprint"}
+    live = (b"b7c1", b"a0e2")
+    assert read(events, {"X-Client-Cert-Fingerprint": "a0e2"}, secrets=live).refs == ("7",)
+    for wrong in ("a0e3", "a0e2,b7c1", "", "A0E2"):
+        refused(events, {"X-Client-Cert-Fingerprint": wrong}, secrets=live)
+    doubled = CIMultiDict([("X-Client-Cert-Fingerprint", "a0e2")] * 2)
+    refused(events, doubled, secrets=live)
 
 
 # -- signed tokens ---------------------------------------------------------------------------------
@@ -433,6 +447,6 @@ def test_the_key_of_a_repeat_depends_on_nothing_but_the_event() -> None:
     headers, body = signed_body({"ticket": {"id": 7}})
     whole = hashlib.sha256(b"whole\0\0" + body).hexdigest()
     named = hashlib.sha256(b"named\0" + b"7").hexdigest()
-    assert read(MAC, headers, body).replay_key == whole
-    assert read(MAC | {"replay_key": "ticket.id"}, headers, body).replay_key == named
-    assert read(MAC | {"replay_key": "ticket.none"}, headers, body).replay_key == whole
+    assert read(MAC, headers, body).replay_keys == (whole,)
+    assert read(MAC | {"replay_key": "ticket.id"}, headers, body).replay_keys == (named,)
+    assert read(MAC | {"replay_key": "ticket.none"}, headers, body).replay_keys == (whole,)

@@ -228,7 +228,8 @@ def test_tickets_are_named_once_each_also_out_of_lists() -> None:
 
 
 def replay_key(events: dict[str, Any], body: bytes = BODY, **stamps: str) -> str:
-    return read(TIMED | events, timed(body, **stamps), body).replay_key
+    [key] = read(TIMED | events, timed(body, **stamps), body).replay_keys
+    return key
 
 
 def test_a_repeat_has_the_same_key_and_another_event_has_another() -> None:
@@ -240,10 +241,24 @@ def test_a_repeat_has_the_same_key_and_another_event_has_another() -> None:
     assert replay_key({"replay_key": "nowhere"}) != replay_key({"replay_key": "nowhere"}, at=later)
 
 
+def test_a_name_that_no_signature_covers_does_not_make_a_repeat_a_new_event() -> None:
+    unsigned = {"signed": "{timestamp}.{body}"}
+    proof = {
+        "X-Signature": "sha256=" + signed(f"{SECONDS}.".encode() + BODY),
+        "X-Timestamp": SECONDS,
+    }
+    one, other = (read(TIMED | unsigned, proof | {"X-Id": name}) for name in ("e-1", "e-2"))
+    assert one.replay_keys[0] == other.replay_keys[0]
+    assert one.replay_keys[1] != other.replay_keys[1]
+    # without a time in it, two events may well look the same: then only their names differ
+    plain = {"X-Signature": "sha256=" + signed(BODY), "X-Id": "e-1"}
+    assert len(read(HMAC | {"id_header": "X-Id"}, plain).replay_keys) == 1
+
+
 def test_without_anything_to_tell_events_apart_it_is_the_digest_of_the_whole() -> None:
     proof = {"X-Signature": "sha256=" + signed(BODY)}
-    key = read(HMAC, proof).replay_key
-    assert key == read(HMAC, proof).replay_key
+    [key] = read(HMAC, proof).replay_keys
+    assert [key] == list(read(HMAC, proof).replay_keys)
     assert len(key) == len(hashlib.sha256().hexdigest())
 
 

@@ -41,6 +41,7 @@ from proxy.store.shared import Shared
 from proxy.web.auth import Caller, Client, Clients
 from proxy.web.backlog import Slope
 from proxy.web.build import build
+from proxy.web.peers import Peers
 from proxy.web.ports import Limits
 from proxy.witboost.callback import Witboost
 from tests.manual_clock import ManualClock
@@ -226,6 +227,9 @@ async def _site(
         "limits": Limits(),
         "slope": Slope(),
         "event_memory": 600_000,
+        "event_keys": {},
+        "certified": (),
+        "peers": Peers(),
         "receipts": Receipts(None, PUBLIC_URL),
         "published": _published,
         "refusals": Refusals(AuditStreams(store), metrics),

@@ -8,9 +8,11 @@ import orjson
 import pytest
 
 from proxy.demo.events import signed_headers
+from proxy.domain.addresses import read_networks
 from proxy.domain.events import Opened, Sending
 from proxy.domain.models import Ticket
 from proxy.store.redis import RedisStore
+from proxy.web.peers import Peers
 from proxy.web.ports import Limits
 from tests.manual_clock import ManualClock
 from tests.web.acting import happen
@@ -78,8 +80,25 @@ async def test_a_repeated_event_is_answered_and_has_no_effect(
     assert (await _send(site, event)).status == 202
     assert await _due_in(site.store) == LATE
     assert _counted(site, "repeated") == 1
-    await _send(site, _event(clock))  # the control: a new event has its effect
+    renamed = event[0], event[1] | {"X-Desk-Event-Id": "e-2"}  # which no signature covers
+    assert (await _send(site, renamed)).status == 202
+    assert await _due_in(site.store) == LATE
+    assert _counted(site, "repeated") == 2
+    # the control: a new event has its effect
+    await _send(site, _event(clock, seconds=clock.now() // 1_000 + 1))
     assert await _due_in(site.store) < LATE
+
+
+async def test_a_certificate_is_believed_from_a_trusted_proxy_alone(
+    start: Starts, clock: ManualClock
+) -> None:
+    """The header itself is right; who wrote it is what counts, and that nobody can say."""
+    site = await start(certified={"desk"})
+    forwarded = {"X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1"}
+    body, headers = _event(clock)
+    (await _send(site, (body, headers | forwarded))).refused(401, "does not prove")
+    behind = await start(certified={"desk"}, peers=Peers(read_networks(["127.0.0.0/8"])))
+    assert (await _send(behind, (body, headers))).status == 202
 
 
 async def test_an_event_for_an_unknown_ticket_is_answered_as_any_other(
