@@ -8,7 +8,7 @@ from aiohttp import web
 
 from proxy.demo import jql
 from proxy.demo.jira_fields import field_problems, is_document
-from proxy.demo.jira_issues import WORKFLOW, Issue
+from proxy.demo.jira_issues import TEXT_FIELD, WORKFLOW, Issue
 from proxy.demo.jira_shapes import platform_error, text_time, transition_id
 from proxy.demo.jira_site import OURS, JiraSite
 from proxy.demo.server import answer, json_object
@@ -30,15 +30,21 @@ _NOT_THERE: Final = "Issue does not exist or you do not have permission to see i
 class Platform(JiraSite):
     """What every Jira has."""
 
+    required: Sequence[str] = ()
+    """More fields that a new issue must have, as its form says."""
+
     def platform_routes(self) -> Iterable[web.RouteDef]:
         """Return the calls of the platform's API."""
         base = f"/rest/api/{3 if self.cloud else 2}"
         issue, api = f"{base}/issue/{{ref}}", self.api
+        meta = f"{base}/issue/createmeta/{{project}}/issuetypes"
         yield from (
             web.get(f"{base}/myself", api("read", self._myself)),
             web.get(f"{base}/serverInfo", api("find", self._server_info)),
             web.get(f"{base}/user/search", api("find", self._users)),
             web.post(f"{base}/issue", api("create", self._create_issue)),
+            web.get(meta, api("read", self._issue_types)),
+            web.get(f"{meta}/{{kind}}", api("read", self._create_fields)),
             web.get(issue, api("read", self._read_issue)),
             web.get(f"{issue}/properties/{{name}}", api("read", self._read_property)),
             web.put(f"{issue}/properties/{{name}}", api("change", self._write_property)),
@@ -79,6 +85,24 @@ class Platform(JiraSite):
         self.announce(issue)
         place = f"{self.shapes.platform}/issue/{issue.id}"
         return answer(201, {"id": issue.id, "key": issue.now.key, "self": place})
+
+    async def _issue_types(self, _: web.Request) -> web.Response:
+        return self._meta("issueTypes", [{"id": "10001", "name": "Task"}])
+
+    async def _create_fields(self, request: web.Request) -> web.Response:
+        if request.match_info["kind"] != "10001":
+            return platform_error(404, "The issue type does not exist.")
+        required = {"project", "issuetype", "summary", *self.required}
+        names = (*sorted(required), "description", "labels", "reporter", TEXT_FIELD)
+        fields = [
+            {"fieldId": name, "required": name in required, "hasDefaultValue": False}
+            for name in dict.fromkeys(names)
+        ]
+        return self._meta("fields", fields)
+
+    def _meta(self, name: str, items: Sequence[Any]) -> web.Response:
+        page = {"startAt": 0, "maxResults": 200, "total": len(items)}
+        return answer(200, {**page, name if self.cloud else "values": items})
 
     async def _read_issue(self, request: web.Request) -> web.Response:
         issue = self.issues.get(request.match_info["ref"])

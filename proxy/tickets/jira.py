@@ -18,6 +18,7 @@ from proxy.outbound import Destination
 from proxy.tickets.capabilities import assembled
 from proxy.tickets.jira_approvals import PENDING, Verdict, decided, named, names_of_person, verdict
 from proxy.tickets.jira_declaration import LABELS, JiraDeclaration
+from proxy.tickets.jira_inspections import inspections
 from proxy.tickets.jira_opening import Opening
 from proxy.tickets.jira_site import (
     DESK,
@@ -116,8 +117,8 @@ class Jira:
         await self.find(NO_TICKET)
 
     def inspections(self) -> Mapping[str, Inspection]:
-        """Return what the site shows of the request type; what it wants of an issue it does not."""
-        return {"request type": self._opening.inspect} if self._declared.request else {}
+        """Return what the site shows of what would be opened."""
+        return inspections(self._declared, self._site)
 
     async def changes(self, since: int) -> Mapping[str, int]:
         """Return when each of our issues that changed at or after `since` did so last, by id.

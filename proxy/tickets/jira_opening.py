@@ -15,7 +15,6 @@ from proxy.tickets.jira_declaration import LABELS, JiraDeclaration
 from proxy.tickets.jira_site import DESK, LONGEST, Site, Tree, category, fields_of
 from proxy.tickets.jira_text import adf, one_line, wiki, wiki_value
 from proxy.tickets.jira_transitions import status_of, take
-from proxy.tickets.port import Inspected
 from proxy.tickets.templates import tree_template
 from proxy.tickets.values import clean, scalar_text
 
@@ -87,33 +86,6 @@ class Opening:
         if category(tree) == _NEW:
             await self._started(ticket_id)
         return tree
-
-    async def inspect(self) -> Inspected:
-        """Say that the request type takes what is declared; raises ConfigurationError if not."""
-        wanted = self._declared.request
-        assert wanted is not None
-        path = f"{DESK}/servicedesk/{wanted.service_desk}/requesttype/{wanted.request_type}/field"
-        tree = self._site.object(await self._site.ask("GET", path), "the request type")
-        known = self._site.objects(tree, "requestTypeFields", "the request type")
-        names = {scalar_text(field.get("fieldId"), LONGEST) for field in known}
-        written = {*self._declared.written, self._declared.correlation_field}
-        problems = [f"it has no field {name}" for name in sorted(written - names)]
-        problems += [
-            f"it requires {name}, which fields does not have"
-            for field in known
-            if field.get("required") is True
-            and (name := scalar_text(field.get("fieldId"), LONGEST)) not in written
-            and not field.get("defaultValues")
-        ]
-        if self._declared.on_behalf_of_requester and tree.get("canRaiseOnBehalfOf") is False:
-            problems.append("our account may not raise requests on behalf of others")
-        if problems:
-            raise ConfigurationError(
-                f"{self._site.name}: request type {wanted.request_type} of service desk"
-                f" {wanted.service_desk}: {'; '.join(problems)}: correct `request.fields`, or the"
-                " request type"
-            )
-        return Inspected("it has every field that is written, and requires no other")
 
     async def _create(self, correlation_id: str, fields: dict[str, Any], asker: str) -> Ticket:
         declared = self._declared

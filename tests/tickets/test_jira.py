@@ -300,6 +300,24 @@ async def test_a_request_type_that_does_not_fit_is_told_before_anything_is_opene
     assert "on behalf of others" in str(caught.value)
 
 
+@pytest.mark.parametrize("cloud", [True, False])
+async def test_an_issue_type_that_does_not_fit_is_told_before_anything_is_opened(
+    cloud: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    declared = {"issue": ISSUE, "correlation_field": "labels", **BY_STATUS}
+    async with jira_rig({"cloud": cloud}, **declared) as rig:
+        assert isinstance(rig.system, Inspects)
+        found = await rig.system.inspections()["issue type"]()
+        assert found.proven
+        rig.site.required = ("customfield_9",)
+        with pytest.raises(ConfigurationError, match="it requires customfield_9"):
+            await rig.system.inspections()["issue type"]()
+    async with jira_rig({"cloud": cloud}, **declared | {"issue": {**ISSUE, "type": "Bug"}}) as rig:
+        assert isinstance(rig.system, Inspects)
+        with pytest.raises(ConfigurationError, match=r"has no issue type 'Bug'.*it has Task"):
+            await rig.system.inspections()["issue type"]()
+
+
 # -- where it starts ---------------------------------------------------------------------------
 
 START = {"transition": "Ask for approval", "status": "Waiting for approval"}
