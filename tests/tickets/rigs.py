@@ -189,6 +189,23 @@ def connected(
     )
 
 
+LISTS: Final[Mapping[str, Any]] = {
+    "read_many": {
+        "path": "/api/tickets",
+        "query": {"ids": "{{ ids | join(',') }}"},
+        "tickets": "tickets",
+    },
+    "changes": {
+        "path": "/api/tickets",
+        "query": {"updated_since": "{{ since }}"},
+        "tickets": "tickets",
+        "updated": "updated",
+        "pages": {"style": "offset", "parameter": "offset", "more": "more"},
+    },
+}
+"""The calls of the desk that answer with many tickets."""
+
+
 @asynccontextmanager
 async def rest_rig() -> AsyncIterator[Rig]:
     async with (
@@ -197,7 +214,7 @@ async def rest_rig() -> AsyncIterator[Rig]:
     ):
         system = open_system(
             name="desk",
-            declaration=desk_mapping() | {"base_url": desk.url},
+            declaration={**desk_mapping(), **LISTS, "base_url": desk.url},
             http=connected(outbound, desk.url, "/oauth/token"),
             event_secrets=lambda: [SECRET.encode()],
         )

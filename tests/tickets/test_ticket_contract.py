@@ -5,9 +5,11 @@ from typing import Literal
 
 import pytest
 
+from proxy.domain.clock import SystemClock
 from proxy.domain.models import Outcome
+from proxy.domain.schedule import HOUR
 from proxy.errors import ConfigurationError, Conflict, NotFound, TemporaryError, Unauthorized
-from proxy.tickets.port import Cancels, Comments, PushesEvents
+from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges, PushesEvents
 from tests.tickets.declarations import approval_request
 from tests.tickets.rigs import RIGS, Rig
 
@@ -125,6 +127,38 @@ async def test_a_refused_client_is_a_matter_of_configuration_of_everybody(rig: R
     with pytest.raises(ConfigurationError) as caught:
         await rig.system.ping()
     assert not caught.value.request_specific
+
+
+async def test_tickets_read_together_say_what_each_says_alone(rig: Rig) -> None:
+    if not isinstance(rig.system, FetchesMany):
+        pytest.skip("it reads no tickets together")
+    opened = [await rig.system.open(approval_request(f"r-{number}")) for number in range(3)]
+    rig.decide(opened[0].id, "approved")
+    rig.decide(opened[1].id, "rejected")
+    refs = [ticket.id for ticket in opened]
+    found = await rig.system.fetch_many([*refs, rig.unknown_ticket])
+    assert found == {ref: await rig.system.fetch(ref) for ref in refs}
+    outcomes = [found[ref].outcome for ref in refs]
+    assert outcomes == [Outcome.APPROVED, Outcome.REJECTED, Outcome.PENDING]
+
+
+async def test_what_changed_is_listed_and_nothing_else(rig: Rig) -> None:
+    if not isinstance(rig.system, ListsChanges):
+        pytest.skip("it lists no changes")
+    opened = await rig.system.open(approval_request())
+    now = SystemClock().now()
+    changed = await rig.system.changes(now - HOUR)
+    assert abs(changed[opened.id] - now) < HOUR
+    assert set(changed) == {opened.id}
+
+
+async def test_a_list_that_is_refused_is_not_an_empty_one(rig: Rig) -> None:
+    if not isinstance(rig.system, ListsChanges):
+        pytest.skip("it lists no changes")
+    await rig.system.ping()
+    rig.refuse("find", 503)
+    with pytest.raises(TemporaryError):
+        await rig.system.changes(SystemClock().now() - HOUR)
 
 
 async def test_an_event_names_its_ticket_if_it_is_signed_and_fresh(rig: Rig) -> None:
