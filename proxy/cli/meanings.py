@@ -55,7 +55,7 @@ def _decisions(route: Route, entry: Entry) -> Iterator[dict[str, Any]]:
         yield _at_once(route, entry)
         return
     entry = _after(entry, Sending(at=_MOMENT), Opened(at=_MOMENT, ticket=_TICKET))
-    for native, outcome in declaration_of(route.system, route.declaration).decision.items():
+    for native, outcome in declaration_of(route.system, route.declaration).outcomes.items():
         decision = DECISIONS.get(outcome)
         if decision is None:
             yield {"native": native, "outcome": outcome.value, "then": "the ticket is read again"}

@@ -4,6 +4,7 @@ A declaration is frozen with each request. Secrets are no part of it: they stay 
 can be rotated under open requests.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Literal, Self
 
@@ -49,6 +50,11 @@ class Declaration(Shape):
     def origin(self) -> str:
         """Scheme, host and port: the only place that the credential of this system may go to."""
         return str(URL(self.base_url).origin())
+
+    @property
+    def outcomes(self) -> Mapping[str, Outcome]:
+        """Every native status that means something for the decision."""
+        return self.decision
 
     @property
     def names_deciders(self) -> bool:

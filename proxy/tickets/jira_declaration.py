@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
+from typing_extensions import override
 
 from proxy.domain.durations import Milliseconds
 from proxy.domain.models import Outcome
@@ -137,6 +138,12 @@ class JiraDeclaration(Declaration):
     def cloud(self) -> bool:
         """Whether Atlassian runs the site."""
         return self.deployment == "cloud"
+
+    @property
+    @override
+    def outcomes(self) -> Mapping[str, Outcome]:
+        more = {status: it for status, it in self.closed.items() if status not in self.decision}
+        return {**self.decision, **more}
 
     def ended(self, native: str) -> Outcome | None:
         """Return what a status means while the approvals say nothing; None if nothing."""

@@ -285,3 +285,12 @@ def test_a_file_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]
     config = str(DEPLOY / "approval-proxy.yaml")
     assert main(["explain", "--config", config, "--request", "/nowhere/sample.json"]) == 1
     assert "/nowhere/sample.json cannot be read" in capsys.readouterr().err
+
+
+def test_what_ends_a_jira_request_without_an_approval_is_shown(explain: Explain) -> None:
+    tree = yaml.safe_load((DEPLOY / "jira.yaml").read_text(encoding="utf-8"))
+    code, shown = explain({"fields": FIELDS}, tree)
+    assert code == 0
+    meant = {row["native"]: row["outcome"] for row in shown["decision"]}
+    assert meant["Canceled"] == "cancelled"
+    assert meant["declined"] == "rejected"
