@@ -2,34 +2,28 @@
 
 Rounds are interleaved, so a machine whose speed drifts moves both sides of a ratio. Each part is a
 process of its own: yardstick, proxy, store, neighbours, load generator. Results, machine and method
-go to `bench-results/bench.json` and `bench-results/bench.md`.
+go to `bench-results/bench.json` and, as the README has them, to `bench-results/bench.md`.
 """
 
 import argparse
 import asyncio
 import json
-import os
-import platform
 import re
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from proxy.store.embedded import EmbeddedServer, Fsync
+from tests.bench.report import CLOSED, OPEN, Result, Rounds, faultless, machine, written
 from tests.rig import settings_tree
 
 ROOT = Path(__file__).parents[2]
 CALLBACKS = "http://127.0.0.1:{}"
-CLOSED = (64, 8, 256)
-OPEN = (100, 500, 1_000)
-Result = dict[str, Any]
 
 
 @asynccontextmanager
@@ -146,7 +140,7 @@ async def full_path(folder: Path, seconds: float) -> Result:
         "accepted": accepted["calls"] - accepted["refused"],
         "seconds": round(took, 2),
         "per_second": round(counted["statuses"] / took, 1),
-        "accept_p99": accepted["p99"],
+        **{key: accepted[key] for key in ("p50", "p99", "p999")},
     }
 
 
@@ -167,7 +161,7 @@ async def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each load")
     options = parser.parse_args()
-    rounds: list[dict[str, Result]] = []
+    rounds: list[Rounds] = []
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -183,68 +177,18 @@ async def main() -> int:
             )
         sys.stdout.write(f"round {number + 1} of {options.rounds} is done\n")
     report(rounds, options.seconds)
-    full = [each["full"] for each in rounds]
-    lost = sum(each["accepted"] - each["statuses"] for each in full)
-    wrong = sum(each["doubled_tickets"] + each["doubled_statuses"] + each["wrong"] for each in full)
-    return 1 if lost or wrong else 0
+    return 0 if faultless(rounds) else 1
 
 
-def report(rounds: list[dict[str, Result]], seconds: float) -> None:
+def report(rounds: list[Rounds], seconds: float) -> None:
     """Write bench.json and bench.md, and print the latter."""
     folder = ROOT / "bench-results"
     folder.mkdir(exist_ok=True)
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}"
-    machine += f" {platform.release()}, Python {platform.python_version()}"
-    lines = [
-        f"Machine: {machine}.",
-        f"Method: {len(rounds)} interleaved rounds, {seconds:g} s a load, medians;",
-        "ratios to the bare handler of the same round.",
-        "",
-        "| what | per second | ratio (each round) | p50 ms | p99 ms | p99.9 ms |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for size in CLOSED:
-        name = f"{size} connections"
-        lines.append(_row(f"bare handler, {name}", [r["bare"][name] for r in rounds], None))
-        for fsync in ("everysec", "always"):
-            found = [r[fsync][name] for r in rounds]
-            lines.append(
-                _row(f"accept, fsync {fsync}, {name}", found, [r["bare"][name] for r in rounds])
-            )
-    for fsync in ("everysec", "always"):
-        for rate in OPEN:
-            found = [r[fsync][f"{rate}/s open"] for r in rounds if f"{rate}/s open" in r[fsync]]
-            lines.append(_row(f"accept, fsync {fsync}, {rate}/s open loop", found, None))
-    yard = [r["bare"]["64 connections"] for r in rounds]
-    full = [{**r["full"], "p50": "", "p99": r["full"]["accept_p99"], "p999": ""} for r in rounds]
-    lines.append(_row("full path, fsync always, drained", full, yard))
-    total = sum(each["accepted"] for each in full)
-    lines += ["", f"Full path: {total} requests; " + _verdict(full)]
-    text = "\n".join(lines) + "\n"
+    text = written(rounds, seconds)
     (folder / "bench.md").write_text(text)
-    (folder / "bench.json").write_text(json.dumps({"machine": machine, "rounds": rounds}, indent=1))
+    found = {"machine": machine(), "seconds": seconds, "rounds": rounds}
+    (folder / "bench.json").write_text(json.dumps(found, indent=1))
     sys.stdout.write(text)
-
-
-def _verdict(full: list[Result]) -> str:
-    lost = sum(each["accepted"] - each["statuses"] for each in full)
-    tickets = sum(each["doubled_tickets"] for each in full)
-    statuses = sum(each["doubled_statuses"] for each in full)
-    wrong = sum(each["wrong"] for each in full)
-    return f"{lost} lost, {tickets} doubled tickets, {statuses} doubled and {wrong} wrong statuses."
-
-
-def _row(name: str, found: list[Result], yard: list[Result] | None) -> str:
-    def middle(key: str) -> str:
-        values = [each[key] for each in found if each[key] != ""]
-        return f"{statistics.median(values):.1f}" if values else ""
-
-    ratios = [a["per_second"] / b["per_second"] for a, b in zip(found, yard or [], strict=False)]
-    shown = ""
-    if ratios:
-        shown = f"{statistics.median(ratios):.3f} ({', '.join(f'{r:.3f}' for r in ratios)})"
-    cells = [name, middle("per_second"), shown, middle("p50"), middle("p99"), middle("p999")]
-    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,66 @@
+"""The benchmark measures what it says, and its tables name every figure that is promised."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.bench.report import CLOSED, OPEN, Result, Rounds, faultless, written
+from tests.bench.run import bare, full_path
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+async def test_the_full_path_of_the_benchmark_loses_nothing(tmp_path: Path) -> None:
+    full = await full_path(tmp_path, 0.2)
+
+    assert full["accepted"] > 0
+    assert faultless([{"full": full}])
+    assert {"per_second", "p50", "p99", "p999"} <= full.keys()
+
+
+async def test_the_yardstick_answers_every_load() -> None:
+    found = await bare(0.1)
+
+    assert [found[f"{size} connections"]["refused"] for size in CLOSED] == [0] * len(CLOSED)
+
+
+@pytest.mark.parametrize("fault", ["statuses", "doubled_tickets", "doubled_statuses", "wrong"])
+def test_a_fault_fails_the_benchmark(fault: str) -> None:
+    full = _round()["full"]
+
+    assert faultless([{"full": full}])
+    assert not faultless([{"full": full | {fault: full[fault] + 1}}, {"full": full}])
+
+
+def test_the_tables_are_those_of_the_readme() -> None:
+    """A row that the README has, or lacks, is one that the benchmark has, or lacks."""
+    ours = _names(written([_round(), _round()], 4.0))
+    shown = _names(README.read_text().partition("## Figures")[2].partition("\n## ")[0])
+
+    assert len(ours) == 3 * len(CLOSED) + 2 * len(OPEN) + 2
+    assert ours <= shown
+
+
+def test_ratios_are_those_of_the_same_round() -> None:
+    slow, fast = _round(), _round()
+    fast["bare"]["64 connections"] = _load(400.0)
+
+    assert "0.625 (1.000, 0.250)" in written([slow, fast], 4.0)
+
+
+def _load(per_second: float = 100.0) -> Result:
+    return {"per_second": per_second, "p50": 1.0, "p99": 2.0, "p999": 3.0}
+
+
+def _round() -> Rounds:
+    loads = [f"{size} connections" for size in CLOSED] + [f"{rate}/s open" for rate in OPEN]
+    accept = {name: _load() for name in loads}
+    counted = {"accepted": 9, "statuses": 9, "doubled_tickets": 0, "doubled_statuses": 0}
+    full = {**_load(), **counted, "wrong": 0}
+    return {"bare": dict(accept), "always": accept, "everysec": accept, "full": full}
+
+
+def _names(text: str) -> set[str]:
+    names = re.findall(r"^\| ([^|]+?) \|", text, re.MULTILINE)
+    return {name for name in names if name not in {"what", "---"}}
