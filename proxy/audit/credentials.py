@@ -47,8 +47,8 @@ class Credentials:
         while True:
             try:
                 await self.look()
-            except ProxyError as error:
-                _log.info("Changes of credentials could not be noted: %s", error)
+            except (ProxyError, ValueError) as error:
+                _log.warning("Changes of credentials could not be noted: %s", error)
             await asyncio.sleep(EVERY)
 
     async def look(self) -> None:

@@ -6,6 +6,7 @@ files (another machine), it seals the same entries again, and the chain branches
 """
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import secrets
@@ -95,23 +96,29 @@ class Sealer:
         """Seal once; return how many entries that were. What fails is tried again."""
         try:
             count = await self.seal()
-        except (ProxyError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the audit must never stop the work
             self._at = None  # the files say where to go on
             if not self._failing:
                 self._failing = True
+                known = isinstance(error, ProxyError | OSError)
+                _log.log(logging.INFO if known else logging.ERROR, "Not sealed", exc_info=error)
                 self._alarms.sound(
                     Alarm.AUDIT_STOPPED,
-                    f"The audit cannot be written: {error}. Nothing is lost: entries wait in Redis,"
-                    " and take its memory. Look at audit.folder and its disk.",
+                    f"The audit cannot be written: {str(error) or type(error).__name__}. Nothing is"
+                    " lost: entries wait in Redis, and take its memory. Look at audit.folder and"
+                    " its disk.",
                 )
             return 0
         self._failing = False
         return count
 
     async def close(self) -> None:
-        """Seal what there is; a failure leaves it to the next sealer."""
+        """Seal what there is, and let another process go on at once; failures are left to it."""
         while await self._turn():
             pass
+        with contextlib.suppress(ProxyError):
+            if self._at is not None:
+                await self._streams.take(self._owner, lease=0)
 
     async def seal(self) -> int:
         """Write down what waits, and return how many entries that were.

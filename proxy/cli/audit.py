@@ -27,6 +27,13 @@ def add(subparsers: Subparsers) -> None:
         " such as one that was copied elsewhere before.",
     )
     action.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        metavar="FILE",
+        help="lines that were collected from standard output, oldest first, in place of a folder",
+    )
+    action.add_argument(
         "--folder", type=Path, help="the audit's folder; without it, that of the settings"
     )
     action.add_argument(
@@ -44,15 +51,24 @@ def add(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what is wrong, one problem a line, and return 1 if anything is."""
-    folder: Path = arguments.folder or settings_of(arguments).audit_folder
-    report = examine(folder, keys=arguments.keys, heads=arguments.head)
+    folder: Path | None = arguments.folder
+    if arguments.files:
+        if arguments.keys is None:
+            raise ConfigurationError("--keys: name the public keys to verify these files with")
+        verifier = Verifier.of(_content(arguments.keys))
+        files = [(str(file), _content(file).splitlines(keepends=True)) for file in arguments.files]
+        report = verify(files, verifier=verifier, heads=[*_heads(arguments.head)])
+    else:
+        folder = folder or settings_of(arguments).audit_folder
+        report = examine(folder, keys=arguments.keys, heads=arguments.head)
     for note in report.notes:
         sys.stdout.write(f"note     {note}\n")
     for problem in report.problems:
         sys.stdout.write(f"PROBLEM  {problem}\n")
     lines = f"lines {report.first} to {report.last}" if report.last else "no lines"
     verdict = f"{len(report.problems)} problems" if report.problems else "whole"
-    sys.stdout.write(f"{folder}: {lines}, signed up to {report.signed}: {verdict}\n")
+    place = f"{folder}: " if folder else ""
+    sys.stdout.write(f"{place}{lines}, signed up to {report.signed}: {verdict}\n")
     return int(bool(report.problems))
 
 

@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import io
+import os
+import socket
 import sys
 import webbrowser
 from collections.abc import Awaitable, Callable
@@ -25,7 +27,8 @@ from proxy.outgoing import Outgoing
 from proxy.settings import Settings
 from proxy.settings.oauth2 import Login, OAuth2
 from proxy.settings.problems import nearest
-from proxy.token_sources import asked, login_key
+from proxy.store.audit import AuditStreams
+from proxy.token_sources import TokenSources, asked, login_key
 
 WITHIN: Final = 10 * MINUTE
 _PASTED_URI: Final = "http://127.0.0.1/callback"  # RFC 8252 7.3; nobody listens there
@@ -86,8 +89,17 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
             outcome = await by_paste(account)
         else:
             outcome = await by_browser(account, browse=not arguments.no_browser)
+        await _note(outgoing.sources, account.system)
     _say("", outcome)
     return 0
+
+
+async def _note(sources: TokenSources, system: str) -> None:
+    """Have it in the audit who gave the service a new refresh token."""
+    if sources.tokens is not None:
+        by = f"user {os.getuid()} on {socket.gethostname()}"
+        entry = {"event": "LoggedIn", "by": by, "system": system}
+        await AuditStreams(sources.tokens.store).note("logins", entry)
 
 
 def _account(outgoing: Outgoing, name: str) -> Account:

@@ -26,8 +26,9 @@ scripts build the same names from the tag, which is their only KEYS entry.
     ns:refresh:{KEY}   a refresh token, encrypted, and whether it was sent, a hash
     ns:using:{KEY}     who uses that refresh token now (expires)
     ns:audit           who seals the audit, and how far it is sealed
-    {ns:X}:audit       what happened to X = pauses, credentials, refused; in one slot with ns:X
+    {ns:X}:audit       what happened to X = pauses, credentials, logins, refused; in one slot
     ns:credentials     digests of the credentials in the settings, encrypted
+    ns:logins          the last login that was noted
     ns:refused         the last tally of refused calls that was noted
     ns:signing         our own signing key, encrypted, and every public key since, a hash
     ns:wake            channel: something earlier came in
@@ -98,7 +99,8 @@ class Keys:
     def streams(self) -> dict[str, str]:
         """Return every stream of audit entries by a short name."""
         own = {str(number): f"{tag}:audit" for number, tag in enumerate(self.tags())}
-        return own | {name: self.beside(name) for name in ("pauses", "credentials", "refused")}
+        others = ("pauses", "credentials", "logins", "refused")
+        return own | {name: self.beside(name) for name in others}
 
     def seen(self, system: str, replay_key: str) -> str:
         """Return the key that remembers an event of a ticket system."""

@@ -173,6 +173,9 @@ async def test_one_process_seals_at_a_time(rig: Rig, clock: ManualClock) -> None
     assert await second.seal() == 0, "the first one has the lease"
     clock.advance(LEASE + 1)
     assert await second.seal() == 1
+    await second.close()
+    await rig.ask()
+    assert await first.seal() == 1, "whoever closes lets the next go on at once"
     assert not examine(folder_of(rig)).problems
 
 

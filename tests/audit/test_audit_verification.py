@@ -152,3 +152,15 @@ def test_the_command_prints_problems_and_says_so_by_its_exit_code(
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[1:]))
     assert main(["audit", "verify", "--folder", str(folder)]) == 1
     assert "PROBLEM  the lines before line 2 are missing" in capsys.readouterr().out
+
+
+def test_lines_collected_from_standard_output_are_verified_as_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = written(tmp_path)
+    (file,) = folder.glob("audit-*")
+    collected = file.rename(tmp_path / "worker.log")
+    assert main(["audit", "verify", str(collected), "--keys", str(folder / KEYS_FILE)]) == 0
+    assert "lines 1 to 8, signed up to 8: whole" in capsys.readouterr().out
+    assert main(["audit", "verify", str(collected)]) == 1
+    assert "--keys" in capsys.readouterr().err

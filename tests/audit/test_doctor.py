@@ -1,8 +1,9 @@
 """After a loss: what doctor finds, what it mends, and what it says that nobody can know."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -12,10 +13,11 @@ from proxy.cli import main
 from proxy.cli.audit import examine
 from proxy.demo.faults import Fault
 from proxy.doctor import Doctor, Finding, Patient
-from proxy.domain.models import State
+from proxy.domain.models import State, Ticket
 from proxy.domain.schedule import DAY
 from proxy.encryption import new_key
 from proxy.store.embedded import EmbeddedServer
+from proxy.tickets.port import TicketSystem
 from tests.conftest import OpenRig
 from tests.invariants import check_store
 from tests.manual_clock import ManualClock
@@ -58,7 +60,9 @@ class Machine:
         shutil.copytree(self.folder / "snapshot", self.folder / "store-server")
         self.server = await start_server(self.folder / "store-server")
 
-    async def doctor(self, *, repair: bool = False) -> list[Finding]:
+    async def doctor(
+        self, *, repair: bool = False, systems: Mapping[str, TicketSystem] | None = None
+    ) -> list[Finding]:
         program = self.rig.program
         folder = program.settings.audit_folder
         patient = Patient(
@@ -67,7 +71,7 @@ class Machine:
             remembered=recall(file.lines() for file in files_in(folder)),
             report=examine(folder),
             ring=program.seals.ring,
-            systems=program.systems,
+            systems=systems or program.systems,
             since=0,
             retention=90 * DAY,
         )
@@ -211,6 +215,69 @@ async def test_a_decision_that_may_have_been_told_is_told_again(machine: Machine
     await rig.work(after=60 * SECOND)
     assert await rig.state(call) is State.DONE
     assert (rig.final(call) or {})["status"] == "OK"
+
+
+class Lists:
+    """A desk that can list its tickets: those of the simulator, and whatever else it has."""
+
+    overlap = 0
+
+    def __init__(self, rig: Rig, *others: str) -> None:
+        self._desk = rig.program.systems["desk"]
+        self._rig, self._others = rig, others
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._desk, name)
+
+    async def changes(self, since: int) -> Mapping[str, int]:
+        return dict.fromkeys([*(it["id"] for it in self._rig.tickets()), *self._others], since)
+
+
+async def test_tickets_that_no_request_knows_are_found_where_they_are_listed(
+    machine: Machine,
+) -> None:
+    rig = machine.rig
+    await rig.ask()
+    await rig.work()
+    await rig.program.sealer().seal()
+    findings = await machine.doctor(systems={"desk": cast("TicketSystem", Lists(rig))})
+    assert results(findings, "desk") == {"ok"}
+    findings = await machine.doctor(systems={"desk": cast("TicketSystem", Lists(rig, "4711"))})
+    (wrong,) = [it for it in findings if it.result == "wrong"]
+    assert "ticket 4711 is ours, and no request knows it" in wrong.says
+
+
+async def test_two_tickets_of_a_lost_request_are_named(machine: Machine) -> None:
+    """The declared exception, found: a second create that nobody could prevent."""
+    rig = machine.rig
+    size = machine.size()
+    lost = await rig.ask()
+    await rig.program.sealer().seal()
+    await rig.work()
+    (ticket,) = rig.tickets()
+    await machine.lose_the_end(size)
+    lists = cast("Any", Lists(rig))
+
+    async def find(_request: str) -> list[Ticket]:
+        return [Ticket(ticket["id"], ticket["key"]), Ticket("2", "DESK-2")]
+
+    lists.find = find
+    findings = await machine.doctor(systems={"desk": lists})
+    says = [it.says for it in findings if it.about == lost.correlation_id]
+    assert any("several tickets" in it and "DESK-2" in it for it in says)
+
+
+async def test_without_keys_what_was_lost_is_named_and_not_rebuilt(machine: Machine) -> None:
+    rig = machine.rig
+    size = machine.size()
+    lost = await rig.ask()
+    await rig.program.sealer().seal()
+    await machine.lose_the_end(size)
+    object.__setattr__(rig.program.seals, "ring", None)
+    findings = await machine.doctor(repair=True)
+    (finding,) = [it for it in findings if it.about == lost.correlation_id]
+    assert finding.result == "wrong"
+    assert "without encryption.keys" in finding.says
 
 
 async def test_lines_cut_off_with_their_head_are_found_against_the_store(machine: Machine) -> None:

@@ -125,6 +125,9 @@ async def test_a_login_in_a_browser_lets_the_service_in(
     assert page.status == 200
     assert "You may close this window" in text
     assert "is stored, encrypted" in "".join(terminal.shown)
+    client: Any = redis
+    ((_, noted),) = await client.xrange(f"{{{tree['store']['namespace']}:logins}}:audit")
+    assert b'"event":"LoggedIn"' in noted[b""]
     for _ in range(3):  # each start renews with the token of the one before
         await _serves(tree, tmp_path)
         async for name in redis.scan_iter(f"{tree['store']['namespace']}:token:*"):
