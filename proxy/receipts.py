@@ -1,7 +1,7 @@
 """A receipt of a decision: who was asked what, which ticket said what, and what witboost was told.
 
 It is signed, so whoever keeps it can show it to somebody who trusts our public keys, long after the
-request is gone. Of what people asked and commented it holds hashes alone: a receipt may be passed on.
+request is gone. Of what people asked and commented it holds hashes alone, as it may be passed on.
 """
 
 import hashlib
