@@ -13,7 +13,7 @@ from proxy.encryption import KeyRing, kept_key, read_key
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings
 from proxy.signing import key_set
-from proxy.store.connecting import connect
+from proxy.store.connecting import reach
 from proxy.store.embedded import EmbeddedServer
 from proxy.store.privacy import Privacy
 from proxy.store.redis import RedisStore
@@ -127,7 +127,7 @@ def open_sink(settings: Settings) -> Sink | None:
 def _connection(
     settings: Settings, url: str, stack: AsyncExitStack, clock: Clock | None
 ) -> RedisStore:
-    client = connect(url)
+    client = reach(url)
     stack.push_async_callback(client.aclose)
     wanted = settings.store
     store = RedisStore(

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Final
 
 from proxy import logs
@@ -114,10 +115,10 @@ class Worker:
             received=self._clock.monotonic(),
             length=self._lease,
             margin=self._margin,
-            server=claim.server,
         )
         for entry in claim.entries:
-            task = asyncio.create_task(self._attend(entry, lease))
+            server = claim.servers.get(self._store.keys.tag_of(entry.record.id))
+            task = asyncio.create_task(self._attend(entry, replace(lease, server=server)))
             self._tasks.add(task)
             task.add_done_callback(self._attended)
         return bool(claim.entries)

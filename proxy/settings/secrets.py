@@ -1,10 +1,10 @@
 """Secrets: written where the settings are, or kept in a file or a variable; never shown."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
@@ -117,21 +117,51 @@ class SecretUrl(Secret):
     def _check(cls, text: str) -> None:
         try:
             parts = urlsplit(text)
-            local = parts.scheme == "unix" and parts.path.startswith("/")
-            database = parts.path.removeprefix("/")
-            remote = (
-                parts.scheme in {"redis", "rediss"}
-                and bool(parts.hostname)
-                and (parts.port or 0) >= 0
-                and (not database or database.isdecimal())
-            )
-        except ValueError:
-            local = remote = False
-        if not (local or remote) or parts.fragment:
+            sound = _SOUND[parts.scheme](parts)
+        except (ValueError, KeyError):
+            sound = False
+        if not sound or parts.fragment:
             raise ValueError(
-                "is no URL of a Redis server: write redis://host:6379/0, rediss:// for TLS or "
-                "unix:///path, and percent-encode special characters of a password"
+                "is no URL of a Redis server: write redis://host:6379/0, rediss:// for TLS, "
+                "redis+sentinel://host:26379,host:26379/name-of-the-master, "
+                "redis+cluster://host:6379,host:6379 or unix:///path, and percent-encode special "
+                "characters of a password"
             ) from None
+
+
+def _is_remote(parts: SplitResult) -> bool:
+    return bool(parts.hostname) and (parts.port or 0) >= 0 and _is_database(parts.path)
+
+
+def _is_sentinel(parts: SplitResult) -> bool:
+    name, _, database = parts.path.removeprefix("/").partition("/")
+    return _are_hosts(parts.netloc) and bool(name) and _is_database(database)
+
+
+def _is_cluster(parts: SplitResult) -> bool:
+    return _are_hosts(parts.netloc) and parts.path in {"", "/"}
+
+
+def _is_database(path: str) -> bool:
+    number = path.removeprefix("/")
+    return not number or number.isdecimal()
+
+
+def _are_hosts(netloc: str) -> bool:
+    """Whether these are addresses beside commas; raises ValueError for a port that is none."""
+    places = [urlsplit(f"//{place}") for place in netloc.rpartition("@")[2].split(",")]
+    return all(place.hostname and (place.port or 0) >= 0 for place in places)
+
+
+_SOUND: Final[Mapping[str, Callable[[SplitResult], bool]]] = {
+    "redis": _is_remote,
+    "rediss": _is_remote,
+    "redis+sentinel": _is_sentinel,
+    "rediss+sentinel": _is_sentinel,
+    "redis+cluster": _is_cluster,
+    "rediss+cluster": _is_cluster,
+    "unix": lambda parts: parts.path.startswith("/"),
+}
 
 
 def _kept_back() -> bool:

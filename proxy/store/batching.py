@@ -24,6 +24,9 @@ Words = tuple[Any, ...]
 Asked = tuple[Words, asyncio.Future[Any]]
 """A command and who waits for its answer."""
 
+Raw = tuple[type[ResponseError], ...]
+"""Refusals that somebody else knows what to do about."""
+
 
 class Script:
     """A Lua step: its source and the digest under which the server keeps it."""
@@ -40,8 +43,9 @@ class Batcher:
     answer, so every script must answer a repeat as it answered the first time.
     """
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, raw: Raw = ()) -> None:
         self._client = client
+        self._raw: Raw = (NoScriptError, *raw)
         self._waiting: list[Asked] = []
         self._sender: asyncio.Task[None] | None = None
 
@@ -52,26 +56,27 @@ class Batcher:
             StoreUnavailable: the server cannot be reached, or cannot take writes now.
             ConfigurationError: the server refused the command.
         """
-        return await self._enqueue(words)
+        return await self.enqueue(words)
 
     async def commands(self, batch: list[Words]) -> list[Any]:
         """Send several commands together and return their answers in order."""
-        return list(await asyncio.gather(*[self._enqueue(words) for words in batch]))
+        return list(await asyncio.gather(*[self.enqueue(words) for words in batch]))
 
     async def script(self, script: Script, keys: list[str], args: list[Any]) -> Any:
         """Run a Lua step by its digest; the source travels only when the server lacks it."""
         words = ("EVALSHA", script.digest, len(keys), *keys, *args)
         try:
-            return await self._enqueue(words)
+            return await self.enqueue(words)
         except NoScriptError:
-            return await self._enqueue(("EVAL", script.source, len(keys), *keys, *args))
+            return await self.enqueue(("EVAL", script.source, len(keys), *keys, *args))
 
     async def close(self) -> None:
         """Wait for what is under way."""
         if self._sender is not None:
             await self._sender
 
-    def _enqueue(self, words: Words) -> Awaitable[Any]:
+    def enqueue(self, words: Words) -> Awaitable[Any]:
+        """Put a command into the next round trip; errors are those of `command`."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((words, future))
         if self._sender is None or self._sender.done():
@@ -86,7 +91,7 @@ class Batcher:
                     await self._round_trip(batch)
             except (RedisError, OSError, TimeoutError) as error:
                 for words, future in batch:
-                    _settle(future, words, error)
+                    _settle(future, words, error, self._raw)
 
     async def _round_trip(self, batch: Sequence[Asked]) -> None:
         """Send all commands at once; a lost connection repeats those without an answer."""
@@ -95,13 +100,14 @@ class Batcher:
         unanswered = deque(batch)
         try:
             await connection.retry.call_with_retry(
-                lambda: _exchange(connection, unanswered), lambda _error: connection.disconnect()
+                lambda: _exchange(connection, unanswered, self._raw),
+                lambda _error: connection.disconnect(),
             )
         finally:
             await pool.release(connection)
 
 
-async def _exchange(connection: Any, unanswered: deque[Asked]) -> None:
+async def _exchange(connection: Any, unanswered: deque[Asked], raw: Raw) -> None:
     """Do what redis-py's pipeline does, without its work per command: answers are raw.
 
     Each answer is handed over as it comes, so that its task works while the server does the rest.
@@ -111,18 +117,18 @@ async def _exchange(connection: Any, unanswered: deque[Asked]) -> None:
 
     def take(answer: object) -> None:
         words, future = unanswered.popleft()
-        _settle(future, words, answer)
+        _settle(future, words, answer, raw)
 
     await connection.read_answers(take, len(commands))
 
 
-def _settle(future: asyncio.Future[Any], words: Words, answer: object) -> None:
-    """Hand over one answer; the task that asked may be gone."""
+def _settle(future: asyncio.Future[Any], words: Words, answer: object, raw: Raw) -> None:
+    """Hand over one answer; the task that asked may be gone. Errors in `raw` stay as they are."""
     if future.done():
         return
     if not isinstance(answer, Exception):
         future.set_result(answer)
-    elif isinstance(answer, NoScriptError):
+    elif isinstance(answer, raw):
         future.set_exception(answer)
     else:
         future.set_exception(translate(answer, str(words[0])))

@@ -1,19 +1,28 @@
-"""Connections to a Redis-protocol server: redis-py's, with less of its work for each command.
+"""Connections to Redis-protocol servers: redis-py's, with less of its work for each command.
 
 redis-py parses with hiredis but packs commands in Python, which costs a script call with twenty
 arguments more than everything else about it (measured: 50 µs instead of 2). It also minds time and
 errors anew for each answer, which a batch needs only once.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import hiredis
 from redis import exceptions
 from redis.asyncio import Redis
 from redis.asyncio.connection import Connection, ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 from redis.backoff import ExponentialBackoff
+
+from proxy.store.cluster import Cluster
 
 RETRIES: Final = 3
 CONNECT_WITHIN: Final = 5.0
@@ -32,9 +41,12 @@ class _Batching:
         Raises:
             ConnectionError: redis-py's own, after which the connection is made anew.
         """
+        demoted = False
         try:
             for _ in range(count):
-                take(await self._parser.read_response())
+                answer = await self._parser.read_response()
+                demoted |= isinstance(answer, exceptions.ReadOnlyError)
+                take(answer)
         except OSError as error:
             await self.disconnect(nowait=True)
             raise exceptions.ConnectionError(f"Error while reading: {error.args}") from error
@@ -42,6 +54,8 @@ class _Batching:
             # half an answer may have been read: nothing else can be asked on this connection
             await self.disconnect(nowait=True)
             raise
+        if demoted:  # it was the master: made anew, the connection leads to who is it now
+            await self.disconnect()
 
     def pack_commands(self, commands: Iterable[Iterable[Any]]) -> list[bytes]:
         """Return the commands as they travel (RESP arrays of bulk strings)."""
@@ -49,18 +63,88 @@ class _Batching:
 
 
 def connect(url: str) -> Redis:
-    """Return a client for `redis://`, `rediss://` or `unix://`; it connects when first used.
+    """Return a client for one server: `redis://`, `rediss://` or `unix://`.
 
-    A lost connection is tried again a few times, with the whole batch: scripts answer a repeat as
-    they answered the first time.
+    It connects when first used. A lost connection is tried again a few times, with the whole batch:
+    scripts answer a repeat as they answered the first time.
     """
-    options: dict[str, Any] = dict(parse_url(url))
+    return _server(parse_url(url))
+
+
+def reach(url: str) -> Redis | Cluster:
+    """Return a client for a server, as `connect`, for one found by Sentinel, or for a cluster.
+
+        redis://, rediss://, unix://                           one server
+        redis+sentinel://host:26379,host:26379/master-name/db  who is the master, Sentinel says
+        redis+cluster://host:6379,host:6379                    some nodes of a cluster
+
+    `rediss+` for TLS; `sentinel_password` and the like in the query are for the Sentinels.
+    """
+    parts = urlsplit(url)
+    scheme, _, topology = parts.scheme.partition("+")
+    if not topology:
+        return connect(url)
+    user, at, places = parts.netloc.rpartition("@")
+    hosts = [_address(place) for place in places.split(",")]
+    options = parse_url(f"{scheme}://{user}{at}host?{parts.query}")
+    if topology == "cluster":
+        return Cluster(hosts, lambda address: _server({**options, **_place(address)}))
+    _, name, *database = parts.path.split("/")
+    options["db"] = int(database[0]) if database else 0
+    return _behind_sentinels(hosts, name, options)
+
+
+def _server(options: Mapping[str, Any]) -> Redis:
+    options = dict(options)
     kind: type[Any] = options.pop("connection_class", Connection)
-    pool = ConnectionPool(
-        connection_class=type(f"Batching{kind.__name__}", (_Batching, kind), {}),
-        socket_timeout=None,
-        socket_connect_timeout=CONNECT_WITHIN,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), RETRIES),
-        **options,
+    return Redis.from_pool(
+        ConnectionPool(connection_class=_batching(kind), **_PATIENCE, **_retry(), **options)
+    )
+
+
+def _behind_sentinels(
+    hosts: Sequence[tuple[str, int]], name: str, options: Mapping[str, Any]
+) -> Redis:
+    """Return a client of whoever is the master; a connection that is made anew asks again."""
+    options = {key: it for key, it in options.items() if key not in {"host", "port"}}
+    tls = options.pop("connection_class", None) is not None
+    kind = SentinelManagedSSLConnection if tls else SentinelManagedConnection
+    keys = {key: options.pop(key) for key in list(options) if key.startswith("sentinel_")}
+    asking = {key.removeprefix("sentinel_"): it for key, it in keys.items()}
+    sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
+        hosts,
+        sentinel_kwargs={
+            **asking,
+            "socket_timeout": 1.0,
+            "socket_connect_timeout": 1.0,
+            "ssl": tls,
+        },
+    )
+    pool: Any = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+        name, sentinels, connection_class=_batching(kind), **_PATIENCE, **_retry(), **options
     )
     return Redis.from_pool(pool)
+
+
+def _batching(kind: type[Any]) -> type[Any]:
+    return type(f"Batching{kind.__name__}", (_Batching, kind), {})
+
+
+def _retry() -> dict[str, Any]:
+    return {"retry": Retry(ExponentialBackoff(cap=0.5, base=0.02), RETRIES)}
+
+
+def _place(address: tuple[str, int]) -> dict[str, Any]:
+    return {"host": address[0], "port": address[1]}
+
+
+def _address(place: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{place}")
+    return parts.hostname or "", parts.port or _PORT
+
+
+_PORT: Final = 6379
+_PATIENCE: Final[Mapping[str, Any]] = {
+    "socket_timeout": None,
+    "socket_connect_timeout": CONNECT_WITHIN,
+}

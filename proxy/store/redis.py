@@ -10,8 +10,8 @@ import hashlib
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, Final, Literal
 
@@ -23,6 +23,7 @@ from proxy.domain.models import Entry, Record, State
 from proxy.domain.values import replace
 from proxy.errors import ConfigurationError, Stale, Superseded
 from proxy.store.batching import Batcher, Script
+from proxy.store.cluster import Cluster, ClusterBatcher
 from proxy.store.codec import write_record, write_texts
 from proxy.store.keys import Keys, new_id, unguessable
 from proxy.store.privacy import Privacy
@@ -31,7 +32,7 @@ from proxy.store.reading import Reader, text_place
 LAYOUT: Final = 1  # version of keys and fields; code reads this one and the one before
 _log: Final = logging.getLogger(__name__)
 
-_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "restore"}
+_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "who", "restore"}
 """The steps that change one request; the others are about what all requests share."""
 
 Verdict = Literal["new", "same", "open", "used"]
@@ -46,8 +47,8 @@ def load_script(name: str) -> Script:
     return Script(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324
 
 
-_ADMIT, _CLAIM, _COMMIT, _HINT, _EXPIRE = map(
-    load_script, ("admit", "claim", "commit", "hint", "expire")
+_ADMIT, _CLAIM, _COMMIT, _HINT, _EXPIRE, _WHO = map(
+    load_script, ("admit", "claim", "commit", "hint", "expire", "who")
 )
 
 
@@ -88,12 +89,12 @@ class Server:
 class Claim:
     """Records that this worker holds for one lease; `now` is the store's time.
 
-    `server` is known only where a ticket may have to be created.
+    `servers` has the server of each partition in which a ticket may have to be created, by its tag.
     """
 
     now: int
     entries: Sequence[Entry]
-    server: Server | None = None
+    servers: Mapping[str, Server] = field(default_factory=dict)
 
 
 class RedisStore(Reader):
@@ -101,17 +102,18 @@ class RedisStore(Reader):
 
     def __init__(
         self,
-        client: Redis,
+        client: Redis | Cluster,
         *,
         namespace: str,
         partitions: int,
         clock: Clock | None = None,
         privacy: Privacy = Privacy(),  # noqa: B008 - an immutable value
     ) -> None:
-        super().__init__(Batcher(client), Keys(namespace, partitions), privacy)
-        self.client = client
+        batcher = ClusterBatcher(client) if isinstance(client, Cluster) else Batcher(client)
+        super().__init__(batcher, Keys(namespace, partitions), privacy)
+        self.client: Any = client
         self._clock = clock
-        self.run_id = ""  # of the server when this process connected: written at admission
+        self.run_ids: dict[str, str] = {}  # of each partition's server: written at admission
         self._turn = 0
         self._process = secrets.token_hex(8)
         self._operations = itertools.count()
@@ -137,7 +139,7 @@ class RedisStore(Reader):
             "route": admission.route,
             "client": admission.client,
             "request_id": admission.request_id,
-            "run_id": self.run_id,
+            "run_id": self.run_ids.get(tag, ""),
         }
         verdict, found, state = await self.batcher.script(
             _ADMIT,
@@ -165,11 +167,14 @@ class RedisStore(Reader):
         start = self._turn % len(tags)
         tags = (tags[start:] + tags[:start])[: max(limit, 1)]
         args = [self.time, worker, self.operation(), max(limit // len(tags), 1), lease]
-        answers = await asyncio.gather(*[self.batcher.script(_CLAIM, [tag], args) for tag in tags])
-        entries = [entry for answer in answers for entry in self._readable(answer[3:])]
-        now = min(int(answer[0]) for answer in answers)
-        server = next((_server(answer) for answer in answers if answer[1]), None)
-        return Claim(now, entries, server)
+        asked = [self.batcher.script(_CLAIM, [tag], args) for tag in tags]
+        answers: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
+        taken = {tag: it for tag, it in zip(tags, answers, strict=True) if isinstance(it, list)}
+        if not taken:  # of a cluster, a part may be there
+            raise answers[0]
+        entries = [entry for answer in taken.values() for entry in self._readable(answer[3:])]
+        now = min(int(answer[0]) for answer in taken.values())
+        return Claim(now, entries, {tag: _server(it) for tag, it in taken.items() if it[1]})
 
     async def commit(
         self,
@@ -221,11 +226,17 @@ class RedisStore(Reader):
             raise Stale(record.id)
         return replace(after, record=replace(record, fence=fence)) if take_over else after
 
-    async def server(self) -> Server:
-        """Ask the server who it is; after a restart, failover or restore it is another."""
-        info, now = await asyncio.gather(self.batcher.command("INFO", "server"), self.now())
-        found = dict(line.split(":", 1) for line in _text(info).splitlines() if ":" in line)
-        return Server(found["run_id"], now - int(found["uptime_in_seconds"]) * 1_000)
+    async def identify(self) -> None:
+        """Ask the server of each partition who it is: what is admitted from now on says so.
+
+        After a restart, failover or restore it is another, which casts doubt on older intents.
+        """
+        tags = self.keys.tags()
+        asked = [self.batcher.script(_WHO, [tag], [self.time]) for tag in tags]
+        answers = await asyncio.gather(*asked)
+        self.run_ids = {
+            tag: _server(answer).run_id for tag, answer in zip(tags, answers, strict=True)
+        }
 
     async def now(self) -> int:
         """Return the store's time in milliseconds."""
@@ -272,13 +283,8 @@ class RedisStore(Reader):
                 _log.exception("A record cannot be read; it is tried again after its lease")
 
 
-def _text(answer: bytes | str) -> str:
-    """Return an answer that is text in RESP3 and bytes in RESP2."""
-    return answer.decode() if isinstance(answer, bytes) else answer
-
-
 def _server(answer: Sequence[Any]) -> Server:
-    """Return who answered a claim."""
+    """Return who answered: its time, its run id, its uptime in seconds."""
     return Server(answer[1].decode(), int(answer[0]) - int(answer[2]) * 1_000)
 
 

@@ -9,9 +9,10 @@ import orjson
 from redis.asyncio import Redis
 
 from proxy.errors import ConfigurationError
+from proxy.store.cluster import Cluster
 from proxy.store.privacy import PLAIN
 from proxy.store.reading import flat
-from proxy.store.redis import LAYOUT, RedisStore, Server, load_script
+from proxy.store.redis import LAYOUT, RedisStore, load_script
 
 _PAUSE, _LOOK = load_script("pause"), load_script("look")
 
@@ -154,8 +155,8 @@ class Shared:
         key = self._store.keys.seen(system, replay_key)
         return await self._call("SET", key, "1", "PX", keep, "NX") is not None
 
-    async def connect(self) -> Server:
-        """Check the layout against the settings and note the server's run id.
+    async def connect(self) -> None:
+        """Check the layout against the settings and note who the servers are.
 
         Raises:
             ConfigurationError: the store was written with another number of partitions, with
@@ -172,9 +173,7 @@ class Shared:
                     f"store.{name}: the store holds {found}, the settings say {value}. Set"
                     f" store.{name} to {found}, or use another store.namespace."
                 )
-        server = await self._store.server()
-        self._store.run_id = server.run_id
-        return server
+        await self._store.identify()
 
     async def _agree_on_indices(self, meta: str) -> None:
         """Make digests as they were made when the store was begun: else nothing is found again."""
@@ -202,7 +201,7 @@ def _pause(found: Mapping[str, Any]) -> Pause:
     return Pause(cause=cause, reason=found["reason"], **moments)
 
 
-async def dangers(client: Redis) -> list[str]:
+async def dangers(client: Redis | Cluster) -> list[str]:
     """Return what in a Redis server's configuration can lose requests, one sentence each."""
     try:
         settings: dict[Any, Any] = {}

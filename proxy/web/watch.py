@@ -34,6 +34,10 @@ class Counts(Protocol):
         """Return the earliest due time."""
         ...
 
+    async def identify(self) -> None:
+        """Note who the servers are, for what is admitted from now on."""
+        ...
+
 
 class Pauses(Protocol):
     """The part of the shared facts that is looked at."""
@@ -102,8 +106,11 @@ class Watch:
         earlier = self._admitted  # what comes in while we look may not be in the counts
         try:
             async with asyncio.timeout(_PATIENCE / 1000):
-                counts, due, pauses = await asyncio.gather(
-                    self._store.counts(), self._store.next_due(), self._shared.pauses()
+                counts, due, pauses, _ = await asyncio.gather(
+                    self._store.counts(),
+                    self._store.next_due(),
+                    self._shared.pauses(),
+                    self._store.identify(),
                 )
         except (ProxyError, TimeoutError) as error:
             if not self._failing:

@@ -151,7 +151,7 @@ async def test_without_the_look_up_first_there_would_be_two(
     await rig.work()
     await machine.lose_the_end(size)
     monkeypatch.setattr("proxy.doctor.advance_entry", lambda entry, _event: entry)
-    rig.program.store.run_id = ""
+    rig.program.store.run_ids.clear()
     findings = await machine.doctor(repair=True)
     assert any(finding.result == "repaired" for finding in findings)
     client = rig.program.store.client

@@ -165,7 +165,7 @@ class Soak:
         )
         _ = [self.desk.switch_on(fault) for fault in _at_desk(self.lag)]
         _ = [self.witboost.switch_on(fault) for fault in AT_WITBOOST]
-        ports = _free_ports(WORKERS + WEBS)
+        ports = free_ports(WORKERS + WEBS)
         self.fleet = await opened(Fleet(self._settings(), ports=ports, workers=WORKERS))
         self.desk.events.target = f"{self.fleet.webs[0].url}/ticket-events/desk"
         for proxy in self.proxies.values():
@@ -350,7 +350,7 @@ def _http(proxy: FaultProxy) -> str:
     return proxy.url.replace("tcp", "http")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports that are free now; they stay the same over all restarts."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
