@@ -7,10 +7,20 @@ round trip is under way leave together in the next one. Callers see an ordinary 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 
 from proxy.errors import ConfigurationError, StoreUnavailable
 
@@ -26,6 +36,17 @@ Asked = tuple[Words, asyncio.Future[Any]]
 
 Raw = tuple[type[ResponseError], ...]
 """Refusals that somebody else knows what to do about."""
+
+
+_PASSING: Final = (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+"""redis-py makes classes of these, and takes their first word out of the text."""
 
 
 class Script:
@@ -141,9 +162,8 @@ def translate(error: Exception, command: str) -> StoreUnavailable | Configuratio
     not know or refuses by its access list does not.
     """
     text = str(error).partition("\n")[0][:200]
-    if isinstance(error, ResponseError) and not text.startswith(
-        ("LOADING", "READONLY", "MASTERDOWN", "OOM", "MISCONF", "NOREPLICAS", "BUSY", "CLUSTER")
-    ):
+    passes = isinstance(error, _PASSING) or text.startswith(("MISCONF", "NOREPLICAS", "BUSY"))
+    if isinstance(error, ResponseError) and not passes:
         return ConfigurationError(f"Redis refused {command}: {text}. Check its version and ACL.")
     kind = type(error).__name__
     return StoreUnavailable(f"Redis did not answer {command} ({kind}: {text}).", sent=True)

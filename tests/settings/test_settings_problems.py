@@ -72,6 +72,9 @@ def test_keys_that_the_library_knows_are_unknown_here(example: Path) -> None:
         ("STORE__REDIS_URL", "http://s3cret@redis", "is no URL of a Redis server"),
         ("STORE__REDIS_URL", "redis://:s3/cret@redis:6379/0", "is no URL of a Redis server"),
         ("STORE__REDIS_URL", "redis://:s3#cret@redis:6379/0", "is no URL of a Redis server"),
+        ("STORE__REDIS_URL", "redis+sentinel://redis:26379", "name-of-the-master"),
+        ("STORE__REDIS_URL", "redis+sentinel://redis:x/approvals", "is no URL of a Redis server"),
+        ("STORE__REDIS_URL", "redis+cluster://one:7000,,two/3", "is no URL of a Redis server"),
         ("WORKER__LEASE", "0s", "must be longer than 0"),
         ("LIMITS__BODY", "lots", "could not parse value and unit"),
         (

@@ -77,6 +77,11 @@ def test_a_file_that_holds_no_secret_is_an_error(
     [
         ("redis://redis:6379/0", "redis://redis:6379/0"),
         (f"redis://:{CANARY}@redis:6379/0", f"redis://{MASK}@redis:6379/0"),
+        (
+            f"redis+sentinel://:{CANARY}@one:26379,two:26379/approvals/2?sentinel_password={CANARY}",
+            f"redis+sentinel://{MASK}@one:26379,two:26379/approvals/2?{MASK}",
+        ),
+        (f"rediss+cluster://:{CANARY}@one:1,two:2", f"rediss+cluster://{MASK}@one:1,two:2"),
         (f"rediss://user:{CANARY}@redis", f"rediss://{MASK}@redis"),
         (f"unix://:{CANARY}@/run/redis.sock?db=1", f"unix://{MASK}@/run/redis.sock?{MASK}"),
         (f"redis://redis?password={CANARY}", f"redis://redis?{MASK}"),
