@@ -151,6 +151,21 @@ async def test_what_passes_by_itself_is_no_wrong_setting(said: bytes) -> None:
         batcher = Batcher(client)
         with pytest.raises(StoreUnavailable):
             await batcher.command("GET", "foo")
+        await batcher.close()
+        await client.aclose()
+
+
+async def test_who_is_master_no_more_is_left() -> None:
+    """The connection is made anew: Sentinel, or a name, may lead to somebody else now."""
+    async with nodes(1) as (node,):
+        node.reply = lambda _: b"-READONLY You can't write against a read only replica.\r\n"
+        client = connect(f"redis://127.0.0.1:{node.port}?protocol=2&lib_name=&lib_version=")
+        batcher = Batcher(client)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                await batcher.command("SET", "foo", "bar")
+        assert len(node.links) == 2
+        await batcher.close()
         await client.aclose()
 
 
