@@ -1,7 +1,13 @@
 """A refused credential is the destination's fault, unless this one request alone is refused."""
 
+from contextlib import nullcontext
+from unittest.mock import patch
+
+import pytest
+
 from proxy.demo.faults import Fault
 from proxy.domain.models import State
+from proxy.store.shared import Shared
 from tests.rig import Rig
 
 SECOND = 1_000
@@ -42,3 +48,24 @@ async def test_a_refusal_at_the_desk_does_not_count_at_witboost(rig: Rig) -> Non
     assert await rig.state(late) is State.DECIDED
     await rig.work(after=10 * MINUTE)
     assert rig.final(late) is not None
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["with it", "without it"])
+async def test_a_paused_system_is_probed_by_one_request_at_a_time(
+    rig: Rig, *, removed: bool
+) -> None:
+    """Ten wait, and one of them asks whether it was repaired; taken away, all ten do."""
+    rig.desk.switch_on(Fault("create", "answer", status=403, times=None))
+    for _ in range(10):
+        await rig.ask()
+    await rig.work()
+    with patch.object(Shared, "may_probe", always) if removed else nullcontext():
+        before = len(rig.desk.journal.of("fault"))
+        await rig.work(after=2 * MINUTE)
+        probes = len(rig.desk.journal.of("fault")) - before
+    assert probes == (10 if removed else 1)
+
+
+async def always(*_what: object, **_how: object) -> bool:
+    """Let everybody probe."""
+    return True
