@@ -4,6 +4,7 @@ How calls are made, retried and authorised is the destination's matter; here the
 their answers are read. An answer that cannot be read is never taken for "there is no ticket".
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -85,15 +86,17 @@ class RestTicketSystem:
             PermanentError: the system refuses it, or the request does not fit the templates.
         """
         call = self._api.write_create(request)
+        ends = asyncio.get_running_loop().time() + self.deadline / 1_000  # of all calls together
         answer = await self._api.deliver("create", call, repeatable=False)
         shown = self._tickets.created(answer, call.url)
         calls, fresh = self._declaration.follow_ups, not self._declaration.idempotent
         try:
-            await self._changes.follow_up(shown, calls, request.correlation_id, fresh=fresh)
-        except ProxyError as error:
+            async with asyncio.timeout_at(ends):
+                await self._changes.follow_up(shown, calls, request.correlation_id, fresh=fresh)
+        except (ProxyError, TimeoutError) as error:
             raise TemporaryError(
                 f"{self._name}: ticket {shown.ticket.key} was created, but not all that belongs to"
-                f" it was done: {error}"
+                f" it was done: {str(error) or 'the deadline passed'}"
             ) from error
         if self._declaration.create.location is not None:
             with suppress(ProxyError):  # for its key and URL alone: it is read soon anyway

@@ -114,7 +114,8 @@ class Tickets:
         wanted = list(filter(_PLAIN_ID.fullmatch, ticket_ids))
         trees = await self._api.entries("read_many", declared, "tickets", ids=wanted)
         shown = [ticket for tree in trees if (ticket := self._reader.read(tree)) is not None]
-        by_name = {name: ticket for ticket in shown for name in (ticket.key, ticket.id)}
+        # one ticket's key may be another one's id: ids win
+        by_name = {it.key: it for it in shown} | {it.id: it for it in shown}
         return {name: by_name[name] for name in wanted if name in by_name}
 
     async def changes(self, declared: ChangesCall, since: int) -> Mapping[str, int]:
@@ -125,8 +126,8 @@ class Tickets:
         oldest = declared.time.read(wanted) or since  # as exact as its times are
         counted = declared.pages is not None and declared.pages.counted
         changed: dict[str, int] = {}
-        last: int | None = None
         async for page in self._api.pages("changes", declared, "tickets", since=wanted):
+            moments = []
             for tree in page:
                 ticket_id, moment = places.text("id", tree), declared.time.read(updated(tree))
                 if not ticket_id or moment is None:
@@ -134,11 +135,11 @@ class Tickets:
                         "an entry without id or time", "changes.id, changes.updated"
                     )
                 changed[ticket_id] = max(moment, changed.get(ticket_id, moment))
-                if counted and last is not None and moment > last:
-                    # what changes meanwhile goes to the end, and takes another past our place
-                    raise self._misread("older entries first", "changes: ask for the newest first")
-                last = moment
-            if counted and last is not None and last < oldest:
+                moments.append(moment)
+            if counted and moments != sorted(moments, reverse=True):
+                # what changes meanwhile goes to the end, and takes another past our place
+                raise self._misread("older entries first", "changes: ask for the newest first")
+            if counted and moments and moments[-1] < oldest:
                 break
         return changed
 

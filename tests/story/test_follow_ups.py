@@ -60,3 +60,19 @@ async def test_a_follow_up_that_is_refused_for_good_waits_for_a_person(open_rig:
         assert await rig.state(call) is State.HELD
         assert "422" in (await rig.entry(call)).texts.reason
         assert len(rig.tickets()) == 1
+
+
+async def test_a_follow_up_that_hangs_leaves_the_create_in_doubt_and_is_made_later(
+    open_rig: OpenRig,
+) -> None:
+    """All calls of a create have one deadline: the lease must not end among them."""
+    async with open_rig(declare=lambda url: declared(url) | {"deadline": "300ms"}) as rig:
+        rig.desk.switch_on(Fault("comment", "hang"))
+        call = await rig.ask()
+        await rig.work()
+        entry = await rig.entry(call)
+        assert entry.record.code == "create_in_doubt"
+        assert "was created, but not all that belongs to it was done" in entry.texts.reason
+        rig.desk.faults.switch_off()
+        await rig.work(after=60 * SECOND)
+        assert len(rig.tickets()) == len(rig.desk.journal.of("comment")) == 1

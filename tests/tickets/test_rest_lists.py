@@ -106,6 +106,22 @@ async def test_a_counted_list_must_have_the_newest_first() -> None:
             await system.changes(T0)
 
 
+async def test_changes_meanwhile_hide_nothing_and_are_no_error() -> None:
+    """They come first and push the others down: what is shown twice is shown twice."""
+    entries = [entry(number) for number in range(10, 16)]
+    pages = Pager(entries)
+
+    def busy(request: web.Request) -> Any:
+        answer = pages(request)
+        newer = len(pages.entries)
+        pages.entries = [entry(16 - newer), entry(17 - newer), *pages.entries][:12]
+        return answer
+
+    async with before(busy, changes=changes(**STYLES[0])) as (system, _):
+        assert isinstance(system, ListsChanges)
+        assert {str(it["id"]) for it in entries} <= set(await system.changes(T0))
+
+
 UNREADABLE: Sequence[tuple[str, Answering, dict[str, Any]]] = (
     ("no list", lambda _: {"items": None}, changes()),
     ("no list", lambda _: [], changes()),
@@ -158,6 +174,15 @@ async def test_many_tickets_are_read_in_one_call() -> None:
         "2": "approved",
         "DESK-1": "new",
     }
+
+
+async def test_a_key_is_never_taken_for_the_id_of_another_ticket() -> None:
+    shown = [ticket("1", status="approved"), ticket("2", key="1"), ticket("3", key="2")]
+    many = {"path": "/many", "query": {"ids": "{{ ids }}"}}
+    async with before(lambda _: shown, read_many=many) as (system, _):
+        assert isinstance(system, FetchesMany)
+        found = await system.fetch_many(["1", "2"])
+    assert {ref: it.id for ref, it in found.items()} == {"1": "1", "2": "2"}
 
 
 @pytest.mark.parametrize(
