@@ -4,6 +4,7 @@ An event that names no ticket changes nothing: 400 says that its proof is good, 
 """
 
 import secrets
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from proxy.domain.addresses import read_networks
@@ -37,28 +38,31 @@ async def event_secrets(
         networks_setting="public_url",
         direct=True,
     )
-    assert system.events is not None
     for secret in system.event_secrets():
-        try:
-            event = empty_event(
-                system.events, secret, now=clock.now(), name=f"check-{secrets.token_hex(8)}"
-            )
-        except ValueError as error:
-            raise ConfigurationError(f"ticket_systems.{name}.events.secrets: {error}") from error
+        event = _event(name, system, secret, clock.now())
         if event is None:
             return Inspected("its events can be verified here, and not be imitated", proven=False)
         headers, body = event
         try:
             answer = await http.send(Call("POST", url, headers, body), repeatable=True)
         except TemporaryError as error:
-            return Inspected(
-                f"not asked, as no program answers at public_url: {error}", proven=False
-            )
+            said = f"not asked, as no program answers at public_url: {error}"
+            return Inspected(said, proven=False)
         if answer.status in _UNANSWERED:
             said = f"not asked, as {url} answers {answer.status}: is the program running?"
             return Inspected(said, proven=False)
         _judge(answer, url)
     return Inspected(f"the program at {url} takes events that are signed with our secret")
+
+
+def _event(
+    name: str, system: System, secret: bytes, now: int
+) -> tuple[Mapping[str, str], bytes] | None:
+    assert system.events is not None
+    try:
+        return empty_event(system.events, secret, now=now, name=f"check-{secrets.token_hex(8)}")
+    except ValueError as error:
+        raise ConfigurationError(f"ticket_systems.{name}.events.secrets: {error}") from error
 
 
 def _judge(answer: Answer, url: str) -> None:

@@ -89,6 +89,8 @@ def told(shown: Mapping[str, Any]) -> Iterator[str]:
     if shown["answer"] != 202:  # noqa: PLR2004 - accepted (RFC 9110 15.3.3)
         yield f"The hook call would be answered {shown['answer']}, and nothing stored:"
         yield from (f"  {problem}" for problem in shown["problems"])
+        if any(problem.startswith("respondToUrl") for problem in shown["problems"]):
+            yield "Without respondToUrl in the file, what its fields would lead to is explained."
         return
     yield f"The request, from witboost {shown['witboost']}"
     yield from _aligned([(name, one_line(value)) for name, value in shown["request"].items()])

@@ -129,8 +129,8 @@ def commands(stage: Stage, example: str) -> list[tuple[str, str]]:
 
     The command that approves names the ticket of the command that asks.
     """
-    cast = stage.cast
-    new = cast.key(1 + sum(entry["kind"] == "created" for entry in stage.desk.entries))
+    cast, known = stage.cast, [it for it in stage.desk.entries if it["kind"] == "created"]
+    new = cast.key(1 + len(known))
     desk, witboost, proxy = stage.desk.url, stage.witboost.url, stage.url
     hook, json = f"{witboost}/api/actionHandler/by-hand", "-H 'Content-Type: application/json'"
     fields = '"fields": {"identities": ["john.doe_company.com"], "verb": "grant"}'
