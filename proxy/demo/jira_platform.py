@@ -207,6 +207,8 @@ class Platform(JiraSite):
         reconciled = [str(each) for each in body.get("reconcileIssues") or ()]
         if len(reconciled) > MOST_RECONCILED:
             return platform_error(400, "Too many issues to reconcile")
+        if any(self.issues.get(ref) is None for ref in reconciled):
+            return platform_error(400, "Some of the issues to reconcile are not there")
         start = int(body.get("nextPageToken") or 0)
         try:
             found = self._found(str(body.get("jql", "")), reconciled)

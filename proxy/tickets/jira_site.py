@@ -67,6 +67,16 @@ class Site(JsonApi):
             ConfigurationError: the search was refused; a field is missing, or hidden from us.
             TemporaryError: it cannot be read to the end, so it is no answer.
         """
+        if reconciled and self.cloud:
+            try:
+                return await self._pages(jql, fields, [int(ref) for ref in reconciled])
+            except ConfigurationError:
+                pass  # one of them may be gone; without them the search says what is wrong
+        return await self._pages(jql, fields, [])
+
+    async def _pages(
+        self, jql: str, fields: Sequence[str], reconciled: Sequence[int]
+    ) -> list[Tree]:
         found: list[Tree] = []
         place: dict[str, Any] = {}
         for _ in range(MOST_PAGES):
@@ -79,12 +89,12 @@ class Site(JsonApi):
         raise TemporaryError(f"{self.name}: a search finds more than {len(found)} issues")
 
     async def _page(
-        self, jql: str, fields: Sequence[str], place: Tree, reconciled: Sequence[str]
+        self, jql: str, fields: Sequence[str], place: Tree, reconciled: Sequence[int]
     ) -> Tree:
         path = f"{self.platform}/search/jql" if self.cloud else f"{self.platform}/search"
         body = {"jql": jql, "fields": list(fields), "maxResults": PAGE, **place}
-        if reconciled and self.cloud:
-            body["reconcileIssues"] = [int(ref) for ref in reconciled]
+        if reconciled:
+            body["reconcileIssues"] = list(reconciled)
         try:
             return self.object(await self.ask("POST", path, body), "search")
         except PermanentError as error:

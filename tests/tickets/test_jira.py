@@ -230,6 +230,15 @@ async def test_a_lagging_index_knows_what_we_have_just_created(declared: dict[st
         assert rig.site.journal.of("search")[-1]["reconciled"] == [ticket.id]
 
 
+async def test_an_issue_that_is_gone_does_not_stop_a_search(rig: JiraRig) -> None:
+    """What we created and somebody deleted cannot be reconciled: we ask without."""
+    gone, _ = await opened(rig)
+    ticket, _ = await opened(rig, correlation_id="r-2")
+    rig.site.delete(gone.id)
+    assert await rig.system.find("r-1") == []
+    assert [found.id for found in await rig.system.find("r-2")] == [ticket.id]
+
+
 async def test_without_the_answer_a_lagging_index_knows_nothing(rig: JiraRig) -> None:
     """Negative control, and why `settle` is a minute."""
     await rig.system.ping()
