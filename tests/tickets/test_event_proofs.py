@@ -261,6 +261,18 @@ def test_only_the_type_and_the_algorithms_of_the_settings_are_taken(header: dict
     refused(TOKEN, bearer(token))
 
 
+def test_an_algorithm_that_the_settings_do_not_name_is_not_tried() -> None:
+    def signed_with(algorithm: str) -> dict[str, str]:
+        head = {"alg": algorithm, "typ": "JWT"}
+        key = OctKey.import_key(SECRET)
+        return bearer(jwt.encode(head, dict(CLAIMS), key, algorithms=[algorithm]))
+
+    only_512 = TOKEN | {"token": {**TOKEN["token"], "algorithms": ["HS512"]}}
+    assert read(only_512, signed_with("HS512")).refs
+    refused(only_512, signed_with("HS256"))  # which libraries take where nobody says
+    refused(TOKEN, signed_with("HS512"))
+
+
 def test_an_unsigned_token_is_refused() -> None:
     for algorithm in ("none", "None", "nOnE"):
         head, claims = ({"alg": algorithm, "typ": "JWT"}, CLAIMS)
