@@ -8,13 +8,13 @@ import functools
 import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from aiohttp import web
 
+from proxy import callers
 from proxy.alarms import Alarms
 from proxy.audit.credentials import Credentials
 from proxy.audit.sealer import Sealer, Seals
@@ -40,7 +40,7 @@ from proxy.refusals import Refusals
 from proxy.routes import Routes
 from proxy.settings import Settings
 from proxy.settings.credentials import credential_digests
-from proxy.settings.neighbours import Client as ClientSettings
+from proxy.settings.listen import Listen, Listener
 from proxy.step import Means, Policy
 from proxy.store.audit import AuditStreams
 from proxy.store.embedded import EmbeddedServer
@@ -49,14 +49,12 @@ from proxy.store.shared import Shared
 from proxy.tickets.port import ListsChanges, PushesEvents, TicketSystem
 from proxy.tickets.published_keys import PublishedKeys
 from proxy.token_sources import TokenSources
-from proxy.web.auth import Caller, Client, Clients
 from proxy.web.backlog import Slope
-from proxy.web.build import build, build_health
+from proxy.web.build import EVENTS, OPERATORS, PARTS, build, build_health
+from proxy.web.connections import Bounds
 from proxy.web.peers import Peers
 from proxy.web.ports import Limits
 from proxy.worker import Worker
-
-_EVENT_MEMORY: Final = 2  # times the longest tolerance: longer than a replay can be fresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +89,11 @@ class Program:
             lease=work.lease,
             margin=work.margin,
         )
+
+    @property
+    def peers(self) -> Peers:
+        """Who may say for whom they call."""
+        return Peers(read_networks(self.settings.listen.trusted_proxies))
 
     @property
     def receipts(self) -> Receipts:
@@ -135,18 +138,34 @@ class Program:
             access=self.settings.logs.access,
         )
 
-    def listener(self) -> web.Application:
-        """Return the web application with every route."""
+    def listeners(self) -> list[tuple[Listen | Listener, web.Application]]:
+        """Return each place to listen at, with what is served there."""
+        listen = self.settings.listen
+        moved = {part: place for part in (EVENTS, OPERATORS) if (place := getattr(listen, part))}
+        main = self.listener(frozenset(PARTS - moved.keys()))
+        return [(listen, main)] + [(it, self.listener({part})) for part, it in moved.items()]
+
+    def bounds(self) -> Bounds:
+        """Return what connections to a listener are bounded by."""
+        limits = self.settings.limits
+        return Bounds(
+            connections=limits.connections,
+            per_client=limits.connections_per_client,
+            first_request=limits.first_request,
+            idle=limits.idle,
+        )
+
+    def listener(self, parts: Collection[str] = PARTS) -> web.Application:
+        """Return the web application with the routes of these parts."""
         settings, limits = self.settings, self.settings.limits
         return build(
+            parts=parts,
             flow=self.flow,
             operations=self.operations,
             store=self.store,
             shared=self.shared,
-            clients=_clients(settings),
-            operators=Clients(
-                [_client(Caller(name), it) for name, it in settings.operators.clients.items()]
-            ),
+            clients=callers.clients(settings),
+            operators=callers.operators(settings),
             instances={name: prefixes(it) for name, it in settings.witboost.items()},
             systems={n: it for n, it in self.systems.items() if isinstance(it, PushesEvents)},
             destinations={*settings.ticket_systems, *settings.witboost},
@@ -154,10 +173,10 @@ class Program:
             path=settings.listen.path,
             limits=Limits(body=limits.body, depth=limits.depth, body_deadline=limits.body_deadline),
             slope=Slope(limit=limits.backlog, slow_from=limits.slow_from, slowest=limits.slowest),
-            event_memory=_EVENT_MEMORY * _longest_tolerance(settings),
+            event_memory=callers.event_memory(settings),
             event_keys=self.event_keys,
-            certified=_certified(settings),
-            peers=Peers(read_networks(settings.listen.trusted_proxies)),
+            certified=callers.certified(settings),
+            peers=self.peers,
             refusals=Refusals(self.streams, self.metrics),
             receipts=self.receipts,
             published=self.seals.published,
@@ -274,31 +293,4 @@ def _policy(settings: Settings) -> Policy:
         callback_for=retries.callback,
         refused_callback_for=retries.refused_callback,
         missing_reads=retries.missing_reads,
-    )
-
-
-def _clients(settings: Settings) -> Clients:
-    """Return who may send hook calls, each for its witboost instance."""
-    clients = [
-        _client(Caller(name, instance), client)
-        for instance, its in settings.witboost.items()
-        for name, client in its.clients.items()
-    ]
-    opened = [name for name, its in settings.witboost.items() if its.authentication == "off"]
-    return Clients(clients, open_to=opened)
-
-
-def _client(caller: Caller, client: ClientSettings) -> Client:
-    return Client(caller, frozenset(client.keys))
-
-
-def _certified(settings: Settings) -> frozenset[str]:
-    """Return the ticket systems whose events are proven by a header of a trusted proxy."""
-    systems = settings.ticket_systems.items()
-    return frozenset(n for n, it in systems if it.events and it.events.auth == "client_certificate")
-
-
-def _longest_tolerance(settings: Settings) -> int:
-    return max(
-        (it.events.tolerance for it in settings.ticket_systems.values() if it.events), default=0
     )

@@ -5,6 +5,7 @@ is one. JSON escapes control characters, so nobody can forge a line.
 """
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,11 @@ _PAUSE: Final = 0.2  # seconds that a line of less than WARNING may wait for oth
 _PATIENCE: Final = 2.0  # seconds that closing waits for a reader that stalls
 _DROPPED: Final = "Log lines were dropped because nobody read this stream"
 _OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+_UNSAFE: Final = re.compile(
+    rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf"
+)
+"""What JSON lets through and a terminal or an eye takes for something else, in UTF-8: DEL, C1
+controls, line separators, marks that turn the direction or show nothing."""
 _USUAL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -66,6 +72,15 @@ class JsonFormatter(logging.Formatter):
 
 
 def _dumps(fields: dict[str, Any]) -> bytes:
+    line = _json(fields)
+    return _UNSAFE.sub(_escaped, line) if _UNSAFE.search(line) else line
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return b"".join(b"\\u%04x" % ord(each) for each in found[0].decode())
+
+
+def _json(fields: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(fields, default=str, option=_OPTIONS)
     except TypeError:  # a lone surrogate, or a number of more than 64 bits: keep what can be kept

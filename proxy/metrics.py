@@ -35,6 +35,7 @@ class Metrics:
         alarms: alarms by code.
         audit_unsealed: audit entries that the sealer found waiting at its last look.
         refused: calls that proved too little, by route.
+        cut: connections that were cut: too_many, too_many_of_client, silent.
         paused: 1 for a destination that is paused, by cause; 0 for one that is in use again.
     """
 
@@ -54,6 +55,7 @@ class Metrics:
         )
         self.alarms = self._counter("alarms", "Alarms", "alarm")
         self.audit_unsealed = self._gauge("audit_unsealed", "Audit entries found unsealed at once")
+        self.cut = self._counter("connections_cut", "Connections cut", "reason")
         self.refused = self._counter("refused", "Calls refused for want of proof", "route")
         self.paused = self._gauge("paused", "Paused destinations", "destination", "cause")
 

@@ -22,7 +22,7 @@ from proxy.destination import ANSWER_LIMIT, Destination, Observe
 from proxy.domain.addresses import Network, Reach
 from proxy.domain.schedule import Dice
 from proxy.errors import ConfigurationError
-from proxy.tls import ClientCertificate, Tls
+from proxy.tls import Certificate, Tls
 
 __all__ = [
     "Answer",
@@ -104,7 +104,7 @@ class Outbound:
         credential: Credential,
         renew_on: frozenset[int] = frozenset({401}),
         ca_file: Path | None = None,
-        client_certificate: ClientCertificate | None = None,
+        client_certificate: Certificate | None = None,
         answer_limit: int = ANSWER_LIMIT,
         networks: Sequence[Network] = (),
         networks_setting: str = "networks",

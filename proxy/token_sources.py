@@ -38,7 +38,7 @@ from proxy.outbound import Destination, NoCredential, Outbound
 from proxy.settings.oauth2 import Login, OAuth2, SigningKey
 from proxy.settings.systems import System
 from proxy.store.tokens import RedisTokens
-from proxy.tls import ClientCertificate
+from proxy.tls import Certificate
 
 _log = logging.getLogger(__name__)
 
@@ -184,10 +184,10 @@ def asked(auth: OAuth2) -> Asked:
     )
 
 
-def certificate(auth: OAuth2) -> ClientCertificate | None:
+def certificate(auth: OAuth2) -> Certificate | None:
     """Return the client certificate, which tokens may be bound to (RFC 8705 3)."""
     files = auth.client_certificate
-    return ClientCertificate(files.certificate, files.key) if files else None
+    return Certificate(files.certificate, files.key) if files else None
 
 
 def identity(system: System, auth: OAuth2) -> TokenIdentity:

@@ -169,3 +169,37 @@ def test_an_alarm_is_one_line_with_a_stable_code_and_one_count(
     value = metrics.registry.get_sample_value
     assert value("approval_proxy_alarms_total", {"alarm": "several_tickets"}) == 1
     assert value("approval_proxy_alarms_total", {"alarm": "request_dead"}) == 0
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        '\n{"level":"error"}',
+        "\r\x1b[2J\x1b]0;title\x07",
+        "\x7f\x80\x9b31m\x9d",
+        "\u2028\u2029\u0085",
+        "user\u202etxt.exe\u2066\u2069\u200f\u061c",
+        "in\u200bvisible\ufeff\u2060",
+    ],
+)
+def test_nothing_in_a_line_reaches_a_terminal_or_an_eye_as_something_else(
+    hostile: str, stream: Stream
+) -> None:
+    lines = logs.Lines(stream)
+    record = logging.LogRecord("proxy", logging.INFO, "", 0, "%s", (hostile,), None)
+    record.__dict__["field"] = hostile
+    lines.emit(record)
+    lines.note("proxy.access", hostile, {"path": hostile})
+    lines.close()
+    text = stream.getvalue().decode()
+    assert all(line.isprintable() for line in text.split("\n"))
+    first, second = stream.lines()
+    assert (first["message"], first["field"]) == (hostile, hostile)  # and nothing is lost
+    assert (second["message"], second["path"]) == (hostile, hostile)
+
+
+def test_other_languages_stay_readable(stream: Stream) -> None:
+    lines = logs.Lines(stream)
+    lines.note("proxy", "Größe, 日本語, emoji 🙂", {})
+    lines.close()
+    assert "Größe, 日本語, emoji 🙂".encode() in stream.getvalue()

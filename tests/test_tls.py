@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from proxy.errors import ConfigurationError, ProxyError
 from proxy.outbound import Call, Destination, NoCredential, Outbound
-from proxy.tls import ClientCertificate, Tls
+from proxy.tls import Certificate, Tls
 from tests.certificates import Authority
 from tests.manual_clock import ManualClock
 
@@ -37,8 +37,8 @@ class Material:
         return self.folder / "ca.pem"
 
     @property
-    def own(self) -> ClientCertificate:
-        return ClientCertificate(self.folder / "tls.crt", self.folder / "tls.key")
+    def own(self) -> Certificate:
+        return Certificate(self.folder / "tls.crt", self.folder / "tls.key")
 
     def install(self, authority: Authority, name: str) -> None:
         """Put there what one authority issues: its certificate, ours under this name, our key."""

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from typing import Final, Literal
@@ -18,7 +19,10 @@ from proxy.app import Program, assemble
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings
+from proxy.settings.listen import Listen, Listener
 from proxy.store.embedded import EmbeddedServer
+from proxy.tls import Certificate, ServerTls
+from proxy.web.connections import BoundedSite, Connections
 
 Role = Literal["all", "web", "worker"]
 _log: Final = logging.getLogger(__name__)
@@ -100,20 +104,39 @@ async def _listening(program: Program, role: Role) -> AsyncIterator[None]:
     A worker of its own answers only how it is, and only where `listen.worker_port` says.
     """
     listen = program.settings.listen
-    port = listen.worker_port if role == "worker" else listen.port
-    if port is None:
+    places: list[tuple[Listen | Listener, web.Application]] = []
+    if role != "worker":
+        places = program.listeners()
+    elif listen.worker_port is not None:
+        here = Listener(host=listen.host, port=listen.worker_port)
+        places = [(here, program.health())]
+    async with contextlib.AsyncExitStack() as stack:
+        for place, app in places:
+            await stack.enter_async_context(_listening_at(place, app, program))
         yield
-        return
-    app = program.health() if role == "worker" else program.listener()
+
+
+@contextlib.asynccontextmanager
+async def _listening_at(
+    place: Listen | Listener, app: web.Application, program: Program
+) -> AsyncIterator[None]:
     patience = program.settings.worker.stop_within / 1_000
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=patience)
     await runner.setup()
-    site = web.TCPSite(runner, listen.host, port, reuse_address=True)
+    site = BoundedSite(
+        runner,
+        place.host,
+        place.port,
+        ssl_context=_tls(place),
+        connections=Connections(
+            program.bounds(), program.peers, lambda why: program.metrics.cut.labels(why).inc()
+        ),
+    )
     try:
         await site.start()
     except OSError as error:
         await runner.cleanup()
-        where = f"{listen.host}:{port}"
+        where = f"{place.host}:{place.port}"
         raise ConfigurationError(
             f"listen: cannot listen on {where} ({error.strerror}); is another program there?"
         ) from error
@@ -123,6 +146,18 @@ async def _listening(program: Program, role: Role) -> AsyncIterator[None]:
         yield
     finally:
         await runner.cleanup()
+
+
+def _tls(place: Listen | Listener) -> ssl.SSLContext | None:
+    if (files := place.tls) is None:
+        return None
+    own = Certificate(files.certificate, files.key)
+    try:
+        return ServerTls(own, client_ca_file=files.client_ca_file).context
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"listen: the TLS files of port {place.port} cannot be used: {error}"
+        ) from error
 
 
 async def _store_ended(server: EmbeddedServer) -> None:

@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    ByteSize,
     Field,
     JsonValue,
     PrivateAttr,
@@ -28,15 +27,13 @@ from proxy.oauth2.assertions import load_key
 from proxy.settings.fields import (
     Duration,
     Name,
-    Networks,
     NotEmpty,
     Section,
-    Size,
-    UrlPath,
     WebUrl,
     Word,
     WordOff,
 )
+from proxy.settings.listen import Limits, Listen
 from proxy.settings.neighbours import Client, Outbound, WitboostInstance
 from proxy.settings.problems import nearest
 from proxy.settings.secrets import Secret, SecretUrl
@@ -54,20 +51,6 @@ def _asks_for_facts(condition: str) -> str:
 
 Condition = Annotated[Expression, AfterValidator(_asks_for_facts)]
 """A JMESPath expression over the facts of a request."""
-
-
-class Listen(Section):
-    """Where the HTTP API listens; `path` takes hook calls beside `/approval-requests` and `/`.
-
-    `worker_port` is where a process with `--role worker` answers `/livez`, `/readyz`, `/metrics`.
-    `trusted_proxies` are believed about whom they call for, and about client certificates.
-    """
-
-    host: Word = "0.0.0.0"  # noqa: S104 - a service in a container listens on all addresses
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
-    worker_port: Annotated[int, Field(ge=0, le=65_535)] | None = None
-    path: UrlPath = "/approval-requests"
-    trusted_proxies: Networks = ()
 
 
 class Store(Section):
@@ -140,17 +123,6 @@ class Worker(Section):
     margin: Duration = parse_duration("5s")
     stop_within: Duration = parse_duration("20s")
     changes_every: Duration = parse_duration("30s")
-
-
-class Limits(Section):
-    """What a hook call may cost: from `slow_from` open requests on, answers take longer."""
-
-    body: Annotated[Size, Field(ge=1_024, le=16_777_216)] = ByteSize(262_144)
-    depth: Annotated[int, Field(ge=4, le=200)] = 32
-    body_deadline: Duration = parse_duration("10s")
-    backlog: Annotated[int, Field(ge=1)] = 100_000
-    slow_from: Annotated[int, Field(ge=1)] = 5_000
-    slowest: Duration = parse_duration("2s")
 
 
 class Retries(Section):

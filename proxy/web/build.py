@@ -1,6 +1,7 @@
 """Puts the listener together: every route, one middleware, and the limits of HTTP itself."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Final
 
 from aiohttp import web
 
@@ -28,9 +29,16 @@ from proxy.web.ports import Flow, Limits, Operations
 from proxy.web.receipts import ReceiptApi
 from proxy.web.watch import Watch
 
+HOOKS: Final = "hooks"
+EVENTS: Final = "events"
+OPERATORS: Final = "operators"
+PARTS: Final = frozenset({HOOKS, EVENTS, OPERATORS})
+"""What may listen at a place of its own: each faces somebody else."""
+
 
 def build(
     *,
+    parts: Collection[str] = PARTS,
     flow: Flow,
     operations: Operations,
     store: RedisStore,
@@ -56,7 +64,7 @@ def build(
     clock: Clock,
     access: bool = True,
 ) -> web.Application:
-    """Return the application; it looks at the store as long as it runs.
+    """Return the application of some parts; it looks at the store as long as it runs.
 
     `path` is one more path of the hook, `event_memory` how many milliseconds an event is known
     again, `access` whether there is an access log, `published` gives the public keys of receipts,
@@ -95,23 +103,27 @@ def build(
         contract=frozenset(paths),
         access=access,
         refused=refusals.count,
+        remote=peers.client,
     )
     app = _application(frame, watch)
     app.cleanup_ctx.append(refusals.running)
-    for each in paths:
-        _serve(app, "POST", each, hook.submit)
-    _add_routes(app, hook, events, api)
-    _add_actions(app, api, operations)
-    bulk = Bulk(operations=operations, store=store, operators=operators, limits=limits)
-    _serve(app, "POST", "/api/bulk/retry", bulk.retrying())
-    _serve(app, "POST", "/api/bulk/cancel", bulk.cancelling())
-    pausing = Pausing(shared=shared, operators=operators, destinations=destinations, limits=limits)
-    _serve(app, "POST", "/api/destinations/{destination}/pause", pausing.pause)
-    _serve(app, "POST", "/api/destinations/{destination}/resume", pausing.resume)
-    given = ReceiptApi(store=store, receipts=receipts, published=published, operators=operators)
-    _serve(app, "GET", "/api/requests/{correlationId}/receipt", given.show)
-    _serve(app, "GET", "/api/signing-keys", given.keys)
-    _add_health(app, Health(watch=watch, metrics=metrics, hook_path=path))
+    if HOOKS in parts:
+        for each in paths:
+            _serve(app, "POST", each, hook.submit)
+        _serve(app, "GET", "/approval-requests/{correlationId}", hook.show)
+    if EVENTS in parts:
+        _serve(app, "GET", "/ticket-events/{system}", events.register)
+        _serve(app, "POST", "/ticket-events/{system}", events.take)
+    if OPERATORS in parts:
+        _add_routes(app, api)
+        _add_actions(app, api, operations)
+        bulk = Bulk(operations=operations, store=store, operators=operators, limits=limits)
+        pausing = Pausing(
+            shared=shared, operators=operators, destinations=destinations, limits=limits
+        )
+        given = ReceiptApi(store=store, receipts=receipts, published=published, operators=operators)
+        _add_all(app, bulk, pausing, given)
+    _add_health(app, Health(watch=watch, metrics=metrics, hook_path=path), parts)
     return app
 
 
@@ -138,15 +150,22 @@ def _application(frame: Frame, watch: Watch) -> web.Application:
     return app
 
 
-def _add_routes(app: web.Application, hook: Hook, events: Events, api: OperatorApi) -> None:
-    _serve(app, "GET", "/approval-requests/{correlationId}", hook.show)
-    _serve(app, "GET", "/ticket-events/{system}", events.register)
-    _serve(app, "POST", "/ticket-events/{system}", events.take)
+def _add_routes(app: web.Application, api: OperatorApi) -> None:
     _serve(app, "GET", "/api/status", api.status)
     _serve(app, "GET", "/api/requests", api.list)
     _serve(app, "GET", "/api/requests/{correlationId}", api.show)
     _serve(app, "POST", "/api/requests/{correlationId}/retry", api.retry)
     _serve(app, "POST", "/api/requests/{correlationId}/attach", api.attach)
+
+
+def _add_all(app: web.Application, bulk: Bulk, pausing: Pausing, given: ReceiptApi) -> None:
+    """Serve what is about more than one request, and the receipts."""
+    _serve(app, "POST", "/api/bulk/retry", bulk.retrying())
+    _serve(app, "POST", "/api/bulk/cancel", bulk.cancelling())
+    _serve(app, "POST", "/api/destinations/{destination}/pause", pausing.pause)
+    _serve(app, "POST", "/api/destinations/{destination}/resume", pausing.resume)
+    _serve(app, "GET", "/api/requests/{correlationId}/receipt", given.show)
+    _serve(app, "GET", "/api/signing-keys", given.keys)
 
 
 def _add_actions(app: web.Application, api: OperatorApi, operations: Operations) -> None:
@@ -163,11 +182,14 @@ def _add_actions(app: web.Application, api: OperatorApi, operations: Operations)
         _serve(app, "POST", path, api.acting(action))
 
 
-def _add_health(app: web.Application, health: Health) -> None:
+def _add_health(app: web.Application, health: Health, parts: Collection[str] = PARTS) -> None:
+    """Serve what is meant for each kind of caller: the internet need not know what is paused."""
     _serve(app, "GET", "/livez", health.alive)
-    _serve(app, "GET", "/readyz", health.ready)
-    _serve(app, "GET", "/metrics", health.measured)
-    _serve(app, "GET", "/openapi.yaml", health.described)
+    if HOOKS in parts or OPERATORS in parts:
+        _serve(app, "GET", "/readyz", health.ready)
+    if OPERATORS in parts:
+        _serve(app, "GET", "/metrics", health.measured)
+        _serve(app, "GET", "/openapi.yaml", health.described)
 
 
 def _serve(app: web.Application, method: str, path: str, answering: Answering) -> None:

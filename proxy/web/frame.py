@@ -38,6 +38,7 @@ class Frame:
     """Answers, counts and logs; `contract` are the paths that know no status but 500 for later.
 
     `refused` is told of each call that proved too little: its route, then a sample's fields.
+    `remote` tells the address of a call's client.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Frame:
         contract: Collection[str],
         access: bool,
         refused: Callable[..., None] = lambda _route, **_sample: None,
+        remote: Callable[[web.Request], str] = lambda request: request.remote or "",
     ) -> None:
         self._metrics = metrics
         self._alarms = alarms
         self._contract = contract
         self._access = access
         self._refused = refused
+        self._remote = remote
         self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     def middleware(self) -> Middleware:
@@ -117,7 +120,7 @@ class Frame:
         series[1].observe(seconds)
         if status in _REFUSED:
             path = request.path[:_LONGEST_PATH]
-            self._refused(route, remote=request.remote or "", path=path, error=error)
+            self._refused(route, remote=self._remote(request), path=path, error=error)
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if self._access and _access.isEnabledFor(level):
             self._line(request, level, status, seconds, error)
@@ -131,7 +134,7 @@ class Frame:
             "path": path,
             "status": status,
             "milliseconds": round(seconds * 1000, 2),
-            "remote": request.remote,
+            "remote": self._remote(request),
             "client": request.get(CLIENT, ""),
         }
         if error:

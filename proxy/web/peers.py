@@ -19,7 +19,7 @@ class Peers:
 
     def is_proxy(self, request: web.BaseRequest) -> bool:
         """Whether the connection comes from a trusted proxy."""
-        return self._is_trusted(request.remote or "")
+        return self.is_trusted(request.remote or "")
 
     def client(self, request: web.BaseRequest) -> str:
         """Return the address of the client: the last one that no trusted proxy stands for.
@@ -27,7 +27,7 @@ class Peers:
         Each proxy appends whom it was called by; what stands further left is the caller's word.
         """
         remote = request.remote or ""
-        if not self._is_trusted(remote):
+        if not self.is_trusted(remote):
             return remote
         named = ",".join(request.headers.getall(_FORWARDED, ())).split(",")
         for each in reversed(named):
@@ -35,11 +35,12 @@ class Peers:
             if not _is_address(address):
                 break
             remote = address
-            if not self._is_trusted(address):
+            if not self.is_trusted(address):
                 break
         return remote
 
-    def _is_trusted(self, text: str) -> bool:
+    def is_trusted(self, text: str) -> bool:
+        """Whether an address is that of a trusted proxy."""
         return bool(self._trusted) and _is_address(text) and within(text, self._trusted)
 
 

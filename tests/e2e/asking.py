@@ -16,7 +16,7 @@ from proxy.oauth2.grants import AuthorizationCode
 from proxy.oauth2.login import Authorization, begin, code_of
 from proxy.oauth2.tokens import Token
 from proxy.outbound import Destination, Outbound
-from proxy.tls import ClientCertificate
+from proxy.tls import Certificate
 from tests.certificates import Pair
 from tests.e2e.oidc_clients import Client
 from tests.e2e.oidc_provider import JWT, LIFETIME, OPAQUE, REDIRECT_URI, SCOPE, OidcProvider
@@ -39,7 +39,7 @@ class Asking:
 
     def connect(self, certificate: Pair | None) -> Callable[[str], Destination]:
         """Return what reaches the server, with this certificate."""
-        ours = ClientCertificate(certificate.certificate, certificate.key) if certificate else None
+        ours = Certificate(certificate.certificate, certificate.key) if certificate else None
         return lambda url: self.outbound.destination(
             "authorization server",
             origins=[str(URL(url).origin())],

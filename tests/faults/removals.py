@@ -1,13 +1,14 @@
 """Each mechanism that a promise rests on, taken away: what claims the promise must then go red."""
 
 import hashlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Final
 from unittest.mock import patch
 
 from proxy import decisions, doubts
+from proxy.destination import Destination
 from proxy.domain.events import CallingBack, Event, Read, Sending
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Entry, Outcome, Ticket
@@ -34,6 +35,16 @@ def _without_look_up() -> Removal:
         return await otherwise(step)
 
     return patch.object(doubts, "look_up", create_again)
+
+
+@contextmanager
+def _without_checking_urls() -> Iterator[None]:
+    """Two checks hold it: the instance's, and that of every destination."""
+    with (
+        patch.object(Witboost, "_checked", lambda _, url: url),
+        patch.object(Destination, "_covers", lambda *_: True),
+    ):
+        yield
 
 
 def _without_settling() -> Removal:
@@ -100,5 +111,5 @@ _REMOVALS: Final[Mapping[str, Callable[[], Removal]]] = {
     "polling": _without_polling,
     "unknown is pending": _without_pending,
     "token dropped on 401": lambda: patch.object(TokenSource, "refused", lambda *_: False),
-    "URL checked again": lambda: patch.object(Witboost, "_checked", lambda _, url: url),
+    "URL checked again": _without_checking_urls,
 }

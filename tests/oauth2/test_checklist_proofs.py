@@ -22,7 +22,7 @@ from proxy.oauth2.grants import ClientCredentials
 from proxy.oauth2.kept import Kept, TokenIdentity
 from proxy.store.redis import RedisStore
 from proxy.store.tokens import RedisTokens
-from proxy.tls import ClientCertificate
+from proxy.tls import Certificate
 from tests.certificates import Authority
 from tests.oauth2.chain import BASIC, SIGNED, Chain, OpenChain
 from tests.oauth2.strict_server import CLIENT, ODD_SECRETS, connecting, token_endpoint
@@ -92,7 +92,7 @@ async def test_10_tls_is_verified_on_both_sides(
         f"https://127.0.0.1:{server.port}/token",
         BASIC,
         ca_file=theirs.ca_file if trusts else ours.ca_file,
-        client_certificate=ClientCertificate(pair.certificate, pair.key) if shows else None,
+        client_certificate=Certificate(pair.certificate, pair.key) if shows else None,
     )
     try:
         if trusts and shows and newest is ssl.TLSVersion.TLSv1_3:

@@ -29,7 +29,7 @@ from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.grants import Grant, JwtBearer, TokenExchange
 from proxy.oauth2.tokens import TokenRefused
 from proxy.outbound import Outbound
-from proxy.tls import ClientCertificate
+from proxy.tls import Certificate
 from tests.certificates import Authority
 from tests.oauth2.possession import Possession
 from tests.oauth2.strict_server import CLIENT, StrictServer, token_endpoint
@@ -133,7 +133,7 @@ async def serving(
         listens["ssl"] = authority.server(folder).server(authority.ca_file)
         ours = authority.client(folder, certificate)
         how["ca_file"] = authority.ca_file
-        how["client_certificate"] = ClientCertificate(ours.certificate, ours.key)
+        how["client_certificate"] = Certificate(ours.certificate, ours.key)
     server = TestServer(app, scheme="https" if way.certificate else "http")
     await server.start_server(**listens)
     try:

@@ -1,0 +1,196 @@
+"""Slow and many clients: each is cut off in time, and without the bound it is not."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+
+from proxy.domain.addresses import read_networks
+from proxy.errors import InvalidRequest
+from proxy.web.body import read_body
+from proxy.web.connections import BoundedSite, Bounds, Connections
+from proxy.web.peers import Peers
+
+HEAD = b"GET / HTTP/1.1\r\nHost: here\r\n"
+SOON = 150
+"""Milliseconds that a bound allows in these tests."""
+PATIENCE = 5.0
+"""Seconds within which what must happen has happened."""
+STILL_OPEN = 4 * SOON / 1_000
+"""Seconds after which what is not bounded is still open."""
+
+
+@dataclass
+class Place:
+    """A listener; what it cut, and how to come to it."""
+
+    port: int
+    cut: Counter[str] = field(default_factory=Counter)
+
+    async def come(self, said: bytes = b"") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(said)
+        return reader, writer
+
+
+async def answer(request: web.Request) -> web.Response:
+    try:
+        body = await read_body(request, limit=1_000, within=SOON)
+    except InvalidRequest as error:
+        response = web.Response(status=400, text=str(error))
+        response.force_close()
+        return response
+    return web.Response(body=body or b"fine")
+
+
+@asynccontextmanager
+async def listening(peers: Peers | None = None, **bounds: int) -> AsyncIterator[Place]:
+    app = web.Application()
+    app.router.add_route("*", "/", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    place = Place(0)
+    connections = Connections(
+        Bounds(**bounds), peers or Peers(), lambda why: place.cut.update([why])
+    )
+    site = BoundedSite(runner, "127.0.0.1", 0, connections=connections)
+    await site.start()
+    place.port = runner.addresses[0][1]
+    try:
+        yield place
+    finally:
+        await runner.cleanup()
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """Return what was said until the other side ended the connection."""
+    try:
+        return await asyncio.wait_for(reader.read(), PATIENCE)
+    except ConnectionError:
+        return b""
+
+
+async def is_open(reader: asyncio.StreamReader) -> bool:
+    try:
+        await asyncio.wait_for(reader.read(1), STILL_OPEN)
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        return False
+    return False
+
+
+async def dripping(writer: asyncio.StreamWriter) -> None:
+    """Send a header that never ends, a byte at a time."""
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(SOON / 10_000)
+
+
+@pytest.mark.parametrize("said", [b"", b"\r\n\r\n", b"GET", HEAD, HEAD + b"X-Slow: "])
+async def test_who_does_not_bring_a_request_in_time_is_cut_off(said: bytes) -> None:
+    async with listening(first_request=SOON) as place:
+        reader, writer = await place.come(said)
+        drip = asyncio.create_task(dripping(writer)) if said.endswith(b": ") else None
+        assert await ended(reader) == b""
+        if drip:
+            drip.cancel()
+        writer.close()
+        assert place.cut == {"silent": 1}
+
+
+async def test_without_that_bound_it_stays_open() -> None:
+    """The negative control: aiohttp's own limit is the idle time."""
+    async with listening(first_request=3_600_000) as place:
+        reader, writer = await place.come(HEAD + b"X-Slow: ")
+        drip = asyncio.create_task(dripping(writer))
+        assert await is_open(reader)
+        drip.cancel()
+        writer.close()
+
+
+async def test_between_two_requests_a_connection_may_be_idle_so_long() -> None:
+    async with listening(first_request=SOON, idle=SOON) as place, listening() as patient:
+        for where, cut in ((place, True), (patient, False)):
+            reader, writer = await where.come(HEAD + b"\r\n")
+            assert (await reader.readuntil(b"fine")).startswith(b"HTTP/1.1 200")
+            if cut:
+                assert await ended(reader) == b""
+            else:
+                assert await is_open(reader)
+            writer.close()
+        assert place.cut == {}
+
+
+async def test_a_slow_body_has_its_own_deadline() -> None:
+    async with listening() as place:
+        head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n"
+        reader, writer = await place.come(head + b"x" * 20)
+        assert b"did not arrive within" in await ended(reader)
+        writer.close()
+        reader, writer = await place.come(head)
+        drip = asyncio.create_task(dripping(writer))  # longer than the deadline, and never done
+        await ended(reader)
+        drip.cancel()
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEAD + b"X-Long: " + b"x" * 9_000 + b"\r\n\r\n",
+        b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: here\r\n\r\n",
+        HEAD + b"".join(b"X-%d: 1\r\n" % number for number in range(200)) + b"\r\n",
+    ],
+)
+async def test_a_long_head_is_refused(head: bytes) -> None:
+    async with listening() as place:
+        reader, writer = await place.come(head)
+        assert b" 400 " in (await ended(reader)).partition(b"\r\n")[0]
+        writer.close()
+        reader, writer = await place.come(HEAD + b"\r\n")  # the control
+        assert (await reader.readuntil(b"fine")).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_one_address_has_only_so_many_connections() -> None:
+    async with listening(per_client=5) as place:
+        first = [await place.come(HEAD + b"\r\n") for _ in range(5)]
+        for reader, _ in first:
+            await reader.readuntil(b"fine")
+        many = [await place.come(HEAD + b"\r\n") for _ in range(20)]
+        assert [await ended(reader) for reader, _ in many] == [b""] * 20
+        assert place.cut == {"too_many_of_client": 20}
+        first[0][1].write(HEAD + b"\r\n")  # who is in stays in
+        assert b"fine" in await first[0][0].readuntil(b"fine")
+        for _, writer in (*first, *many):
+            writer.close()
+            await writer.wait_closed()
+
+
+async def test_a_place_that_becomes_free_is_given_again() -> None:
+    async with listening(per_client=1) as place:
+        for _ in range(3):
+            reader, writer = await place.come(HEAD[:-2] + b"\r\nConnection: close\r\n\r\n")
+            assert b"fine" in await ended(reader)
+            writer.close()
+            await writer.wait_closed()
+        assert place.cut == {}
+
+
+async def test_a_trusted_proxy_may_have_as_many_as_there_are() -> None:
+    peers = Peers(read_networks(["127.0.0.0/8"]))
+    async with listening(peers, per_client=1, connections=3) as place:
+        first = [await place.come(HEAD + b"\r\n") for _ in range(3)]
+        for reader, _ in first:
+            await reader.readuntil(b"fine")
+        reader, writer = await place.come(HEAD + b"\r\n")
+        assert await ended(reader) == b""
+        assert place.cut == {"too_many": 1}
+        for _, each in (*first, (reader, writer)):
+            each.close()
