@@ -107,7 +107,6 @@ class Program:
             streams=self.streams,
             sink=open_sink(self.settings),
             seals=self.seals,
-            receipts=self.receipts,
             alarms=self.alarms,
             metrics=self.metrics,
             clock=self.clock,

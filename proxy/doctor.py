@@ -15,7 +15,6 @@ from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Entry, Record, State
 from proxy.domain.repairs import Restored
 from proxy.domain.schedule import due_at
-from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError, ProxyError, Stale, Superseded
 from proxy.store.audit import AuditStreams
 from proxy.store.codec import history_entry
@@ -51,7 +50,6 @@ class Patient:
     streams: AuditStreams
     remembered: Mapping[str, Remembered]
     report: Report | None
-    ring: KeyRing | None
     systems: Mapping[str, TicketSystem]
     since: int
     retention: int
@@ -149,11 +147,8 @@ class Doctor:
 
     def _known(self, remembered: Remembered) -> Entry | Finding:
         """Return the request as the audit has it, or why it cannot be read."""
-        if self._it.ring is None:
-            says = "the store lost it, and without encryption.keys the audit holds no records"
-            return Finding("wrong", remembered.id, says)
         try:
-            known = remembered.entry(self._it.ring)
+            known = remembered.entry(self._it.store)
         except ConfigurationError as error:
             return Finding("wrong", remembered.id, f"the store lost it, and {error}")
         if known is None:

@@ -4,7 +4,7 @@ A line is a JSON object with its number `seq` and `prev`, the SHA-256 of the lin
 
     entry        what happened, as the store's step wrote it, with `stream` and `at` (where it stood
                  there), `request` (a correlation id, or empty), and `sealed`: the request's record
-                 of then, encrypted, from which it can be rebuilt; with the callback, the `receipt`
+                 of then, encrypted, from which it can be rebuilt
     head         the number and hash of the line before, signed
     checkpoint   the last line that retention removed, signed
 """

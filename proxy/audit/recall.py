@@ -11,8 +11,10 @@ from proxy.audit.sealer import place_of
 from proxy.domain.events import CalledBack
 from proxy.domain.models import Entry
 from proxy.domain.values import replace
-from proxy.encryption import KeyRing
-from proxy.store.codec import ADMITTED, read_record, read_texts
+from proxy.errors import ConfigurationError
+from proxy.store.audit import read_kept
+from proxy.store.codec import ADMITTED
+from proxy.store.redis import RedisStore
 
 _NO_HISTORY: Final = (ADMITTED, "Hinted", "Expired")
 
@@ -31,17 +33,25 @@ class Remembered:
     told: bool = False
     expired: bool = False
 
-    def entry(self, ring: KeyRing) -> Entry | None:
+    def entry(self, store: RedisStore) -> Entry | None:
         """Return the request as it was last sealed; None where the audit holds too little.
 
         Raises:
-            ConfigurationError: its key is not in the ring.
+            ConfigurationError: its key is not in the ring, or there is none.
         """
         if not self.latest:
             return None
-        first, latest = (_opened(it, self.id, ring) for it in (self.first, self.latest))
+        first, latest = (self._opened(it, store) for it in (self.first, self.latest))
         payload = latest.payload or first.payload
         return replace(latest, payload=payload) if payload else None
+
+    def _opened(self, sealed: str, store: RedisStore) -> Entry:
+        ring = store.privacy.ring
+        if ring is None:
+            raise ConfigurationError(
+                "without encryption.keys the audit's records cannot be read. Put the keys back"
+            )
+        return read_kept(store, orjson.loads(ring.open(sealed.encode(), place=place_of(self.id))))
 
 
 def recall(files: Iterable[Iterable[bytes]]) -> dict[str, Remembered]:
@@ -64,12 +74,3 @@ def recall(files: Iterable[Iterable[bytes]]) -> dict[str, Remembered]:
                 request.first = request.first or sealed
                 request.latest = sealed
     return found
-
-
-def _opened(sealed: str, request: str, ring: KeyRing) -> Entry:
-    whole = orjson.loads(ring.open(sealed.encode(), place=place_of(request)))
-    record, texts = (
-        [word.encode() for pair in whole[part].items() for word in pair]
-        for part in ("record", "texts")
-    )
-    return Entry(read_record(record), read_texts(texts), whole["payload"].encode())

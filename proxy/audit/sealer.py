@@ -20,21 +20,17 @@ from proxy.alarms import Alarm, Alarms
 from proxy.audit.chain import CHECKPOINT, GENESIS, HEAD, Chain, digest
 from proxy.audit.files import HEAD_FILE, KEYS_FILE, AuditFile, Sink, parsed
 from proxy.domain.clock import Clock
-from proxy.domain.events import CalledBack
-from proxy.domain.models import Entry, Texts
 from proxy.domain.schedule import HOUR, SECOND
 from proxy.encryption import KeyRing
 from proxy.errors import ProxyError
 from proxy.metrics import Metrics
-from proxy.receipts import Receipts
 from proxy.signing import Signer
-from proxy.store.audit import AuditEntry, AuditStreams, Sealed, ordered
-from proxy.store.codec import ADMITTED, write_record, write_texts
+from proxy.store.audit import AuditEntry, AuditStreams, Kept, Sealed, ordered
+from proxy.store.codec import ADMITTED
 
 LEASE: Final = 15 * SECOND
 _BATCH: Final = 64  # entries of one stream: what is sealed at once holds the event loop up
 _ADMITTED: Final = f'"event":"{ADMITTED}"'.encode()
-_CALLED_BACK: Final = f'"event":"{CalledBack.__name__}"'.encode()
 
 _log: Final = logging.getLogger(__name__)
 
@@ -65,7 +61,6 @@ class Sealer:
         streams: AuditStreams,
         sink: Sink | None,
         seals: Seals,
-        receipts: Receipts,
         alarms: Alarms,
         metrics: Metrics,
         clock: Clock,
@@ -75,7 +70,6 @@ class Sealer:
         self._streams = streams
         self._sink = sink
         self._seals = seals
-        self._receipts = receipts
         self._alarms = alarms
         self._metrics = metrics
         self._clock = clock
@@ -191,11 +185,10 @@ class Sealer:
 
     async def _lines(self, chain: Chain, entries: Sequence[AuditEntry]) -> list[bytes]:
         last = {entry.request: entry for entry in entries if entry.request}
-        records: Mapping[str, Entry] = {}
+        kept: Mapping[str, Kept] = {}
         if self._seals.ring:
-            wanted = (_ADMITTED, _CALLED_BACK)
-            whole = {it.request for it in entries if any(each in it.line for each in wanted)}
-            records = await self._streams.requests(list(last), whole=whole)
+            whole = {it.request for it in entries if _ADMITTED in it.line}
+            kept = await self._streams.kept(list(last), whole=whole)
         lines = []
         for entry in entries:
             content: dict[str, Any] = {
@@ -204,22 +197,14 @@ class Sealer:
                 "request": entry.request,
                 "entry": orjson.Fragment(entry.line),
             }
-            if last.get(entry.request) is entry and entry.request in records:
-                content["sealed"] = self._sealed(records[entry.request])
-            if _CALLED_BACK in entry.line and entry.request in records:
-                content["receipt"] = self._receipts.issue(records[entry.request])
+            if last.get(entry.request) is entry and entry.request in kept:
+                content["sealed"] = self._sealed(entry.request, kept[entry.request])
             lines.append(chain.add(content))
         return lines
 
-    def _sealed(self, entry: Entry) -> str:
+    def _sealed(self, request: str, kept: Kept) -> str:
         assert self._seals.ring is not None
-        whole = {
-            "record": dict(write_record(entry.record)),
-            "texts": dict(write_texts(entry.texts, Texts())),
-            "payload": entry.payload.decode(),
-        }
-        place = place_of(entry.record.id)
-        return self._seals.ring.seal(orjson.dumps(whole), place=place).decode()
+        return self._seals.ring.seal(orjson.dumps(kept), place=place_of(request)).decode()
 
     def _overdue(self, sink: Sink) -> list["_Removable"]:
         """Return the oldest files if their retention is over, looking once an hour."""

@@ -79,7 +79,6 @@ async def _examine(settings: Settings, *, repair: bool, since: int, as_json: boo
                 streams=AuditStreams(store),
                 remembered=recall(file.lines() for file in files_in(folder)),
                 report=examine(folder) if folder.is_dir() else None,
-                ring=store.privacy.ring,
                 systems=systems,
                 since=await store.now() - since,
                 retention=settings.store.retention,

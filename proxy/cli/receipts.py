@@ -1,15 +1,21 @@
 """`approval-proxy receipts`: fetch the receipt of a decision, and verify receipts offline."""
 
 import argparse
+import asyncio
 import sys
 from pathlib import Path
 
 import orjson
 
-from proxy.cli.options import Subparsers
+from proxy.audit.files import files_in
+from proxy.audit.recall import recall
+from proxy.beside import examining
+from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.cli.program import add_program, program_of
-from proxy.errors import ConfigurationError
-from proxy.receipts import RECEIPT, sha256
+from proxy.errors import ConfigurationError, NotFound
+from proxy.opening import open_seals
+from proxy.receipts import RECEIPT, Receipts, sha256
+from proxy.settings import Settings
 from proxy.signing import Verifier
 
 
@@ -20,6 +26,15 @@ def add(subparsers: Subparsers) -> None:
     get = actions.add_parser("get", help="print the receipt of a decided request")
     get.add_argument("id", metavar="ID", help="the correlation id of the request")
     get.set_defaults(run=run_get)
+    issue = actions.add_parser(
+        "issue",
+        help="print the receipt of a request whose retention is over, from the audit",
+        description="Issues a receipt from the audit's files, with the store's keys: the request"
+        " itself may be gone. What it says is what the audit, whose heads are signed, holds.",
+    )
+    issue.add_argument("id", metavar="ID", help="the correlation id of the request")
+    add_config(issue)
+    issue.set_defaults(run=run_issue)
     keys = actions.add_parser("keys", help="print the public keys, to be kept for verifying")
     keys.set_defaults(run=run_keys)
     for asking in (get, keys):
@@ -45,6 +60,23 @@ def run_get(arguments: argparse.Namespace) -> int:
     answer = program_of(arguments).get(arguments.id, "receipt")
     sys.stdout.write(f"{answer['receipt']}\n")
     return 0
+
+
+def run_issue(arguments: argparse.Namespace) -> int:
+    """Print a receipt that the audit's files make."""
+    sys.stdout.write(f"{asyncio.run(_issue(settings_of(arguments), arguments.id))}\n")
+    return 0
+
+
+async def _issue(settings: Settings, request: str) -> str:
+    files = files_in(settings.audit_folder)
+    async with examining(settings, publish=False) as (store, _systems):
+        remembered = recall(file.lines() for file in files).get(request)
+        entry = remembered.entry(store) if remembered else None
+        if entry is None:
+            raise NotFound(f"the audit knows no request {request}, or too little of it")
+        seals = await open_seals(settings, store)
+        return Receipts(seals.signer, settings.public_url).issue(entry)
 
 
 def run_keys(arguments: argparse.Namespace) -> int:

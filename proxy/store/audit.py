@@ -5,10 +5,9 @@ what it changes. One sealer at a time takes the entries out of Redis; what is se
 """
 
 import asyncio
-import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import orjson
 
@@ -19,6 +18,17 @@ from proxy.store.redis import RedisStore, load_script
 
 _SEAL, _NOTE = load_script("seal"), load_script("note")
 _NONE: Final = "0-0"  # before every stream id
+
+
+class Kept(TypedDict):
+    """What lies under the keys of a request, byte for byte as characters: JSON knows no bytes.
+
+    Payload and texts stay encrypted as they are; `record` and `texts` are names and values in turn.
+    """
+
+    record: list[str]
+    texts: list[str]
+    payload: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,25 +133,29 @@ class AuditStreams:
         words = flat(answer)
         return str(words[list(words).index(b"last-generated-id") + 1].decode())
 
-    async def requests(self, ids: Sequence[str], *, whole: Collection[str]) -> dict[str, Entry]:
-        """Return what these requests are now, with the payload only of those in `whole`.
+    async def kept(self, ids: Sequence[str], *, whole: Collection[str]) -> dict[str, Kept]:
+        """Return what lies under the three keys of requests, the payload only of those in `whole`.
 
-        One whose retention is over, or that cannot be decrypted, is not in the answer.
+        One whose retention is over is not in the answer.
         """
         batch: list[tuple[Any, ...]] = []
         for each in ids:
             tag = self._store.keys.tag_of(each)
             batch.append(("HGETALL", f"{tag}:r:{each}"))
-            batch.append(("GET", f"{tag}:p:{each}") if each in whole else ("ECHO", ""))
             batch.append(("HGETALL", f"{tag}:x:{each}"))
+        loading = [it for it in ids if it in whole]
+        batch += [("GET", f"{self._store.keys.tag_of(each)}:p:{each}") for each in loading]
         answers = await self._store.batcher.commands(batch)
-        found = {}
-        rows = zip(ids, answers[::3], answers[1::3], answers[2::3], strict=True)
-        for each, record, payload, texts in rows:
-            if record:
-                with contextlib.suppress(ConfigurationError):
-                    found[each] = self._store.entry(flat(record), payload, flat(texts))
-        return found
+        payloads = dict(zip(loading, answers[2 * len(ids) :], strict=True))
+        return {
+            each: {
+                "record": [word.decode("latin-1") for word in flat(record)],
+                "texts": [word.decode("latin-1") for word in flat(texts)],
+                "payload": (payloads.get(each) or b"").decode("latin-1"),
+            }
+            for each, record, texts in zip(ids, answers[::2], answers[1::2], strict=False)
+            if record
+        }
 
     async def note(
         self, about: str, entry: Mapping[str, Any], *, before: str = "*", after: str = ""
@@ -155,3 +169,13 @@ class AuditStreams:
         after = after or self._store.operation()
         words = [self._store.time, before, after, orjson.dumps(entry)]
         return bool(await self._store.batcher.script(_NOTE, keys, words))
+
+
+def read_kept(store: RedisStore, kept: Kept) -> Entry:
+    """Return the request that was kept.
+
+    Raises:
+        ConfigurationError: it is encrypted under a key that is missing.
+    """
+    record, texts = ([it.encode("latin-1") for it in kept[part]] for part in ("record", "texts"))
+    return store.entry(record, kept["payload"].encode("latin-1"), texts)

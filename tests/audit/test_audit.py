@@ -17,7 +17,7 @@ from proxy.domain.schedule import DAY, HOUR
 from proxy.encryption import new_key
 from proxy.errors import StoreUnavailable
 from proxy.refusals import Refusals
-from proxy.store.audit import AuditStreams
+from proxy.store.audit import AuditStreams, read_kept
 from tests.conftest import OpenRig
 from tests.manual_clock import ManualClock
 from tests.rig import OPERATOR_KEY, Rig, post_json
@@ -101,8 +101,9 @@ async def test_a_line_holds_the_record_encrypted(rig: Rig) -> None:
     assert ring is not None
     place = place_of(str(call.correlation_id))
     whole = orjson.loads(ring.open(line["sealed"].encode(), place=place))
-    assert whole["record"]["id"] == call.correlation_id
-    assert "john.doe_company.com" in whole["payload"]
+    entry = read_kept(rig.program.store, whole)
+    assert entry.record.id == call.correlation_id
+    assert b"john.doe_company.com" in entry.payload
 
 
 async def test_what_is_sealed_leaves_redis(rig: Rig) -> None:
@@ -300,7 +301,6 @@ def make(rig: Rig) -> Callable[..., Sealer]:
             streams=program.streams,
             sink=Folder(folder_of(rig)),
             seals=program.seals,
-            receipts=program.receipts,
             alarms=program.alarms,
             metrics=program.metrics,
             clock=program.clock,

@@ -1,5 +1,6 @@
 """Receipts of decisions: signed, verified offline, and still so after the keys have changed."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.audit.files import files_in
 from proxy.cli import main
+from proxy.domain.schedule import DAY
 from proxy.encryption import new_key
 from proxy.receipts import RECEIPT, sha256
 from proxy.signing import Verifier, key_set, new_signing_key, signer
@@ -81,13 +82,21 @@ async def test_strangers_get_none(rig: Rig) -> None:
         assert status == 401
 
 
-async def test_the_audit_keeps_each_receipt(rig: Rig) -> None:
-    """The request goes with its retention; its receipt stays as long as the audit."""
+async def test_a_receipt_can_be_issued_from_the_audit_when_the_request_is_gone(
+    rig: Rig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The request goes with its retention; what its receipt says stays as long as the audit."""
     request = await decided(rig, "rejected")
+    before = await receipt_of(rig, request)
     await rig.program.sealer().seal()
-    (file,) = files_in(rig.program.settings.audit_folder)
-    kept = [line["receipt"] for line in map(orjson.loads, file.lines()) if "receipt" in line]
-    assert kept == [await receipt_of(rig, request)]
+    await rig.work(after=91 * DAY)
+    assert await rig.program.store.load(request) is None
+    config = str(tmp_path / "approval-proxy.yaml")
+    command = ["receipts", "issue", request, "--config", config]
+    assert await asyncio.to_thread(main, command) == 0
+    assert capsys.readouterr().out.strip() == before
+    assert await asyncio.to_thread(main, ["receipts", "issue", "ar1", "--config", config]) == 1
+    assert "the audit knows no request ar1" in capsys.readouterr().err
 
 
 async def test_old_receipts_stay_verifiable_after_a_rotation(open_rig: OpenRig) -> None:
