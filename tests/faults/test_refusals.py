@@ -50,6 +50,26 @@ async def test_a_refusal_at_the_desk_does_not_count_at_witboost(rig: Rig) -> Non
     assert rig.final(late) is not None
 
 
+async def test_a_refused_client_is_nobodys_request(rig: Rig) -> None:
+    """Refused alone before, and now with everybody: the desk is paused, the request is not held."""
+    call, other = await rig.ask(), await rig.ask()
+    rig.desk.switch_on(Fault("create", "answer", status=403, times=2, subject=call.correlation_id))
+    for _ in range(4):
+        await rig.work(after=20 * SECOND)
+        if (await rig.entry(call)).record.refusals == 2:
+            break
+    assert await rig.state(other) is State.PENDING
+    rig.desk.authorization.refuse_client = True
+    rig.desk.authorization.revoke_all()
+    await rig.work(after=10 * MINUTE)
+    assert await rig.state(call) is State.RECEIVED
+    assert (await rig.program.shared.pauses())["desk"].since
+    rig.desk.authorization.refuse_client = False
+    for _ in range(3):
+        await rig.work(after=10 * MINUTE)
+    assert await rig.state(call) is State.PENDING
+
+
 @pytest.mark.parametrize("removed", [False, True], ids=["with it", "without it"])
 async def test_a_paused_system_is_probed_by_one_request_at_a_time(
     rig: Rig, *, removed: bool
