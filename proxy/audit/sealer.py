@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import logging
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -78,16 +79,20 @@ class Sealer:
         self._owner = secrets.token_hex(8)
         self._at: Sealed | None = None
         self._failing = False
+        self._more = False
         self._looked_at: int | None = None
 
     async def run(self) -> None:
         """Seal again and again, until cancelled."""
         while True:
-            if not await self._turn():
+            await self._turn()
+            # a head and a wait for the disk would cost more than the handful of entries before it
+            if not self._more:
                 await asyncio.sleep(self._every / SECOND)
 
     async def _turn(self) -> int:
         """Seal once; return how many entries that were. What fails is tried again."""
+        self._more = False
         try:
             count = await self.seal()
         except Exception as error:  # noqa: BLE001 - the audit must never stop the work
@@ -129,6 +134,7 @@ class Sealer:
             self._at = await self._continue(sealed)
         entries = await self._streams.unsealed(self._at.positions, limit=_BATCH)
         self._metrics.audit_unsealed.set(len(entries))
+        self._more = _BATCH in Counter(entry.stream for entry in entries).values()
         if not entries and self._at.hash == sealed.hash:
             return 0
         after = await self._write(self._at, entries)
