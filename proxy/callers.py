@@ -1,11 +1,14 @@
 """Who may call us, as the settings say it."""
 
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from proxy.domain.schedule import DAY
 from proxy.settings import Settings
 from proxy.settings.neighbours import Client as ClientSettings
 from proxy.web.auth import Caller, Client, Clients
 
+_SOON: Final = 14 * DAY
 _EVENT_MEMORY: Final = 2  # times the longest tolerance: longer than a replay can be fresh
 
 
@@ -21,13 +24,30 @@ def clients(settings: Settings) -> Clients:
 
 
 def _client(caller: Caller, client: ClientSettings) -> Client:
-    return Client(caller, frozenset(client.keys))
+    return Client(caller, {key.hash: key.until for key in client.keys})
 
 
 def operators(settings: Settings) -> Clients:
     """Return who may see and repair requests."""
     its = settings.operators.clients
-    return Clients([_client(Caller(name), client) for name, client in its.items()])
+    return Clients([_client(Caller(name, role=it.role), it) for name, it in its.items()])
+
+
+def ending(settings: Settings, now: int) -> Iterator[str]:
+    """Yield what is to be said of keys that are over, or soon; `now` is in milliseconds."""
+    owners: list[tuple[str, Mapping[str, ClientSettings]]] = [
+        *((f"witboost.{at}.clients", it.clients) for at, it in settings.witboost.items()),
+        ("operators.clients", settings.operators.clients),
+    ]
+    for place, its in owners:
+        for name, client in its.items():
+            for key in client.keys:
+                if key.until is not None and key.until <= now + _SOON:
+                    what = "is over" if key.until <= now else "is over soon"
+                    yield (
+                        f"A key of {place}.{name} {what} (expires: {key.expires}): make a new one"
+                        " with `approval-proxy keys new`, and let both live until it is in use"
+                    )
 
 
 def certified(settings: Settings) -> frozenset[str]:

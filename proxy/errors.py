@@ -95,6 +95,10 @@ class Unauthorized(ProxyError):  # noqa: N818 - as in HTTP
     """The caller is not known, or may not do this."""
 
 
+class Forbidden(ProxyError):  # noqa: N818 - as in HTTP
+    """The caller is known, and may not do this."""
+
+
 class IllegalTransition(ProxyError):  # noqa: N818 - the name of the fact
     """An event that makes no sense in the record's state: a mistake in this program."""
 

@@ -107,7 +107,7 @@ def settings_tree(
         },
         "ticket_systems": {"desk": desk_tree(desk)},
         "routes": [{"name": "default", "system": "desk"}],
-        "operators": {"clients": {"alice": {"keys": [hash_key(OPERATOR_KEY)]}}},
+        "operators": {"clients": {"alice": {"keys": [hash_key(OPERATOR_KEY)], "role": "admin"}}},
     }
     for name, section in top.items():
         tree[name] = {**tree.get(name, {}), **section} if isinstance(section, dict) else section

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from datetime import date
 from typing import Final
 
 from proxy import encryption
@@ -52,6 +53,7 @@ def add(subparsers: Subparsers) -> None:
     new.add_argument(
         "--signing", action="store_true", help="make a key that signs audit and receipts instead"
     )
+    new.add_argument("--expires", type=_day, help="the last day on which the key is good")
     new.set_defaults(run=run)
 
 
@@ -64,11 +66,21 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(_SIGNING.format(key=new_signing_key()))
         return 0
     key = new_key()
+    line = f'"{hash_key(key)}"'
+    if arguments.expires:
+        line = f"{{hash: {line}, expires: {arguments.expires}}}"
     sys.stdout.write(
         f"Key for {arguments.name}, shown this once "
         "(sent as `X-API-Key: <key>` or `Authorization: Bearer <key>`):\n"
         f"{key}\n\n"
         "For the settings, under witboost.<instance>.clients or operators.clients:\n"
-        f'{arguments.name}: {{keys: ["{hash_key(key)}"]}}\n'
+        f"{arguments.name}: {{keys: [{line}]}}\n"
     )
     return 0
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a day such as 2027-01-31") from None

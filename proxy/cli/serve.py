@@ -14,7 +14,7 @@ from typing import Final, Literal
 import uvloop
 from aiohttp import web
 
-from proxy import logs
+from proxy import callers, logs
 from proxy.app import Program, assemble
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.errors import ConfigurationError
@@ -75,6 +75,8 @@ async def serve(settings: Settings, role: Role) -> None:
         worker = program.worker() if role != "web" else None
         sealer, credentials = program.sealer(), program.credentials()
         running: list[asyncio.Task[object]] = [asyncio.create_task(stop.wait())]
+        for said in callers.ending(settings, program.clock.now()):
+            _log.warning(said)
         async with _listening(program, role):
             if worker is not None:
                 running.append(asyncio.create_task(worker.run()))

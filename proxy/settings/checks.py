@@ -222,7 +222,7 @@ def _keys_name_one_client(settings: Settings) -> Iterator[str]:
     owners: dict[str, str] = {}
     for owner, client in _clients(settings):
         for index, key in enumerate(client.keys):
-            first = owners.setdefault(key, owner)
+            first = owners.setdefault(key.hash, owner)
             if first != owner:
                 yield f"{owner}.keys.{index}: {first} has the same key; give each client its own"
 

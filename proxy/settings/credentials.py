@@ -24,7 +24,8 @@ def _digests(value: Any, name: str) -> Iterator[tuple[str, str]]:
         case Secret():
             yield name, hashlib.sha256(value.reveal().encode()).hexdigest()
         case Client():
-            yield f"{name}.keys", hashlib.sha256(" ".join(value.keys).encode()).hexdigest()
+            hashes = " ".join(key.hash for key in value.keys)
+            yield f"{name}.keys", hashlib.sha256(hashes.encode()).hexdigest()
         case BaseModel():
             for field in type(value).model_fields:
                 yield from _digests(getattr(value, field), f"{name}.{field}".lstrip("."))

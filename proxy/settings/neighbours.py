@@ -1,10 +1,11 @@
 """Who calls us and whom we call, ticket systems apart: clients, witboost instances, the way out."""
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from proxy.domain.durations import parse_duration
 from proxy.settings.fields import (
@@ -22,10 +23,40 @@ from proxy.settings.fields import (
 from proxy.settings.secrets import Secret
 
 
+class ClientKey(Section):
+    """A key that we know by its hash; from the day after `expires`, or that moment, it is over."""
+
+    hash: KeyHash
+    expires: AwareDatetime | date | None = None
+
+    @property
+    def until(self) -> int | None:
+        """Until when it is good, in milliseconds since the epoch; a day ends at midnight UTC."""
+        if self.expires is None:
+            return None
+        end = self.expires
+        if not isinstance(end, datetime):
+            end = datetime.combine(end + timedelta(days=1), time(), UTC)
+        return int(end.timestamp() * 1_000)
+
+
+def _key(given: Any) -> Any:
+    return {"hash": given} if isinstance(given, str) else given
+
+
 class Client(Section):
     """Somebody who may call us; several keys live at once while they are being rotated."""
 
-    keys: Annotated[tuple[KeyHash, ...], NotEmpty]
+    keys: Annotated[tuple[Annotated[ClientKey, BeforeValidator(_key)], ...], NotEmpty]
+
+
+class Operator(Client):
+    """A person or a program at the operator API.
+
+    `read` sees every request; `operate` also acts on them; `admin` also pauses what all share.
+    """
+
+    role: Literal["read", "operate", "admin"] = "operate"
 
 
 class Callback(Section):

@@ -7,7 +7,7 @@ that they can be rotated while requests are open.
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from proxy.settings.fields import OpenedNetworks, ReadableFile, Section, WebUrl
 from proxy.settings.oauth2 import OAuth2
@@ -41,9 +41,20 @@ class SignedEvents(Events):
     the networks of the ticket system where nothing else is said.
     """
 
-    secrets: tuple[Secret, ...] = ()
     jwks_url: WebUrl | None = None
     jwks_networks: OpenedNetworks | None = None
+    secrets: Annotated[tuple[Secret, ...], Field(validate_default=True)] = ()
+
+    @field_validator("secrets")
+    @classmethod
+    def _something_proves(
+        cls, secrets: tuple[Secret, ...], info: ValidationInfo
+    ) -> tuple[Secret, ...]:
+        token = info.data.get("token")
+        public = info.data.get("auth") == "jwt" and token is not None and token.is_public
+        if not secrets and not public and info.data.get("jwks_url") is None:
+            raise ValueError("is empty: at least one is required")
+        return secrets
 
     @model_validator(mode="after")
     def _can_be_verified(self) -> Self:
@@ -57,8 +68,6 @@ class SignedEvents(Events):
                 "jwks_url: needs token.audience, as the issuer signs tokens for others too, and no"
                 " secrets"
             )
-        if not public and not self.secrets:
-            raise ValueError("secrets: is empty: at least one is required")
         return self
 
     @model_validator(mode="after")

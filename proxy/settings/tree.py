@@ -34,7 +34,7 @@ from proxy.settings.fields import (
     WordOff,
 )
 from proxy.settings.listen import Limits, Listen
-from proxy.settings.neighbours import Client, Outbound, WitboostInstance
+from proxy.settings.neighbours import Operator, Outbound, WitboostInstance
 from proxy.settings.problems import nearest
 from proxy.settings.secrets import Secret, SecretUrl
 from proxy.settings.sources import READING, Origins
@@ -217,7 +217,7 @@ class Route(Section):
 class Operators(Section):
     """Who may see and repair every request; without clients, the operator API lets nobody in."""
 
-    clients: dict[Name, Client] = Field(default={})
+    clients: dict[Name, Operator] = Field(default={})
 
 
 class Logs(Section):

@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from proxy.errors import (
+    Forbidden,
     InvalidRequest,
     NotFound,
     StoreUnavailable,
@@ -17,7 +18,14 @@ from proxy.errors import (
 )
 from proxy.tickets.values import clean, shorten
 
-EXPECTED: Final = (InvalidRequest, Unauthorized, NotFound, TemporaryError, web.HTTPException)
+EXPECTED: Final = (
+    InvalidRequest,
+    Unauthorized,
+    Forbidden,
+    NotFound,
+    TemporaryError,
+    web.HTTPException,
+)
 """Errors that are an answer; everything else is a fault that an operator must hear about."""
 
 _JSON: Final = {"Content-Type": "application/json"}
@@ -51,6 +59,8 @@ def refusal(error: Exception, *, unavailable: int) -> web.Response:
         case Unauthorized():
             # RFC 9110, 11.6.1: a 401 names a scheme
             return _problem(401, [str(error)], {"WWW-Authenticate": "Bearer"})
+        case Forbidden():
+            return _problem(403, [str(error)])
         case NotFound():
             return _problem(404, [str(error)])
         case web.HTTPException():

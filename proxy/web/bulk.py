@@ -51,7 +51,7 @@ class Bulk:
         self, do: Does, possible: Callable[[Record], bool]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def act(request: web.Request) -> web.Response:
-            by = request[CLIENT] = self.operators.identify(request.headers)[0].name
+            by = request[CLIENT] = self.operators.permitted(request.headers, "operate").name
             body = await read_body(request, limit=_LONGEST_BODY, within=self.limits.body_deadline)
             asked = json_object(request, body)
             reason, page = read_text(asked, "reason"), _page(asked)

@@ -11,7 +11,7 @@ from proxy import logs
 from proxy.domain.models import Entry, State
 from proxy.errors import ConfigurationError, InvalidRequest, NotFound, PermanentError
 from proxy.web.answers import json_answer
-from proxy.web.auth import Clients
+from proxy.web.auth import Clients, Role
 from proxy.web.body import json_object, read_body
 from proxy.web.frame import CLIENT
 from proxy.web.pages import Page
@@ -65,7 +65,7 @@ class OperatorApi:
 
     async def list(self, request: web.Request) -> web.Response:
         """List requests, newest first, one page at a time."""
-        self._operator(request)
+        self._operator(request, "read")
         page = Page.asked(request.query)
         ids = await self._store.list_ids(page.states, limit=page.fetch, before=page.before)
         entries = await gather(self._store, ids)
@@ -77,12 +77,12 @@ class OperatorApi:
 
     async def show(self, request: web.Request) -> web.Response:
         """Show one request with its history."""
-        self._operator(request)
+        self._operator(request, "read")
         return await self._shown(_named(request))
 
     async def retry(self, request: web.Request) -> web.Response:
         """Send a held or dead request back to work."""
-        by = self._operator(request)
+        by = self._operator(request, "operate")
         asked = await self._body(request)
         await self._operations.retry(
             _named(request),
@@ -94,7 +94,7 @@ class OperatorApi:
 
     async def attach(self, request: web.Request) -> web.Response:
         """Tell a request which ticket is its own."""
-        by = self._operator(request)
+        by = self._operator(request, "operate")
         asked = await self._body(request)
         ticket, reason = read_text(asked, "ticketKey"), read_text(asked, "reason")
         with _ticket_reads("ticketKey"):
@@ -103,7 +103,7 @@ class OperatorApi:
 
     async def try_out(self, request: web.Request) -> web.Response:
         """Open a request marked TEST, and show it."""
-        by = self._operator(request)
+        by = self._operator(request, "operate")
         asked = await self._body(request)
         fields = asked.get("fields", {})
         if not isinstance(fields, dict):
@@ -116,7 +116,7 @@ class OperatorApi:
         """Return what does something to a request that needs nothing but a reason."""
 
         async def act(request: web.Request) -> web.Response:
-            by = self._operator(request)
+            by = self._operator(request, "operate")
             asked = await self._body(request)
             with _ticket_reads("ticket"):
                 await action(_named(request), by=by, reason=read_text(asked, "reason"))
@@ -126,7 +126,7 @@ class OperatorApi:
 
     async def status(self, request: web.Request) -> web.Response:
         """Show counts, backlog and pauses as the last look at the store found them."""
-        self._operator(request)
+        self._operator(request, "read")
         opened = await self._store.open_counts()
         watch = self._watch
         return json_answer(
@@ -141,8 +141,8 @@ class OperatorApi:
             }
         )
 
-    def _operator(self, request: web.Request) -> str:
-        name = self._operators.identify(request.headers)[0].name
+    def _operator(self, request: web.Request, role: Role) -> str:
+        name = self._operators.permitted(request.headers, role).name
         request[CLIENT] = name
         return name
 

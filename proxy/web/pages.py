@@ -40,7 +40,7 @@ class Page:
         limit = query.get("limit", str(_USUAL))
         if not limit.isdecimal() or not 0 < int(limit[:9]) <= _LARGEST:
             raise InvalidRequest(f"limit must be a number from 1 to {_LARGEST}")
-        words = [word for word in query.get("state", "").split(",") if word]
+        words = query["state"].split(",") if "state" in query else []
         if not set(words) <= set(State):
             raise InvalidRequest(f"state must be one or several of {', '.join(State)}")
         states = [state for state in State if not words or state in words]

@@ -42,7 +42,7 @@ class Pausing:
         return await self._shown(name)
 
     async def _asked(self, request: web.Request) -> tuple[str, str, str]:
-        by = request[CLIENT] = self.operators.identify(request.headers)[0].name
+        by = request[CLIENT] = self.operators.permitted(request.headers, "admin").name
         body = await read_body(request, limit=_LONGEST_BODY, within=self.limits.body_deadline)
         asked: Mapping[str, Any] = json_object(request, body)
         reason, name = read_text(asked, "reason"), request.match_info["destination"]

@@ -47,4 +47,4 @@ class ReceiptApi:
         return json_answer(orjson.loads(await self.published()))
 
     def _identify(self, request: web.Request) -> None:
-        request[CLIENT] = self.operators.identify(request.headers)[0].name
+        request[CLIENT] = self.operators.permitted(request.headers, "read").name

@@ -1,5 +1,6 @@
 import hashlib
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,26 @@ def test_a_new_key_is_shown_with_the_line_that_lets_it_in(
     config = write_example(tmp_path)
     text = config.read_text(encoding="utf-8")
     config.write_text(text.replace("clients: {}", f"clients:\n    {lines[-1]}"), encoding="utf-8")
-    assert load(config, {}).operators.clients["alice"].keys == tuple(pasted["alice"]["keys"])
+    [read] = load(config, {}).operators.clients["alice"].keys
+    assert [read.hash] == pasted["alice"]["keys"]
+    assert read.until is None
+
+
+def test_a_new_key_may_end_on_a_day(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["keys", "new", "--name", "alice", "--expires", "2027-01-31"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    config = write_example(tmp_path)
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace("clients: {}", f"clients:\n    {line}"), encoding="utf-8")
+    [key] = load(config, {}).operators.clients["alice"].keys
+    midnight = datetime(2027, 2, 1, tzinfo=UTC)  # the day itself included
+    assert key.until == midnight.timestamp() * 1_000
+
+
+def test_a_day_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["keys", "new", "--expires", "soon"])
+    assert "a day such as 2027-01-31" in capsys.readouterr().err
 
 
 def test_no_two_keys_are_the_same(capsys: pytest.CaptureFixture[str]) -> None:

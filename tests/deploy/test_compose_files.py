@@ -145,7 +145,8 @@ def test_the_simulators_know_the_same_secrets_and_addresses(settings: Settings) 
     assert system.event_secrets() == (desk["DESK_EVENT_SECRET"].encode(),)
     assert instance.credential.kind == "access_token"
     assert instance.credential.access_token.reveal() == witboost["WITBOOST_CALLBACK_SECRET"]
-    assert hash_key(witboost["WITBOOST_API_KEY"]) in instance.clients["witboost"].keys
+    [key] = instance.clients["witboost"].keys
+    assert key.hash == hash_key(witboost["WITBOOST_API_KEY"])
     served = arguments().parse_args(SERVICES["witboost"]["command"])
     assert instance.callback_urls == (f"{served.public_url}/api/actionHandler/",)
     assert instance.credential.url == served.public_url

@@ -179,7 +179,7 @@ async def test_an_event_without_a_token_fetches_nothing(issuer: Issuer) -> None:
             },
             "no secrets",
         ),
-        ({}, "secrets: is empty"),
+        ({}, "is empty"),
         ({"auth": "basic", "jwks_url": "https://a.example", "secrets": ["x"]}, "jwks_url: goes"),
     ],
 )

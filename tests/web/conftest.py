@@ -269,7 +269,7 @@ async def unreachable() -> AsyncIterator[RedisStore]:
 
 
 def _client(name: str, instance: str, *keys: str) -> Client:
-    return Client(Caller(name, instance), frozenset(map(hash_key, keys)))
+    return Client(Caller(name, instance, role="admin"), dict.fromkeys(map(hash_key, keys)))
 
 
 def _clients() -> Clients:
