@@ -164,6 +164,15 @@ def _creates_outlive_doubt(settings: Settings) -> Iterator[str]:
             )
 
 
+def _audit_outlives_requests(settings: Settings) -> Iterator[str]:
+    audit, store = settings.audit.retention, settings.store.retention
+    if settings.audit.to == "folder" and audit < store:
+        yield (
+            f"audit.retention: {humane(audit)} is shorter than store.retention ({humane(store)}): "
+            "what the store loses could not be written back; lengthen it"
+        )
+
+
 def _slows_before_refusing(settings: Settings) -> Iterator[str]:
     limits = settings.limits
     if limits.slow_from > limits.backlog:
@@ -245,6 +254,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]],
     (("routes", "ticket_systems"), _guards_can_pass),
     (("routes", "worker"), _polls_slow_down),
     (("retries", "ticket_systems"), _creates_outlive_doubt),
+    (("audit", "store"), _audit_outlives_requests),
     (("limits",), _slows_before_refusing),
     (("ticket_systems",), systems_are_encrypted),
     (("witboost",), instances_are_encrypted),

@@ -1,7 +1,7 @@
 """Writing a request back into the store, as what is known of it outside has it."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from proxy.domain.models import Entry, Texts
 from proxy.domain.values import replace
@@ -39,13 +39,6 @@ async def restore(
     """
     fence = max(found.record.fence if found else 0, known.record.fence) + 1
     record = replace(known.record, fence=fence)
-    tag = store.keys.tag_of(record.id)
-    fields = dict(write_record(record)) | {"state": record.state.value, "fence": str(fence)}
-    texts = [
-        (name, store.privacy.hide(text.encode(), text_place(tag, record.id, name)))
-        for name, text in write_texts(known.texts, Texts())
-    ]
-    payload = store.privacy.hide(known.payload, f"{tag}:p:{record.id}") if known.payload else b""
     words = [
         store.time,
         record.id,
@@ -54,6 +47,26 @@ async def restore(
         "none" if due is None else due,
         store.keys.shared("wake"),
         "\n".join(refs(record)),
+        *_written(store, replace(known, record=record), history),
+    ]
+    tag = store.keys.tag_of(record.id)
+    verdict = await store.batcher.script(_RESTORE, [tag], words)
+    if verdict == b"superseded":
+        raise Superseded(record.id)
+    if verdict != b"ok":
+        raise Stale(record.id)
+
+
+def _written(store: RedisStore, entry: Entry, history: Sequence[bytes]) -> list[Any]:
+    """Return payload, history, record and texts as the step takes them."""
+    record, tag = entry.record, store.keys.tag_of(entry.record.id)
+    fields = dict(write_record(record)) | {"state": record.state.value, "fence": str(record.fence)}
+    texts = [
+        (name, store.privacy.hide(text.encode(), text_place(tag, record.id, name)))
+        for name, text in write_texts(entry.texts, Texts())
+    ]
+    payload = store.privacy.hide(entry.payload, f"{tag}:p:{record.id}") if entry.payload else b""
+    return [
         payload,
         len(history),
         *history,
@@ -61,8 +74,3 @@ async def restore(
         *[word for pair in fields.items() for word in pair],
         *[word for pair in texts for word in pair],
     ]
-    verdict = await store.batcher.script(_RESTORE, [tag], words)
-    if verdict == b"superseded":
-        raise Superseded(record.id)
-    if verdict != b"ok":
-        raise Stale(record.id)

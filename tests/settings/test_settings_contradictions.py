@@ -112,6 +112,10 @@ CONTRADICTIONS = {
         {"ROUTES__0__POLL__FIRST": "6m"},
         "routes.0.poll.first: 6m is longer than poll.slowest (5m)",
     ),
+    "an audit that forgets before the store does": (
+        {"AUDIT__RETENTION": "30d"},
+        "audit.retention: 30d is shorter than store.retention (90d)",
+    ),
     "refusing before slowing": (
         {"LIMITS__BACKLOG": "100"},
         "limits.slow_from: 5000 is above limits.backlog (100)",

@@ -12,7 +12,11 @@ now = tonumber(now)
 local old = redis.call('HMGET', KEYS[1], 'owner', 'until', 'hash', 'lines', 'positions')
 if action == 'take' then
   local free = old[1] == owner or tonumber(old[2] or '0') <= now
-  if free then redis.call('HSET', KEYS[1], 'owner', owner, 'until', now + tonumber(ARGV[4])) end
+  local lease, left = tonumber(ARGV[4]), tonumber(old[2] or '0') - now
+  -- written only where it is more than half over: an idle sealer costs the disk little
+  if free and (old[1] ~= owner or left < lease / 2 or lease == 0) then
+    redis.call('HSET', KEYS[1], 'owner', owner, 'until', now + lease)
+  end
   return {free and 1 or 0, old[4] or '0', old[3] or '', old[5] or '{}'}
 end
 if old[1] ~= owner then return 0 end
