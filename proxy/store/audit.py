@@ -4,7 +4,6 @@ Every Lua step that changes something appends an entry in the same step, to a st
 what it changes. One sealer at a time takes the entries out of Redis; what is sealed is trimmed.
 """
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
@@ -12,7 +11,6 @@ from typing import Any, Final, TypedDict
 import orjson
 
 from proxy.domain.models import Entry
-from proxy.errors import ConfigurationError
 from proxy.store.reading import flat
 from proxy.store.redis import RedisStore, load_script
 
@@ -120,18 +118,12 @@ class AuditStreams:
         commands: list[tuple[Any, ...]] = [("XLEN", key) for key in self.streams.values()]
         return sum(await self._store.batcher.commands(commands))
 
-    async def last_positions(self) -> dict[str, str]:
-        """Return the id of the last entry that each stream ever had, trimmed ones included."""
-        found = await asyncio.gather(*[self._last(key) for key in self.streams.values()])
-        return {name: last for name, last in zip(self.streams, found, strict=True) if last}
-
-    async def _last(self, key: str) -> str:
-        try:
-            answer = await self._store.batcher.command("XINFO", "STREAM", key)
-        except ConfigurationError:  # there is no such stream yet
-            return ""
-        words = flat(answer)
-        return str(words[list(words).index(b"last-generated-id") + 1].decode())
+    async def hold(self, positions: Mapping[str, str]) -> bool:
+        """Whether the store still has each of these entries, one per stream."""
+        answers = await self._store.batcher.commands(
+            [("XRANGE", self.streams[name], at, at) for name, at in positions.items()]
+        )
+        return all(answers)
 
     async def kept(self, ids: Sequence[str], *, whole: Collection[str]) -> dict[str, Kept]:
         """Return what lies under the three keys of requests, the payload only of those in `whole`.

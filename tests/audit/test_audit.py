@@ -217,6 +217,7 @@ async def test_a_sealer_that_died_before_redis_knew_seals_nothing_twice(
     clock.advance(LEASE + 1)
     await rig.program.sealer().seal()
     assert len(entries_in(folder_of(rig))) == waiting
+    assert not rig.program.metrics.alarms.labels(Alarm.STORE_BEHIND_AUDIT)._value.get()
     assert not examine(folder_of(rig)).problems
     assert await rig.program.streams.waiting() == 0
 
