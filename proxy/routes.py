@@ -31,9 +31,14 @@ def freeze(route: Route) -> tuple[str, bytes]:
 def thaw(text: bytes) -> Route:
     """Return the route in its JSON; fields of a newer version are ignored."""
     found: Mapping[str, Any] = orjson.loads(text)
-    names = {field.name for field in dataclasses.fields(Route)} - {"poll", "guards"}
-    fields = {name: value for name, value in found.items() if name in names}
-    return Route(**fields, poll=Poll(**found["poll"]), guards=Guards(**found.get("guards", {})))
+    parts: dict[str, Any] = {"poll": Poll(**_known(Poll, found["poll"]))}
+    parts["guards"] = Guards(**_known(Guards, found.get("guards", {})))
+    return Route(**{**_known(Route, found), **parts})
+
+
+def _known(kind: type[Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in found.items() if name in names}
 
 
 class Routes:

@@ -205,7 +205,8 @@ class Record:
     not the ticket, `untold` that the ticket must still hear how its request ended, `announced` that
     witboost heard of the ticket while it was open. `refused_at` is the last 401 or 403 that may be
     about this one request, `refusals` how many there were in a row. `key_fields` is the digest of
-    the ticket's key fields when it was first read.
+    the ticket's key fields when it was first read. `version` is the store's layout when it was
+    admitted.
     """
 
     id: str
@@ -246,6 +247,7 @@ class Record:
     back: State | None = None
     code: str = ""
     finished_at: int = 0
+    version: int = 0
 
     @property
     def trial(self) -> bool:

@@ -29,7 +29,9 @@ from proxy.store.keys import Keys, new_id, unguessable
 from proxy.store.privacy import Privacy
 from proxy.store.reading import Reader, text_place
 
-LAYOUT: Final = 1  # version of keys and fields; code reads this one and the one before
+LAYOUT: Final = 1
+"""Version of keys and fields. Code reads this one, the one before and the one after it, so that a
+release that is rolled back finishes what the newer one began; unknown fields are kept."""
 _log: Final = logging.getLogger(__name__)
 
 _PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "who", "restore"}
@@ -140,6 +142,7 @@ class RedisStore(Reader):
             "client": admission.client,
             "request_id": admission.request_id,
             "run_id": self.run_ids.get(tag, ""),
+            "version": LAYOUT,
         }
         verdict, found, state = await self.batcher.script(
             _ADMIT,
@@ -278,9 +281,14 @@ class RedisStore(Reader):
         """Return what can be read: one broken record must not stop all others."""
         for record, payload, texts in rows:
             try:
-                yield self.entry(record, payload, texts)
+                entry = self.entry(record, payload, texts)
             except (ValueError, ConfigurationError):
                 _log.exception("A record cannot be read; it is tried again after its lease")
+                continue
+            if entry.record.version <= LAYOUT + 1:
+                yield entry
+            else:
+                _log.error("%s is left alone: a much newer version made it", entry.record.id)
 
 
 def _server(answer: Sequence[Any]) -> Server:

@@ -164,16 +164,28 @@ class Shared:
         """
         meta = self._key("meta")
         await self._agree_on_indices(meta)
-        wanted = {"partitions": self._store.keys.partitions, "layout": LAYOUT}
-        for name, value in wanted.items():
-            await self._call("HSETNX", meta, name, value)
-            found = int(await self._call("HGET", meta, name))
-            if found != value:
-                raise ConfigurationError(
-                    f"store.{name}: the store holds {found}, the settings say {value}. Set"
-                    f" store.{name} to {found}, or use another store.namespace."
-                )
+        await self._agree_on_layout(meta)
+        wanted = self._store.keys.partitions
+        await self._call("HSETNX", meta, "partitions", wanted)
+        found = int(await self._call("HGET", meta, "partitions"))
+        if found != wanted:
+            raise ConfigurationError(
+                f"store.partitions: the store holds {found}, the settings say {wanted}. Set"
+                f" store.partitions to {found}, or use another store.namespace."
+            )
         await self._store.identify()
+
+    async def _agree_on_layout(self, meta: str) -> None:
+        """Go on with a store of this version, of the one before, or of the one after it."""
+        await self._call("HSETNX", meta, "layout", LAYOUT)
+        found = int(await self._call("HGET", meta, "layout"))
+        if abs(found - LAYOUT) > 1:
+            raise ConfigurationError(
+                f"store.namespace: the store has layout {found}, and this version of the program"
+                f" knows {LAYOUT - 1} to {LAYOUT + 1}. Go to a version between first."
+            )
+        if found < LAYOUT:
+            await self._call("HSET", meta, "layout", LAYOUT)
 
     async def _agree_on_indices(self, meta: str) -> None:
         """Make digests as they were made when the store was begun: else nothing is found again."""

@@ -1,7 +1,11 @@
 """Ticket systems: one map from kind to what reads its declaration and what opens it."""
 
+import contextlib
+import copy
+import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from pydantic import ValidationError
 
@@ -73,4 +77,20 @@ def declaration_of(name: str, declaration: Mapping[str, Any]) -> Declaration:
     try:
         return model.model_validate(declaration)
     except ValidationError as error:
+        with contextlib.suppress(ValidationError, LookupError, TypeError):
+            return model.model_validate(_without_unknown(declaration, error))
         raise ConfigurationError(f"{name}: its declaration cannot be used: {error}") from error
+
+
+def _without_unknown(declaration: Mapping[str, Any], error: ValidationError) -> Mapping[str, Any]:
+    """Return a declaration without the keys that this version does not know.
+
+    Settings never come here with one: a newer version froze it, and we are the one it was rolled
+    back to. Raises LookupError or TypeError where a key cannot be taken out.
+    """
+    known: dict[str, Any] = copy.deepcopy(dict(declaration))
+    for each in error.errors():
+        if each["type"] == "extra_forbidden":
+            *path, last = each["loc"]
+            functools.reduce(operator.getitem, path, cast("Any", known)).pop(last)
+    return known
