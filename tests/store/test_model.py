@@ -46,31 +46,30 @@ PARTITIONS: Final = 2
 LEASE: Final = 60_000
 SECOND: Final = 1_000
 URLS: Final = [f"https://witboost.example.com/api/actionHandler/{number}" for number in range(4)]
-TICKETS: Final = [Ticket(id=f"{it}", key=f"DESK-{it}", native_status="new") for it in range(3)]
 
 Answer = TypeVar("Answer")
-Make = Callable[[int, Any], happened.Event]
+Make = Callable[[int, Any, Ticket], happened.Event]
 
 BY_WORK: Final[tuple[Make, ...]] = (
-    lambda at, _: happened.Sending(at=at),
-    lambda at, _: happened.NotSent(at=at, code="late", reason="x", delay=1),
-    lambda at, draw: happened.Opened(at=at, ticket=draw(some.sampled_from(TICKETS))),
-    lambda at, draw: happened.Read(at=at, ticket=draw(some.sampled_from(TICKETS))),
-    lambda at, _: happened.Missing(at=at, code="ticket_missing", reason="x", delay=1),
-    lambda at, draw: happened.Decided(at=at, decision=draw(some.sampled_from(Decision))),
-    lambda at, _: happened.FulfilmentAwaited(at=at, by=at + SECOND),
-    lambda at, _: happened.Fulfilled(at=at, fulfilment=Fulfilment.FULFILLED),
-    lambda at, _: happened.CallingBack(at=at, body="{}"),
-    lambda at, _: happened.CalledBack(at=at, write_back=True),
-    lambda at, _: happened.Postponed(at=at, code="unreachable", reason="x", delay=SECOND),
-    lambda at, _: happened.Held(at=at, code="guarded", reason="x"),
-    lambda at, _: happened.Died(at=at, code="gave_up", reason="x"),
+    lambda at, _, __: happened.Sending(at=at),
+    lambda at, _, __: happened.NotSent(at=at, code="late", reason="x", delay=1),
+    lambda at, _, ticket: happened.Opened(at=at, ticket=ticket),
+    lambda at, _, ticket: happened.Read(at=at, ticket=ticket),
+    lambda at, _, __: happened.Missing(at=at, code="ticket_missing", reason="x", delay=1),
+    lambda at, draw, _: happened.Decided(at=at, decision=draw(some.sampled_from(Decision))),
+    lambda at, _, __: happened.FulfilmentAwaited(at=at, by=at + SECOND),
+    lambda at, _, __: happened.Fulfilled(at=at, fulfilment=Fulfilment.FULFILLED),
+    lambda at, _, __: happened.CallingBack(at=at, body="{}"),
+    lambda at, _, __: happened.CalledBack(at=at, write_back=True),
+    lambda at, _, __: happened.Postponed(at=at, code="unreachable", reason="x", delay=SECOND),
+    lambda at, _, __: happened.Held(at=at, code="guarded", reason="x"),
+    lambda at, _, __: happened.Died(at=at, code="gave_up", reason="x"),
 )
 BY_OPERATOR: Final[tuple[Make, ...]] = (
-    lambda at, _: Retried(at=at, by="alice", reason="x"),
-    lambda at, _: Refreshed(at=at, by="alice", reason="x"),
-    lambda at, _: Rerouted(at=at, by="alice", reason="x", route="r2", system="other"),
-    lambda at, _: happened.Decided(at=at, decision=Decision.CANCELLED, by="alice", ours=True),
+    lambda at, _, __: Retried(at=at, by="alice", reason="x"),
+    lambda at, _, __: Refreshed(at=at, by="alice", reason="x"),
+    lambda at, _, __: Rerouted(at=at, by="alice", reason="x", route="r2", system="other"),
+    lambda at, _, __: happened.Decided(at=at, decision=Decision.CANCELLED, by="alice", ours=True),
 )
 
 
@@ -165,6 +164,8 @@ class StoreMachine(RuleBasedStateMachine):
         if event is None:
             return
         self.held.remove(before)
+        if due is None and advance_entry(before, event).record.state in happened.WORKING:
+            due = 5  # whoever writes a state of work says when to go on
         at = self.clock.now() + due * SECOND if isinstance(due, int) else due
         written = self._commit(before, event, at, again=again)
         if written is not None and due == "keep":
@@ -228,7 +229,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Counts, and the way from a ticket to its request."""
         assert self._run(self.store.counts()) == self.model.states()
         assert self._run(self.store.open_counts()) == self.model.open_counts()
-        for ticket in TICKETS:
+        for ticket in map(_ticket_of, self.model.kept):
             for system in ("desk", "other"):
                 wanted = {
                     self.model.tickets.get(f"{system}:{it}") for it in (ticket.id, ticket.key)
@@ -243,7 +244,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _event(self, data: Any, entry: Entry, makers: tuple[Make, ...]) -> happened.Event | None:
         """Draw something that can happen to the record in its state."""
-        drawn = [make(self.clock.now(), data.draw) for make in makers]
+        ticket = _ticket_of(entry.record.id)
+        drawn = [make(self.clock.now(), data.draw, ticket) for make in makers]
         possible = [it for it in drawn if entry.record.state in TRANSITIONS[type(it)]]
         return data.draw(some.sampled_from(possible)) if possible else None
 
@@ -284,6 +286,11 @@ class StoreMachine(RuleBasedStateMachine):
             for tag in self.store.keys.tags()
             for member, at in await client.zrange(f"{tag}:due", 0, -1, withscores=True)
         }
+
+
+def _ticket_of(correlation_id: str) -> Ticket:
+    number = correlation_id[-6:]
+    return Ticket(id=number, key=f"DESK-{number}", native_status="new")
 
 
 async def _answer(writing: Any) -> tuple[str, Entry | None]:
