@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from proxy.beside import calling
+from proxy.app.beside import calling
 from proxy.cli import live
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.cli.probes import probes

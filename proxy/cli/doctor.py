@@ -9,9 +9,9 @@ from typing import Final
 
 import orjson
 
+from proxy.app.beside import examining
 from proxy.audit.files import files_in
 from proxy.audit.recall import recall
-from proxy.beside import examining
 from proxy.cli.audit import examine
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.doctor import Doctor, Finding, Patient

@@ -7,11 +7,11 @@ import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from proxy.app.outgoing import Outgoing
 from proxy.domain.addresses import read_networks
 from proxy.domain.clock import Clock
 from proxy.errors import ConfigurationError, TemporaryError
 from proxy.outbound import Answer, Call, NoCredential
-from proxy.outgoing import Outgoing
 from proxy.settings.systems import System
 from proxy.tickets.event_writing import empty_event
 from proxy.tickets.port import Inspected

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from proxy.app.outgoing import Outgoing, prefixes
 from proxy.cli.meanings import CORRELATION_ID, what_follows
 from proxy.cli.recording import MaskedTokens, Recorder, Written, WrittenDown
 from proxy.cli.sample import fields_of
@@ -22,7 +23,6 @@ from proxy.domain.models import ApprovalRequest, Route
 from proxy.domain.routing import Rule, choose, facts
 from proxy.domain.urls import allowed
 from proxy.errors import InvalidRequest, ProxyError
-from proxy.outgoing import Outgoing, prefixes
 from proxy.settings import Settings
 from proxy.settings.explain import humane
 from proxy.tickets.expressions import places

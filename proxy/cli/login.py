@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from proxy.beside import calling
+from proxy.app.beside import calling
+from proxy.app.outgoing import Outgoing
+from proxy.app.token_sources import TokenSources, asked, login_key
 from proxy.cli.loopback import listening
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.domain.schedule import MINUTE
@@ -23,12 +25,10 @@ from proxy.oauth2.endpoint import Asked
 from proxy.oauth2.grants import AuthorizationCode, Grant
 from proxy.oauth2.login import Authorization, begin, code_of
 from proxy.oauth2.tokens import Token
-from proxy.outgoing import Outgoing
 from proxy.settings import Settings
 from proxy.settings.oauth2 import Login, OAuth2
 from proxy.settings.problems import nearest
 from proxy.store.audit import AuditStreams
-from proxy.token_sources import TokenSources, asked, login_key
 
 WITHIN: Final = 10 * MINUTE
 _PASTED_URI: Final = "http://127.0.0.1/callback"  # RFC 8252 7.3; nobody listens there

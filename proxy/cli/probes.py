@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
+from proxy.app.outgoing import Outgoing
+from proxy.app.token_sources import certificate
 from proxy.cli.event_probe import event_secrets
 from proxy.cli.live import Probe
 from proxy.domain.addresses import Reach, read_networks
 from proxy.domain.schedule import SECOND
 from proxy.oauth2.discovery import Discovery, Fixed
 from proxy.oauth2.source import Fetch
-from proxy.outgoing import Outgoing
 from proxy.settings import Settings
 from proxy.settings.called import called
 from proxy.settings.explain import humane
@@ -19,7 +20,6 @@ from proxy.settings.oauth2 import OAuth2
 from proxy.settings.systems import System
 from proxy.tickets.port import Inspected, Inspection, Inspects, TicketSystem
 from proxy.tls import Tls
-from proxy.token_sources import certificate
 
 
 def probes(outgoing: Outgoing) -> Iterator[Probe]:

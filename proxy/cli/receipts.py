@@ -7,13 +7,13 @@ from pathlib import Path
 
 import orjson
 
+from proxy.app.beside import examining
+from proxy.app.store import open_seals
 from proxy.audit.files import files_in
 from proxy.audit.recall import recall
-from proxy.beside import examining
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.cli.program import add_program, program_of
 from proxy.errors import ConfigurationError, NotFound
-from proxy.opening import open_seals
 from proxy.receipts import RECEIPT, Receipts, sha256
 from proxy.settings import Settings
 from proxy.signing import Verifier

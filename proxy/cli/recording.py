@@ -12,6 +12,7 @@ from multidict import CIMultiDict
 from typing_extensions import override
 from yarl import URL
 
+from proxy.app.token_sources import TokenSources
 from proxy.connector import Progress
 from proxy.destination import Destination
 from proxy.domain.clock import Clock
@@ -22,7 +23,6 @@ from proxy.outbound import Answer, Call, Outbound
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import MASK
 from proxy.settings.systems import System
-from proxy.token_sources import TokenSources
 
 _NO_FILES: Final[Mapping[str, Any]] = {"ca_file": None, "client_certificate": None}
 

@@ -14,8 +14,8 @@ from typing import Final, Literal
 import uvloop
 from aiohttp import web
 
-from proxy import callers, logs
-from proxy.app import Program, assemble
+from proxy import logs
+from proxy.app import Program, assemble, callers
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings

@@ -12,7 +12,7 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from proxy.beside import calling
+from proxy.app.beside import calling
 from proxy.cli import main
 from proxy.cli.event_probe import event_secrets
 from proxy.cli.live import Probe, examine

@@ -32,7 +32,9 @@ async def test_with_the_bucket_and_the_memory_taken_away_it_costs_many(
         return True
 
     monkeypatch.setattr(Events, "_is_new", forgetful)
-    monkeypatch.setattr("proxy.app._policy", lambda _: Policy(hint_interval=1, hint_burst=10**6))
+    monkeypatch.setattr(
+        "proxy.app.program._policy", lambda _: Policy(hint_interval=1, hint_burst=10**6)
+    )
     async with open_rig() as rig:
         counted = await flood(rig, COUNT // 3, seed=7)
     assert counted["reads"] > bound(counted["milliseconds"])

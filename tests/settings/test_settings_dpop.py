@@ -8,12 +8,12 @@ import pytest
 from aiohttp import web
 from joserfc.jwk import ECKey
 
+from proxy.app.token_sources import TokenSources, identity, login_key
 from proxy.errors import ConfigurationError, SettingsError
 from proxy.outbound import Call, Outbound
 from proxy.settings import Settings, explain, load
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import MASK
-from proxy.token_sources import TokenSources, identity, login_key
 from tests.manual_clock import ManualClock
 from tests.oauth2.possession import Possession
 from tests.systems import serving, towards

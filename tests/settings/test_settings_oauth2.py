@@ -7,12 +7,12 @@ import orjson
 import pytest
 from aiohttp import web
 
+from proxy.app.token_sources import TokenSources
 from proxy.errors import SettingsError, TemporaryError
 from proxy.outbound import Call, Outbound
 from proxy.settings import Settings, explain, load
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import MASK
-from proxy.token_sources import TokenSources
 from tests.manual_clock import ManualClock
 from tests.systems import serving, towards
 

@@ -9,11 +9,11 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from proxy.app.token_sources import TokenSources
 from proxy.oauth2.grants import ClientCredentials
 from proxy.outbound import Outbound
 from proxy.settings import Settings, load
 from proxy.settings.oauth2 import OAuth2
-from proxy.token_sources import TokenSources
 from tests.certificates import Authority
 from tests.example_settings import CANARY
 from tests.manual_clock import ManualClock

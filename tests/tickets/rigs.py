@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import orjson
 
+from proxy.app.outgoing import TICKET_ANSWER_LIMIT
 from proxy.demo.desk import Desk
 from proxy.demo.events import signed_headers
 from proxy.demo.faults import Fault
@@ -24,7 +25,6 @@ from proxy.oauth2.endpoint import TokenEndpoint
 from proxy.oauth2.grants import ClientCredentials
 from proxy.oauth2.source import TokenSource
 from proxy.outbound import Destination, NoCredential, Outbound
-from proxy.outgoing import TICKET_ANSWER_LIMIT
 from proxy.tickets import open_system
 from proxy.tickets.port import TicketSystem
 from tests.tickets.declarations import desk_mapping

@@ -1,7 +1,6 @@
-"""The composition root: settings become objects here, and only here.
+"""The program: every object that web, worker and command line share, made of the settings.
 
-`assemble` opens what must be closed and closes it in order; web, worker and command line share
-what it makes.
+`assemble` opens what must be closed, and closes it in order.
 """
 
 import functools
@@ -14,8 +13,17 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from proxy import callers
 from proxy.alarms import Alarms
+from proxy.app import callers
+from proxy.app.outgoing import Outgoing, outbound_of, prefixes
+from proxy.app.store import (
+    open_seals,
+    open_sink,
+    open_store,
+    open_tokens,
+    refuse_to_drop,
+)
+from proxy.app.token_sources import TokenSources
 from proxy.audit.credentials import Credentials
 from proxy.audit.sealer import Sealer, Seals
 from proxy.changes import Changes
@@ -24,16 +32,8 @@ from proxy.domain.clock import Clock, SystemClock
 from proxy.domain.schedule import Dice
 from proxy.flow import Flow
 from proxy.metrics import Metrics
-from proxy.opening import (
-    open_seals,
-    open_sink,
-    open_store,
-    open_tokens,
-    refuse_to_drop,
-)
 from proxy.operations import Operations
 from proxy.outbound import Observe
-from proxy.outgoing import Outgoing, outbound_of, prefixes
 from proxy.pauses import Pauses
 from proxy.receipts import Receipts
 from proxy.refusals import Refusals
@@ -48,7 +48,6 @@ from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
 from proxy.tickets.port import ListsChanges, PushesEvents, TicketSystem
 from proxy.tickets.published_keys import PublishedKeys
-from proxy.token_sources import TokenSources
 from proxy.web.backlog import Slope
 from proxy.web.build import EVENTS, OPERATORS, PARTS, build, build_health
 from proxy.web.connections import Bounds

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
+from proxy.app.token_sources import TokenSources, certificate
 from proxy.domain.addresses import read_networks
 from proxy.domain.clock import Clock
 from proxy.domain.models import Guards, Poll, Route
@@ -38,7 +39,6 @@ from proxy.tickets import open_system
 from proxy.tickets.expressions import finder
 from proxy.tickets.port import TicketSystem
 from proxy.tickets.published_keys import PublishedKeys
-from proxy.token_sources import TokenSources, certificate
 from proxy.witboost import credentials
 from proxy.witboost.callback import Witboost
 

@@ -4,16 +4,16 @@ import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from proxy.app.outgoing import Outgoing, outbound_of
+from proxy.app.store import open_store_beside, open_tokens
+from proxy.app.token_sources import TokenSources
 from proxy.domain.clock import SystemClock
-from proxy.opening import open_store_beside, open_tokens
-from proxy.outgoing import Outgoing, outbound_of
 from proxy.routes import Routes
 from proxy.settings import Settings
 from proxy.settings.oauth2 import OAuth2
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
 from proxy.tickets.port import TicketSystem
-from proxy.token_sources import TokenSources
 
 
 @asynccontextmanager
