@@ -11,7 +11,8 @@
 #   make event-flood    100,000 ticket events, most of them wrong       (some minutes)
 #   make soak           10,000 requests while processes and Redis are killed, workers frozen and
 #                      replies dropped; ARGS='--seed 7' repeats a run          (some minutes)
-#   make fuzz           a million inputs for each parser of what strangers send (some minutes)
+#   make fuzz           a million inputs for each parser of what strangers send (some minutes);
+#                      ARGS='--seed 7' repeats a run
 #   make mutants        small changes of what decides, and whether the tests notice  (half an hour)
 #   make model          the store's steps against a pure model, 2,000 examples  (some minutes)
 #   make open-tickets   100,000 open tickets, 100 decided per interval       (some minutes)
@@ -47,7 +48,7 @@ crash-points: .venv/develops
 	.venv/bin/python -m tests.faults.enumeration $(ARGS)
 
 event-flood: .venv/develops
-	.venv/bin/python -m tests.faults.event_flood
+	.venv/bin/python -m tests.faults.event_flood $(ARGS)
 
 soak: .venv/develops
 	.venv/bin/python -m tests.faults.soak $(ARGS)
@@ -58,13 +59,13 @@ mutants: .venv/develops
 	.venv/bin/python -m tests.mutants
 
 fuzz: .venv/develops
-	.venv/bin/python -m tests.fuzzing.run
+	.venv/bin/python -m tests.fuzzing.run $(ARGS)
 
 model: .venv/develops
 	MODEL_EXAMPLES=2000 .venv/bin/pytest tests/store/test_model.py
 
 open-tickets: .venv/develops
-	.venv/bin/python -m tests.faults.open_tickets
+	.venv/bin/python -m tests.faults.open_tickets $(ARGS)
 
 lint: .venv/develops
 	.venv/bin/ruff check .

@@ -1,7 +1,7 @@
 """The ready declarations: loaded as a user's are, rendered, and given what each vendor documents.
 
-The sample answers are shortened, but for what is read of them. Zendesk's is the example ticket of its
-published OpenAPI description, with our correlation id as `external_id` and one field more;
+The sample answers are shortened, but for what is read of them. Zendesk's is the example ticket of
+its OpenAPI description, with our correlation id as `external_id` and our field among its own;
 Freshservice's are those of its API reference, GLPI's follow the schemas in its source.
 """
 

@@ -1,6 +1,7 @@
-"""What the README says is what the program does."""
+"""What the README says is what the program does; what it and SECURITY.md name is there."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,17 @@ import yaml
 
 import proxy
 from proxy.alarms import Alarm
+from proxy.cli import main
 from proxy.cli.requests import SIMPLE
 from proxy.domain.events import ASIDE, WORKING
 from proxy.domain.lifecycle import BACK, LATE, TRANSITIONS
 from proxy.domain.models import State
-from proxy.settings import load
+from proxy.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+SECURITY = (ROOT / "SECURITY.md").read_text()
+BOTH = f"{README}\n{SECURITY}"
 PACKAGE = Path(proxy.__file__).parent
 NAMED = {"working": WORKING, "aside": ASIDE, **{str(state): (state,) for state in State}}
 
@@ -58,7 +62,7 @@ def test_the_example_settings_load(tmp_path: Path) -> None:
     assert set(yaml.safe_load(example[1])) <= set(type(settings).model_fields)
 
 
-@pytest.mark.parametrize("section", ["Routes", "Who may approve", "ServiceNow"])
+@pytest.mark.parametrize("section", ["Routes", "Who may approve"])
 def test_the_settings_of_each_section_load_within_the_example(section: str, tmp_path: Path) -> None:
     whole = re.search(r"A complete example:\n\n```yaml\n(.*?)```", README, re.DOTALL)
     text = README.partition(f"### {section}\n")[2].partition("\n### ")[0]
@@ -93,15 +97,24 @@ def test_every_alarm_can_sound(alarm: Alarm) -> None:
     assert any(f"Alarm.{alarm.name}" in source for source in sources)
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(test_\w+)`", README))))
-def test_every_proof_named_exists(name: str) -> None:
-    """The table of grants names the test behind each cell."""
-    tests = (path.read_text() for path in ROOT.glob("tests/*/test_*.py"))
-    assert any(re.search(rf"^(async )?def {name}\(", text, re.MULTILINE) for text in tests)
+def defined() -> set[str]:
+    """Every test of the suite, by name."""
+    texts = (path.read_text() for path in ROOT.glob("tests/**/test_*.py"))
+    return {
+        name
+        for text in texts
+        for name in re.findall(r"^(?:async )?def (test_\w+)\(", text, re.MULTILINE)
+    }
+
+
+def test_every_proof_named_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", BOTH))
+    assert len(named) > 20
+    assert named - defined() == set()
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"[`(]((?:tests|proxy|deploy)/[\w./-]+?\.\w+)[`)]", README)))
+    "path", sorted(set(re.findall(r"((?:tests|proxy|deploy)/[\w./-]+?\.(?:py|yaml|json))", BOTH)))
 )
 def test_every_file_named_exists(path: str) -> None:
     assert (ROOT / path).is_file()
@@ -109,6 +122,52 @@ def test_every_file_named_exists(path: str) -> None:
 
 def test_every_make_target_named_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE))
+    documents = f"{BOTH}\n{(ROOT / 'CONTRIBUTING.md').read_text()}"
+    lines = re.findall(
+        r"(?:`|^)make ((?:[A-Z_]+=(?:'[^']*'|\S+) )?[a-z-]+)", documents, re.MULTILINE
+    )
+    named = {line.split()[-1] for line in lines}
     assert {"demo", "test", "bench", "soak", "crash-points", "compose-test"} <= named
     assert named <= targets
+
+
+def test_every_promise_says_how_to_see_it_again() -> None:
+    table = README.partition("| we promise |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| (?!-)(.+?) \| (.+?) \| (.+?) \|.*\|$", table, re.MULTILINE)
+    assert len(rows) > 15
+    assert [promise for promise, tested, _ in rows if "`make " not in tested] == []
+
+
+def test_every_link_inside_leads_to_a_heading() -> None:
+    for text in (README, SECURITY):
+        titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", it).lower().replace(" ", "-") for it in titles}
+        assert set(re.findall(r"\]\(#([\w-]+)\)", text)) <= anchors
+
+
+def test_every_command_named_exists() -> None:
+    named = set(re.findall(r"(?:`|^|/)approval-proxy ([a-z]+)", BOTH, re.MULTILINE))
+    assert len(named) > 8
+    for command in sorted(named):
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--help"])
+        assert ended.value.code == 0, command
+
+
+def settings_named() -> Iterator[tuple[str, ...]]:
+    """Yield each `section.key` of the documents, where the section is one of the settings."""
+    for name in sorted(set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)`", BOTH))):
+        first, *rest = name.split(".")
+        if first in Settings.model_fields:
+            yield first, *rest
+
+
+def test_every_setting_named_exists() -> None:
+    named = list(settings_named())
+    assert len(named) > 10
+    example = yaml.safe_load((ROOT / "deploy/examples/approval-proxy.yaml").read_text())
+    for path in named:
+        place = example
+        for key in path:
+            assert key in place, ".".join(path)
+            place = place[key]

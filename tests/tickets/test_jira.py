@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from proxy.demo.faults import Fault
 from proxy.demo.jira_events import with_token
@@ -32,7 +31,6 @@ from tests.manual_clock import ManualClock
 from tests.tickets.declarations import approval_request
 from tests.tickets.rigs import BY_STATUS, ISSUE, REQUEST, SECRET, JiraRig, jira_rig
 
-README = Path(__file__).parents[2] / "README.md"
 MINUTE = 60_000
 HOUR = 60 * MINUTE
 NOW = 1_800_000_000_000
@@ -721,21 +719,8 @@ def test_a_declaration_that_cannot_work_is_refused(changes: dict[str, Any], prob
         JiraDeclaration.model_validate({**known, **changes})
 
 
-def readme_of(folder: Path) -> Path:
-    """Write the example with its ticket system replaced by that of the README."""
-    path = folder / "readme.yaml"
-    blocks = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
-    (shown,) = (yaml.safe_load(block) for block in blocks if "kind: jira" in block)
-    whole = yaml.safe_load((EXAMPLE.parent / "jira.yaml").read_text()) | shown
-    path.write_text(yaml.safe_dump(whole))
-    return path
-
-
-@pytest.mark.parametrize("whose", ["example", "readme"])
-async def test_what_we_recommend_opens_a_request_and_reads_its_decision(
-    tmp_path: Path, whose: str
-) -> None:
-    file = EXAMPLE.parent / "jira.yaml" if whose == "example" else readme_of(tmp_path)
+async def test_what_we_recommend_opens_a_request_and_reads_its_decision(tmp_path: Path) -> None:
+    file = EXAMPLE.parent / "jira.yaml"
     system = load(write_example(tmp_path, file), {}).ticket_systems["jsm"]
     assert system.event_secrets() == (f"{CANARY}-jira-webhook-secret".encode(),)
     declared = system.declaration.model_dump(
