@@ -209,13 +209,12 @@ class Step:
                 return await self._refused(error, destination, kind)
             case TemporaryError():
                 delay = backoff(self.record.attempt, self.means.dice, error.retry_after)
-                code = "in_doubt" if error.sent else "unreachable"
                 if await self.means.pauses.paused(destination):  # an outage uses up no attempts
-                    event = kind(at=self.now, code=code, reason=str(error))
+                    event = kind(at=self.now, code="unreachable", reason=str(error))
                     return await self.rest(event, self.now + delay)
                 if give_up_after is not None and self.record.waited + delay > give_up_after:
                     return await self.die("gave_up", f"Tried for {_days(give_up_after)}: {error}")
-                event = kind(at=self.now, code=code, reason=str(error), delay=delay)
+                event = kind(at=self.now, code="unreachable", reason=str(error), delay=delay)
                 return await self.rest(event, self.now + delay)
             case PermanentError():
                 return await self.hold("refused", str(error))
