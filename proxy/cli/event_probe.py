@@ -27,6 +27,8 @@ async def event_secrets(
     Raises:
         ConfigurationError: a secret is unusable, or what answers there refuses its event.
     """
+    if outgoing.settings.listen.events is not None:
+        return Inspected("not asked, as events listen at a place of their own", proven=False)
     url = f"{outgoing.settings.public_url}/ticket-events/{name}"
     http = outgoing.outbound.destination(
         f"{name}: events",

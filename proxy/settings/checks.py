@@ -215,6 +215,16 @@ def _somebody_may_call(settings: Settings) -> Iterator[str]:
             )
 
 
+def _listeners_differ(settings: Settings) -> Iterator[str]:
+    listen = settings.listen
+    taken = {(listen.host, listen.port): "listen.port"}
+    for name, place in (("events", listen.events), ("operators", listen.operators)):
+        if place is not None and place.port:
+            first = taken.setdefault((place.host, place.port), f"listen.{name}.port")
+            if first != f"listen.{name}.port":
+                yield f"listen.{name}.port: {first} is the same; what listens apart needs its own"
+
+
 def _certificates_come_through_proxies(settings: Settings) -> Iterator[str]:
     """Anybody else could write the header as well."""
     for name, system in settings.ticket_systems.items():
@@ -262,6 +272,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]],
     (("store", "encryption", "ticket_systems"), _refresh_tokens_can_be_kept),
     (("store", "encryption"), _indices_are_keyed),
     (("witboost",), _somebody_may_call),
+    (("listen",), _listeners_differ),
     (("listen", "ticket_systems"), _certificates_come_through_proxies),
     (("witboost", "operators"), _keys_name_one_client),
 )

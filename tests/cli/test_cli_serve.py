@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from redis.asyncio import Redis
 
 from proxy.domain.api_keys import hash_key
 from proxy.store.redis import RedisStore
+from tests.certificates import Authority
 from tests.rig import API_KEY, GRANT, settings_tree
 from tests.store.test_steps import admission
 
@@ -185,4 +187,39 @@ async def test_no_secret_is_in_the_log_or_the_command_line(tmp_path: Path) -> No
         program.send_signal(signal.SIGTERM)
         assert program.stderr is not None
         assert canary.encode() not in await program.stderr.read()
+        assert await asyncio.wait_for(program.wait(), 25) == 0
+
+
+async def test_parts_listen_apart_and_speak_tls_where_they_are_told(tmp_path: Path) -> None:
+    authority = Authority.found(tmp_path)
+    pair = authority.server(tmp_path)
+    tls = {"certificate": str(pair.certificate), "key": str(pair.key)}
+    here = {"host": "127.0.0.1", "port": 0}
+    listen = {**here, "events": {**here, "tls": tls}, "operators": here}
+    settings = tree(tmp_path, None, listen=listen)
+    trusting = ssl.create_default_context(cafile=str(authority.ca_file))
+    async with started(tmp_path, settings) as program:
+        ports = [(await logged(program, "Listening"))["port"] for _ in range(3)]
+        hooks, events, operators = (
+            f"http://127.0.0.1:{ports[0]}",
+            f"https://127.0.0.1:{ports[1]}",
+            f"http://127.0.0.1:{ports[2]}",
+        )
+        found = {}
+        async with aiohttp.ClientSession() as session:
+            for place in (hooks, events, operators):
+                for path in ("/approval-requests", "/ticket-events/desk", "/api/bulk/retry"):
+                    async with session.post(place + path, ssl=trusting) as answer:
+                        found[place, path] = answer.status
+            async with session.get(f"{events}/readyz", ssl=trusting) as answer:
+                assert answer.status == 404
+            async with session.get(f"{operators}/metrics") as answer:
+                assert answer.status == 200
+        assert [key for key, status in found.items() if status == 401] == [
+            (hooks, "/approval-requests"),
+            (events, "/ticket-events/desk"),
+            (operators, "/api/bulk/retry"),
+        ]
+        assert set(found.values()) == {401, 404}
+        program.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(program.wait(), 25) == 0

@@ -178,6 +178,10 @@ CONTRADICTIONS = {
         },
         "ticket_systems.desk.events.auth: client_certificate believes a header",
     ),
+    "two listeners at one port": (
+        {"LISTEN__OPERATORS": '{"port": 8080}'},
+        "listen.operators.port: listen.port is the same",
+    ),
     "keys without clients": (
         {"WITBOOST__MAIN__CLIENTS": "{}"},
         "witboost.main.clients: authentication by keys needs at least one client",

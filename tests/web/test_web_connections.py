@@ -15,6 +15,7 @@ from proxy.web.body import read_body
 from proxy.web.connections import BoundedSite, Bounds, Connections
 from proxy.web.peers import Peers
 
+WITHIN = web.AppKey("within", int)
 HEAD = b"GET / HTTP/1.1\r\nHost: here\r\n"
 SOON = 150
 """Milliseconds that a bound allows in these tests."""
@@ -39,7 +40,7 @@ class Place:
 
 async def answer(request: web.Request) -> web.Response:
     try:
-        body = await read_body(request, limit=1_000, within=SOON)
+        body = await read_body(request, limit=1_000, within=request.app[WITHIN])
     except InvalidRequest as error:
         response = web.Response(status=400, text=str(error))
         response.force_close()
@@ -48,8 +49,11 @@ async def answer(request: web.Request) -> web.Response:
 
 
 @asynccontextmanager
-async def listening(peers: Peers | None = None, **bounds: int) -> AsyncIterator[Place]:
+async def listening(
+    peers: Peers | None = None, *, within: int = SOON, **bounds: int
+) -> AsyncIterator[Place]:
     app = web.Application()
+    app[WITHIN] = within
     app.router.add_route("*", "/", answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
@@ -138,6 +142,10 @@ async def test_a_slow_body_has_its_own_deadline() -> None:
         await ended(reader)
         drip.cancel()
         writer.close()
+    async with listening(within=3_600_000) as patient:  # the negative control
+        reader, writer = await patient.come(head)
+        assert await is_open(reader)
+        writer.close()
 
 
 @pytest.mark.parametrize(
@@ -171,6 +179,16 @@ async def test_one_address_has_only_so_many_connections() -> None:
         for _, writer in (*first, *many):
             writer.close()
             await writer.wait_closed()
+
+
+async def test_without_that_bound_it_has_as_many_as_it_wants() -> None:
+    """The negative control."""
+    async with listening() as place:
+        many = [await place.come(HEAD + b"\r\n") for _ in range(25)]
+        for reader, writer in many:
+            assert b"fine" in await reader.readuntil(b"fine")
+            writer.close()
+        assert place.cut == {}
 
 
 async def test_a_place_that_becomes_free_is_given_again() -> None:
