@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from proxy import callers
+from proxy.app import callers
 from proxy.domain.schedule import DAY
 from proxy.settings import load
 from tests.example_settings import write_example
