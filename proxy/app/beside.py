@@ -1,14 +1,11 @@
 """What a command opens: beside a running service, or without one, and never in its way."""
 
-import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from proxy.app.outgoing import Outgoing, outbound_of
+from proxy.app.outgoing import Outgoing, open_outgoing
 from proxy.app.store import open_store_beside, open_tokens
-from proxy.app.token_sources import TokenSources
 from proxy.domain.clock import SystemClock
-from proxy.routes import Routes
 from proxy.settings import Settings
 from proxy.settings.oauth2 import OAuth2
 from proxy.store.redis import RedisStore
@@ -27,14 +24,11 @@ async def calling(settings: Settings) -> AsyncIterator[Outgoing]:
         ConfigurationError: the store or the settings cannot be used.
     """
     async with AsyncExitStack() as stack:
-        outbound = await stack.enter_async_context(outbound_of(settings))
         auths = [system.auth for system in settings.ticket_systems.values()]
         tokens = None
         if any(isinstance(it, OAuth2) and it.grant == "refresh_token" for it in auths):
             tokens = open_tokens(settings, await open_store_beside(settings, stack))
-        clock = SystemClock()
-        sources = TokenSources(outbound=outbound, clock=clock, dice=random.random, tokens=tokens)
-        yield Outgoing(settings, outbound, clock, sources)
+        yield await open_outgoing(settings, stack, tokens, clock=SystemClock())
 
 
 @asynccontextmanager
@@ -47,18 +41,11 @@ async def examining(
         ConfigurationError: the store or the settings cannot be used.
     """
     async with AsyncExitStack() as stack:
-        outbound = await stack.enter_async_context(outbound_of(settings))
         store = await open_store_beside(settings, stack)
         shared = Shared(store)
         await shared.connect()
-        clock, tokens = SystemClock(), open_tokens(settings, store)
-        sources = TokenSources(outbound=outbound, clock=clock, dice=random.random, tokens=tokens)
-        outgoing = Outgoing(settings, outbound, clock, sources)
+        tokens = open_tokens(settings, store)
+        outgoing = await open_outgoing(settings, stack, tokens, clock=SystemClock())
         if publish:
-            await Routes(
-                rules=outgoing.rules(),
-                otherwise=outgoing.unroutable(),
-                shared=shared,
-                open_system=lambda route: outgoing.open(route.system, route.declaration),
-            ).publish()
+            await outgoing.routes(shared).publish()
         yield store, outgoing.systems()

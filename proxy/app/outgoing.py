@@ -1,7 +1,9 @@
 """Every system we call, made from the settings: ticket systems, witboost instances, credentials."""
 
 import hashlib
+import random
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
@@ -10,6 +12,7 @@ from proxy.domain.addresses import read_networks
 from proxy.domain.clock import Clock
 from proxy.domain.models import Guards, Poll, Route
 from proxy.domain.routing import UNROUTABLE, Rule
+from proxy.domain.schedule import Dice
 from proxy.domain.urls import CallbackPrefix
 from proxy.errors import ConfigurationError
 from proxy.oauth2.kept import TokenIdentity
@@ -19,9 +22,11 @@ from proxy.outbound import (
     Destination,
     EgressProxy,
     NoCredential,
+    Observe,
     Outbound,
     StaticHeader,
 )
+from proxy.routes import Routes
 from proxy.settings import Settings
 from proxy.settings.neighbours import (
     AccessToken,
@@ -35,6 +40,7 @@ from proxy.settings.systems import FixedHeader, System, overridden
 from proxy.settings.systems import NoCredential as NoTicketCredential
 from proxy.settings.tree import Route as RouteSettings
 from proxy.store.shared import Shared
+from proxy.store.tokens import RedisTokens
 from proxy.tickets import open_system
 from proxy.tickets.expressions import finder
 from proxy.tickets.port import TicketSystem
@@ -108,6 +114,15 @@ class Outgoing:
         return {
             name: self._instance(name, it, shared) for name, it in self.settings.witboost.items()
         }
+
+    def routes(self, shared: Shared) -> Routes:
+        """Return where requests go; `shared` holds the routes that earlier ones have taken."""
+        return Routes(
+            rules=self.rules(),
+            otherwise=self.unroutable(),
+            shared=shared,
+            open_system=lambda route: self.open(route.system, route.declaration),
+        )
 
     def rules(self) -> list[Rule]:
         """Return the routes that new requests may take, in order, each with its condition."""
@@ -263,10 +278,25 @@ def prefixes(instance: WitboostInstance) -> Sequence[CallbackPrefix]:
     return [CallbackPrefix.parse(url) for url in instance.callback_urls]
 
 
-def outbound_of(settings: Settings, **how: Any) -> Outbound:
-    """Return the one session for outgoing calls, as the settings want it."""
+async def open_outgoing(
+    settings: Settings,
+    stack: AsyncExitStack,
+    tokens: RedisTokens | None,
+    *,
+    clock: Clock,
+    dice: Dice = random.random,
+    observe: Observe = lambda _name, _outcome, _seconds: None,
+) -> Outgoing:
+    """Return what calls other systems, through one session that the stack closes.
+
+    `tokens` is where processes share tokens; without it, this one has its own.
+    """
     wanted = settings.outbound
     proxy = None
     if through := wanted.proxy:
         proxy = EgressProxy(through.url.reveal(), read_networks(through.networks))
-    return Outbound(loopback=wanted.loopback, proxy=proxy, **how)
+    outbound = await stack.enter_async_context(
+        Outbound(loopback=wanted.loopback, proxy=proxy, dice=dice, observe=observe)
+    )
+    sources = TokenSources(outbound=outbound, clock=clock, dice=dice, tokens=tokens)
+    return Outgoing(settings, outbound, clock, sources)

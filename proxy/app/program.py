@@ -15,7 +15,7 @@ from aiohttp import web
 
 from proxy.alarms import Alarms
 from proxy.app import callers
-from proxy.app.outgoing import Outgoing, outbound_of, prefixes
+from proxy.app.outgoing import open_outgoing, prefixes
 from proxy.app.store import (
     open_seals,
     open_sink,
@@ -23,7 +23,6 @@ from proxy.app.store import (
     open_tokens,
     refuse_to_drop,
 )
-from proxy.app.token_sources import TokenSources
 from proxy.audit.credentials import Credentials
 from proxy.audit.sealer import Sealer, Seals
 from proxy.changes import Changes
@@ -37,7 +36,6 @@ from proxy.outbound import Observe
 from proxy.pauses import Pauses
 from proxy.receipts import Receipts
 from proxy.refusals import Refusals
-from proxy.routes import Routes
 from proxy.settings import Settings
 from proxy.settings.credentials import credential_digests
 from proxy.settings.listen import Listen, Listener
@@ -205,34 +203,29 @@ async def assemble(
         await shared.connect()
         await refuse_to_drop(settings, store)
 
-        outbound = outbound_of(settings, observe=_observer(metrics), dice=dice)
-        await stack.enter_async_context(outbound)
         local = clock or SystemClock()
-        sources = TokenSources(
-            outbound=outbound, clock=local, dice=dice, tokens=open_tokens(settings, store)
+        outgoing = await open_outgoing(
+            settings,
+            stack,
+            open_tokens(settings, store),
+            clock=local,
+            dice=dice,
+            observe=_observer(metrics),
         )
-        outgoing = Outgoing(settings, outbound, local, sources)
-        routes = Routes(
-            rules=outgoing.rules(),
-            otherwise=outgoing.unroutable(),
-            shared=shared,
-            open_system=lambda route: outgoing.open(route.system, route.declaration),
-        )
+        routes = outgoing.routes(shared)
         await routes.publish()
         systems = outgoing.systems()
         listing = {n: it for n, it in systems.items() if isinstance(it, ListsChanges)}
-        pauses = _pauses(settings, shared, alarms, clock=local, dice=dice)
         interval = settings.worker.changes_every
-        listed = dict.fromkeys(listing, interval)
         means = Means(
-            store,
-            pauses,
-            alarms,
-            metrics,
-            _policy(settings),
-            dice,
-            settings.identities.compiled(),
-            listed,
+            store=store,
+            pauses=_pauses(settings, shared, alarms, clock=local, dice=dice),
+            alarms=alarms,
+            metrics=metrics,
+            policy=_policy(settings),
+            dice=dice,
+            identities=settings.identities.compiled(),
+            listed=dict.fromkeys(listing, interval),
         )
         flow = Flow(means=means, routes=routes, instances=outgoing.instances(shared))
         yield Program(
@@ -250,7 +243,7 @@ async def assemble(
                 systems=listing,
                 flow=flow,
                 shared=shared,
-                pauses=pauses,
+                pauses=means.pauses,
                 alarms=alarms,
                 interval=interval,
             ),
@@ -267,20 +260,10 @@ def _observer(metrics: Metrics) -> Observe:
 
 
 def _pauses(
-    settings: Settings,
-    shared: Shared,
-    alarms: Alarms,
-    *,
-    clock: Clock,
-    dice: Dice,
+    settings: Settings, shared: Shared, alarms: Alarms, *, clock: Clock, dice: Dice
 ) -> Pauses:
-    return Pauses(
-        shared=shared,
-        alarms=alarms,
-        clock=clock,
-        dice=dice,
-        share=max(1, settings.worker.concurrency * 3 // 4),
-    )
+    share = max(1, settings.worker.concurrency * 3 // 4)
+    return Pauses(shared=shared, alarms=alarms, clock=clock, dice=dice, share=share)
 
 
 def _policy(settings: Settings) -> Policy:
