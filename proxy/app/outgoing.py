@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
 from proxy.app.token_sources import TokenSources, certificate
+from proxy.app.ways import way_to
 from proxy.domain.addresses import read_networks
 from proxy.domain.clock import Clock
 from proxy.domain.models import Guards, Poll, Route
@@ -98,12 +99,9 @@ class Outgoing:
                 deadline=system.deadline,
                 concurrency=1,
                 credential=NoCredential(),
-                ca_file=system.ca_file,
-                networks=read_networks(
-                    system.networks if events.jwks_networks is None else events.jwks_networks
+                **way_to(
+                    system, f"ticket_systems.{name}.events.jwks_networks", events.jwks_networks
                 ),
-                networks_setting=f"ticket_systems.{name}.events.jwks_networks",
-                direct=system.direct,
             )
             keys = PublishedKeys(http, events.jwks_url, events, self.clock)
             self._event_keys[name] = keys
@@ -157,10 +155,7 @@ class Outgoing:
             deadline=system.deadline,
             concurrency=system.concurrency,
             credential=self._ticket_credential(name, system),
-            ca_file=system.ca_file,
-            networks=read_networks(system.networks),
-            networks_setting=f"ticket_systems.{name}.networks",
-            direct=system.direct,
+            **way_to(system, f"ticket_systems.{name}.networks"),
             client_certificate=certificate(system.auth)
             if isinstance(system.auth, OAuth2)
             else None,
@@ -188,10 +183,7 @@ class Outgoing:
             concurrency=callback.concurrency,
             credential=self._callback_credential(name, instance),
             renew_on=frozenset({401, 403}),
-            ca_file=instance.ca_file,
-            networks=read_networks(instance.networks),
-            networks_setting=f"witboost.{name}.networks",
-            direct=instance.direct,
+            **way_to(instance, f"witboost.{name}.networks"),
         )
         return Witboost(
             name=name,
@@ -211,12 +203,7 @@ class Outgoing:
                 deadline=instance.callback.deadline,
                 concurrency=1,
                 credential=NoCredential(),
-                ca_file=instance.ca_file,
-                networks=read_networks(
-                    instance.networks if wanted.networks is None else wanted.networks
-                ),
-                networks_setting=f"witboost.{name}.credential.networks",
-                direct=instance.direct,
+                **way_to(instance, f"witboost.{name}.credential.networks", wanted.networks),
             ),
             url=wanted.url,
             access_token=wanted.access_token.reveal,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from yarl import URL
 
-from proxy.domain.addresses import read_networks
+from proxy.app.ways import way_to
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import Dice
 from proxy.errors import ConfigurationError
@@ -163,11 +163,8 @@ class TokenSources:
                 deadline=system.deadline,
                 concurrency=1,
                 credential=NoCredential(),
-                ca_file=system.ca_file,
                 client_certificate=certificate(auth),
-                networks=read_networks(system.networks if auth.networks is None else auth.networks),
-                networks_setting=f"ticket_systems.{name}.auth.networks",
-                direct=system.direct,
+                **way_to(system, f"ticket_systems.{name}.auth.networks", auth.networks),
             )
 
         return connect
