@@ -56,6 +56,19 @@ def literal_addresses_are_opened(settings: Settings) -> Iterator[str]:
             yield f"{it.key}: {objection}"
 
 
+def nothing_leads_to_ourselves(settings: Settings) -> Iterator[str]:
+    """A call to this program, with a credential of its own, is never what was meant.
+
+    Others may stand behind the same host, under paths that are none of ours.
+    """
+    home = settings.public_url.lower()
+    ours = tuple(f"{home}{path}" for path in ("/approval-requests", "/ticket-events"))
+    for it in called(settings):
+        url = it.url.lower().rstrip("/")
+        if url == home or url.startswith(ours):
+            yield f"{it.key}: is this program itself, which public_url names; correct one of them"
+
+
 @dataclass(frozen=True, slots=True)
 class Called:
     """A URL that we call: its key, where it may be, and whether we go there past the proxy."""

@@ -12,6 +12,7 @@ from proxy.domain.schedule import SECOND
 from proxy.settings.called import (
     instances_are_encrypted,
     literal_addresses_are_opened,
+    nothing_leads_to_ourselves,
     systems_are_encrypted,
 )
 from proxy.settings.explain import humane
@@ -269,6 +270,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]],
     (("ticket_systems",), systems_are_encrypted),
     (("witboost",), instances_are_encrypted),
     (("outbound", "ticket_systems", "witboost"), literal_addresses_are_opened),
+    (("public_url", "outbound", "ticket_systems", "witboost"), nothing_leads_to_ourselves),
     (("store", "encryption", "ticket_systems"), _refresh_tokens_can_be_kept),
     (("store", "encryption"), _indices_are_keyed),
     (("witboost",), _somebody_may_call),

@@ -178,6 +178,10 @@ CONTRADICTIONS = {
         },
         "ticket_systems.desk.events.auth: client_certificate believes a header",
     ),
+    "a callback to ourselves": (
+        {"WITBOOST__MAIN__CALLBACK_URLS": '["https://approval.example.com/approval-requests/"]'},
+        "witboost.main.callback_urls.0: is this program itself, which public_url names",
+    ),
     "two listeners at one port": (
         {"LISTEN__OPERATORS": '{"port": 8080}'},
         "listen.operators.port: listen.port is the same",
@@ -204,6 +208,9 @@ CONTRADICTIONS = {
 }
 
 ALLOWED = {
+    "witboost behind the same host": {
+        "WITBOOST__MAIN__CALLBACK_URLS": '["https://approval.example.com/api/actionHandler/"]'
+    },
     "addresses in networks that are open": {
         "TICKET_SYSTEMS__DESK__BASE_URL": "https://10.1.2.3",
         "TICKET_SYSTEMS__DESK__NETWORKS": '["10.1.0.0/16"]',
