@@ -1,4 +1,4 @@
-"""What the README says is what the program does; what it and SECURITY.md name is there."""
+"""What the README says is what the program does; what the documents name is there."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,8 @@ from proxy.settings import Settings, load
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SECURITY = (ROOT / "SECURITY.md").read_text()
-BOTH = f"{README}\n{SECURITY}"
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+ALL = f"{README}\n{SECURITY}\n{CONTRIBUTING}"
 PACKAGE = Path(proxy.__file__).parent
 NAMED = {"working": WORKING, "aside": ASIDE, **{str(state): (state,) for state in State}}
 
@@ -108,13 +109,13 @@ def defined() -> set[str]:
 
 
 def test_every_proof_named_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", BOTH))
+    named = set(re.findall(r"`(test_\w+)`", ALL))
     assert len(named) > 20
     assert named - defined() == set()
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"((?:tests|proxy|deploy)/[\w./-]+?\.(?:py|yaml|json))", BOTH)))
+    "path", sorted(set(re.findall(r"((?:tests|proxy|deploy)/[\w./-]+?\.(?:py|yaml|json))", ALL)))
 )
 def test_every_file_named_exists(path: str) -> None:
     assert (ROOT / path).is_file()
@@ -122,10 +123,7 @@ def test_every_file_named_exists(path: str) -> None:
 
 def test_every_make_target_named_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    documents = f"{BOTH}\n{(ROOT / 'CONTRIBUTING.md').read_text()}"
-    lines = re.findall(
-        r"(?:`|^)make ((?:[A-Z_]+=(?:'[^']*'|\S+) )?[a-z-]+)", documents, re.MULTILINE
-    )
+    lines = re.findall(r"(?:`|^)make ((?:[A-Z_]+=(?:'[^']*'|\S+) )?[a-z-]+)", ALL, re.MULTILINE)
     named = {line.split()[-1] for line in lines}
     assert {"demo", "test", "bench", "soak", "crash-points", "compose-test"} <= named
     assert named <= targets
@@ -146,7 +144,7 @@ def test_every_link_inside_leads_to_a_heading() -> None:
 
 
 def test_every_command_named_exists() -> None:
-    named = set(re.findall(r"(?:`|^|/)approval-proxy ([a-z]+)", BOTH, re.MULTILINE))
+    named = set(re.findall(r"(?:`|^|/)approval-proxy ([a-z]+)", ALL, re.MULTILINE))
     assert len(named) > 8
     for command in sorted(named):
         with pytest.raises(SystemExit) as ended:
@@ -156,9 +154,9 @@ def test_every_command_named_exists() -> None:
 
 def settings_named() -> Iterator[tuple[str, ...]]:
     """Yield each `section.key` of the documents, where the section is one of the settings."""
-    for name in sorted(set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)`", BOTH))):
+    for name in sorted(set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)`", ALL))):
         first, *rest = name.split(".")
-        if first in Settings.model_fields:
+        if first in Settings.model_fields and rest != ["py"]:
             yield first, *rest
 
 
