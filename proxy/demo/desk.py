@@ -12,26 +12,17 @@ from typing import Any, Unpack
 from aiohttp import web
 from typing_extensions import override
 
-from proxy.demo import events
-from proxy.demo.authorization import AuthorizationServer
-from proxy.demo.faults import HTTP, Kind
-from proxy.demo.server import Effect, Serving, Simulator, answer, json_object
+from proxy.demo.faults import Kind
+from proxy.demo.server import answer, json_object
+from proxy.demo.ticket_simulator import API, Account, TicketSimulator
+from proxy.demo.ticket_simulator import FAULTS as SHARED
 from proxy.demo.tickets import DECISIONS, Ticket, Tickets, complaint
 
 PAGE = 100
-API: frozenset[Kind] = HTTP | {"expire"}
-FAULTS: dict[str, frozenset[Kind]] = {
-    "token": HTTP,
-    "create": API,
-    "find": API | {"lag"},
-    "read": API | {"stale"},
-    "comment": API,
-    "cancel": API,
-    "event": events.FAULTS,
-}
+FAULTS: dict[str, frozenset[Kind]] = {**SHARED, "comment": API, "cancel": API}
 
 
-class Desk(Simulator):
+class Desk(TicketSimulator):
     """The ticket desk; see `routes` for its API and `Fault` for what can go wrong.
 
     `auto_decide` decides tickets by itself, with these decisions in turn, `auto_decide_after`
@@ -43,48 +34,20 @@ class Desk(Simulator):
     def __init__(
         self,
         *,
-        client_id: str,
-        client_secret: str,
-        event_secret: str,
-        events_to: str | None = None,
         announce_created: bool = False,
         honour_idempotency_key: bool = False,
         auto_decide: Sequence[str] = (),
         auto_decide_after: float = 0,
-        expires_in: int | None = 3600,
         scopes: Collection[str] = (),
-        **serving: Unpack[Serving],
+        **account: Unpack[Account],
     ) -> None:
-        super().__init__(kinds=FAULTS, **serving)
-        self.authorization = AuthorizationServer(
-            client_id=client_id,
-            client_secret=client_secret,
-            journal=self.journal,
-            clock=self.clock,
-            expires_in=expires_in,
-            scopes=scopes,
-        )
-        self.events = events.Events(
-            target=events_to,
-            secret=event_secret,
-            journal=self.journal,
-            faults=self.faults,
-            clock=self.clock,
-        )
+        super().__init__(kinds=FAULTS, scopes=scopes, **account)
         self.tickets = Tickets()
         self.announce_created = announce_created
         self.honour_idempotency_key = honour_idempotency_key
         self._by_idempotency_key: dict[str, Ticket] = {}
         self._auto_decisions = cycle(auto_decide) if auto_decide else None
         self._auto_decide_after = auto_decide_after
-        self._created: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-
-    async def created(self, *, within: float = 5.0) -> dict[str, Any]:
-        """Return the next ticket created, as it was shown at its creation.
-
-        Raises TimeoutError after `within` seconds.
-        """
-        return await asyncio.wait_for(self._created.get(), within)
 
     def decide(self, name: str, status: str, *, by: str = "olga", comment: str = "") -> None:
         """Set a ticket's status, as a person at the desk does; raises KeyError if unknown."""
@@ -93,45 +56,25 @@ class Desk(Simulator):
             raise KeyError(name)
         self._change(ticket, status, by=by, comment=comment)
 
-    async def events_sent(self) -> None:
-        """Wait until no event is on its way."""
-        await self.events.sent()
-
-    @override
-    async def down(self) -> None:
-        await self.events.close()
-        await super().down()
-
     @override
     def routes(self) -> Iterable[web.RouteDef]:
         return (
             web.get("/oauth/authorize", self.authorization.authorize),
             web.post("/oauth/token", self.guarded("token", self.authorization.token)),
-            web.post("/api/tickets", self._api("create", self._create)),
-            web.get("/api/tickets", self._api("find", self._find)),
-            web.get("/api/tickets/{ticket}", self._api("read", self._read)),
-            web.post("/api/tickets/{ticket}/comments", self._api("comment", self._comment)),
-            web.post("/api/tickets/{ticket}/cancel", self._api("cancel", self._cancel)),
+            web.post("/api/tickets", self.api("create", self._create)),
+            web.get("/api/tickets", self.api("find", self._find)),
+            web.get("/api/tickets/{ticket}", self.api("read", self._read)),
+            web.post("/api/tickets/{ticket}/comments", self.api("comment", self._comment)),
+            web.post("/api/tickets/{ticket}/cancel", self.api("cancel", self._cancel)),
             web.get("/desk/tickets", self._show_all),
             web.get("/desk/tickets/{ticket}", self._show),
             web.post("/desk/tickets/{ticket}/decision", self._decide),
         )
 
-    def _api(self, operation: str, effect: Effect) -> Effect:
-        async def authorized(request: web.Request) -> web.Response:
-            authorization = request.headers.get("Authorization")
-            named = request.match_info.values()
-            if self.faults and any(self.faults.strikes(operation, {"expire"}, subjects=named)):
-                self.authorization.revoke(authorization)
-            if not self.authorization.admits(authorization):
-                self.journal.record("refused", operation=operation)
-                challenge = {"WWW-Authenticate": 'Bearer realm="desk", error="invalid_token"'}
-                return answer(
-                    401, {"error": {"message": "the access token is not good"}}, challenge
-                )
-            return await effect(request)
-
-        return self.guarded(operation, authorized)
+    @override
+    def refusal(self, request: web.Request) -> web.Response:
+        challenge = {"WWW-Authenticate": 'Bearer realm="desk", error="invalid_token"'}
+        return answer(401, {"error": {"message": "the access token is not good"}}, challenge)
 
     async def _create(self, request: web.Request) -> web.Response:
         fields = await json_object(request)

@@ -3,32 +3,21 @@
 What it answers to whom is in `jira_platform` and `jira`.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Unpack
 
 from aiohttp import web
 from typing_extensions import override
 
-from proxy.demo.authorization import AuthorizationServer
-from proxy.demo.events import FAULTS as EVENT_FAULTS
-from proxy.demo.events import Events
-from proxy.demo.faults import HTTP, Fault, Kind
+from proxy.demo.faults import Fault, Kind
 from proxy.demo.jira_events import EventAuth, writer
 from proxy.demo.jira_issues import ASKS, TEXT_FIELD, WORKFLOW, Issue, Issues, Shape
 from proxy.demo.jira_shapes import Shapes, account, desk_error, platform_error
-from proxy.demo.server import Effect, Serving, Simulator, answer, json_object
+from proxy.demo.server import answer, json_object
+from proxy.demo.ticket_simulator import API, Account, TicketSimulator
+from proxy.demo.ticket_simulator import FAULTS as SHARED
 
-API: frozenset[Kind] = HTTP | {"expire"}
-FAULTS: dict[str, frozenset[Kind]] = {
-    "token": HTTP,
-    "create": API,
-    "find": API | {"lag"},
-    "read": API | {"stale"},
-    "approval": API | {"stale"},
-    "change": API,
-    "event": EVENT_FAULTS,
-}
+FAULTS: dict[str, frozenset[Kind]] = {**SHARED, "approval": API | {"stale"}, "change": API}
 OURS: Final = "approval-proxy"
 """The account that the API's tokens stand for."""
 
@@ -48,7 +37,7 @@ def rate_limit(operation: str, reason: str, *, until: str, retry_after: str | No
     )
 
 
-class JiraSite(Simulator):
+class JiraSite(TicketSimulator):
     """The state of a site.
 
     `skew` is how many milliseconds its clock is ahead, `zone` how many minutes the zone of our
@@ -60,58 +49,28 @@ class JiraSite(Simulator):
     def __init__(
         self,
         *,
-        client_id: str,
-        client_secret: str,
-        event_secret: str,
-        events_to: str | None = None,
         event_auth: EventAuth = "hmac",
-        expires_in: int | None = 3600,
         cloud: bool = True,
         skew: int = 0,
         zone: int = 60,
         initial: str = ASKS,
         steps: int = 1,
-        **serving: Unpack[Serving],
+        **account: Unpack[Account],
     ) -> None:
-        super().__init__(kinds=FAULTS, **serving)
+        super().__init__(kinds=FAULTS, write=writer(event_auth), **account)
         self.cloud = cloud
         self.zone = zone
         self.people = {OURS: True, "ada": True, "bob": True, "olga": True}
-        self.authorization = AuthorizationServer(
-            client_id=client_id,
-            client_secret=client_secret,
-            journal=self.journal,
-            clock=self.clock,
-            expires_in=expires_in,
-        )
-        self.events = Events(
-            target=events_to,
-            secret=event_secret,
-            journal=self.journal,
-            faults=self.faults,
-            clock=self.clock,
-            write=writer(event_auth),
-        )
         self.issues = Issues(self.clock, skew, initial=initial, steps=steps)
         self.shapes = Shapes(cloud=cloud)
         self._after_page: list[Callable[[], object]] = []
-        self._created: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     @override
     async def up(self) -> None:
         await super().up()
         self.shapes.url = self.url
 
-    @override
-    async def down(self) -> None:
-        await self.events.close()
-        await super().down()
-
     # -- what people do ------------------------------------------------------------------------
-
-    async def created(self, *, within: float = 5.0) -> dict[str, Any]:
-        """Return the next issue created; raises TimeoutError after `within` seconds."""
-        return await asyncio.wait_for(self._created.get(), within)
 
     def known(self, ref: str) -> Issue:
         """Return an issue by its id or key; raises KeyError if there is none."""
@@ -153,10 +112,6 @@ class JiraSite(Simulator):
         """Do something once, right after the next page of a search was answered."""
         self._after_page.append(act)
 
-    async def events_sent(self) -> None:
-        """Wait until no event is on its way."""
-        await self.events.sent()
-
     # -- what answers have in common -----------------------------------------------------------
 
     def notify(self, issue: Issue, event: str) -> None:
@@ -190,22 +145,11 @@ class JiraSite(Simulator):
         found = (name for name in self.people if account(name, cloud=self.cloud) == ref)
         return next(found, None)
 
-    def api(self, operation: str, effect: Effect) -> Effect:
-        """Return what answers a call of the API: with a good token only, and with its faults."""
-
-        async def authorized(request: web.Request) -> web.Response:
-            authorization = request.headers.get("Authorization")
-            named = set(request.match_info.values())
-            if self.faults and any(self.faults.strikes(operation, {"expire"}, subjects=named)):
-                self.authorization.revoke(authorization)
-            if self.authorization.admits(authorization):
-                return await effect(request)
-            self.journal.record("refused", operation=operation)
-            said = "Client must be authenticated to access this resource."
-            desk = request.path.startswith("/rest/servicedeskapi")
-            return desk_error(401, said) if desk else platform_error(401, said)
-
-        return self.guarded(operation, authorized)
+    @override
+    def refusal(self, request: web.Request) -> web.Response:
+        said = "Client must be authenticated to access this resource."
+        desk = request.path.startswith("/rest/servicedeskapi")
+        return desk_error(401, said) if desk else platform_error(401, said)
 
     def console(self) -> Iterable[web.RouteDef]:
         """Return what is for people and needs no credential."""

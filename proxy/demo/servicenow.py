@@ -4,73 +4,43 @@ Queries drop what they do not understand, unknown fields are ignored, texts are 
 texts to the second, an index may lag, a read may be stale, and its clock may be wrong.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Unpack
 
 from aiohttp import web
 from typing_extensions import override
 
-from proxy.demo.authorization import AuthorizationServer
 from proxy.demo.encoded_query import select
-from proxy.demo.events import Events
-from proxy.demo.server import Effect, Serving, Simulator, answer, json_object
+from proxy.demo.faults import Kind
+from proxy.demo.server import Effect, answer, json_object
 from proxy.demo.servicenow_events import letter
 from proxy.demo.servicenow_tables import (
     CATALOG_ITEM,
     COLUMNS,
-    FAULTS,
     MOST_ROWS,
     TASKS,
     Record,
     Tables,
     shown,
 )
+from proxy.demo.ticket_simulator import API, Account, TicketSimulator
+from proxy.demo.ticket_simulator import FAULTS as SHARED
 
+FAULTS: dict[str, frozenset[Kind]] = {**SHARED, "change": API}
 FINAL: Final = frozenset({"approved", "rejected", "cancelled"})
 
 
-class ServiceNow(Simulator):
+class ServiceNow(TicketSimulator):
     """The instance; `skew` is how many milliseconds its clock is ahead."""
 
     control = "/servicenow"
 
-    def __init__(
-        self,
-        *,
-        client_id: str,
-        client_secret: str,
-        event_secret: str,
-        events_to: str | None = None,
-        expires_in: int | None = 1800,
-        skew: int = 0,
-        **serving: Unpack[Serving],
-    ) -> None:
-        super().__init__(kinds=FAULTS, **serving)
-        self.authorization = AuthorizationServer(
-            client_id=client_id,
-            client_secret=client_secret,
-            journal=self.journal,
-            clock=self.clock,
-            expires_in=expires_in,
-            scopes=(),
-        )
-        self.events = Events(
-            target=events_to,
-            secret=event_secret,
-            journal=self.journal,
-            faults=self.faults,
-            clock=self.clock,
-            write=letter,
-        )
+    def __init__(self, *, skew: int = 0, **account: Unpack[Account]) -> None:
+        account.setdefault("expires_in", 1800)
+        super().__init__(kinds=FAULTS, write=letter, **account)
         self.tables = Tables(self.clock, skew)
         self._hidden: set[str] = set()
         self._after_page: list[Callable[[], object]] = []
-        self._created: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-
-    async def created(self, *, within: float = 5.0) -> dict[str, Any]:
-        """Return the next task created; raises TimeoutError after `within` seconds."""
-        return await asyncio.wait_for(self._created.get(), within)
 
     def rows(self, table: str) -> list[dict[str, Any]]:
         """Return everything in a table, oldest first."""
@@ -128,46 +98,34 @@ class ServiceNow(Simulator):
         """Do something once, right after the next page of a list was answered."""
         self._after_page.append(act)
 
-    async def events_sent(self) -> None:
-        """Wait until no event is on its way."""
-        await self.events.sent()
-
-    @override
-    async def down(self) -> None:
-        await self.events.close()
-        await super().down()
-
     @override
     def routes(self) -> Iterable[web.RouteDef]:
         table = "/api/now/table/{table}"
         order = "/api/sn_sc/servicecatalog/items/{item}/order_now"
         return (
             web.post("/oauth_token.do", self.guarded("token", self.authorization.token)),
-            web.post(table, self._api("create", self._create)),
-            web.get(table, self._api("find", self._list)),
-            web.get(f"{table}/{{sys_id}}", self._api("read", self._read)),
-            web.patch(f"{table}/{{sys_id}}", self._api("change", self._patch)),
-            web.post(order, self._api("create", self._order)),
+            web.post(table, self.api("create", self._create)),
+            web.get(table, self.api("find", self._list)),
+            web.get(f"{table}/{{sys_id}}", self.api("read", self._read)),
+            web.patch(f"{table}/{{sys_id}}", self.api("change", self._patch)),
+            web.post(order, self.api("create", self._order)),
             web.get("/nav_to.do", self._page),
             web.get("/servicenow/tasks", self._tasks),
             web.post("/servicenow/tasks/{task}/decision", self._decide),
         )
 
-    def _api(self, operation: str, effect: Effect) -> Effect:
-        async def authorized(request: web.Request) -> web.Response:
-            authorization = request.headers.get("Authorization")
-            named = {*request.match_info.values(), *request.query.values()}
-            if self.faults and any(self.faults.strikes(operation, {"expire"}, subjects=named)):
-                self.authorization.revoke(authorization)
-            if not self.authorization.admits(authorization):
-                self.journal.record("refused", operation=operation)
-                said = "Required to provide Auth information"
-                return _error(401, "User Not Authenticated", said)
+    @override
+    def api(self, operation: str, effect: Effect) -> Effect:
+        async def in_a_table(request: web.Request) -> web.Response:
             if request.match_info.get("table", "incident") not in self.tables:
                 return _error(400, f"Invalid table {request.match_info['table']}")
             return await effect(request)
 
-        return self.guarded(operation, authorized)
+        return super().api(operation, in_a_table)
+
+    @override
+    def refusal(self, request: web.Request) -> web.Response:
+        return _error(401, "User Not Authenticated", "Required to provide Auth information")
 
     async def _create(self, request: web.Request) -> web.Response:
         table, fields = request.match_info["table"], await json_object(request)

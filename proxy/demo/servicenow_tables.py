@@ -6,19 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from proxy.demo.events import FAULTS as EVENT_FAULTS
-from proxy.demo.faults import HTTP, Kind
 from proxy.domain.clock import Clock
 
-API: frozenset[Kind] = HTTP | {"expire"}
-FAULTS: dict[str, frozenset[Kind]] = {
-    "token": HTTP,
-    "create": API,
-    "find": API | {"lag"},
-    "read": API | {"stale"},
-    "change": API,
-    "event": EVENT_FAULTS,
-}
 APPROVALS: Final = (
     *("not requested", "requested", "approved", "rejected", "cancelled", "not_required"),
     "duplicate",
