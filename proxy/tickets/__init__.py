@@ -1,47 +1,44 @@
-"""Ticket systems: one map from kind to what reads its declaration and what opens it."""
+"""Ticket systems: one map from kind to how it is declared and what it is."""
 
 import contextlib
 import copy
 import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, cast
+from dataclasses import dataclass
+from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
 from proxy.errors import ConfigurationError
 from proxy.outbound import Destination
+from proxy.tickets import jira, rest, servicenow
+from proxy.tickets.capabilities import assembled
 from proxy.tickets.declaration import Declaration
-from proxy.tickets.jira import open_jira
+from proxy.tickets.jira import Jira
 from proxy.tickets.jira_declaration import JiraDeclaration
 from proxy.tickets.port import TicketSystem
-from proxy.tickets.rest import open_rest
+from proxy.tickets.rest import RestTicketSystem
 from proxy.tickets.rest_declaration import RestDeclaration
-from proxy.tickets.servicenow import open_servicenow
+from proxy.tickets.servicenow import ServiceNow
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
 
 
-class Opener(Protocol):
-    """Makes a ticket system of a declaration of its kind."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of ticket system: the model of its declaration, its class, what that may offer."""
 
-    def __call__(
-        self,
-        *,
-        name: str,
-        declaration: Any,
-        http: Destination,
-        event_secrets: Callable[[], Sequence[bytes]],
-    ) -> TicketSystem:
-        """Return the system; raises ConfigurationError where it cannot be used."""
-        ...
+    declaration: type[Declaration]
+    system: type[TicketSystem]
+    offers: Callable[[Any], Mapping[type, Any]]
 
 
-KINDS: Final[Mapping[str, tuple[type[Declaration], Opener]]] = {
-    "rest": (RestDeclaration, open_rest),
-    "jira": (JiraDeclaration, open_jira),
-    "servicenow": (ServiceNowDeclaration, open_servicenow),
+KINDS: Final[Mapping[str, Kind]] = {
+    "rest": Kind(RestDeclaration, RestTicketSystem, rest.offers),
+    "jira": Kind(JiraDeclaration, Jira, jira.offers),
+    "servicenow": Kind(ServiceNowDeclaration, ServiceNow, servicenow.offers),
 }
-"""For each `kind` in the settings: the model of its declaration, and its opener."""
+"""Every `kind` in the settings."""
 
 
 def open_system(
@@ -60,8 +57,15 @@ def open_system(
             newer version of this program, for example.
     """
     sound = declaration_of(name, declaration)
-    _, opener = KINDS[sound.kind]
-    return opener(name=name, declaration=sound, http=http, event_secrets=event_secrets)
+    kind = KINDS[sound.kind]
+    return assembled(
+        kind.system,
+        kind.offers(sound),
+        name=name,
+        declaration=sound,
+        http=http,
+        event_secrets=event_secrets,
+    )
 
 
 def declaration_of(name: str, declaration: Mapping[str, Any]) -> Declaration:
@@ -73,7 +77,7 @@ def declaration_of(name: str, declaration: Mapping[str, Any]) -> Declaration:
     kind = str(declaration.get("kind"))
     if kind not in KINDS:
         raise ConfigurationError(f"{name}: kind {kind!r} is not known; there is {', '.join(KINDS)}")
-    model, _ = KINDS[kind]
+    model = KINDS[kind].declaration
     try:
         return model.model_validate(declaration)
     except ValidationError as error:

@@ -5,16 +5,15 @@ that its declaration describes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from proxy.domain.models import TicketHint
 from proxy.errors import ConfigurationError
 from proxy.outbound import Destination
 from proxy.tickets.challenges import Challenges
 from proxy.tickets.declaration import Declaration
+from proxy.tickets.port import TicketSystem
 from proxy.tickets.signatures import EventReader
-
-System = TypeVar("System")
 
 
 class ReadsEvents:
@@ -33,15 +32,15 @@ class ReadsEvents:
 
 
 def assembled(
-    base: type[System],
+    base: type[TicketSystem],
     offered: Mapping[type, Any],
     *,
     name: str,
     declaration: Declaration,
     http: Destination,
     event_secrets: Callable[[], Sequence[bytes]],
-) -> System:
-    """Return a system with those of the offered capabilities that are declared, not None or False.
+) -> TicketSystem:
+    """Return a system with exactly those of the offered capabilities that are declared.
 
     Raises:
         ConfigurationError: events are declared, but there is no secret to verify them with.
@@ -50,7 +49,7 @@ def assembled(
     if declaration.events is not None:
         taken.append(ReadsEvents)
     system = type(base.__name__, (*taken, base), {})
-    opened: System = system(name=name, declaration=declaration, http=http)
+    opened: TicketSystem = system(name=name, declaration=declaration, http=http)
     if declaration.events is not None and isinstance(opened, ReadsEvents):
         if not event_secrets():
             raise ConfigurationError(

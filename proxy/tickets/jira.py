@@ -7,15 +7,14 @@ themselves say; whatever decides is read from the issue, not from the index.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from proxy.domain.models import ApprovalRequest, Outcome, Ticket
 from proxy.errors import Conflict, NotFound
 from proxy.outbound import Destination
-from proxy.tickets.capabilities import assembled
 from proxy.tickets.jira_approvals import PENDING, Verdict, decided, named, names_of_person, verdict
 from proxy.tickets.jira_declaration import LABELS, JiraDeclaration
 from proxy.tickets.jira_inspections import inspections
@@ -271,23 +270,6 @@ class _Cancels(Jira):
         await self.comment(ticket.id, reason)
 
 
-def open_jira(
-    *,
-    name: str,
-    declaration: JiraDeclaration,
-    http: Destination,
-    event_secrets: Callable[[], Sequence[bytes]] = tuple,
-) -> Jira:
-    """Return the system with exactly the capabilities that its declaration describes.
-
-    Raises:
-        ConfigurationError: events are declared, but there is no secret to verify them with.
-    """
-    return assembled(
-        Jira,
-        {_Cancels: declaration.cancel, _FetchesMany: declaration.cloud},
-        name=name,
-        declaration=declaration,
-        http=http,
-        event_secrets=event_secrets,
-    )
+def offers(declaration: JiraDeclaration) -> Mapping[type, Any]:
+    """Return every capability, with what the declaration says of it."""
+    return {_Cancels: declaration.cancel, _FetchesMany: declaration.cloud}

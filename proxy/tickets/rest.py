@@ -5,14 +5,13 @@ their answers are read. An answer that cannot be read is never taken for "there 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from proxy.domain.models import ApprovalRequest, Ticket
 from proxy.errors import ProxyError, TemporaryError
 from proxy.outbound import Destination
-from proxy.tickets.capabilities import assembled
 from proxy.tickets.rest_api import Api
 from proxy.tickets.rest_changes import Changes
 from proxy.tickets.rest_declaration import RestDeclaration
@@ -23,7 +22,7 @@ NO_TICKET: Final = "no-such-request"
 
 
 class RestTicketSystem:
-    """A ticket system under one declaration; `open_rest` adds what the declaration offers."""
+    """A ticket system under one declaration; `offers` says what comes on top."""
 
     def __init__(
         self,
@@ -160,31 +159,11 @@ class _Comments(RestTicketSystem):
             await self._changes.change("comment", declared, {"id": ticket_id}, text=text)
 
 
-def open_rest(
-    *,
-    name: str,
-    declaration: RestDeclaration,
-    http: Destination,
-    event_secrets: Callable[[], Sequence[bytes]] = tuple,
-) -> RestTicketSystem:
-    """Return the system with exactly the capabilities that its declaration describes.
-
-    A capability is a method that is there or not (`port`), so each is a class of its own.
-
-    Raises:
-        ConfigurationError: events are declared, but there is no secret to verify them with.
-    """
-    offered: dict[type, Any] = {
+def offers(declaration: RestDeclaration) -> Mapping[type, Any]:
+    """Return every capability, with what the declaration says of it."""
+    return {
         _FetchesMany: declaration.read_many,
         _ListsChanges: declaration.changes,
         _Cancels: declaration.cancel,
         _Comments: declaration.comment,
     }
-    return assembled(
-        RestTicketSystem,
-        offered,
-        name=name,
-        declaration=declaration,
-        http=http,
-        event_secrets=event_secrets,
-    )

@@ -6,7 +6,7 @@ compared with the ids that we know. Times are UTC texts without a zone. The deci
 in the record; the rows of `sysapproval_approver` only say who, when and why.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
@@ -15,7 +15,6 @@ from proxy.domain.models import ApprovalRequest, Outcome, Ticket
 from proxy.errors import ConfigurationError, Conflict, NotFound
 from proxy.outbound import Destination
 from proxy.tickets.calls import names_of
-from proxy.tickets.capabilities import assembled
 from proxy.tickets.port import Inspection
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
 from proxy.tickets.servicenow_inspections import inspections
@@ -271,23 +270,6 @@ class _Cancels(ServiceNow):
         )
 
 
-def open_servicenow(
-    *,
-    name: str,
-    declaration: ServiceNowDeclaration,
-    http: Destination,
-    event_secrets: Callable[[], Sequence[bytes]] = tuple,
-) -> ServiceNow:
-    """Return the system with exactly the capabilities that its declaration describes.
-
-    Raises:
-        ConfigurationError: events are declared, but there is no secret to verify them with.
-    """
-    return assembled(
-        ServiceNow,
-        {_Cancels: declaration.cancel},
-        name=name,
-        declaration=declaration,
-        http=http,
-        event_secrets=event_secrets,
-    )
+def offers(declaration: ServiceNowDeclaration) -> Mapping[type, Any]:
+    """Return every capability, with what the declaration says of it."""
+    return {_Cancels: declaration.cancel}
