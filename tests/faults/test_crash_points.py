@@ -15,6 +15,8 @@ from tests.faults.io_steps import MOMENTS, Crash, Manner, Moment
 from tests.faults.life import Play
 from tests.faults.nursery import Nursery
 
+pytestmark = pytest.mark.timeout(400)  # dozens of lives a test, on machines that do more
+
 CREATE = "POST /api/tickets"
 GRANT_FLOW = {
     "admit",
@@ -43,14 +45,14 @@ async def test_a_crash_at_any_step_costs_nothing(
 
 async def test_crashes_in_other_flows_and_systems_cost_nothing(redis_url: str) -> None:
     seed = random.randrange(1_000_000)
-    outcomes = await lives(redis_url, draw(seed, 60))
+    outcomes = await lives(redis_url, draw(seed, 40))
     assert describe(outcomes) == [], f"seed {seed}"
-    assert sum(bool(outcome.ended_at) for outcome in outcomes) > 30, f"seed {seed}"
+    assert sum(bool(outcome.ended_at) for outcome in outcomes) > 20, f"seed {seed}"
 
 
 async def test_two_crashes_cost_nothing(redis_url: str) -> None:
     seed = random.randrange(1_000_000)
-    outcomes = await lives(redis_url, draw(seed, 16, ends=2))
+    outcomes = await lives(redis_url, draw(seed, 12, ends=2))
     assert describe(outcomes) == [], f"seed {seed}"
     assert any(len(outcome.ended_at) == 2 for outcome in outcomes), f"seed {seed}"
 
