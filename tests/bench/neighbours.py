@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
+from urllib.parse import unquote
 
 import uvloop
 
@@ -15,6 +16,7 @@ from tests.bench.wire import Messages
 
 APPROVER = "bench@desk.example.com"
 
+_MANY = b"/api/tickets?ids="
 _HEAD = b"HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 
 
@@ -39,16 +41,23 @@ class Neighbours:
             correlation_id = json.loads(body)["correlation_id"]
             self.tickets[correlation_id] += 1
             code, answer = 201, _ticket(correlation_id, "new")
+        elif path.startswith(_MANY):
+            ids = unquote(path[len(_MANY) :].decode()).split(",")
+            tickets = [_shown(number, "approved") for number in ids]
+            answer = json.dumps({"tickets": tickets}).encode()
         else:
             answer = _ticket(path.rpartition(b"/")[2].decode(), "approved")
         connection.send(_HEAD % (code, len(answer)) + answer)
 
 
 def _ticket(number: str, status: str) -> bytes:
+    return json.dumps({"ticket": _shown(number, status)}).encode()
+
+
+def _shown(number: str, status: str) -> dict[str, str]:
     # the correlation id serves as id, so that nothing has to be looked up here; the address tells
     # the approver from the people who get access, else a guard would hold the request
-    ticket = {"id": number, "key": number, "status": status, "decided_by_email": APPROVER}
-    return json.dumps({"ticket": ticket}).encode()
+    return {"id": number, "key": number, "status": status, "decided_by_email": APPROVER}
 
 
 async def main() -> None:

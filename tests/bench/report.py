@@ -14,7 +14,7 @@ OPEN = (100, 500, 1_000)
 
 Result = dict[str, Any]
 Rounds = Mapping[str, Result]
-"""One round: `bare`, `always` and `everysec` with a result for each load, and `full`."""
+"""One round: `bare`, `always` and `everysec` with a result for each load, `full` and `singly`."""
 
 
 def machine() -> str:
@@ -38,7 +38,7 @@ def written(rounds: Sequence[Rounds], seconds: float) -> str:
             "| --- | --- | --- | --- | --- | --- |",
             *_closed(rounds),
             *_open(rounds),
-            _full(rounds),
+            *_full(rounds),
             "",
             "| what | result | again with |",
             "| --- | --- | --- |",
@@ -50,7 +50,7 @@ def written(rounds: Sequence[Rounds], seconds: float) -> str:
 
 def faultless(rounds: Sequence[Rounds]) -> bool:
     """Whether every request of the full path came to one ticket and its one right status."""
-    full = [each["full"] for each in rounds]
+    full = [each[path] for each in rounds for path in ("full", "singly")]
     faults = ("doubled_tickets", "doubled_statuses", "wrong")
     return not any(_lost(each) or any(each[fault] for fault in faults) for each in full)
 
@@ -83,14 +83,18 @@ def _open(rounds: Sequence[Rounds]) -> list[str]:
     ]
 
 
-def _full(rounds: Sequence[Rounds]) -> str:
-    """Return the row of the full path; its latency is that of the 202."""
+def _full(rounds: Sequence[Rounds]) -> list[str]:
+    """Return the rows of the full path; their latency is that of the 202."""
     bare = [each["bare"][f"{CLOSED[0]} connections"] for each in rounds]
-    return _row("full path, fsync always, drained", [each["full"] for each in rounds], bare)
+    name = "full path, fsync always, drained"
+    return [
+        _row(name, [each["full"] for each in rounds], bare),
+        _row(f"{name}, tickets read one by one", [each["singly"] for each in rounds], bare),
+    ]
 
 
 def _verdict(rounds: Sequence[Rounds]) -> str:
-    full = [each["full"] for each in rounds]
+    full = [each[path] for each in rounds for path in ("full", "singly")]
     total = sum(each["accepted"] for each in full)
     lost = sum(map(_lost, full))
     tickets, statuses, wrong = (

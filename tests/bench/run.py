@@ -24,6 +24,12 @@ from tests.rig import settings_tree
 
 ROOT = Path(__file__).parents[2]
 CALLBACKS = "http://127.0.0.1:{}"
+MANY = {
+    "path": "/api/tickets",
+    "query": {"ids": "{{ ids | join(',') }}"},
+    "tickets": "tickets",
+}
+"""How the desk reads tickets that are due together in one call, as most real systems can."""
 
 
 @asynccontextmanager
@@ -60,7 +66,7 @@ async def load(port: int, seconds: float, shape: str, size: int, callbacks: str)
 
 @asynccontextmanager
 async def proxy(
-    folder: Path, neighbours: int, role: str, redis_url: str | None
+    folder: Path, neighbours: int, role: str, redis_url: str | None, *, together: bool = True
 ) -> AsyncIterator[int]:
     """Start the proxy as users do, with everything on; yields its port."""
     tree = settings_tree(
@@ -72,6 +78,8 @@ async def proxy(
         limits={"backlog": 10_000_000, "slow_from": 9_000_000} if role == "web" else {},
     )
     tree["store"]["partitions"] = 8
+    if together:
+        tree["ticket_systems"]["desk"]["read_many"] = MANY
     config = folder / f"{role}-{time.monotonic_ns()}.yaml"
     config.write_text(yaml.safe_dump(tree))
     log = config.with_suffix(".log")
@@ -125,11 +133,14 @@ async def bare(seconds: float) -> Result:
         }
 
 
-async def full_path(folder: Path, seconds: float) -> Result:
-    """Measure hook call to callback: load, then drain until every status has arrived."""
+async def full_path(folder: Path, seconds: float, *, together: bool = True) -> Result:
+    """Measure hook call to callback: load, then drain until every status has arrived.
+
+    `together` says whether the desk can read many tickets in one call.
+    """
     async with running("-m", "tests.bench.neighbours") as neighbours:
         near = int(await line_of(neighbours))
-        async with proxy(folder, near, "all", None) as port:
+        async with proxy(folder, near, "all", None, together=together) as port:
             began = time.monotonic()
             callbacks = CALLBACKS.format(near)
             accepted = await load(port, seconds, "closed", 64, callbacks)
@@ -164,20 +175,22 @@ async def main() -> int:
     rounds: list[Rounds] = []
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            rounds.append(
-                {
-                    "bare": await bare(options.seconds),
-                    "always": await accept(folder, "always", options.seconds, opened=number == 0),
-                    "everysec": await accept(
-                        folder, "everysec", options.seconds, opened=number == 0
-                    ),
-                    "full": await full_path(folder, options.seconds),
-                }
-            )
+            rounds.append(await measured(Path(name), options.seconds, opened=number == 0))
         sys.stdout.write(f"round {number + 1} of {options.rounds} is done\n")
     report(rounds, options.seconds)
     return 0 if faultless(rounds) else 1
+
+
+async def measured(folder: Path, seconds: float, *, opened: bool) -> Rounds:
+    """Measure one round; `opened` says whether with the open loop."""
+    (folder / "singly").mkdir()  # a store of its own
+    return {
+        "bare": await bare(seconds),
+        "always": await accept(folder, "always", seconds, opened=opened),
+        "everysec": await accept(folder, "everysec", seconds, opened=opened),
+        "full": await full_path(folder, seconds),
+        "singly": await full_path(folder / "singly", seconds, together=False),
+    }
 
 
 def report(rounds: list[Rounds], seconds: float) -> None:

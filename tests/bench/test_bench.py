@@ -11,11 +11,15 @@ from tests.bench.run import bare, full_path
 README = Path(__file__).parents[2] / "README.md"
 
 
-async def test_the_full_path_of_the_benchmark_loses_nothing(tmp_path: Path) -> None:
-    full = await full_path(tmp_path, 0.2)
+@pytest.mark.parametrize("together", [True, False], ids=["together", "one by one"])
+async def test_the_full_path_of_the_benchmark_loses_nothing(
+    tmp_path: Path,
+    together: bool,  # noqa: FBT001
+) -> None:
+    full = await full_path(tmp_path, 0.2, together=together)
 
     assert full["accepted"] > 0
-    assert faultless([{"full": full}])
+    assert faultless([{"full": full, "singly": full}])
     assert {"per_second", "p50", "p99", "p999"} <= full.keys()
 
 
@@ -25,12 +29,14 @@ async def test_the_yardstick_answers_every_load() -> None:
     assert [found[f"{size} connections"]["refused"] for size in CLOSED] == [0] * len(CLOSED)
 
 
+@pytest.mark.parametrize("path", ["full", "singly"])
 @pytest.mark.parametrize("fault", ["statuses", "doubled_tickets", "doubled_statuses", "wrong"])
-def test_a_fault_fails_the_benchmark(fault: str) -> None:
-    full = _round()["full"]
+def test_a_fault_fails_the_benchmark(path: str, fault: str) -> None:
+    sound = _round()
+    full = sound[path]
 
-    assert faultless([{"full": full}])
-    assert not faultless([{"full": full | {fault: full[fault] + 1}}, {"full": full}])
+    assert faultless([sound])
+    assert not faultless([{**sound, path: full | {fault: full[fault] + 1}}, sound])
 
 
 def test_the_tables_are_those_of_the_readme() -> None:
@@ -38,7 +44,7 @@ def test_the_tables_are_those_of_the_readme() -> None:
     ours = _names(written([_round(), _round()], 4.0))
     shown = _names(README.read_text().partition("## Figures")[2].partition("\n## ")[0])
 
-    assert len(ours) == 3 * len(CLOSED) + 2 * len(OPEN) + 2
+    assert len(ours) == 3 * len(CLOSED) + 2 * len(OPEN) + 3
     assert ours <= shown
 
 
@@ -58,7 +64,7 @@ def _round() -> Rounds:
     accept = {name: _load() for name in loads}
     counted = {"accepted": 9, "statuses": 9, "doubled_tickets": 0, "doubled_statuses": 0}
     full = {**_load(), **counted, "wrong": 0}
-    return {"bare": dict(accept), "always": accept, "everysec": accept, "full": full}
+    return {"bare": dict(accept), "always": accept, "everysec": accept, "full": full, "singly": full}
 
 
 def _names(text: str) -> set[str]:
