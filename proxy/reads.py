@@ -8,8 +8,8 @@ asked once per batch and not once per ticket. Callers see an ordinary await.
 import asyncio
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias
-from weakref import WeakKeyDictionary, WeakSet
+from typing import Protocol, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 from proxy.domain.models import Ticket
 from proxy.errors import ConfigurationError, PermanentError
@@ -26,8 +26,7 @@ class Reads:
     """Reads tickets; one batch at a time for each system under one declaration."""
 
     def __init__(self) -> None:
-        self._batches: WeakKeyDictionary[TicketSystem, _Batches] = WeakKeyDictionary()
-        self._singly: WeakSet[TicketSystem] = WeakSet()
+        self._batches: WeakKeyDictionary[TicketSystem, _Batches | None] = WeakKeyDictionary()
 
     async def fetch(self, system: TicketSystem, ticket_id: str) -> Ticket:
         """Read one ticket.
@@ -36,13 +35,11 @@ class Reads:
             NotFound: the system does not show it, asked for it alone: its absence from a batch
                 proves nothing.
         """
-        # to ask an object whether it keeps a protocol costs as much as a look into the store
-        if system in self._singly or not isinstance(system, FetchesMany):
-            self._singly.add(system)
-            return await system.fetch(ticket_id)
         if system not in self._batches:
-            self._batches[system] = _Batches()
-        ticket = await self._batches[system].ask(system, ticket_id)
+            # asked once: whether an object keeps a protocol costs as much as a look into the store
+            self._batches[system] = _Batches() if isinstance(system, FetchesMany) else None
+        batches = self._batches[system]
+        ticket = await batches.ask(cast("_System", system), ticket_id) if batches else None
         return await system.fetch(ticket_id) if ticket is None else ticket
 
 

@@ -4,6 +4,7 @@ Every Lua step that changes something appends an entry in the same step, to a st
 what it changes. One sealer at a time takes the entries out of Redis; what is sealed is trimmed.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
@@ -11,10 +12,9 @@ from typing import Any, Final, TypedDict
 import orjson
 
 from proxy.domain.models import Entry
-from proxy.store.reading import flat
 from proxy.store.redis import RedisStore, load_script
 
-_SEAL, _NOTE = load_script("seal"), load_script("note")
+_SEAL, _NOTE, _KEPT = map(load_script, ("seal", "note", "kept"))
 _NONE: Final = "0-0"  # before every stream id
 
 
@@ -130,22 +130,26 @@ class AuditStreams:
 
         One whose retention is over is not in the answer.
         """
-        batch: list[tuple[Any, ...]] = []
+        by_tag: dict[str, list[str]] = {}
         for each in ids:
-            tag = self._store.keys.tag_of(each)
-            batch.append(("HGETALL", f"{tag}:r:{each}"))
-            batch.append(("HGETALL", f"{tag}:x:{each}"))
-        loading = [it for it in ids if it in whole]
-        batch += [("GET", f"{self._store.keys.tag_of(each)}:p:{each}") for each in loading]
-        answers = await self._store.batcher.commands(batch)
-        payloads = dict(zip(loading, answers[2 * len(ids) :], strict=True))
+            by_tag.setdefault(self._store.keys.tag_of(each), []).append(each)
+        # one step a partition: a command for each key would cost more than all that is sealed
+        answers = await asyncio.gather(
+            *[
+                self._store.batcher.script(
+                    _KEPT, [tag], [word for it in some for word in (it, "1" if it in whole else "")]
+                )
+                for tag, some in by_tag.items()
+            ]
+        )
         return {
             each: {
-                "record": [word.decode("latin-1") for word in flat(record)],
-                "texts": [word.decode("latin-1") for word in flat(texts)],
-                "payload": (payloads.get(each) or b"").decode("latin-1"),
+                "record": _characters(record),
+                "texts": _characters(texts),
+                "payload": (payload or b"").decode("latin-1"),
             }
-            for each, record, texts in zip(ids, answers[::2], answers[1::2], strict=False)
+            for some, rows in zip(by_tag.values(), answers, strict=True)
+            for each, (record, texts, payload) in zip(some, rows, strict=True)
             if record
         }
 
@@ -161,6 +165,12 @@ class AuditStreams:
         after = after or self._store.operation()
         words = [self._store.time, before, after, orjson.dumps(entry)]
         return bool(await self._store.batcher.script(_NOTE, keys, words))
+
+
+def _characters(words: Sequence[bytes]) -> list[str]:
+    """Return bytes as characters, each word by itself; all in one pass where no word has a NUL."""
+    found = b"\0".join(words).decode("latin-1").split("\0") if words else []
+    return found if len(found) == len(words) else [word.decode("latin-1") for word in words]
 
 
 def read_kept(store: RedisStore, kept: Kept) -> Entry:

@@ -34,8 +34,8 @@ LAYOUT: Final = 1
 release that is rolled back finishes what the newer one began; unknown fields are kept."""
 _log: Final = logging.getLogger(__name__)
 
-_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "who", "restore"}
-"""The steps that change one request; the others are about what all requests share."""
+_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "who", "restore", "kept"}
+"""The steps about requests of one partition; the others are about what all requests share."""
 
 Verdict = Literal["new", "same", "open", "used"]
 

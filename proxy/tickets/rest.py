@@ -90,8 +90,9 @@ class RestTicketSystem:
         shown = self._tickets.created(answer, call.url)
         calls, fresh = self._declaration.follow_ups, not self._declaration.idempotent
         try:
-            async with asyncio.timeout_at(ends):
-                await self._changes.follow_up(shown, calls, request.correlation_id, fresh=fresh)
+            if calls:
+                async with asyncio.timeout_at(ends):
+                    await self._changes.follow_up(shown, calls, request.correlation_id, fresh=fresh)
         except (ProxyError, TimeoutError) as error:
             raise TemporaryError(
                 f"{self._name}: ticket {shown.ticket.key} was created, but not all that belongs to"

@@ -64,7 +64,8 @@ def _round() -> Rounds:
     accept = {name: _load() for name in loads}
     counted = {"accepted": 9, "statuses": 9, "doubled_tickets": 0, "doubled_statuses": 0}
     full = {**_load(), **counted, "wrong": 0}
-    return {"bare": dict(accept), "always": accept, "everysec": accept, "full": full, "singly": full}
+    paths = {"full": full, "singly": full}
+    return {"bare": dict(accept), "always": accept, "everysec": accept, **paths}
 
 
 def _names(text: str) -> set[str]:
