@@ -15,12 +15,9 @@ from proxy.outbound import Destination
 from proxy.tickets import jira, rest, servicenow
 from proxy.tickets.capabilities import assembled
 from proxy.tickets.declaration import Declaration
-from proxy.tickets.jira import Jira
 from proxy.tickets.jira_declaration import JiraDeclaration
 from proxy.tickets.port import TicketSystem
-from proxy.tickets.rest import RestTicketSystem
 from proxy.tickets.rest_declaration import RestDeclaration
-from proxy.tickets.servicenow import ServiceNow
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
 
 
@@ -34,9 +31,9 @@ class Kind:
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "rest": Kind(RestDeclaration, RestTicketSystem, rest.offers),
-    "jira": Kind(JiraDeclaration, Jira, jira.offers),
-    "servicenow": Kind(ServiceNowDeclaration, ServiceNow, servicenow.offers),
+    "rest": Kind(RestDeclaration, rest.RestTicketSystem, rest.offers),
+    "jira": Kind(JiraDeclaration, jira.Jira, jira.offers),
+    "servicenow": Kind(ServiceNowDeclaration, servicenow.ServiceNow, servicenow.offers),
 }
 """Every `kind` in the settings."""
 
