@@ -197,32 +197,39 @@ class Destination:
                 proxy=self._proxy,
             ) as response:
                 body = await self._body(response, call, proof)
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise ConfigurationError(
-                f"{self.name}: the certificate of {url.origin()} is not trusted"
-                f" ({error.certificate_error}): set `ca_file`, or have the certificate repaired"
-            ) from error
-        except aiohttp.InvalidURL as error:
-            raise ConfigurationError(f"{self.name}: {call.place} is no usable URL") from error
-        except aiohttp.ClientHttpProxyError as error:
-            raise self._refused_by_proxy(url, error.status) from error
         except (aiohttp.ClientError, OSError) as error:
-            if progress.refused and not progress.tried:
-                raise ConfigurationError(
-                    f"{self.name}: nothing was sent to {url.origin()}: {progress.refused[0]}"
-                ) from error
-            lost = "the answer was lost" if progress.connected else "no connection could be made"
-            raise _NetworkError(
-                f"{self.name}: {call.place} failed, {lost} ({type(error).__name__}): check that"
-                " the system is up and can be reached from here",
-                sent=progress.connected,
-            ) from error
+            raise self._failure(error, call, url, progress) from error
         except ValueError:
             # not chained: aiohttp's words repeat the header, which may be a secret
             raise PermanentError(
                 f"{self.name}: {call.place} has a header or method that HTTP forbids"
             ) from None
         return Answer(response.status, response.headers, body, call.place)
+
+    def _failure(
+        self, error: Exception, call: Call, url: URL, progress: Progress
+    ) -> ConfigurationError | TemporaryError:
+        """Return what it means that a call had no answer."""
+        match error:
+            case aiohttp.ClientConnectorCertificateError():
+                return ConfigurationError(
+                    f"{self.name}: the certificate of {url.origin()} is not trusted"
+                    f" ({error.certificate_error}): set `ca_file`, or have the certificate repaired"
+                )
+            case aiohttp.InvalidURL():
+                return ConfigurationError(f"{self.name}: {call.place} is no usable URL")
+            case aiohttp.ClientHttpProxyError():
+                return self._refused_by_proxy(url, error.status)
+            case _ if progress.refused and not progress.tried:
+                return ConfigurationError(
+                    f"{self.name}: nothing was sent to {url.origin()}: {progress.refused[0]}"
+                )
+        lost = "the answer was lost" if progress.connected else "no connection could be made"
+        return _NetworkError(
+            f"{self.name}: {call.place} failed, {lost} ({type(error).__name__}): check that"
+            " the system is up and can be reached from here",
+            sent=progress.connected,
+        )
 
     def _refused_by_proxy(self, url: URL, status: int) -> ConfigurationError | TemporaryError:
         what = f"{self.name}: the proxy of `outbound.proxy` answered {status} for {url.origin()}"
