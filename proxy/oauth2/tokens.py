@@ -100,14 +100,7 @@ def parse_token(
             f"{answer.place} answered 200 without an access_token: check that it is the URL of the"
             " token endpoint"
         )
-    kind = tree.get("token_type", "Bearer")
-    wanted = {"dpop"} if bound else {"bearer", scheme.lower()}
-    if not (isinstance(kind, str) and kind.lower() in wanted):
-        word = "DPoP" if bound else "Bearer"
-        raise ConfigurationError(
-            f"{answer.place} gave a token that is not of type {word}: have the authorization server"
-            f" issue {word} tokens to this client, or {_OTHERWISE[word]}"
-        )
+    _check_type(answer, tree.get("token_type", "Bearer"), scheme=scheme, bound=bound)
     _check_scope(answer, tree.get("scope"), scope)
     refresh = tree.get("refresh_token")
     return Token(
@@ -133,6 +126,16 @@ def lifetime(seconds: Any, default: int) -> int:
 
 def _usable(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
+
+
+def _check_type(answer: Answer, kind: Any, *, scheme: str, bound: bool) -> None:
+    word = "DPoP" if bound else "Bearer"
+    wanted = {word.lower()} if bound else {word.lower(), scheme.lower()}
+    if not (isinstance(kind, str) and kind.lower() in wanted):
+        raise ConfigurationError(
+            f"{answer.place} gave a token that is not of type {word}: have the authorization server"
+            f" issue {word} tokens to this client, or {_OTHERWISE[word]}"
+        )
 
 
 def _check_scope(answer: Answer, granted: Any, wanted: str) -> None:
