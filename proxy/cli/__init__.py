@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # whoever reads has seen enough, as `head` does; flushing at the end must not fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except SettingsError as error:
         problems = "\n".join(f"- {problem}" for problem in error.problems)
         sys.stderr.write(f"approval-proxy: these settings cannot be used:\n{problems}\n")

@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +96,15 @@ def test_a_reader_that_has_seen_enough_gets_no_traceback(example: Path) -> None:
         program.stdout.close()
         assert program.stderr.read() == b""
         assert program.wait(30) == 1
+
+
+def test_a_person_who_interrupts_gets_no_traceback(tmp_path: Path) -> None:
+    """It waits for its settings from a pipe meanwhile, and shells know 130."""
+    settings = tmp_path / "settings.yaml"
+    os.mkfifo(settings)
+    words = [sys.executable, "-m", "proxy", "check", "--config", str(settings)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as program, settings.open("w"):
+        assert program.stderr is not None
+        program.send_signal(signal.SIGINT)
+        assert program.wait(30) == 130
+        assert program.stderr.read() == b""
