@@ -225,3 +225,23 @@ async def test_a_pause_of_an_earlier_version_is_read(rig: Rig) -> None:
     await store.batcher.command("HSET", store.keys.shared("pauses"), "desk", orjson.dumps(old))
     assert (await Shared(store).pauses())["desk"].cause is Cause.MISCONFIGURED
     assert await rig.program.shared.resume("desk")
+
+
+async def test_an_outage_of_witboost_costs_a_few_calls_and_every_status_arrives_once(
+    rig: Rig,
+) -> None:
+    calls = await many(rig, 200)
+    await rig.work()
+    for ticket in rig.tickets():
+        rig.desk.decide(ticket["id"], "approved", by="olga")
+    await rig.desk.events_sent()
+    rig.witboost.switch_on(Fault("*", "answer", status=503, times=None))
+    for _ in range(5):
+        await rig.work(after=2 * MINUTE)
+    first_wave = rig.program.settings.worker.concurrency
+    assert calls_to(rig, "main") <= first_wave + 10
+    assert (await rig.program.shared.pauses())["main"].cause is Cause.UNREACHABLE
+    rig.witboost.faults.switch_off()
+    for _ in range(4):
+        await rig.work(after=2 * MINUTE)
+    assert [(rig.final(call) or {}).get("status") for call in calls] == ["OK"] * len(calls)

@@ -1,0 +1,69 @@
+"""Entries lie in the slot of what they are about, so all of it works on a cluster as well."""
+
+from pathlib import Path
+
+from proxy.audit.files import files_in
+from proxy.audit.recall import recall
+from proxy.cli.audit import examine
+from proxy.doctor import Doctor, Patient
+from proxy.domain.schedule import DAY
+from proxy.encryption import new_key
+from proxy.refusals import Refusals
+from tests.faults.topologies import cluster
+from tests.manual_clock import ManualClock
+from tests.rig import OPERATOR_KEY, open_rig, post_json
+
+ENCRYPTION = {"keys": [{"id": "k1", "key": new_key()}], "index_key": new_key()}
+
+
+async def test_entries_of_every_slot_are_sealed_and_what_is_lost_is_written_back(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    async with (
+        cluster(tmp_path) as nodes,
+        open_rig(tmp_path, nodes.url, clock, encryption=ENCRYPTION) as rig,
+    ):
+        program, calls = rig.program, [await rig.ask() for _ in range(6)]
+        await rig.work()
+        for action in ("pause", "resume"):
+            url = f"{rig.url}/api/destinations/desk/{action}"
+            assert (await post_json(url, OPERATOR_KEY, {"reason": "upgrade"}))[0] == 200
+        credentials = program.credentials()
+        assert credentials is not None
+        await credentials.look()
+        refusals = Refusals(program.streams, program.metrics)
+        refusals.count("/", remote="203.0.113.1")
+        await refusals.flush()
+        waiting = await program.streams.waiting()
+        sealer = program.sealer()
+        while await sealer.seal():
+            pass
+        assert await program.streams.waiting() == 0
+        folder = program.settings.audit_folder
+        assert not examine(folder).problems
+        remembered = recall(file.lines() for file in files_in(folder))
+        assert waiting >= 6 * 3 + 4
+        assert len(remembered) == 6
+        lost = str(calls[0].correlation_id)
+        entry = await program.store.load(lost)
+        assert entry is not None
+        tag = program.store.keys.tag_of(lost)
+        for kind in "rpxh":
+            await program.store.batcher.command("DEL", f"{tag}:{kind}:{lost}")
+        for index in ("due", f"s:{entry.record.state}"):
+            await program.store.batcher.command("ZREM", f"{tag}:{index}", lost)
+        await program.store.batcher.command("HINCRBY", f"{tag}:open", "main/desk", -1)
+        patient = Patient(
+            store=program.store,
+            streams=program.streams,
+            remembered=remembered,
+            report=examine(folder),
+            systems=program.systems,
+            since=0,
+            retention=90 * DAY,
+        )
+        findings = [it async for it in Doctor(patient, repair=True).examine()]
+        assert "repaired" in {it.result for it in findings if it.about == lost}
+        again = await program.store.load(lost)
+        assert again is not None
+        assert again.record.ticket_id == entry.record.ticket_id
