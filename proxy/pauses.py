@@ -26,6 +26,9 @@ OPENS_AFTER: Final = 5
 """Different requests that fail in a row before a destination is held to be down: one request that
 makes a ticket system stumble must not stop the others."""
 
+LIMITED_AFTER: Final = 2
+"""Different requests in a row, the last of which met a rate limit."""
+
 PATIENCE: Final = 0.25
 """Seconds that a step waits for a place: a system that answers has made room by then."""
 _FRESH_FOR: Final = SECOND
@@ -135,11 +138,16 @@ class Pauses:
     def wait(self, name: str, now: int) -> int:
         """Return how long a request should leave a paused destination alone, in milliseconds.
 
-        Waiting requests are spread, so that the probes of a long queue fall on all of them. `now`
-        is the store's time.
+        Waiting requests are spread, so that the probes of a long queue fall on all of them; where a
+        system has been down for seconds only, it is looked at again within seconds. `now` is the
+        store's time.
         """
-        probe_at = self._view.get(name, Pause()).probe_at
-        return max(PROBE_EVERY, probe_at - now) + int(SPREAD * self._dice())
+        pause = self._view.get(name, Pause())
+        every, spread = PROBE_EVERY, SPREAD
+        if pause.cause in PASSING:
+            age = max(now - pause.since, pause.probe_at - pause.since, SECOND)
+            every, spread = min(every, age), min(spread, age)
+        return max(every, pause.probe_at - now) + int(spread * self._dice())
 
     async def succeeded(self, name: str) -> None:
         """End the pause of a destination that has just worked; maintenance is not ended by that."""
@@ -152,15 +160,16 @@ class Pauses:
     async def failed(self, name: str, error: TemporaryError, *, by: str) -> None:
         """Count a failure of one request; pause a destination that fails several in a row.
 
-        One that asks to be called less is paused at once, for as long as it asks.
+        One that asks two of them to be called less is paused for as long as it asks: a limit that
+        one request met may be its own.
         """
         failing = self._failing.setdefault(name, set())
         failing.add(by)
-        if error.limited:
-            asked = min(error.retry_after or PROBE_EVERY, LONGEST_RETRY_AFTER)
+        if error.limited and len(failing) >= LIMITED_AFTER:
+            asked = min(max(error.retry_after or 0, SECOND), LONGEST_RETRY_AFTER)
             await self._begin(name, Cause.RATE_LIMITED, str(error), probe_after=asked)
         elif len(failing) >= OPENS_AFTER:
-            await self._begin(name, Cause.UNREACHABLE, str(error), probe_after=PROBE_EVERY)
+            await self._begin(name, Cause.UNREACHABLE, str(error), probe_after=SECOND)
 
     async def paused(self, name: str) -> bool:
         """Whether the destination is paused, so that failures use up no attempts."""

@@ -2,7 +2,8 @@
 -- ARGV: action, now, destination, then
 --   pause: cause, reason, who, first probe after (ms)
 --          a pause that stands keeps its beginning; maintenance ends by an operator alone
---   probe: next probe after (ms)   answers 1 for the one caller that may try now
+--   probe: next probe after (ms), sooner where it is down for a short time only
+--          answers 1 for the one caller that may try now
 --   resume: causes that it may end, separated by spaces, who, reason
 -- Answers 1 to the caller that began or ended a pause: a repeat changes nothing.
 local action, now, name = ARGV[1], ARGV[2], ARGV[3]
@@ -35,7 +36,11 @@ if action == 'pause' then
 elseif action == 'probe' then
   if pause.since == 0 then return 1 end
   if pause.cause == 'maintenance' or pause.probe_at > now then return 0 end
-  pause.probe_at = now + tonumber(ARGV[4])
+  local again = tonumber(ARGV[4])
+  if pause.cause == 'unreachable' or pause.cause == 'rate_limited' then
+    again = math.min(again, math.max(1000, math.floor((now - pause.since) / 4)))
+  end
+  pause.probe_at = now + again
   answer = 1
 else
   local cause = pause.cause or 'misconfigured'
