@@ -5,7 +5,6 @@ from urllib.parse import quote_plus
 import pytest
 from multidict import CIMultiDict
 
-from proxy.answers import Answer, Call, check, clean, excerpt, retry_after, without_secrets
 from proxy.errors import (
     ConfigurationError,
     Conflict,
@@ -14,6 +13,7 @@ from proxy.errors import (
     ProxyError,
     TemporaryError,
 )
+from proxy.outbound.answers import Answer, Call, check, clean, excerpt, retry_after, without_secrets
 
 CALL = Call("POST", "https://desk.example.com/api/tickets?key=canary")
 NOW = 1_800_000_000_000

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from proxy.answers import clean
 from proxy.domain.addresses import Reach
 from proxy.domain.schedule import DAY
+from proxy.outbound.answers import clean
 
 Result = Literal["ok", "failed", "skipped"]
 

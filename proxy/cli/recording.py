@@ -13,13 +13,13 @@ from typing_extensions import override
 from yarl import URL
 
 from proxy.app.token_sources import TokenSources
-from proxy.connector import Progress
-from proxy.destination import Destination
 from proxy.domain.clock import Clock
 from proxy.errors import TemporaryError
 from proxy.oauth2.source import TokenSource
 from proxy.oauth2.tokens import Token
 from proxy.outbound import Answer, Call, Outbound
+from proxy.outbound.connector import Progress
+from proxy.outbound.destination import Destination
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import MASK
 from proxy.settings.systems import System

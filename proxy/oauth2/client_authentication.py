@@ -9,9 +9,9 @@ from urllib.parse import quote_plus
 from authlib.common.urls import add_params_to_qs
 from joserfc.jwk import OctKey
 
-from proxy.answers import Call
 from proxy.errors import ConfigurationError
 from proxy.oauth2.assertions import SigningKey, assertion
+from proxy.outbound.answers import Call
 
 BasicEncoding = Literal["rfc6749", "raw"]
 SecretAlgorithm = Literal["HS256", "HS384", "HS512"]

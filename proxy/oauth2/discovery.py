@@ -9,11 +9,11 @@ import orjson
 from authlib.oauth2.rfc8414 import get_well_known_url as oauth_url
 from authlib.oidc.discovery import get_well_known_url as openid_url
 
-from proxy.answers import Answer, Call, retry_after
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import HOUR, MINUTE
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.outbound import Destination
+from proxy.outbound.answers import Answer, Call, retry_after
 
 KEPT: Final = HOUR
 ASKED_AGAIN: Final = MINUTE

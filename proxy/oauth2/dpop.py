@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from proxy.answers import http_date
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import SECOND
 from proxy.oauth2.assertions import SigningKey, signed
+from proxy.outbound.answers import http_date
 
 TELLING_SKEW: Final = 5 * SECOND
 """A clock found this much wrong explains a refused proof: `Date` says whole seconds only."""

@@ -6,7 +6,6 @@ from typing import Final
 
 from authlib.common.urls import add_params_to_qs
 
-from proxy.answers import Answer, Call, http_date
 from proxy.domain.clock import Clock
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.client_authentication import ClientAuthentication, Server
@@ -15,6 +14,7 @@ from proxy.oauth2.dpop import TELLING_SKEW, Dpop
 from proxy.oauth2.grants import Grant
 from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token, TokenRefused, parse_token
 from proxy.outbound import Destination
+from proxy.outbound.answers import Answer, Call, http_date
 
 _UNPROVEN: Final = frozenset({"invalid_client", "unauthorized_client"})
 """Some servers name a wrong secret or key `unauthorized_client`, the code for a missing grant."""

@@ -11,10 +11,10 @@ from typing import Any, Final, TypeGuard
 
 import orjson
 
-from proxy.answers import Answer, excerpt, retry_after
 from proxy.domain.clock import SystemClock
 from proxy.domain.schedule import DAY, MINUTE
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
+from proxy.outbound.answers import Answer, excerpt, retry_after
 
 DEFAULT_LIFETIME: Final = 5 * MINUTE
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from proxy.credentials import NoCredential
 from proxy.domain.clock import SystemClock
 from proxy.oauth2.discovery import Discovery
 from proxy.oauth2.endpoint import Asked, TokenEndpoint
@@ -16,6 +15,7 @@ from proxy.oauth2.grants import AuthorizationCode
 from proxy.oauth2.login import Authorization, begin, code_of
 from proxy.oauth2.tokens import Token
 from proxy.outbound import Destination, Outbound
+from proxy.outbound.credentials import NoCredential
 from proxy.tls import Certificate
 from tests.certificates import Pair
 from tests.e2e.oidc_clients import Client

@@ -8,8 +8,6 @@ from dataclasses import replace
 import pytest
 from yarl import URL
 
-from proxy.answers import Answer, Call
-from proxy.credentials import Credential, NoCredential
 from proxy.domain.clock import SystemClock
 from proxy.encryption import KeyRing
 from proxy.oauth2.assertions import load_key
@@ -19,6 +17,8 @@ from proxy.oauth2.login import code_of
 from proxy.oauth2.refreshing import Refreshing
 from proxy.oauth2.source import TokenSource
 from proxy.oauth2.tokens import Token, TokenRefused
+from proxy.outbound.answers import Answer, Call
+from proxy.outbound.credentials import Credential, NoCredential
 from proxy.store.redis import RedisStore
 from proxy.store.tokens import RedisTokens
 from tests.e2e.asking import Asking

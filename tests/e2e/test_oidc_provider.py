@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from proxy.answers import Call
 from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError
 from proxy.oauth2.client_authentication import PrivateKeyJwt, Server
@@ -17,6 +16,7 @@ from proxy.oauth2.grants import AuthorizationCode, ClientCredentials, RefreshTok
 from proxy.oauth2.login import code_of
 from proxy.oauth2.refreshing import Refreshing
 from proxy.oauth2.tokens import TokenRefused
+from proxy.outbound.answers import Call
 from proxy.store.redis import RedisStore
 from proxy.store.tokens import RedisTokens
 from tests.e2e.asking import Asking

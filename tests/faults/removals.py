@@ -8,12 +8,12 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from proxy import decisions, doubts
-from proxy.destination import Destination
 from proxy.domain.events import CallingBack, Event, Read, Sending
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Entry, Outcome, Ticket
 from proxy.lease import Lease
 from proxy.oauth2.source import TokenSource
+from proxy.outbound.destination import Destination
 from proxy.step import Step
 from proxy.store import redis as store
 from proxy.store.batching import Script

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from aiohttp import web
 from joserfc.jwk import ECKey
 
-from proxy.answers import Answer, Call
 from proxy.oauth2.assertions import SigningKey
 from proxy.oauth2.client_authentication import (
     ClientAuthentication,
@@ -21,6 +20,7 @@ from proxy.oauth2.grants import ClientCredentials
 from proxy.oauth2.kept import Kept
 from proxy.oauth2.source import TokenSource
 from proxy.outbound import Destination, Outbound
+from proxy.outbound.answers import Answer, Call
 from tests.manual_clock import ManualClock
 from tests.oauth2.strict_server import CLIENT, StrictServer, token_endpoint
 from tests.systems import System, serving, towards

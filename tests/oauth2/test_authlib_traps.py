@@ -22,7 +22,6 @@ from authlib.oauth2.rfc8414 import get_well_known_url
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-from proxy.answers import Answer, Call
 from proxy.errors import ProxyError
 from proxy.oauth2.assertions import SigningKey
 from proxy.oauth2.client_authentication import ClientSecretBasic, PrivateKeyJwt, Server
@@ -31,6 +30,7 @@ from proxy.oauth2.grants import JwtBearer
 from proxy.oauth2.source import TokenSource
 from proxy.oauth2.tokens import Token, TokenRefused, lifetime, parse_token
 from proxy.outbound import Outbound
+from proxy.outbound.answers import Answer, Call
 from tests.manual_clock import ManualClock
 from tests.oauth2.strict_server import (
     CLIENT,

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from proxy.answers import Call, check
 from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.endpoint import Asked
 from proxy.oauth2.kept import Kept, TokenIdentity
 from proxy.oauth2.refreshing import Refreshing
 from proxy.oauth2.source import TokenSource
+from proxy.outbound.answers import Call, check
 from proxy.store.redis import RedisStore
 from proxy.store.tokens import RedisTokens
 from tests.oauth2.chain import BASIC, Chain, OpenChain

@@ -13,13 +13,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from joserfc.jwk import OctKey
 
-from proxy.answers import Call
 from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError, ProxyError
 from proxy.oauth2.client_authentication import ClientSecretBasic, ClientSecretJwt, ClientSecretPost
 from proxy.oauth2.discovery import KEPT, Discovery
 from proxy.oauth2.grants import ClientCredentials
 from proxy.oauth2.kept import Kept, TokenIdentity
+from proxy.outbound.answers import Call
 from proxy.store.redis import RedisStore
 from proxy.store.tokens import RedisTokens
 from proxy.tls import Certificate

@@ -9,7 +9,6 @@ from joserfc import jwt
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
-from proxy.answers import Call
 from proxy.errors import ConfigurationError
 from proxy.oauth2.assertions import SKEW, SigningKey, assertion, load_key
 from proxy.oauth2.client_authentication import (
@@ -25,6 +24,7 @@ from proxy.oauth2.client_authentication import (
     Server,
     TlsClientAuth,
 )
+from proxy.outbound.answers import Call
 
 NOW = 1_767_225_600_000
 SERVER = Server("https://as.example.com", "https://as.example.com/token", NOW)

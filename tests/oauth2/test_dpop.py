@@ -8,11 +8,11 @@ import pytest
 from aiohttp import web
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
-from proxy.answers import Call
 from proxy.errors import ConfigurationError
 from proxy.oauth2.assertions import SigningKey
 from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.tokens import TokenRefused
+from proxy.outbound.answers import Call
 from tests.manual_clock import ManualClock
 from tests.oauth2.chain import BASIC, SIGNED, Chain, OpenChain
 from tests.oauth2.possession import Possession

@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.answers import Answer
 from proxy.errors import ConfigurationError
 from proxy.oauth2.discovery import Metadata, read_metadata
+from proxy.outbound.answers import Answer
 from tests.oauth2.strict_server import document
 
 HTTPS = "https://as.example.com/realm"

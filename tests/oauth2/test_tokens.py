@@ -6,9 +6,9 @@ import orjson
 import pytest
 from multidict import CIMultiDict
 
-from proxy.answers import Answer
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.tokens import Token, TokenRefused, parse_token
+from proxy.outbound.answers import Answer
 
 URL = "https://as.example.com/oauth/token"
 GOOD = {"access_token": "canary-token", "token_type": "Bearer", "expires_in": 3600}

@@ -20,7 +20,6 @@ from typing_extensions import override
 from yarl import URL
 
 from proxy.alarms import Alarms
-from proxy.credentials import NoCredential
 from proxy.domain.api_keys import hash_key
 from proxy.domain.models import Route
 from proxy.domain.urls import CallbackPrefix
@@ -29,6 +28,7 @@ from proxy.logs import JsonFormatter
 from proxy.metrics import Metrics
 from proxy.operations import Operations
 from proxy.outbound import Outbound
+from proxy.outbound.credentials import NoCredential
 from proxy.pauses import Pauses
 from proxy.receipts import Receipts
 from proxy.refusals import Refusals

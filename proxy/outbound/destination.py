@@ -16,13 +16,13 @@ from multidict import CIMultiDict
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from yarl import URL
 
-from proxy.answers import Answer, Call, without_secrets
-from proxy.connector import PROGRESS, Progress
-from proxy.credentials import Credential
 from proxy.domain.addresses import Reach
 from proxy.domain.schedule import Dice
 from proxy.domain.urls import under
 from proxy.errors import ConfigurationError, PermanentError, TemporaryError
+from proxy.outbound.answers import Answer, Call, without_secrets
+from proxy.outbound.connector import PROGRESS, Progress
+from proxy.outbound.credentials import Credential
 from proxy.tls import Tls
 
 Observe = Callable[[str, str, float], None]

@@ -15,13 +15,13 @@ from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 
 from proxy import __version__
-from proxy.answers import Answer, Call, check
-from proxy.connector import Connector
-from proxy.credentials import Credential, NoCredential, StaticHeader
-from proxy.destination import ANSWER_LIMIT, Destination, Observe
 from proxy.domain.addresses import Network, Reach
 from proxy.domain.schedule import Dice
 from proxy.errors import ConfigurationError
+from proxy.outbound.answers import Answer, Call, check
+from proxy.outbound.connector import Connector
+from proxy.outbound.credentials import Credential, NoCredential, StaticHeader
+from proxy.outbound.destination import ANSWER_LIMIT, Destination, Observe
 from proxy.tls import Certificate, Tls
 
 __all__ = [
