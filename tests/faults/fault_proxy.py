@@ -225,7 +225,7 @@ class _Link:
         except* _End as ends:
             if "reset" in {end.how for end in ends.exceptions if isinstance(end, _End)}:
                 self.client.reset()
-        except* OSError:
+        except* (OSError, RuntimeError):  # uvloop raises the latter for a transport that is gone
             self.client.reset()
         self.client.writer.close()
 
