@@ -12,7 +12,8 @@ from typing import Any, Final, TypedDict
 import orjson
 
 from proxy.domain.models import Entry
-from proxy.store.redis import RedisStore, load_script
+from proxy.store.redis import RedisStore
+from proxy.store.scripts import load_script
 
 _SEAL, _NOTE, _KEPT = map(load_script, ("seal", "note", "kept"))
 _NONE: Final = "0-0"  # before every stream id

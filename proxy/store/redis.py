@@ -6,13 +6,11 @@ of its own (tests) hands that time to the scripts instead.
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
 import logging
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any, Final, Literal
 
 from redis.asyncio import Redis
@@ -22,31 +20,20 @@ from proxy.domain.clock import Clock
 from proxy.domain.models import Entry, Record, State
 from proxy.domain.values import replace
 from proxy.errors import ConfigurationError, Stale, Superseded
-from proxy.store.batching import Batcher, Script
+from proxy.store.batching import Batcher
 from proxy.store.cluster import Cluster, ClusterBatcher
 from proxy.store.codec import write_record, write_texts
 from proxy.store.keys import Keys, new_id, unguessable
 from proxy.store.privacy import Privacy
 from proxy.store.reading import Reader, text_place
+from proxy.store.scripts import load_script
 
 LAYOUT: Final = 1
 """Version of keys and fields. Code reads this one, the one before and the one after it, so that a
 release that is rolled back finishes what the newer one began; unknown fields are kept."""
 _log: Final = logging.getLogger(__name__)
 
-_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "who", "restore", "kept"}
-"""The steps about requests of one partition; the others are about what all requests share."""
-
 Verdict = Literal["new", "same", "open", "used"]
-
-
-def load_script(name: str) -> Script:
-    """Read a Lua step from the package."""
-    folder = files("proxy.store") / "lua"
-    common = (folder / "common.lua").read_text() if name in _PARTITIONED else ""
-    source = common + (folder / f"{name}.lua").read_text()
-    # Redis names scripts by their SHA-1
-    return Script(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324
 
 
 _ADMIT, _CLAIM, _COMMIT, _HINT, _EXPIRE, _WHO = map(

@@ -8,7 +8,8 @@ from proxy.domain.values import replace
 from proxy.errors import Stale, Superseded
 from proxy.store.codec import write_record, write_texts
 from proxy.store.reading import text_place
-from proxy.store.redis import RedisStore, load_script, refs
+from proxy.store.redis import RedisStore, refs
+from proxy.store.scripts import load_script
 
 _RESTORE: Final = load_script("restore")
 

@@ -12,7 +12,8 @@ from proxy.errors import ConfigurationError
 from proxy.store.cluster import Cluster
 from proxy.store.privacy import PLAIN
 from proxy.store.reading import flat
-from proxy.store.redis import LAYOUT, RedisStore, load_script
+from proxy.store.redis import LAYOUT, RedisStore
+from proxy.store.scripts import load_script
 
 _PAUSE, _LOOK = load_script("pause"), load_script("look")
 

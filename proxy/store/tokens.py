@@ -7,7 +7,8 @@ from typing_extensions import override
 
 from proxy.encryption import KeyRing
 from proxy.oauth2.kept import CurrentRefreshToken, RefreshTokens, SharedToken, TokenStore
-from proxy.store.redis import RedisStore, load_script
+from proxy.store.redis import RedisStore
+from proxy.store.scripts import load_script
 
 _TOKENS: Final = load_script("tokens")
 

@@ -21,7 +21,7 @@ from typing_extensions import override
 from yarl import URL
 
 from proxy.store.batching import Asked, Batcher, Words
-from proxy.store.redis import load_script
+from proxy.store.scripts import load_script
 
 Moment = Literal["before", "sending", "sent", "after"]
 MOMENTS: Final[tuple[Moment, ...]] = ("before", "sent", "after")

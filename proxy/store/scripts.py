@@ -1,0 +1,19 @@
+"""The atomic steps as the server runs them: Lua scripts of the package."""
+
+import hashlib
+from importlib.resources import files
+from typing import Final
+
+from proxy.store.batching import Script
+
+_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "who", "restore", "kept"}
+"""The steps about requests of one partition; the others are about what all requests share."""
+
+
+def load_script(name: str) -> Script:
+    """Read a Lua step from the package."""
+    folder = files("proxy.store") / "lua"
+    common = (folder / "common.lua").read_text() if name in _PARTITIONED else ""
+    source = common + (folder / f"{name}.lua").read_text()
+    # Redis names scripts by their SHA-1
+    return Script(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324
