@@ -86,11 +86,7 @@ def parse_token(
         ConfigurationError: it answers what is no such token with our scope.
         TemporaryError: it cannot answer now; `sent` says whether it may have used up the grant.
     """
-    try:
-        tree = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        tree = None
-    tree = tree if isinstance(tree, dict) else {}
+    tree = _object(answer.body)
     if answer.status != 200:  # noqa: PLR2004 - the only success (RFC 6749 5.1)
         raise _refusal(answer, tree, grant)
     value = tree.get("access_token")
@@ -122,6 +118,15 @@ def lifetime(seconds: Any, default: int) -> int:
         return 0 if isinstance(seconds, bool) else int(min(max(float(seconds) * 1_000, 0), DAY))
     except (ValueError, TypeError):
         return 0
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    """Return the JSON object in a body, an empty one where there is none."""
+    try:
+        tree = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return tree if isinstance(tree, dict) else {}
 
 
 def _usable(value: Any) -> TypeGuard[str]:
