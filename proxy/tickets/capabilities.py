@@ -7,13 +7,20 @@ that its declaration describes.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from proxy.domain.models import TicketHint
-from proxy.errors import ConfigurationError
+from proxy.domain.models import Outcome, Ticket, TicketHint
+from proxy.errors import ConfigurationError, Conflict
 from proxy.outbound import Destination
 from proxy.tickets.challenges import Challenges
 from proxy.tickets.declaration import Declaration
 from proxy.tickets.port import TicketSystem
 from proxy.tickets.signatures import EventReader
+
+
+def undecided(ticket: Ticket, *, system: str) -> Ticket:
+    """Return a ticket that may still be withdrawn; raises Conflict where it is decided already."""
+    if ticket.outcome not in {None, Outcome.PENDING}:
+        raise Conflict(f"{system}: {ticket.key} is {ticket.native_status} already")
+    return ticket
 
 
 class ReadsEvents:

@@ -13,8 +13,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from proxy.domain.models import ApprovalRequest, Outcome, Ticket
-from proxy.errors import Conflict, NotFound
+from proxy.errors import NotFound
 from proxy.outbound import Destination
+from proxy.tickets.capabilities import undecided
 from proxy.tickets.jira_approvals import PENDING, Verdict, decided, named, names_of_person, verdict
 from proxy.tickets.jira_declaration import LABELS, JiraDeclaration
 from proxy.tickets.jira_inspections import inspections
@@ -262,9 +263,7 @@ class _FetchesMany(Jira):
 class _Cancels(Jira):
     async def cancel(self, ticket_id: str, reason: str) -> None:
         """Withdraw the ticket as the settings say; raises Conflict where it is decided already."""
-        ticket = await self.fetch(ticket_id)
-        if ticket.outcome not in {None, Outcome.PENDING}:
-            raise Conflict(f"{self.name}: {ticket.key} is {ticket.native_status} already")
+        ticket = undecided(await self.fetch(ticket_id), system=self.name)
         assert self._declared.cancel is not None
         await withdraw(self._site, ticket.id, self._declared.cancel)
         await self.comment(ticket.id, reason)

@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from proxy.domain.models import Outcome
-from proxy.errors import Conflict, PermanentError, TemporaryError
+from proxy.errors import PermanentError, TemporaryError
 from proxy.tickets.calls import ChangeCall, FollowUp
+from proxy.tickets.capabilities import undecided
 from proxy.tickets.expressions import finder
 from proxy.tickets.rest_api import Api
 from proxy.tickets.rest_tickets import Shown, Tickets
 
 _TRIES: Final = 3
 _CHANGED_MEANWHILE: Final = frozenset({409, 412})
-_OPEN: Final = frozenset({None, Outcome.PENDING})
 
 
 class Changes:
@@ -44,9 +43,8 @@ class Changes:
         refused: PermanentError | None = None
         for _ in range(_TRIES):
             shown = await self._tickets.read(str(ticket["id"]))
-            if only_open and shown.ticket.outcome not in _OPEN:
-                said = f"{shown.ticket.key} is {shown.ticket.native_status} already"
-                raise Conflict(f"{self._name}: {said}")
+            if only_open:
+                undecided(shown.ticket, system=self._name)
             try:
                 await self._change_as(shown, operation, declared, ticket, names)
             except PermanentError as error:

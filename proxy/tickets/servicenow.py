@@ -12,9 +12,10 @@ from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
 from proxy.domain.models import ApprovalRequest, Outcome, Ticket
-from proxy.errors import ConfigurationError, Conflict, NotFound
+from proxy.errors import ConfigurationError, NotFound
 from proxy.outbound import Destination
 from proxy.tickets.calls import names_of
+from proxy.tickets.capabilities import undecided
 from proxy.tickets.port import Inspection
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
 from proxy.tickets.servicenow_inspections import inspections
@@ -262,9 +263,7 @@ def _approved(ticket: Ticket, approvals: Sequence[Mapping[str, Any]]) -> Ticket:
 class _Cancels(ServiceNow):
     async def cancel(self, ticket_id: str, reason: str) -> None:
         """Withdraw the record as the settings say; raises Conflict where it is decided already."""
-        ticket = await self.fetch(ticket_id)
-        if ticket.outcome not in {None, Outcome.PENDING}:
-            raise Conflict(f"{self.name}: {ticket.key} is {ticket.native_status} already")
+        undecided(await self.fetch(ticket_id), system=self.name)
         await self._instance.change(
             self._table, ticket_id, {**(self._declared.cancel or {}), "comments": harmless(reason)}
         )
