@@ -46,11 +46,12 @@ class KeyRing:
         self._first = keys[0][0]
 
     def seal(self, plain: bytes, *, place: str) -> bytes:
-        """Encrypt under the first key, for one place: the name of the Redis key it is kept at."""
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        name = self._first
-        hidden = self._ciphers[name].encrypt(nonce, plain, _bound(name, place))
-        return name.encode() + b"." + base64.urlsafe_b64encode(nonce + hidden)
+        """Encrypt under the first key, for one place: the name of the Redis key it is kept at.
+
+        Returns text, which can stand anywhere: the key's id, a dot, base64.
+        """
+        id_, _, whole = self.encrypt(plain, place=place).partition(b".")
+        return id_ + b"." + base64.urlsafe_b64encode(whole)
 
     def open(self, sealed: bytes, *, place: str) -> bytes:
         """Decrypt what was sealed for this place.
@@ -59,6 +60,22 @@ class KeyRing:
             ConfigurationError: the key is not in the ring, or the value was changed or moved.
         """
         id_, _, text = sealed.partition(b".")
+        try:
+            whole = base64.b64decode(text, altchars=b"-_", validate=True)
+        except ValueError:
+            whole = b""  # as wrong as any other value that was changed
+        return self.decrypt(id_ + b"." + whole, place=place)
+
+    def encrypt(self, plain: bytes, *, place: str) -> bytes:
+        """Do as `seal`, with bytes in place of base64: shorter, for what Redis alone sees."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        name = self._first
+        hidden = self._ciphers[name].encrypt(nonce, plain, _bound(name, place))
+        return b"".join((name.encode(), b".", nonce, hidden))
+
+    def decrypt(self, encrypted: bytes, *, place: str) -> bytes:
+        """Return what was encrypted for this place; raises as `open` does."""
+        id_, _, whole = encrypted.partition(b".")
         name = id_.decode("ascii", "replace")
         if not _ID.fullmatch(name):
             raise ConfigurationError(f"{place} holds nothing that was encrypted here. Delete it.")
@@ -68,10 +85,9 @@ class KeyRing:
                 " back into encryption.keys, or delete the value."
             )
         try:
-            whole = base64.b64decode(text, altchars=b"-_", validate=True)
             nonce, hidden = whole[:_NONCE_BYTES], whole[_NONCE_BYTES:]
             return self._ciphers[name].decrypt(nonce, hidden, _bound(name, place))
-        except (InvalidTag, ValueError):  # ValueError: no base64, or too short for a nonce
+        except (InvalidTag, ValueError):  # ValueError: too short for a nonce
             raise ConfigurationError(
                 f"{place} does not decrypt with the key {name}: the value was changed or moved, or"
                 " another key has this id. Correct the key, or delete the value."

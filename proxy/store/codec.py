@@ -75,11 +75,8 @@ def read_texts(flat: Sequence[bytes]) -> Texts:
 
 def write_texts(texts: Texts, before: Texts) -> list[tuple[str, str]]:
     """Return the texts that differ."""
-    return [
-        (name, getattr(texts, name))
-        for name in _TEXTS
-        if getattr(texts, name) != getattr(before, name)
-    ]
+    old = vars(before)
+    return [(name, text) for name, text in vars(texts).items() if text != old[name]]
 
 
 def admission_entry(record: Record) -> Mapping[str, Any]:
