@@ -44,11 +44,11 @@ class _Places:
     async def take(self) -> bool:
         """Take a place; False where none becomes free, at once where that is known already."""
         now = asyncio.get_running_loop().time
-        if self._free.locked() and now() - self._full_since > PATIENCE:
+        full = self._free.locked()  # as good as never, and a free place is taken at once
+        if full and now() - self._full_since > PATIENCE:
             return False
         try:
-            # a free place is taken at once, and as good as always there is one
-            async with asyncio.timeout(PATIENCE) if self._free.locked() else nullcontext():
+            async with asyncio.timeout(PATIENCE) if full else nullcontext():
                 await self._free.acquire()
         except TimeoutError:
             return False

@@ -116,9 +116,10 @@ class Worker:
             length=self._lease,
             margin=self._margin,
         )
+        leases = {tag: replace(lease, server=server) for tag, server in claim.servers.items()}
         for entry in claim.entries:
-            server = claim.servers.get(self._store.keys.tag_of(entry.record.id))
-            task = asyncio.create_task(self._attend(entry, replace(lease, server=server)))
+            own = leases.get(self._store.keys.tag_of(entry.record.id), lease)
+            task = asyncio.create_task(self._attend(entry, own))
             self._tasks.add(task)
             task.add_done_callback(self._attended)
         return bool(claim.entries)

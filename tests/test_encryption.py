@@ -1,4 +1,6 @@
 import base64
+import subprocess
+import sys
 
 import pytest
 
@@ -16,6 +18,28 @@ def test_what_is_sealed_opens_at_its_place() -> None:
     assert ring.open(sealed, place=PLACE) == b"canary"
     assert b"canary" not in sealed
     assert ring.seal(b"canary", place=PLACE) != sealed
+
+
+def test_no_nonce_is_drawn_twice() -> None:
+    ring = KeyRing([NEW])
+    sealed = [ring.seal(b"canary", place=PLACE) for _ in range(1_000)]
+    assert len(set(sealed)) == len(sealed)
+
+
+FORK = """
+import os
+from proxy.encryption import KeyRing
+ring = KeyRing([("2026", bytes(32))])
+ring.seal(b"canary", place="here")
+if child := os.fork():
+    os.waitpid(child, 0)
+print(ring.seal(b"canary", place="here").decode(), flush=True)
+"""
+
+
+def test_a_process_that_was_forked_off_draws_its_own_nonces() -> None:
+    said = subprocess.run([sys.executable, "-c", FORK], check=True, capture_output=True, text=True)
+    assert len(set(said.stdout.split())) == 2
 
 
 def test_the_first_key_encrypts_and_every_key_decrypts() -> None:
