@@ -47,7 +47,7 @@ from proxy.store.shared import Shared
 from proxy.tickets.port import ListsChanges, PushesEvents, TicketSystem
 from proxy.tickets.published_keys import PublishedKeys
 from proxy.web.backlog import Slope
-from proxy.web.build import EVENTS, OPERATORS, PARTS, build, build_health
+from proxy.web.build import EVENTS, OPERATORS, PARTS, Service, build_health
 from proxy.web.connections import Bounds
 from proxy.web.peers import Peers
 from proxy.web.ports import Limits
@@ -154,8 +154,7 @@ class Program:
     def listener(self, parts: Collection[str] = PARTS) -> web.Application:
         """Return the web application with the routes of these parts."""
         settings, limits = self.settings, self.settings.limits
-        return build(
-            parts=parts,
+        service = Service(
             flow=self.flow,
             operations=self.operations,
             store=self.store,
@@ -181,6 +180,7 @@ class Program:
             clock=self.clock,
             access=settings.logs.access,
         )
+        return service.application(parts)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
-"""Puts the listener together: every route, one middleware, and the limits of HTTP itself."""
+"""Puts the listeners together: every route, one middleware, and the limits of HTTP itself."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -36,95 +37,122 @@ PARTS: Final = frozenset({HOOKS, EVENTS, OPERATORS})
 """What may listen at a place of its own: each faces somebody else."""
 
 
-def build(
-    *,
-    parts: Collection[str] = PARTS,
-    flow: Flow,
-    operations: Operations,
-    store: RedisStore,
-    shared: Shared,
-    clients: Clients,
-    operators: Clients,
-    instances: Mapping[str, Sequence[CallbackPrefix]],
-    systems: Mapping[str, PushesEvents],
-    destinations: Collection[str],
-    public_url: str,
-    path: str = "/approval-requests",
-    limits: Limits,
-    slope: Slope,
-    event_memory: int,
-    event_keys: Mapping[str, Fetches],
-    certified: Collection[str],
-    peers: Peers,
-    refusals: Refusals,
-    receipts: Receipts,
-    published: Callable[[], Awaitable[bytes]],
-    metrics: Metrics,
-    alarms: Alarms,
-    clock: Clock,
-    access: bool = True,
-) -> web.Application:
-    """Return the application of some parts; it looks at the store as long as it runs.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """What listeners serve from.
 
     `path` is one more path of the hook, `event_memory` how many milliseconds an event is known
     again, `access` whether there is an access log, `published` gives the public keys of receipts,
     `destinations` are what operators may pause.
     """
-    watch = Watch(store=store, shared=shared, metrics=metrics, alarms=alarms, clock=clock)
-    hook = Hook(
-        flow=flow,
-        store=store,
-        backlog=Backlog(watch=watch, slope=slope, alarms=alarms),
-        clients=clients,
-        operators=operators,
-        instances=instances,
-        public_url=public_url,
-        limits=limits,
-    )
-    events = Events(
-        flow=flow,
-        shared=shared,
-        systems=systems,
-        metrics=metrics,
-        clock=clock,
-        limits=limits,
-        memory=event_memory,
-        keys=event_keys,
-        certified=certified,
-        peers=peers,
-    )
-    api = OperatorApi(
-        operations=operations, store=store, watch=watch, operators=operators, limits=limits
-    )
-    paths = sorted({"/", "/approval-requests", path})
-    frame = Frame(
-        metrics=metrics,
-        alarms=alarms,
-        contract=frozenset(paths),
-        access=access,
-        refused=refusals.count,
-        remote=peers.client,
-    )
-    app = _application(frame, watch)
-    app.cleanup_ctx.append(refusals.running)
-    if HOOKS in parts:
-        for each in paths:
-            _serve(app, "POST", each, hook.submit)
+
+    flow: Flow
+    operations: Operations
+    store: RedisStore
+    shared: Shared
+    clients: Clients
+    operators: Clients
+    instances: Mapping[str, Sequence[CallbackPrefix]]
+    systems: Mapping[str, PushesEvents]
+    destinations: Collection[str]
+    public_url: str
+    path: str = "/approval-requests"
+    limits: Limits
+    slope: Slope
+    event_memory: int
+    event_keys: Mapping[str, Fetches]
+    certified: Collection[str]
+    peers: Peers
+    refusals: Refusals
+    receipts: Receipts
+    published: Callable[[], Awaitable[bytes]]
+    metrics: Metrics
+    alarms: Alarms
+    clock: Clock
+    access: bool = True
+
+    def application(self, parts: Collection[str] = PARTS) -> web.Application:
+        """Return the application of some parts; it looks at the store as long as it runs."""
+        watch = Watch(
+            store=self.store,
+            shared=self.shared,
+            metrics=self.metrics,
+            alarms=self.alarms,
+            clock=self.clock,
+        )
+        paths = sorted({"/", "/approval-requests", self.path})
+        frame = Frame(
+            metrics=self.metrics,
+            alarms=self.alarms,
+            contract=frozenset(paths),
+            access=self.access,
+            refused=self.refusals.count,
+            remote=self.peers.client,
+        )
+        app = _application(frame, watch)
+        app.cleanup_ctx.append(self.refusals.running)
+        if HOOKS in parts:
+            self._serve_hooks(app, watch, paths)
+        if EVENTS in parts:
+            self._serve_events(app)
+        if OPERATORS in parts:
+            self._serve_operators(app, watch)
+        _add_health(app, Health(watch=watch, metrics=self.metrics, hook_path=self.path), parts)
+        return app
+
+    def _serve_hooks(self, app: web.Application, watch: Watch, paths: Iterable[str]) -> None:
+        hook = Hook(
+            flow=self.flow,
+            store=self.store,
+            backlog=Backlog(watch=watch, slope=self.slope, alarms=self.alarms),
+            clients=self.clients,
+            operators=self.operators,
+            instances=self.instances,
+            public_url=self.public_url,
+            limits=self.limits,
+        )
+        for path in paths:
+            _serve(app, "POST", path, hook.submit)
         _serve(app, "GET", "/approval-requests/{correlationId}", hook.show)
-    if EVENTS in parts:
+
+    def _serve_events(self, app: web.Application) -> None:
+        events = Events(
+            flow=self.flow,
+            shared=self.shared,
+            systems=self.systems,
+            metrics=self.metrics,
+            clock=self.clock,
+            limits=self.limits,
+            memory=self.event_memory,
+            keys=self.event_keys,
+            certified=self.certified,
+            peers=self.peers,
+        )
         _serve(app, "GET", "/ticket-events/{system}", events.register)
         _serve(app, "POST", "/ticket-events/{system}", events.take)
-    if OPERATORS in parts:
+
+    def _serve_operators(self, app: web.Application, watch: Watch) -> None:
+        operations, store, operators = self.operations, self.store, self.operators
+        api = OperatorApi(
+            operations=operations,
+            store=store,
+            watch=watch,
+            operators=operators,
+            limits=self.limits,
+        )
         _add_routes(app, api)
         _add_actions(app, api, operations)
-        bulk = Bulk(operations=operations, store=store, operators=operators, limits=limits)
+        bulk = Bulk(operations=operations, store=store, operators=operators, limits=self.limits)
         pausing = Pausing(
-            shared=shared, operators=operators, destinations=destinations, limits=limits
+            shared=self.shared,
+            operators=operators,
+            destinations=self.destinations,
+            limits=self.limits,
         )
-        given = ReceiptApi(store=store, receipts=receipts, published=published, operators=operators)
+        given = ReceiptApi(
+            store=store, receipts=self.receipts, published=self.published, operators=operators
+        )
         _add_all(app, bulk, pausing, given)
-    _add_health(app, Health(watch=watch, metrics=metrics, hook_path=path), parts)
-    return app
 
 
 def build_health(

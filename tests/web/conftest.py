@@ -40,7 +40,7 @@ from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
 from proxy.web.auth import Caller, Client, Clients
 from proxy.web.backlog import Slope
-from proxy.web.build import build
+from proxy.web.build import PARTS, Service
 from proxy.web.peers import Peers
 from proxy.web.ports import Limits
 from proxy.witboost.callback import Witboost
@@ -237,7 +237,8 @@ async def _site(
         "alarms": alarms,
         "clock": clock,
     }
-    server = TestServer(build(**(parts | changes)))
+    served = changes.pop("parts", PARTS)
+    server = TestServer(Service(**(parts | changes)).application(served))
     await server.start_server()
     session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
     return Site(server.make_url("/"), session, store, shared, desk, metrics), server
