@@ -1,5 +1,6 @@
 """The settings as one tree. Every default is safe for production; durations are milliseconds."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -65,20 +66,29 @@ class Store(Section):
     retention: Duration = parse_duration("90d")
 
 
-def _usable_key(secret: Secret) -> Secret:
-    try:
-        if secret.known:
-            read_key(secret.reveal())
-    except ConfigurationError as error:
-        raise ValueError(str(error)) from None
-    return secret
+def _readable_by(read: Callable[[str], object]) -> AfterValidator:
+    """Return what refuses a key that `read` cannot read, as soon as it is known."""
+
+    def check(secret: Secret) -> Secret:
+        try:
+            if secret.known:
+                read(secret.reveal())
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from None
+        return secret
+
+    return AfterValidator(check)
+
+
+Encrypts = Annotated[Secret, _readable_by(read_key)]
+Signs = Annotated[Secret, _readable_by(load_key)]
 
 
 class EncryptionKey(Section):
     """A key of 32 random bytes in base64, under the id that is written beside what it encrypts."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-    key: Annotated[Secret, AfterValidator(_usable_key)]
+    key: Encrypts
 
 
 class Encryption(Section):
@@ -88,7 +98,7 @@ class Encryption(Section):
     """
 
     keys: tuple[EncryptionKey, ...] = ()
-    index_key: Annotated[Secret, AfterValidator(_usable_key)] | None = None
+    index_key: Encrypts | None = None
 
 
 class Audit(Section):
@@ -100,19 +110,10 @@ class Audit(Section):
     retention: Duration = parse_duration("400d")
 
 
-def _signs(secret: Secret) -> Secret:
-    try:
-        if secret.known:
-            load_key(secret.reveal())
-    except ConfigurationError as error:
-        raise ValueError(str(error)) from None
-    return secret
-
-
 class Signing(Section):
     """What heads of the audit and decision receipts are signed with: the first key signs."""
 
-    keys: tuple[Annotated[Secret, AfterValidator(_signs)], ...] = ()
+    keys: tuple[Signs, ...] = ()
 
 
 class Worker(Section):
