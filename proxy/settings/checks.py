@@ -56,11 +56,11 @@ def _deadlines(settings: Settings) -> Iterator[tuple[str, Milliseconds]]:
         yield f"witboost.{name}.callback.deadline", instance.callback.deadline
 
 
-def _systems_wait(settings: Settings) -> Iterator[str]:
+def _systems_settle(settings: Settings) -> Iterator[str]:
+    """No system shows every ticket at once; that a deadline is longer than 0, its type says."""
     for name, system in settings.ticket_systems.items():
-        for key, duration in (("deadline", system.deadline), ("settle", system.settle)):
-            if duration <= 0:
-                yield f"ticket_systems.{name}.{key}: must be longer than 0"
+        if system.settle <= 0:
+            yield f"ticket_systems.{name}.settle: must be longer than 0"
 
 
 def _routes_can_be_told_apart(settings: Settings) -> Iterator[str]:
@@ -257,7 +257,7 @@ def _clients(settings: Settings) -> Iterator[tuple[str, Client]]:
 
 _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]], ...]] = (
     (("worker", "ticket_systems", "witboost"), _lease_covers_every_step),
-    (("ticket_systems",), _systems_wait),
+    (("ticket_systems",), _systems_settle),
     (("routes",), _routes_can_be_told_apart),
     (("routes",), _routes_decide_or_ask),
     (("routes", "ticket_systems"), _overrides_are_sound),
