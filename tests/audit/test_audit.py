@@ -1,10 +1,10 @@
 """The audit: who did what, in the same step as the change, and written down outside Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import AsyncMock, patch
 
 import orjson
 import pytest
@@ -337,3 +337,38 @@ async def test_it_seals_while_it_runs(rig: Rig) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(entries_in(folder_of(rig))) == 1
+
+
+@pytest.mark.parametrize(
+    ("waiting", "pause"),
+    [(1, 1.0), (70, 0.3), (100_001, 0.0)],
+    ids=["few", "more than are sealed at once", "too many for Redis"],
+)
+async def test_sealing_leaves_time_to_requests_while_redis_has_room(
+    rig: Rig,
+    make: Callable[..., Sealer],
+    clock: ManualClock,
+    waiting: int,
+    pause: float,
+) -> None:
+    """What took 20 ms is followed by 15 times as long for everybody else."""
+    for _ in range(min(waiting, 70)):
+        await rig.program.streams.note("logins", {"event": "LoggedIn"})
+
+    async def wait(seconds: float) -> None:
+        assert seconds == pytest.approx(pause)
+        raise asyncio.CancelledError
+
+    write = Folder.append
+
+    def slow(folder: Folder, first: int, lines: Sequence[bytes]) -> None:
+        clock.advance(20)
+        write(folder, first, lines)
+
+    with (
+        patch.object(Folder, "append", slow),
+        patch.object(AuditStreams, "waiting", AsyncMock(return_value=waiting)),
+        patch("proxy.audit.sealer.asyncio.sleep", wait),
+        pytest.raises(asyncio.CancelledError),
+    ):
+        await make().run()
