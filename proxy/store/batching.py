@@ -17,7 +17,6 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
-    RedisError,
     ResponseError,
     TryAgainError,
 )
@@ -110,7 +109,7 @@ class Batcher:
             try:
                 async with asyncio.timeout(_ANSWERED_WITHIN):
                     await self._round_trip(batch)
-            except (RedisError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is: nobody may wait for ever
                 for words, future in batch:
                     _settle(future, words, error, self._raw)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from redis.asyncio import Redis
 
 from proxy.demo.credentials import ServiceAccount
 from proxy.demo.verdict import Verdict, judge
 from proxy.demo.witboost import Witboost
+from proxy.store.connecting import connect
 from proxy.store.redis import RedisStore
 from tests.faults.flows import FLOWS, Operates
 from tests.faults.io_steps import Crash
@@ -63,7 +63,7 @@ async def live(
         await stack.enter_async_context(witboost)
         tree = _settings(play, site, witboost, redis_url, folder)
         (folder / "settings.yaml").write_bytes(orjson.dumps(tree))
-        client = await stack.enter_async_context(Redis.from_url(redis_url))
+        client = await stack.enter_async_context(connect(redis_url))
         named = {key: tree["store"][key] for key in ("namespace", "partitions")}
         store = RedisStore(client, **named)
         life = Life(nursery, play, crashes, site, witboost, folder, store)

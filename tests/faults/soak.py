@@ -25,7 +25,6 @@ from typing import Final
 import aiohttp
 import uvloop
 import yaml
-from redis.asyncio import Redis
 
 from proxy.demo.desk import Desk
 from proxy.demo.faults import Fault
@@ -33,6 +32,7 @@ from proxy.demo.journal import Entry
 from proxy.demo.verdict import Row, judge
 from proxy.demo.witboost import HOOKS, Witboost
 from proxy.domain.models import State
+from proxy.store.connecting import connect
 from proxy.store.redis import RedisStore
 from tests.faults import fault_proxy
 from tests.faults.evidence import Freeze, Terms, is_declared, read_logs
@@ -194,7 +194,7 @@ class Soak:
     @property
     def store(self) -> RedisStore:
         """The store, beside all faults."""
-        client = Redis.from_url(self.redis.url)
+        client = connect(self.redis.url)
         self.stack.push_async_callback(client.aclose)
         return RedisStore(client, namespace=NAMESPACE, partitions=PARTITIONS)
 

@@ -1,7 +1,12 @@
 """Commands that share a round trip: what is repeated when the connection is lost in the middle."""
 
 import asyncio
+from typing import Any
 
+from redis.asyncio import ConnectionPool, Redis
+from typing_extensions import override
+
+from proxy.errors import StoreUnavailable
 from proxy.store.batching import Batcher
 from proxy.store.connecting import connect
 
@@ -37,3 +42,18 @@ async def test_a_lost_connection_repeats_only_what_was_not_answered() -> None:
     await server.wait_closed()
     assert list(answers) == [b"first", b"second"]
     assert [names for names in seen if names] == [[b"a", b"b"], [b"b"]]
+
+
+async def test_whatever_goes_wrong_nobody_waits_for_ever() -> None:
+    async with Redis(connection_pool=_Odd()) as client:
+        batcher = Batcher(client)
+        asked = [batcher.command("GET", "a"), batcher.command("GET", "b")]
+        for answer in await asyncio.gather(*asked, return_exceptions=True):
+            assert isinstance(answer, StoreUnavailable)
+            assert "KeyError" in str(answer)
+
+
+class _Odd(ConnectionPool):
+    @override
+    async def get_connection(self, *_: Any, **__: Any) -> Any:
+        raise KeyError("odd")
