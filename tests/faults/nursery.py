@@ -37,11 +37,12 @@ class Child:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._heard = b""
+        self._listening: asyncio.Task[bytes] | None = None
         self.pid = 0
 
     async def hear(self) -> dict[str, Any]:
         """Return what it says next; raises Ended, or AssertionError for an end without a plan."""
-        line = await asyncio.wait_for(self._line(), WITHIN)
+        line = await self._next()
         said: dict[str, Any] = orjson.loads(line or b'{"failed": "ended in silence"}')
         if "ended" in said:
             raise Ended(said["ended"])
@@ -63,9 +64,17 @@ class Child:
         """Let it end, and return when it has: the kernel closes its end of the channel then."""
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
-        while line := await asyncio.wait_for(self._line(), WITHIN):
+        while line := await self._next():
             assert b'"failed"' not in line, line
         self._channel.close()
+
+    async def _next(self) -> bytes:
+        """Return the next line. Who stops waiting for it takes no words away from who asks next."""
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._line())
+        line = await asyncio.wait_for(asyncio.shield(self._listening), WITHIN)
+        self._listening = None
+        return line
 
     async def _line(self) -> bytes:
         while b"\n" not in self._heard:

@@ -6,10 +6,11 @@ plays them all.
 """
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
-from tests.faults.crash_points import live
+from tests.faults.crash_points import Outcome, live
 from tests.faults.enumeration import describe, draw, lives, points
 from tests.faults.io_steps import MOMENTS, Crash, Manner, Moment
 from tests.faults.life import Play
@@ -36,11 +37,18 @@ GRANT_FLOW = {
 async def test_a_crash_at_any_step_costs_nothing(
     redis_url: str, moment: Moment, manner: Manner
 ) -> None:
-    outcomes = await points(
-        redis_url, Play("grant", "rest"), moment, manner, started=manner != "kill"
-    )
+    play = Play("grant", "rest")
+    outcomes = await points(redis_url, play, moment, manner, started=manner != "kill")
+    # what runs beside the flow may shift a number between two lives: then a label finds its step
+    missed = GRANT_FLOW - _met(outcomes)
+    outcomes += await lives(redis_url, [(play, [Crash(it, moment, manner)]) for it in missed])
     assert describe(outcomes) == []
-    assert {label for outcome in outcomes for label in outcome.ended_at} >= GRANT_FLOW
+    assert _met(outcomes) >= GRANT_FLOW
+    assert len(missed) <= 2
+
+
+def _met(outcomes: Sequence[Outcome]) -> set[str]:
+    return {label for outcome in outcomes for label in outcome.ended_at}
 
 
 async def test_crashes_in_other_flows_and_systems_cost_nothing(redis_url: str) -> None:

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from proxy.domain import urls
 from proxy.domain.urls import CallbackPrefix
 from proxy.tickets.proofs import Signature
 from proxy.witboost import hook
@@ -37,7 +38,7 @@ def test_a_verifier_that_forgets_the_body_is_found(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_policy_that_decodes_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CallbackPrefix, "_holds_decoded", lambda *_: True)
+    monkeypatch.setattr(urls, "_decoded", lambda path: path)
     breaks("callback URL")
 
 
