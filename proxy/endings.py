@@ -14,7 +14,14 @@ from proxy.domain.models import Decision, Outcome, Record
 from proxy.domain.notices import Told
 from proxy.domain.schedule import DAY, backoff
 from proxy.doubts import visible_at
-from proxy.errors import ConfigurationError, Conflict, NotFound, ProxyError, TemporaryError
+from proxy.errors import (
+    ConfigurationError,
+    Conflict,
+    NotFound,
+    PermanentError,
+    ProxyError,
+    TemporaryError,
+)
 from proxy.step import Step
 from proxy.tickets.port import Cancels, Comments
 
@@ -63,7 +70,7 @@ async def _tell(step: Step) -> str:
     ticket_id = record.ticket_id
     if not ticket_id:
         if not system.finds:
-            raise ConfigurationError(f"{system.name} may hold a ticket, and cannot be asked for it")
+            raise PermanentError(f"{system.name} may hold one, and cannot be asked for it")
         found = await step.ask(system.find(record.id), "find", system.name)
         if not found:
             return "no ticket was opened"
@@ -76,7 +83,7 @@ async def _tell(step: Step) -> str:
     if isinstance(system, Comments):
         await step.ask(system.comment(ticket_id, words), "comment", system.name)
         return "commented"
-    return f"{system.name} takes neither comments nor withdrawals: close it by hand"
+    raise PermanentError(f"{system.name} takes neither comments nor withdrawals")
 
 
 def _final_words(record: Record, comment: str) -> str:
@@ -89,13 +96,17 @@ def _final_words(record: Record, comment: str) -> str:
 
 
 async def _not_told(step: Step, error: ProxyError) -> Step | None:
-    record, name = step.record, step.system.name
-    if isinstance(error, ConfigurationError):
-        await step.means.pauses.refused(name, error, refused_at=record.refused_at)
+    record, name, pauses = step.record, step.system.name, step.means.pauses
+    passing, refused = isinstance(error, TemporaryError), False
+    if isinstance(error, ConfigurationError):  # the destination's fault, or that of this ticket
+        passing = await pauses.refused(name, error, refused_at=record.refused_at)
+        refused = error.request_specific
     delay = backoff(record.attempt, step.means.dice, getattr(error, "retry_after", None))
-    own = 0 if await step.means.pauses.paused(name) else delay
-    if isinstance(error, TemporaryError | ConfigurationError) and record.waited + own <= _TELL_FOR:
-        event = Postponed(at=step.now, code="ticket_untold", reason=str(error), delay=own)
+    own = 0 if await pauses.paused(name) else delay
+    if passing and record.waited + own <= _TELL_FOR:
+        event = Postponed(
+            at=step.now, code="ticket_untold", reason=str(error), delay=own, refused=refused
+        )
         return await step.rest(event, step.now + delay)
     step.means.alarms.sound(
         Alarm.TICKET_UNTOLD,

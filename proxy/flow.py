@@ -190,8 +190,10 @@ class Flow:
         return await decisions.wait(step, ticket)
 
     async def _announce(self, step: Step, ticket: Ticket) -> Step:
-        """Tell witboost where people see the open ticket: a courtesy, tried once."""
+        """Tell witboost where people see the open ticket: a courtesy, tried once it is in use."""
         witboost, note = self._instances[step.record.instance], ""
+        if not await step.means.pauses.usable(witboost.name):
+            return step
         try:
             call = witboost.call_back(
                 respond_to(step.entry.payload), announcement(step.record, ticket)

@@ -212,9 +212,10 @@ class Step:
                 if await self.means.pauses.paused(destination):  # an outage uses up no attempts
                     event = kind(at=self.now, code="unreachable", reason=str(error))
                     return await self.rest(event, self.now + delay)
-                if give_up_after is not None and self.record.waited + delay > give_up_after:
-                    return await self.die("gave_up", f"Tried for {_days(give_up_after)}: {error}")
                 event = kind(at=self.now, code="unreachable", reason=str(error), delay=delay)
+                if give_up_after is not None and self.record.waited + delay > give_up_after:
+                    reason = f"Tried for {_days(give_up_after)}: {error}"
+                    return await self.then(event).die("gave_up", reason)
                 return await self.rest(event, self.now + delay)
             case PermanentError():
                 return await self.hold("refused", str(error))

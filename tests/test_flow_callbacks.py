@@ -9,6 +9,7 @@ from proxy.demo.faults import Fault
 from proxy.domain.models import State
 from tests.conftest import OpenRig
 from tests.rig import Rig
+from tests.story.test_operators import act
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -59,6 +60,20 @@ async def test_a_plain_refusal_is_tried_for_an_hour_and_then_dead_with_the_reaso
     assert says in entry.texts.reason
     assert rig.clock.now() - began > 30 * MINUTE
     assert entry.record.final
+
+
+async def test_a_refusal_that_led_to_giving_up_is_no_earlier_attempt(rig: Rig) -> None:
+    """It certainly had no effect, so a 409 to the retry of an operator is not its echo."""
+    refusal = rig.witboost.switch_on(Fault("callback", "answer", status=422, times=None))
+    call = await decided(rig)
+    while await rig.state(call) is not State.DEAD:
+        await rig.work(after=10 * MINUTE)
+    refusal.off()
+    rig.witboost.switch_on(Fault("callback", "answer", status=409))
+    assert (await act(rig, call, "retry"))[0] == 200
+    await rig.work()
+    record = (await rig.entry(call)).record
+    assert (record.state, record.code) == (State.HELD, "callback_conflict")
 
 
 @pytest.mark.parametrize("status", [401, 403])

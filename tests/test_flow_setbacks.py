@@ -8,6 +8,7 @@ from proxy.demo.faults import Fault
 from proxy.domain.models import State
 from tests.conftest import OpenRig
 from tests.rig import EVENT_SECRET, GRANT, Rig, desk_tree
+from tests.story.test_operators import act, blind_desk
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -325,6 +326,23 @@ async def test_witboost_down_for_days_is_dead_and_final(rig: Rig) -> None:
     record = (await rig.entry(call)).record
     assert (record.state, record.code) == (State.DEAD, "gave_up")
     assert record.final
+
+
+async def test_a_create_that_was_given_up_leaves_no_doubt(open_rig: OpenRig) -> None:
+    """No answer of those days can have made a ticket: an operator need not vouch for it."""
+    async with open_rig(declare=blind_desk) as rig:
+        refusal = rig.desk.switch_on(Fault("create", "answer", status=429, times=None))
+        call = await rig.ask()
+        for _ in range(320):
+            await rig.work(after=18 * MINUTE)
+        entry = await rig.entry(call)
+        assert (entry.record.state, entry.record.code) == (State.DEAD, "gave_up")
+        assert "Tried for 3 days" in entry.texts.reason
+        refusal.off()
+        assert (await act(rig, call, "retry"))[0] == 200
+        await rig.work()
+        assert await rig.state(call) is State.PENDING
+        assert len(rig.tickets()) == 1
 
 
 async def test_retention_removes_a_finished_request(rig: Rig) -> None:

@@ -8,7 +8,7 @@ from proxy.demo.faults import Fault
 from proxy.domain.models import State
 from tests.conftest import OpenRig
 from tests.rig import GRANT, OPERATOR_KEY, Rig, desk_tree, post_json
-from tests.story.test_operators import act
+from tests.story.test_operators import act, blind_desk, in_doubt
 
 SECOND = 1_000
 DAY = 86_400_000
@@ -63,6 +63,51 @@ async def test_a_ticket_that_cannot_be_told_is_an_alarm_in_the_end(rig: Rig) -> 
         await rig.work(after=15 * 60 * SECOND)
     assert 'ticket_untold"} 1.0' in rig.program.metrics.text().decode()
     assert (await rig.entry(call)).record.untold == 0
+
+
+async def test_a_ticket_that_nobody_may_withdraw_stops_no_other_request(rig: Rig) -> None:
+    """Our account may open tickets, and not withdraw them: that is about those tickets alone."""
+    call = await pending(rig)
+    rig.desk.switch_on(Fault("cancel", "answer", status=403, times=None))
+    await act(rig, call, "cancel")
+    for _ in range(6):
+        await rig.ask()
+        await rig.work(after=20 * 60 * SECOND)
+    assert len(rig.tickets()) == 7
+    text = rig.program.metrics.text().decode()
+    assert 'ticket_untold"} 1.0' in text
+    assert 'destination_paused"} 1.0' in text  # until another request got through
+    assert (await rig.entry(call)).record.untold == 0
+
+
+async def test_a_ticket_that_nobody_can_look_for_is_an_alarm_and_stops_nothing(
+    open_rig: OpenRig,
+) -> None:
+    async with open_rig(declare=blind_desk) as rig:
+        call = await in_doubt(rig)
+        await act(rig, call, "cancel")
+        for _ in range(3):
+            await rig.work(after=10 * SECOND)
+        assert rig.final(call) is not None
+        text = rig.program.metrics.text().decode()
+        assert 'ticket_untold"} 1.0' in text
+        assert 'destination_paused"} 0.0' in text
+        await pending(rig)
+
+
+async def test_a_desk_that_takes_no_word_is_an_alarm(open_rig: OpenRig) -> None:
+    """The ticket stays open: somebody must hear that it may be closed."""
+
+    def declare(url: str) -> dict[str, Any]:
+        return {it: part for it, part in desk_tree(url).items() if it not in {"cancel", "comment"}}
+
+    async with open_rig(declare=declare) as rig:
+        call = await pending(rig)
+        await act(rig, call, "cancel")
+        await rig.work()
+        assert rig.final(call) is not None
+        assert rig.tickets()[0]["status"] == "new"
+        assert 'ticket_untold"} 1.0' in rig.program.metrics.text().decode()
 
 
 async def test_a_ticket_that_was_decided_meanwhile_is_left_alone(rig: Rig) -> None:
@@ -207,6 +252,21 @@ async def test_witboost_hears_of_the_open_ticket_if_the_route_says_so(
         rig.desk.decide(ticket["id"], "approved")
         await rig.work(after=60 * SECOND)
         assert rig.witboost.attempts(call.hook_id)[-1]["status"] == "OK"
+
+
+async def test_nothing_is_announced_to_a_witboost_that_is_not_in_use(open_rig: OpenRig) -> None:
+    """In maintenance, or down: it would be one call for each request. It is told later."""
+    route = {"name": "default", "system": "desk", "announce": True}
+    async with open_rig(routes=[route]) as rig:
+        url = f"{rig.url}/api/destinations/main"
+        await post_json(f"{url}/pause", OPERATOR_KEY, {"reason": "an upgrade"})
+        call = await pending(rig)
+        await rig.work(after=2 * SECOND)
+        assert rig.witboost.attempts(call.hook_id) == []
+        await post_json(f"{url}/resume", OPERATOR_KEY, {"reason": "done"})
+        await rig.work(after=60 * SECOND)
+        (heard,) = rig.witboost.attempts(call.hook_id)
+        assert heard["body"].keys() == {"hookInfo"}
 
 
 async def test_an_announcement_that_witboost_refuses_costs_nothing(open_rig: OpenRig) -> None:
