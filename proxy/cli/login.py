@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import io
 import os
-import socket
 import sys
 import webbrowser
 from collections.abc import Awaitable, Callable
@@ -14,7 +13,7 @@ from typing import Final
 
 from proxy.app.beside import calling
 from proxy.app.outgoing import Outgoing
-from proxy.app.token_sources import TokenSources, asked, login_key
+from proxy.app.token_sources import asked, login_key
 from proxy.cli.loopback import listening
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.domain.schedule import MINUTE
@@ -28,7 +27,6 @@ from proxy.oauth2.tokens import Token
 from proxy.settings import Settings
 from proxy.settings.oauth2 import Login, OAuth2
 from proxy.settings.problems import nearest
-from proxy.store.audit import AuditStreams
 
 WITHIN: Final = 10 * MINUTE
 _PASTED_URI: Final = "http://127.0.0.1/callback"  # RFC 8252 7.3; nobody listens there
@@ -89,17 +87,8 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
             outcome = await by_paste(account)
         else:
             outcome = await by_browser(account, browse=not arguments.no_browser)
-        await _note(outgoing.sources, account.system)
     _say("", outcome)
     return 0
-
-
-async def _note(sources: TokenSources, system: str) -> None:
-    """Have it in the audit who gave the service a new refresh token."""
-    if sources.tokens is not None:
-        by = f"user {os.getuid()} on {socket.gethostname()}"
-        entry = {"event": "LoggedIn", "by": by, "system": system}
-        await AuditStreams(sources.tokens.store).note("logins", entry)
 
 
 def _account(outgoing: Outgoing, name: str) -> Account:
@@ -124,7 +113,7 @@ def _account(outgoing: Outgoing, name: str) -> Account:
         extra=login.extra | _bound(sources.dpop(auth)),
         metadata=sources.metadata(name, system, auth).server,
         ask=sources.endpoint(name, system, auth).ask,
-        put=partial(tokens.put, login_key(system, auth)),
+        put=partial(tokens.put, login_key(system, auth), system=name, by=f"user {os.getuid()}"),
         place="the store" if settings.store.redis_url else f"{settings.store.folder}",
     )
 

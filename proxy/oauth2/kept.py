@@ -88,7 +88,10 @@ class TokenStore(Protocol):
 
 
 class RefreshTokens(Protocol):
-    """Refresh tokens by a key of the caller's; raises as `TokenStore` does."""
+    """Refresh tokens by a key of the caller's; raises as `TokenStore` does.
+
+    Each change of one is in the audit, in the same step: of which system, and by whom.
+    """
 
     async def current(self, key: str) -> CurrentRefreshToken | None:
         """Return the refresh token to use next, None before the first login."""
@@ -106,15 +109,15 @@ class RefreshTokens(Protocol):
         """Note that it is sent; False if it is not the current one or the turn is not ours."""
         ...
 
-    async def rotate(self, key: str, old: str, new: str) -> bool:
+    async def rotate(self, key: str, old: str, new: str, *, system: str) -> bool:
         """Put the new one in the place of the old one; False if that is not the current one.
 
         What was noted by `sending` is forgotten; `new` may equal `old` for just that.
         """
         ...
 
-    async def put(self, key: str, token: str) -> None:
-        """Store the refresh token of a login, whatever was there."""
+    async def put(self, key: str, token: str, *, system: str, by: str) -> None:
+        """Store the refresh token of a login, whatever was there; `by` is who logged in."""
         ...
 
 

@@ -111,7 +111,7 @@ class Refreshing:
     async def _unused(self, value: str) -> None:
         """Forget that the token was sent: the server has certainly not used it up."""
         with contextlib.suppress(ProxyError):  # then the next use is called a second one, no more
-            await self.tokens.rotate(self.key, value, value)
+            await self.tokens.rotate(self.key, value, value, system=self.system)
 
     async def _stored(self, old: str, token: Token) -> Token:
         """Return the access token, once what replaces its refresh token is durable.
@@ -119,7 +119,8 @@ class Refreshing:
         While the store does not answer, both wait here, the only place where they are.
         """
         self._unstored = old, token
-        await self.tokens.rotate(self.key, old, token.refresh_token or old)
+        new = token.refresh_token or old
+        await self.tokens.rotate(self.key, old, new, system=self.system)
         self._unstored = None
         return token
 

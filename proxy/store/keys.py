@@ -23,12 +23,12 @@ scripts build the same names from the tag, which is their only KEYS entry.
     ns:seen:SYS:KEY    events seen (expires with their time window)
     ns:token:{KEY}     an access token, encrypted (expires with it)
     ns:turn:{KEY}      who renews that access token now (expires)
-    ns:refresh:{KEY}   a refresh token, encrypted, and whether it was sent, a hash
-    ns:using:{KEY}     who uses that refresh token now (expires)
+    {ns:logins}:refresh:KEY   a refresh token, encrypted, and whether it was sent, a hash
+    {ns:logins}:using:KEY     who uses that refresh token now (expires)
     ns:audit           who seals the audit, and how far it is sealed
-    {ns:X}:audit       what happened to X = pauses, credentials, logins, refused; in one slot
+    {ns:X}:audit       what happened to X = pauses, credentials, logins, refused; of logins, which
+                       are few, the tokens are in the same slot
     ns:credentials     digests of the credentials in the settings, encrypted
-    ns:logins          the last login that was noted
     ns:refused         the last tally of refused calls that was noted
     ns:signing         our own signing key, encrypted, and every public key since, a hash
     ns:wake            channel: something earlier came in
@@ -39,6 +39,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 ID_PREFIX = "ar"
+LOGINS = "logins"
 _BITS = 8  # hexadecimal digits that carry the 32 bits of the partition
 
 
@@ -99,7 +100,7 @@ class Keys:
     def streams(self) -> dict[str, str]:
         """Return every stream of audit entries by a short name."""
         own = {str(number): f"{tag}:audit" for number, tag in enumerate(self.tags())}
-        others = ("pauses", "credentials", "logins", "refused")
+        others = ("pauses", "credentials", LOGINS, "refused")
         return own | {name: self.beside(name) for name in others}
 
     def seen(self, system: str, replay_key: str) -> str:
@@ -115,9 +116,9 @@ class Keys:
         return f"{self.namespace}:turn:{{{key}}}"
 
     def refresh(self, key: str) -> str:
-        """Return the key of a refresh token; in one slot with `using`."""
-        return f"{self.namespace}:refresh:{{{key}}}"
+        """Return the key of a refresh token; in one slot with `using` and its audit stream."""
+        return f"{{{self.shared(LOGINS)}}}:refresh:{key}"
 
     def using(self, key: str) -> str:
         """Return the key that says who uses a refresh token."""
-        return f"{self.namespace}:using:{{{key}}}"
+        return f"{{{self.shared(LOGINS)}}}:using:{key}"

@@ -13,7 +13,7 @@ _PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "who", "res
 def load_script(name: str) -> Script:
     """Read a Lua step from the package."""
     folder = files("proxy.store") / "lua"
-    common = (folder / "common.lua").read_text() if name in _PARTITIONED else ""
-    source = common + (folder / f"{name}.lua").read_text()
+    parts = ["clock", *(["common"] if name in _PARTITIONED else []), name]
+    source = "".join((folder / f"{part}.lua").read_text() for part in parts)
     # Redis names scripts by their SHA-1
     return Script(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324

@@ -1,5 +1,6 @@
 """Tokens in Redis, encrypted and bound to their key; refresh tokens never expire there."""
 
+import socket
 from typing import Any, Final
 
 import orjson
@@ -7,10 +8,12 @@ from typing_extensions import override
 
 from proxy.encryption import KeyRing
 from proxy.oauth2.kept import CurrentRefreshToken, RefreshTokens, SharedToken, TokenStore
+from proxy.store.keys import LOGINS
 from proxy.store.redis import RedisStore
 from proxy.store.scripts import load_script
 
 _TOKENS: Final = load_script("tokens")
+_HOST: Final = socket.gethostname()
 
 
 class RedisTokens(TokenStore, RefreshTokens):
@@ -80,19 +83,26 @@ class RedisTokens(TokenStore, RefreshTokens):
         return bool(await self._run(places, "sending", sealed, owner))
 
     @override
-    async def rotate(self, key: str, old: str, new: str) -> bool:
+    async def rotate(self, key: str, old: str, new: str, *, system: str) -> bool:
         sealed, value, sent = await self._refresh_token(key)
         if sealed and value == new and not sent:
             return True  # a repeat whose first answer was lost
         if not sealed or value != old:
             return False
-        return bool(
-            await self._run([self._keys.refresh(key)], "rotate", sealed, self._seal(key, new))
-        )
+        noted = b""
+        if new != old:
+            noted = _entry("RefreshTokenRotated", system, f"approval-proxy on {_HOST}")
+        return await self._write(key, noted, "rotate", sealed, self._seal(key, new))
 
     @override
-    async def put(self, key: str, token: str) -> None:
-        await self._run([self._keys.refresh(key)], "put", self._seal(key, token))
+    async def put(self, key: str, token: str, *, system: str, by: str) -> None:
+        noted = _entry("LoggedIn", system, f"{by} on {_HOST}")
+        await self._write(key, noted, "put", self._seal(key, token))
+
+    async def _write(self, key: str, noted: bytes, *words: Any) -> bool:
+        """Change a refresh token, and note that in the audit in the same step."""
+        places = [self._keys.refresh(key), self._keys.beside(LOGINS)]
+        return bool(await self._run(places, *words, self.store.time, noted))
 
     async def _refresh_token(self, key: str) -> tuple[bytes, str, bool]:
         place = self._keys.refresh(key)
@@ -106,3 +116,7 @@ class RedisTokens(TokenStore, RefreshTokens):
 
     async def _run(self, places: list[str], *words: Any) -> Any:
         return await self._batcher.script(_TOKENS, places, list(words))
+
+
+def _entry(event: str, system: str, by: str) -> bytes:
+    return orjson.dumps({"event": event, "by": by, "system": system})

@@ -353,7 +353,7 @@ async def test_sealing_leaves_time_to_requests_while_redis_has_room(
 ) -> None:
     """What took 20 ms is followed by 15 times as long for everybody else."""
     for _ in range(min(waiting, 70)):
-        await rig.program.streams.note("logins", {"event": "LoggedIn"})
+        await rig.program.streams.note("refused", {"event": "Refused"})
 
     async def wait(seconds: float) -> None:
         assert seconds == pytest.approx(pause)

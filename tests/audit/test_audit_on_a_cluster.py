@@ -9,6 +9,7 @@ from proxy.doctor import Doctor, Patient
 from proxy.domain.schedule import DAY
 from proxy.encryption import new_key
 from proxy.refusals import Refusals
+from proxy.store.tokens import RedisTokens
 from tests.faults.topologies import cluster
 from tests.manual_clock import ManualClock
 from tests.rig import OPERATOR_KEY, open_rig, post_json
@@ -31,6 +32,13 @@ async def test_entries_of_every_slot_are_sealed_and_what_is_lost_is_written_back
         credentials = program.credentials()
         assert credentials is not None
         await credentials.look()
+        assert program.seals.ring is not None
+        tokens = RedisTokens(program.store, program.seals.ring)
+        for login in ("one", "another"):
+            await tokens.put(login, "r1", system="desk", by="olga")
+            assert await tokens.begin_use(login, "a", DAY)
+            assert await tokens.sending(login, "r1", "a")
+            assert await tokens.rotate(login, "r1", "r2", system="desk")
         refusals = Refusals(program.streams, program.metrics)
         refusals.count("/", remote="203.0.113.1")
         await refusals.flush()
@@ -42,7 +50,7 @@ async def test_entries_of_every_slot_are_sealed_and_what_is_lost_is_written_back
         folder = program.settings.audit_folder
         assert not examine(folder).problems
         remembered = recall(file.lines() for file in files_in(folder))
-        assert waiting >= 6 * 3 + 4
+        assert waiting >= 6 * 3 + 2 * 2 + 4
         assert len(remembered) == 6
         lost = str(calls[0].correlation_id)
         entry = await program.store.load(lost)

@@ -1,6 +1,7 @@
 """`approval-proxy login`: once, by a person, and from then on the program renews by itself."""
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import orjson
 import pytest
 import yaml
 from joserfc.jwk import ECKey
@@ -125,13 +127,16 @@ async def test_a_login_in_a_browser_lets_the_service_in(
     assert page.status == 200
     assert "You may close this window" in text
     assert "is stored, encrypted" in "".join(terminal.shown)
-    client: Any = redis
-    ((_, noted),) = await client.xrange(f"{{{tree['store']['namespace']}:logins}}:audit")
-    assert b'"event":"LoggedIn"' in noted[b""]
     for _ in range(3):  # each start renews with the token of the one before
         await _serves(tree, tmp_path)
         async for name in redis.scan_iter(f"{tree['store']['namespace']}:token:*"):
             await redis.delete(name)
+    client: Any = redis
+    lines = await client.xrange(f"{{{tree['store']['namespace']}:logins}}:audit")
+    noted = [orjson.loads(line[b""]) for _, line in lines]
+    assert [it["event"] for it in noted] == ["LoggedIn", *["RefreshTokenRotated"] * 3]
+    assert {it["system"] for it in noted} == {"desk"}
+    assert noted[0]["by"].startswith(f"user {os.getuid()} on ")
 
 
 async def test_a_login_can_be_carried_over_by_hand(

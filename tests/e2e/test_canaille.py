@@ -164,7 +164,7 @@ async def test_refresh_token(
 ) -> None:
     """With a secret in the form, and with assertions: each use needs a fresh one."""
     tokens = RedisTokens(store, KeyRing([("one", bytes(32))]))
-    await tokens.put(client, f"r-{client}")
+    await tokens.put(client, f"r-{client}", system="desk", by="olga")
     proof = ClientSecretPost("post", lambda: SECRET) if client == "post" else _signed(client)
     fetch = _refreshing(client, endpoint(server, outbound, proof), tokens)
 
@@ -179,7 +179,7 @@ async def test_a_key_that_the_server_does_not_know_is_refused(
     server: Canaille, outbound: Outbound, store: RedisStore
 ) -> None:
     tokens = RedisTokens(store, KeyRing([("one", bytes(32))]))
-    await tokens.put("ES256", "r-ES256")
+    await tokens.put("ES256", "r-ES256", system="desk", by="olga")
     stranger = _signed("ES256", ECKey.generate_key("P-256"))
 
     with pytest.raises(TokenRefused) as caught:

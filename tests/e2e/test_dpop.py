@@ -110,7 +110,8 @@ async def test_a_login_lives_on_through_bound_refreshes(asking: Asking, store: R
     """Rotating, single-use refresh tokens: no nonce of the server makes one be used twice."""
     client = asking.stage.clients[DPOP_PUBLIC]
     tokens = RedisTokens(store, KeyRing([("one", b"k" * 32)]))
-    await tokens.put("k", (await asking.log_in(client, USERINFO)).refresh_token)
+    token = await asking.log_in(client, USERINFO)
+    await tokens.put("k", token.refresh_token, system="desk", by="olga")
     for _ in range(3):  # each as a new process, which knows no nonce yet
         endpoint = asking.endpoint(client, USERINFO, scope="openid")
         fetch = Refreshing(ask=endpoint.ask, tokens=tokens, key="k", system="desk", within=60_000)

@@ -134,7 +134,7 @@ async def test_refreshing_never_uses_an_old_one(asking: Asking, store: RedisStor
     """Two processes that share a store refresh at once, again and again: the login survives."""
     client = asking.stage.clients[PUBLIC]
     tokens = RedisTokens(store, KeyRing([("one", b"k" * 32)]))
-    await tokens.put(KEY, (await asking.log_in(client)).refresh_token)
+    await tokens.put(KEY, (await asking.log_in(client)).refresh_token, system="desk", by="olga")
     processes = [
         Refreshing(
             ask=asking.endpoint(client).ask,

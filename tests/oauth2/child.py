@@ -50,14 +50,14 @@ class StoringLate(RedisTokens):
     _late: tuple[str, str, str] | None = None
 
     @override
-    async def rotate(self, key: str, old: str, new: str) -> bool:
+    async def rotate(self, key: str, old: str, new: str, *, system: str) -> bool:
         self._late = key, old, new
         return True
 
     @override
     async def begin_use(self, key: str, owner: str, within: int) -> bool:
         if self._late is not None:
-            await super().rotate(*self._late)
+            await super().rotate(*self._late, system="desk")
         return await super().begin_use(key, owner, within)
 
 

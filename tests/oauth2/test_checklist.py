@@ -172,7 +172,7 @@ async def test_06_a_rotated_refresh_token_is_stored_before_its_access_token_is_u
 ) -> None:
     """And none is sent twice; many processes and crashes are in test_refreshing and its like."""
     tokens = RedisTokens(store, KeyRing([("k", b"k" * 32)]))
-    await tokens.put(IDENTITY.key, "refresh-0")
+    await tokens.put(IDENTITY.key, "refresh-0", system="desk", by="olga")
     stored: list[bool] = []
 
     async def respond(_request: web.Request) -> web.StreamResponse:
@@ -195,7 +195,7 @@ async def test_06_a_lost_rotation_is_tried_once_and_then_told(
 ) -> None:
     """The one window that no client can close."""
     tokens = RedisTokens(store, KeyRing([("k", b"k" * 32)]))
-    await tokens.put(IDENTITY.key, "refresh-0")
+    await tokens.put(IDENTITY.key, "refresh-0", system="desk", by="olga")
 
     async def losing(request: web.Request) -> web.StreamResponse:
         await chain.server(request)

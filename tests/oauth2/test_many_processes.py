@@ -150,7 +150,7 @@ async def world(redis: Redis, redis_url: str, **order: Any) -> AsyncIterator[Wor
     namespace = f"t{secrets.token_hex(6)}"
     store = RedisStore(redis, namespace=namespace, partitions=1)
     tokens = RedisTokens(store, KeyRing([("one", bytes(32))]))
-    await tokens.put(KEY, "r0")
+    await tokens.put(KEY, "r0", system="desk", by="olga")
     async with serving(server.token) as system, AsyncExitStack() as stack:
         token_url = f"{system.origin}/token"
         given = {"redis_url": redis_url, "namespace": namespace, "token_url": token_url}
@@ -214,7 +214,7 @@ async def _run(it: World, dice: random.Random, *, refreshes: int) -> Count:
             count.logins += 1
             count.reasons |= over
             it.server.good = f"login{count.logins}"
-            await it.tokens.put(KEY, it.server.good)
+            await it.tokens.put(KEY, it.server.good, system="desk", by="olga")
     return count
 
 

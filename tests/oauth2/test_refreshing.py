@@ -24,11 +24,11 @@ class Tokens(RedisTokens):
     lost = 0
 
     @override
-    async def rotate(self, key: str, old: str, new: str) -> bool:
+    async def rotate(self, key: str, old: str, new: str, *, system: str) -> bool:
         if self.lost:
             self.lost -= 1
             raise StoreUnavailable("the store does not answer")
-        return await super().rotate(key, old, new)
+        return await super().rotate(key, old, new, system=system)
 
 
 class Server:
@@ -72,7 +72,7 @@ Make = Callable[..., Refreshing]
 @pytest.fixture
 async def refreshing(server: Server, tokens: Tokens) -> Make:
     """Make the fetch of one process; somebody has logged in."""
-    await tokens.put(KEY, "r0")
+    await tokens.put(KEY, "r0", system="desk", by="olga")
 
     async def no_pause(_milliseconds: int) -> None:
         await asyncio.sleep(0)
@@ -109,7 +109,7 @@ async def test_each_use_takes_the_token_of_the_one_before(
 
 async def test_where_no_new_one_comes_the_old_one_stays(tokens: Tokens) -> None:
     server = Server(rotates=False)
-    await tokens.put(KEY, "r0")
+    await tokens.put(KEY, "r0", system="desk", by="olga")
     fetch = Refreshing(ask=server.ask, tokens=tokens, key=KEY, system="desk", within=60_000)
 
     await fetch()
@@ -186,7 +186,7 @@ async def test_a_login_meanwhile_is_used_at_once(
     ask = server.ask
 
     async def while_somebody_logs_in(_grant: Grant) -> Token:
-        await tokens.put(KEY, "of a new login")
+        await tokens.put(KEY, "of a new login", system="desk", by="olga")
         fetch.ask = ask
         raise GONE
 
@@ -220,7 +220,7 @@ async def test_a_login_that_is_over_says_so_and_why(
     assert why in str(caught.value)
     assert "invalid_grant" in str(caught.value)
     assert "r0" not in str(caught.value)
-    await tokens.put(KEY, "r9")  # a person logs in
+    await tokens.put(KEY, "r9", system="desk", by="olga")  # a person logs in
     server.good = "r9"
     assert (await fetch()).value == "a1"
 

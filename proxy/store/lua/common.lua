@@ -1,12 +1,5 @@
--- Put in front of every script. KEYS[1] is the hash tag; every key begins with it.
+-- Put in front of every script about requests. KEYS[1] is the hash tag; every key begins with it.
 local tag = KEYS[1]
-
--- An empty argument means the server's clock; tests pass a value.
-local function clock(given)
-  if given ~= '' then return tonumber(given) end
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
 
 local function key(kind, name) return tag .. ':' .. kind .. ':' .. name end
 

@@ -2,12 +2,7 @@
 -- ARGV: now, ticket system, interval (ms), then nothing to take a turn, or
 --       a moment: what changed up to then is known now.
 -- Answers {1 if it is the caller's turn, when the next turn is, the last such moment or ''}.
-local now, system, interval = ARGV[1], ARGV[2], tonumber(ARGV[3])
-if now == '' then
-  local t = redis.call('TIME')
-  now = t[1] * 1000 + math.floor(t[2] / 1000)
-end
-now = tonumber(now)
+local now, system, interval = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 if ARGV[4] then
   redis.call('HSET', KEYS[1], system .. ':known', ARGV[4])
   return {0, 0, ARGV[4]}

@@ -1,11 +1,7 @@
 -- An entry of the audit that is about no request, together with the value whose change it tells.
 -- KEYS: stream, value. ARGV: now, value before ('*': whatever it is), value after, entry (a JSON
 -- object). Answers 1, also for a repeat; 0 where the value before is another one.
-local now, before, after = ARGV[1], ARGV[2], ARGV[3]
-if now == '' then
-  local t = redis.call('TIME')
-  now = t[1] * 1000 + math.floor(t[2] / 1000)
-end
+local now, before, after = clock(ARGV[1]), ARGV[2], ARGV[3]
 local found = redis.call('GET', KEYS[2]) or ''
 if found == after then return 1 end
 if before ~= '*' and found ~= before then return 0 end

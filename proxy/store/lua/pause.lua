@@ -6,12 +6,7 @@
 --          answers 1 for the one caller that may try now
 --   resume: causes that it may end, separated by spaces, who, reason
 -- Answers 1 to the caller that began or ended a pause: a repeat changes nothing.
-local action, now, name = ARGV[1], ARGV[2], ARGV[3]
-if now == '' then
-  local t = redis.call('TIME')
-  now = t[1] * 1000 + math.floor(t[2] / 1000)
-end
-now = tonumber(now)
+local action, now, name = ARGV[1], clock(ARGV[2]), ARGV[3]
 local found = redis.call('HGET', KEYS[1], name)
 local pause = found and cjson.decode(found) or {since = 0, resumed_at = 0, probe_at = 0, reason = ''}
 local function audit(event, cause, by, reason)

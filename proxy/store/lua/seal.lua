@@ -3,12 +3,7 @@
 --   take: lease (ms)   answers {1 for whoever holds the lease, lines, hash, positions}
 --   advance: hash before, lines, hash, positions   answers 1 while the lease is the caller's; a
 --            repeat answers as the first time
-local action, now, owner = ARGV[1], ARGV[2], ARGV[3]
-if now == '' then
-  local t = redis.call('TIME')
-  now = t[1] * 1000 + math.floor(t[2] / 1000)
-end
-now = tonumber(now)
+local action, now, owner = ARGV[1], clock(ARGV[2]), ARGV[3]
 local old = redis.call('HMGET', KEYS[1], 'owner', 'until', 'hash', 'lines', 'positions')
 if action == 'take' then
   local free = old[1] == owner or tonumber(old[2] or '0') <= now

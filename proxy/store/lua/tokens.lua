@@ -1,11 +1,13 @@
--- Tokens: KEYS[1] is the key concerned, for `sending` KEYS[2] its turn. ARGV: action, then
+-- Tokens: KEYS[1] is the key concerned, KEYS[2] for `sending` its turn, for `rotate` and `put` the
+-- audit stream. ARGV: action, then
 --   load:    answers value and remaining time (ms)
 --   drop:    value: deletes exactly that value
 --   begin:   owner, within (ms): 1 for the one who has the turn now
 --   end:     owner
 --   sending: value, owner: notes that the refresh token is on its way; 0: not current, or no turn
---   rotate:  old, new: 0 where `old` is not the current one
---   put:     value
+--   rotate:  old, new, now, entry of the audit (a JSON object, or '' where no credential changes):
+--            0 where `old` is not the current one
+--   put:     value, now, entry
 -- Values are sealed under fresh nonces, so equal bytes are the same write: a repeat changes nothing.
 local action, a, b = ARGV[1], ARGV[2], ARGV[3]
 if action == 'load' then
@@ -25,12 +27,12 @@ if action == 'sending' then
   redis.call('HSET', KEYS[1], 'sent', '1')
   return 1
 end
-local value = a
-if action == 'rotate' then
-  if current == b then return 1 end
-  if current ~= a then return 0 end
-  value = b
-end
+local value, now, entry = unpack(ARGV, action == 'rotate' and 3 or 2)
+if current == value then return 1 end
+if action == 'rotate' and current ~= a then return 0 end
 redis.call('HSET', KEYS[1], 'token', value)
 redis.call('HDEL', KEYS[1], 'sent')
+if entry ~= '' then
+  redis.call('XADD', KEYS[2], '*', '', '{"at":' .. clock(now) .. ',' .. string.sub(entry, 2))
+end
 return 1
