@@ -65,3 +65,7 @@ async def _check_partition(store: RedisStore, tag: str, names: list[str]) -> Non
     for kind in ("p", "x", "h"):
         orphans = {n.split(":", 3)[3] for n in names if n.startswith(f"{tag}:{kind}:")} - ids
         assert not orphans, f"{kind} without record: {orphans}"
+    for name in names:
+        if name.startswith((f"{tag}:t:", f"{tag}:u:")):
+            value = await client.get(name)
+            assert value.decode() in ids, f"{name} names a request that does not exist"

@@ -353,6 +353,22 @@ async def test_retention_removes_a_finished_request(rig: Rig) -> None:
     assert await rig.program.store.load(str(call.correlation_id)) is None
 
 
+async def test_retention_forgets_the_former_keys_of_a_ticket_too(rig: Rig) -> None:
+    """A ticket that is moved to another project gets another key; its id stays."""
+    call = await opened(rig)
+    await rig.work(after=2 * SECOND)
+    ticket = rig.desk.tickets.get("1001")
+    assert ticket is not None
+    ticket.shown["key"] = "MOVED-1"
+    await rig.work(after=MINUTE)
+    assert (await rig.entry(call)).record.ticket_key == "MOVED-1"
+    assert await rig.program.store.find("desk", ["MOVED-1"]) == [call.correlation_id]
+    rig.desk.decide("1001", "approved")
+    await rig.work(after=MINUTE)
+    await rig.work(after=91 * DAY)
+    assert await rig.program.store.find("desk", ["DESK-1", "MOVED-1", "1001"]) == []
+
+
 # -- events ----------------------------------------------------------------------------------------
 
 

@@ -12,9 +12,6 @@ from proxy.domain.events import Event
 from proxy.domain.models import Record, State, Texts, Ticket
 from proxy.domain.values import replace
 
-LONGEST = 64
-"""Bytes; a longer value would turn the record's compact hash into a table (+700 B a record)."""
-
 
 def _reader(hint: Any) -> type[int] | type[str] | type[StrEnum]:
     """Return what turns a field's text into its value, for `int`, `str`, enums and optionals."""
@@ -29,13 +26,6 @@ _TEXTS: Final = tuple(field.name for field in dataclasses.fields(Texts))
 _BARE: Final = Record("", State.RECEIVED, "", "", "", "", "", 0, 0)
 
 
-def short(text: str) -> str:
-    """Cut a text at what a record's field may hold, on a character's border."""
-    if len(text) * 4 <= LONGEST:  # no character takes more than four bytes
-        return text
-    return text.encode()[:LONGEST].decode(errors="ignore")
-
-
 def write_record(record: Record, before: Record = _BARE) -> list[tuple[str, str]]:
     """Return the fields that differ from `before`; an empty value unsets its field."""
     old, new = vars(before), vars(record)
@@ -48,7 +38,7 @@ def write_record(record: Record, before: Record = _BARE) -> list[tuple[str, str]
 
 
 def _text(value: object) -> str:
-    return "" if value is None else short(str(value)) if isinstance(value, str) else str(value)
+    return "" if value is None else str(value)
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[str, str]:

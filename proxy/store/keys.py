@@ -4,7 +4,7 @@ All keys of one request share a hash tag, `{namespace:partition}`, hence one slo
 changes record and indices together, on a single server, with Sentinel and on a Cluster alike. The
 scripts build the same names from the tag, which is their only KEYS entry.
 
-    {ns:p}:r:ID        record, a small hash whose values stay within 64 bytes
+    {ns:p}:r:ID        record, a hash; compact while each of its values fits into 64 bytes
     {ns:p}:p:ID        payload: the hook call's body as it came; encrypted where there is a key ring
     {ns:p}:x:ID        texts: reason, ticket URL, comment, callback body; encrypted likewise
     {ns:p}:h:ID        history after the admission, a list of JSON objects

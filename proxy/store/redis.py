@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -189,6 +189,7 @@ class RedisStore(Reader):
         record = after.record
         fence = before.record.fence + take_over
         fields = write_record(record, before.record)
+        found, known = refs(record), refs(before.record)
         tag = self.keys.tag_of(record.id)
         texts = [
             (name, self.privacy.hide(text.encode(), text_place(tag, record.id, name)))
@@ -203,7 +204,7 @@ class RedisStore(Reader):
             "none" if due is None else due,
             b"\n".join(history),
             int(only_newest),
-            "\n".join(refs(record) - refs(before.record)),
+            ref_lines(found - known, known - found),
             self._channel,
             len(fields),
             *[word for pair in fields for word in pair],
@@ -286,3 +287,8 @@ def _server(answer: Sequence[Any]) -> Server:
 def refs(record: Record) -> set[str]:
     """Return what a record's ticket is looked up by: its system with its id, and with its key."""
     return {f"{record.system}:{ref}" for ref in (record.ticket_id, record.ticket_key) if ref}
+
+
+def ref_lines(new: Iterable[str], gone: Iterable[str]) -> str:
+    """Return what a ticket is found by from now on, and what it was, as the Lua steps take them."""
+    return "\n".join([*new, *(f"!{ref}" for ref in gone)])

@@ -8,7 +8,7 @@ from proxy.domain.values import replace
 from proxy.errors import Stale, Superseded
 from proxy.store.codec import write_record, write_texts
 from proxy.store.reading import text_place
-from proxy.store.redis import RedisStore, refs
+from proxy.store.redis import RedisStore, ref_lines, refs
 from proxy.store.scripts import load_script
 
 _RESTORE: Final = load_script("restore")
@@ -47,7 +47,7 @@ async def restore(
         found.record.fence if found else "",
         "none" if due is None else due,
         store.keys.shared("wake"),
-        "\n".join(refs(record)),
+        ref_lines(refs(record), refs(found.record) - refs(record) if found else ()),
         *_written(store, replace(known, record=record), history),
     ]
     tag = store.keys.tag_of(record.id)

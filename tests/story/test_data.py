@@ -5,10 +5,12 @@ from typing import Any
 import orjson
 import pytest
 
+from proxy.demo.faults import Fault
 from tests.conftest import OpenRig
 from tests.rig import GRANT, OPERATOR_KEY, Rig, desk_tree, get_json
 
 ASKED = {**GRANT, "salary": "private-salary", "nested": {"iban": "private-iban"}}
+PREFIX = "urn:company:service-desk:tickets:" + "0" * 60 + ":"
 ALLOWED = ["identities", "verb", "motivation"]
 
 
@@ -41,6 +43,37 @@ async def test_a_ticket_system_sees_no_field_that_it_may_not(
         }
         history = await rig.program.store.history(correlation_id)
         assert "private-" not in caplog.text + orjson.dumps(history).decode()
+
+
+def wordy(url: str) -> dict[str, Any]:
+    """Return a desk with ids as long as a directory's names."""
+    tree = desk_tree(url)
+    tree["ticket"]["id"] = f"join('', ['{PREFIX}', id])"
+    for call in ("read", "comment", "cancel"):
+        name = "{{ ticket.id[" + str(len(PREFIX)) + ":] }}"
+        tree[call]["path"] = tree[call]["path"].replace("{{ ticket.id }}", name)
+    return tree
+
+
+async def test_what_a_ticket_system_calls_things_is_kept_whole(open_rig: OpenRig) -> None:
+    """Followed under a part of its id, a ticket would be somebody else's, or nobody's."""
+    name = "CN=Olga Grant,OU=Data Owners,OU=Finance,O=Company,L=Düsseldorf,DC=company,DC=com"
+    route = {"name": "default", "system": "desk", "guards": {"unknown_approver": "allow"}}
+    async with open_rig(declare=wordy, routes=[route]) as rig:
+        call = await rig.ask()
+        await rig.work()
+        ticket = rig.tickets()[0]
+        status = "waiting for somebody of the finance department who may approve such access"
+        for _ in range(3):
+            rig.desk.decide(ticket["id"], status)
+            await rig.work(after=10_000)
+        assert (await rig.entry(call)).record.ticket_id == PREFIX + ticket["id"]
+        assert 'unknown_native_status"} 1.0' in rig.program.metrics.text().decode()
+        rig.witboost.switch_on(Fault("callback", "answer", status=503))
+        rig.desk.decide(ticket["id"], "approved", by=name)
+        await rig.work(after=10_000)
+        await rig.work(after=10_000)
+        assert (rig.final(call) or {})["hookInfo"]["decidedBy"] == name
 
 
 async def test_without_a_list_it_sees_all(open_rig: OpenRig) -> None:

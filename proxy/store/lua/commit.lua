@@ -1,7 +1,7 @@
 -- Write a change of one record, only if the fence is still the one it was read under.
 -- ARGV: now, id, operation, expected fence, new fence, due (number | 'none' | 'keep'), lines
 --       of history or '', '1' if only the newest request of its URL may change,
---       ticket references (each system:ref, separated by new lines), wake channel,
+--       changed ticket references (as `refer` takes them), wake channel,
 --       n, n record fields and values (an empty value unsets), then texts as name, value, ...
 -- 'keep' leaves lease and due time alone: the same worker goes on. The operation makes a repeat
 -- after a lost reply answer as the first time.
@@ -35,7 +35,7 @@ if was ~= is or from ~= to then
   if was then redis.call('HINCRBY', tag .. ':open', from, -1) end
   if is then redis.call('HINCRBY', tag .. ':open', to, 1) end
 end
-for ref in string.gmatch(ARGV[9], '[^\n]+') do redis.call('SET', key('t', ref), id) end
+refer(ARGV[9], id)
 if ARGV[7] ~= '' then
   for line in string.gmatch(ARGV[7], '[^\n]+') do note(id, line) end
   redis.call('LTRIM', key('h', id), -200, -1)

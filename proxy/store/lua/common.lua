@@ -8,6 +8,16 @@ local function final(state, decision)
   return state == 'done' or (state == 'dead' and decision and decision ~= '')
 end
 
+-- Removes an entry that several requests may have shared, if it still names this one.
+local function drop(name, id) if redis.call('GET', name) == id then redis.call('DEL', name) end end
+
+-- By what a request's ticket is found, each system:ref on a line; with ! in front, not any more.
+local function refer(lines, id)
+  for gone, ref in string.gmatch(lines, '(!?)([^\n]+)') do
+    if gone == '' then redis.call('SET', key('t', ref), id) else drop(key('t', ref), id) end
+  end
+end
+
 -- Makes a record due; whoever sleeps is woken only if nothing earlier was due anyway.
 local function make_due(id, at, channel)
   redis.call('ZADD', tag .. ':due', at, id)

@@ -7,10 +7,9 @@ local old = redis.call('HMGET', record, 'fence', 'state', 'decision', 'url', 'sy
   'ticket_id', 'ticket_key')
 if not old[1] then return 1 end
 if old[1] ~= ARGV[3] or not final(old[2], old[3]) then return 0 end
-local function drop(name) if redis.call('GET', name) == id then redis.call('DEL', name) end end
-drop(key('u', old[4]))
-if old[6] then drop(key('t', old[5] .. ':' .. old[6])) end
-if old[7] then drop(key('t', old[5] .. ':' .. old[7])) end
+drop(key('u', old[4]), id)
+if old[6] then drop(key('t', old[5] .. ':' .. old[6]), id) end
+if old[7] then drop(key('t', old[5] .. ':' .. old[7]), id) end
 redis.call('ZREM', tag .. ':due', id)
 redis.call('ZREM', key('s', old[2]), id)
 redis.call('DEL', record, key('p', id), key('x', id), key('h', id))
