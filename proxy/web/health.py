@@ -1,6 +1,7 @@
 """Pages for machines: alive, ready, metrics, and the description of every route."""
 
 import json
+import re
 from importlib.resources import files
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ _STORE: Final = (
     "The store does not answer: nothing can be accepted. Look at the Redis server and the network"
     " to it."
 )
+_ORIGIN: Final = r"\1"
+_BELOW_ORIGIN: Final = re.compile(r"(https?://[^/\s]+)/\S*?(?=[:,)]*(?:\s|$))")
 
 
 class Health:
@@ -35,10 +38,12 @@ class Health:
 
         A paused destination makes us degraded, not unready: hook calls are still accepted, and
         taking every replica out of service would not repair it. One that an operator paused, or
-        that asked for a pause, is named and nothing more.
+        that asked for a pause, is named and nothing more. Of URLs the origin is told: a path may
+        name a request, or be where witboost takes its status.
         """
         reasons = [
-            f"{name} is paused ({pause.cause}) since {rfc3339(pause.since)}: {pause.reason}"
+            f"{name} is paused ({pause.cause}) since {rfc3339(pause.since)}:"
+            f" {_BELOW_ORIGIN.sub(_ORIGIN, pause.reason)}"
             for name, pause in sorted(self._watch.paused.items())
         ]
         wanted = (Cause.MAINTENANCE, Cause.RATE_LIMITED)

@@ -40,6 +40,22 @@ async def test_a_paused_destination_is_named_in_plain_words_and_calls_are_still_
     assert (await (await start()).call("GET", "/readyz")).json["status"] == "ready"
 
 
+async def test_who_may_see_what_is_paused_does_not_see_a_request(
+    store: RedisStore, start: Starts
+) -> None:
+    """Where witboost takes a status is for nobody without a key; operators read the whole."""
+    said = (
+        "main answered 503 to PUT https://w.example.com:8443{} (try a/b later): see https://x.org{}"
+    )
+    reason = said.format("/api/actionHandler/471:1", "/status")
+    await Shared(store).pause("main", reason, probe_after=1_000)
+    site = await start()
+    (shown,) = (await site.call("GET", "/readyz")).json["reasons"]
+    assert shown.endswith(said.format("", ""))
+    (paused,) = (await site.call("GET", "/api/status", key=OPERATOR_KEY)).json["paused"]
+    assert paused["reason"] == reason
+
+
 async def test_metrics_count_answers_by_route_and_code_with_few_labels(site: Site) -> None:
     await site.submit()
     await site.submit(key="wrong")
