@@ -31,6 +31,8 @@ from proxy.store.scripts import load_script
 LAYOUT: Final = 1
 """Version of keys and fields. Code reads this one, the one before and the one after it, so that a
 release that is rolled back finishes what the newer one began; unknown fields are kept."""
+_MOST_CLAIMED: Final = 1_000
+"""Records of one partition in one step: Lua hands a command a few thousand words at the most."""
 _log: Final = logging.getLogger(__name__)
 
 Verdict = Literal["new", "same", "open", "used"]
@@ -156,7 +158,8 @@ class RedisStore(Reader):
         self._turn += 1
         start = self._turn % len(tags)
         tags = (tags[start:] + tags[:start])[: max(limit, 1)]
-        args = [self.time, worker, self.operation(), max(limit // len(tags), 1), lease]
+        share = min(max(limit // len(tags), 1), _MOST_CLAIMED)
+        args = [self.time, worker, self.operation(), share, lease]
         asked = [self.batcher.script(_CLAIM, [tag], args) for tag in tags]
         answers: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
         taken = {tag: it for tag, it in zip(tags, answers, strict=True) if isinstance(it, list)}
@@ -196,7 +199,6 @@ class RedisStore(Reader):
             for name, text in write_texts(after.texts, before.texts)
         ]
         words = [
-            self.time,
             record.id,
             self.operation(),
             before.record.fence,

@@ -21,7 +21,7 @@ from proxy.witboost.callback import Witboost
 from proxy.worker import Worker
 
 Removal = AbstractContextManager[Any]
-_FENCE: Final = "if old[1] ~= ARGV[4] then return {'stale', old[1]} end\n"
+_FENCE: Final = "if old[1] ~= ARGV[3] then return {'stale', old[1]} end\n"
 _UNINDEX: Final = "redis.call('ZREM', key('s', old[3]), id)"
 
 

@@ -18,8 +18,7 @@ end
 redis.call('HSET', key('r', id), 'id', id, 'state', 'received', 'content', content,
   'url', ARGV[4], 'fence', 0, 'admitted_at', now, 'deadline_at', now + tonumber(ARGV[7]),
   unpack(ARGV, 11))
-redis.call('SET', key('p', id), ARGV[5])
-redis.call('SET', url, id)
+redis.call('MSET', key('p', id), ARGV[5], url, id)
 redis.call('ZADD', key('s', 'received'), now, id)
 redis.call('HINCRBY', tag .. ':open', ARGV[9], 1)
 -- the history of a request begins with what its record says anyway, so it is not written twice

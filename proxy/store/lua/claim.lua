@@ -4,41 +4,51 @@
 -- Answers {now, run id, uptime (s), {record, payload, texts}, ...}; record and texts are flat lists
 -- of fields. The server is asked who it is only where a ticket may have to be created: by then, an
 -- intent that an earlier server lost is missing from the record, and shows by the other run id.
+-- To call a command from here costs more than most commands do: each record is read once, and what
+-- can be done for all of them together is.
 local now, worker, token = clock(ARGV[1]), key('c', ARGV[2]), ARGV[3]
-local lease = tonumber(ARGV[5])
-local ids = {}
-local last = redis.call('HGET', worker, token)
-if last then
-  for id in string.gmatch(last, '%S+') do
-    if redis.call('HGET', key('r', id), 'holder') == token then ids[#ids + 1] = id end
-  end
-else
-  local due = redis.call('ZRANGEBYSCORE', tag .. ':due', '-inf', now, 'LIMIT', 0, ARGV[4])
-  for _, id in ipairs(due) do
-    local record = key('r', id)
-    if redis.call('EXISTS', record) == 1 then
-      redis.call('HINCRBY', record, 'fence', 1)
-      redis.call('HSET', record, 'holder', token, 'leased', now + lease)
-      redis.call('ZADD', tag .. ':due', now + lease, id)
-      ids[#ids + 1] = id
-    else
-      redis.call('ZREM', tag .. ':due', id)
-    end
-  end
-  if #ids > 0 then
-    redis.call('DEL', worker)
-    redis.call('HSET', worker, token, table.concat(ids, ' '))
-    redis.call('PEXPIRE', worker, lease)
+local lease, due = tonumber(ARGV[5]), tag .. ':due'
+
+-- The value of a field in a flat list of names and values, and where it stands.
+local function field(flat, name)
+  for i = 1, #flat, 2 do
+    if flat[i] == name then return flat[i + 1], i + 1 end
   end
 end
-local answer = {now, '', '0'}
+
+local ids, again = {}, false
+for word in string.gmatch(redis.call('GET', worker) or '', '%S+') do
+  if again then ids[#ids + 1] = word
+  elseif word == token then again = true
+  else break end
+end
+if not again then
+  ids = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, ARGV[4])
+end
+local answer, received = {now, '', '0'}, false
+local taken, payloads, scores = {}, {}, {}
 for _, id in ipairs(ids) do
-  if answer[2] == '' and redis.call('HGET', key('r', id), 'state') == 'received' then
-    local info = redis.call('INFO', 'server')
-    answer[2] = string.match(info, 'run_id:(%w+)')
-    answer[3] = string.match(info, 'uptime_in_seconds:(%d+)')
+  local record = key('r', id)
+  local flat = redis.call('HGETALL', record)
+  local ours = #flat > 0
+  if again then ours = field(flat, 'holder') == token
+  elseif ours then
+    local fence, place = field(flat, 'fence')
+    flat[place] = string.format('%d', fence + 1)
+    redis.call('HSET', record, 'fence', flat[place], 'holder', token, 'leased', now + lease)
+    scores[#scores + 1], scores[#scores + 2] = now + lease, id
+  else redis.call('ZREM', due, id) end
+  if ours then
+    taken[#taken + 1], payloads[#payloads + 1] = id, key('p', id)
+    answer[#answer + 1] = {flat, false, redis.call('HGETALL', key('x', id))}
+    received = received or field(flat, 'state') == 'received'
   end
-  answer[#answer + 1] = {redis.call('HGETALL', key('r', id)), redis.call('GET', key('p', id)),
-    redis.call('HGETALL', key('x', id))}
 end
+if #taken == 0 then return answer end
+for i, payload in ipairs(redis.call('MGET', unpack(payloads))) do answer[3 + i][2] = payload end
+if #scores > 0 then
+  redis.call('ZADD', due, unpack(scores))
+  redis.call('SET', worker, token .. ' ' .. table.concat(taken, ' '), 'PX', lease)
+end
+if received then answer[2], answer[3] = server() end
 return answer

@@ -1,6 +1,16 @@
 -- Put in front of every script about requests. KEYS[1] is the hash tag; every key begins with it.
 local tag = KEYS[1]
 
+-- Run id and uptime (s) of this server; a pattern would search its text for as long as INFO takes.
+local function server()
+  local info = redis.call('INFO', 'server')
+  local function said(name)
+    local _, last = string.find(info, name .. ':', 1, true)
+    return string.match(info, '^%w+', last + 1)
+  end
+  return said('run_id'), said('uptime_in_seconds')
+end
+
 local function key(kind, name) return tag .. ':' .. kind .. ':' .. name end
 
 -- Final: its URL may be used again. Mirrors Record.final.
@@ -29,9 +39,12 @@ end
 -- The audit's entry of a change, in the same step as the change; a sealer outside takes it from here.
 local function audit(id, line) redis.call('XADD', tag .. ':audit', '*', id, line) end
 
--- A line of a request's history, which is the audit's entry too, byte for byte: the two cannot
+-- Lines of a request's history, which are the audit's entries too, byte for byte: the two cannot
 -- disagree.
-local function note(id, line)
-  redis.call('RPUSH', key('h', id), line)
-  audit(id, line)
+local function note(id, lines)
+  local history = key('h', id)
+  if redis.call('RPUSH', history, unpack(lines)) > 200 then
+    redis.call('LTRIM', history, -200, -1)
+  end
+  for _, line in ipairs(lines) do audit(id, line) end
 end

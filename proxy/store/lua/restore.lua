@@ -39,7 +39,7 @@ if not is_final then
 end
 refer(ARGV[7], id)
 for i = 10, 8 + m do redis.call('RPUSH', key('h', id), ARGV[i]) end
-note(id, ARGV[9 + m])
+note(id, {ARGV[9 + m]})
 if ARGV[5] == 'none' then redis.call('ZREM', tag .. ':due', id)
 else make_due(id, tonumber(ARGV[5]), ARGV[6]) end
 return 'ok'
