@@ -34,6 +34,7 @@ async def history(rig: Rig, call: Any) -> list[Line]:
     lines = await rig.program.store.history(str(call.correlation_id))
     text = orjson.dumps(lines).decode().replace(rig.desk.url, "DESK")
     text = re.sub(f"{rig.witboost.url}/api/actionHandler/[0-9a-f-]+", "HOOK", text)
+    text = re.sub("ClientOSError|ServerDisconnectedError", "NETWORK", text)
     begin = lines[0]["at"]
     return [
         (line.pop("at") - begin, line.pop("event"), line.pop("state"), line)

@@ -1,0 +1,118 @@
+"""What follows the sending of a create: a doubt, a refusal, and what is made of each."""
+
+from typing import Any
+
+import pytest
+
+from proxy.demo.faults import Fault
+from tests.conftest import OpenRig
+from tests.rig import Rig
+from tests.story.test_history import OPENED, SENDING, Line
+from tests.story.test_operators import blind_desk
+from tests.story.watching import DAY, SECOND, answered, in_doubt, watch
+
+
+async def test_of_several_tickets_the_oldest_is_followed(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = await in_doubt(rig, caplog, made=True)
+    rig.desk.tickets.add(rig.tickets()[0], pages=rig.desk.url, now=rig.clock.now() + 1)
+    assert await watched.work(after=7 * SECOND - 1) == []
+    at, event, state, says = OPENED
+    found = (at + 7 * SECOND, event, state, {**says, "how": "found"})
+    assert await watched.work(after=1) == [found]
+    assert await watched.due_in() == SECOND
+    [(alarm, message)] = watched.alarms()
+    assert alarm == "several_tickets"
+    assert f"{watched.call.correlation_id}: DESK-1, DESK-2." in message
+
+
+async def test_a_look_up_that_fails_is_made_again_before_any_create(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = await in_doubt(rig, caplog, made=False)
+    rig.desk.switch_on(Fault("find", "answer", status=500))
+    reason = answered(500, "GET DESK/api/tickets", "find")
+    says = {"code": "unreachable", "reason": reason, "delay": 2 * SECOND}
+    assert await watched.work(after=7 * SECOND) == [(7 * SECOND, "Postponed", "opening", says)]
+    assert await watched.due_in() == 2 * SECOND
+    assert [line[1] for line in await watched.work(after=2 * SECOND)] == ["Sending", "Opened"]
+    assert watched.alarms() == []
+
+
+async def test_a_doubt_that_nobody_can_settle_says_what_to_do(
+    open_rig: OpenRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_rig(declare=blind_desk) as rig:
+        watched = await in_doubt(rig, caplog, made=True)
+        [(_, event, state, says)] = await watched.work(after=7 * SECOND)
+        assert (event, state, says["code"]) == ("Held", "held", "create_in_doubt")
+        assert says["reason"].startswith("desk may have created a ticket whose answer was lost")
+        assert f"Look for {watched.call.correlation_id} there" in says["reason"]
+        assert await watched.due_in() == 30 * DAY - 7 * SECOND
+        [(alarm, message)] = watched.alarms()
+        assert (alarm, says["reason"] in message) == ("request_held", True)
+
+
+async def test_a_desk_that_takes_a_repeat_for_what_it_is_gets_one(
+    open_rig: OpenRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    def declare(url: str) -> dict[str, Any]:
+        tree = blind_desk(url)
+        create = {**tree["create"], "headers": {"Idempotency-Key": "{{ correlation_id }}"}}
+        return {**tree, "create": create, "idempotent": True}
+
+    async with open_rig(declare=declare, desk={"honour_idempotency_key": True}) as rig:
+        watched = await in_doubt(rig, caplog, made=True)
+        news = await watched.work(after=7 * SECOND)
+        assert [line[1] for line in news] == ["Sending", "Opened"]
+        assert len(rig.tickets()) == 1
+
+
+async def test_a_refused_create_dies_at_once(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    watched = await watch(rig, caplog)
+    rig.desk.switch_on(Fault("create", "answer", status=422))
+    refused = answered(422, "POST DESK/api/tickets", "create")
+    says = {"code": "refused", "reason": f"desk refused to create the ticket: {refused}"}
+    assert await watched.work() == [
+        SENDING,
+        (0, "NotSent", "received", says),
+        (0, "Died", "dead", says),
+    ]
+    assert await watched.due_in() == 30 * DAY  # its decision deadline
+    assert [alarm for alarm, _ in watched.alarms()] == ["request_dead"]
+
+
+async def test_who_alone_is_refused_again_and_again_is_held(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A token revoked at a bad moment looks the same, so it is tried once more, soon."""
+    watched = await watch(rig, caplog)
+    subject = watched.call.correlation_id
+    rig.desk.switch_on(Fault("create", "answer", status=403, times=None, subject=subject))
+    reason = answered(403, "POST DESK/api/tickets", "create")
+    says = {"code": "paused", "reason": reason, "refused": True}
+    assert await watched.work() == [SENDING, (0, "NotSent", "received", says)]
+    assert await watched.due_in() == 40 * SECOND
+    assert [alarm for alarm, _ in watched.alarms()] == ["destination_paused"]
+
+    async def another_one_succeeds() -> None:
+        await rig.ask()
+        await rig.work(after=39 * SECOND)
+        assert [alarm for alarm, _ in watched.alarms()] == ["destination_resumed"]
+
+    def refused(at: int) -> list[Line]:
+        return [(at, "Sending", "opening", {}), (at, "NotSent", "received", says)]
+
+    await another_one_succeeds()
+    assert await watched.work(after=SECOND) == refused(40 * SECOND)
+    assert watched.alarms() == []
+    assert await watched.work(after=2 * SECOND - 1) == []
+    assert await watched.work(after=1) == refused(42 * SECOND)
+    assert [alarm for alarm, _ in watched.alarms()] == ["destination_paused"]
+
+    await another_one_succeeds()
+    *news, (at, event, state, why) = await watched.work(after=SECOND)
+    assert news == refused(82 * SECOND)
+    assert (at, event, state, why["code"]) == (82 * SECOND, "Held", "held", "refused")
+    assert why["reason"].startswith(f"{reason}. Other requests succeed, so it is about this one")

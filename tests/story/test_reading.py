@@ -1,0 +1,86 @@
+"""What a ticket says, and what its request waits for then."""
+
+import pytest
+
+from proxy.demo.faults import Fault
+from tests.conftest import OpenRig
+from tests.rig import Rig
+from tests.story.test_history import decided
+from tests.story.watching import DAY, SECOND, TICKET, opened, unreadable
+
+
+async def test_a_ticket_that_is_not_shown_is_looked_for_again_and_then_held(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = await opened(rig, caplog)
+    rig.desk.switch_on(Fault("read", "answer", status=404, times=None))
+    says = {"code": "ticket_missing", "reason": unreadable(404)}
+    at, pause = 0, SECOND
+    for delay in (1_000, 1_500, 2_250, 3_375):
+        at += pause
+        missing = (at, "Missing", "pending", {**says, "delay": delay})
+        assert await watched.work(after=pause - 1) == []
+        assert await watched.work(after=1) == [missing]
+        assert await watched.due_in() == delay
+        pause = delay
+    assert watched.alarms() == []
+    assert await watched.work(after=pause) == [(at + pause, "Held", "held", says)]
+    assert [alarm for alarm, _ in watched.alarms()] == ["request_held"]
+
+
+async def test_a_status_that_the_map_does_not_know_is_one_alarm(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = await opened(rig, caplog)
+    rig.desk.switch_on(Fault("event", "lose", times=None))
+    rig.desk.decide("1001", "frozen")
+    says = {"ticket": {**TICKET, "native_status": "frozen"}}
+    assert await watched.work(after=SECOND) == [(SECOND, "Read", "pending", says)]
+    assert await watched.due_in() == SECOND
+    [(alarm, message)] = watched.alarms()
+    assert alarm == "unknown_native_status"
+    assert message.startswith("Ticket DESK-1 has the status 'frozen', which")
+    assert await watched.work(after=SECOND) == []
+    assert await watched.due_in() == 1_500
+    assert watched.alarms() == []
+
+
+FULFILMENT = {"name": "default", "system": "desk", "callback_on": "fulfilment"}
+
+
+@pytest.mark.parametrize("ending", ["hold", "fail"])
+async def test_a_reversal_while_access_is_awaited_and_access_that_never_comes(
+    open_rig: OpenRig, caplog: pytest.LogCaptureFixture, ending: str
+) -> None:
+    async with open_rig(routes=[{**FULFILMENT, "on_fulfilment_deadline": ending}]) as rig:
+        watched = await opened(rig, caplog)
+        rig.desk.switch_on(Fault("event", "lose", times=None))
+        rig.desk.decide("1001", "approved")
+        by = rig.clock.now() + SECOND + 7 * DAY
+        assert await watched.work(after=SECOND) == [
+            decided(SECOND),
+            (SECOND, "FulfilmentAwaited", "fulfilling", {"by": by}),
+        ]
+        at = 2 * SECOND
+        for native, decision in [("rejected", "rejected"), ("in_review", None)]:
+            rig.desk.decide("1001", native, comment="no")
+            says = {"decision": decision, "by": "olga", "native_status": native, "comment": "no"}
+            reversal = (at, "Decided", "fulfilling", {**says, "evidence": f"desk DESK-1: {native}"})
+            read = {"ticket": {**TICKET, "native_status": native}}
+            news = await watched.work(after=await watched.due_in() or 0)
+            at = news[-1][0]
+            assert news[-1] == (at, "Read", "fulfilling", read)
+            assert news[:-1] == ([reversal] if decision else [])
+            assert [alarm for alarm, _ in watched.alarms()] == ["decision_conflict"] * len(news[1:])
+            assert await watched.work(after=await watched.due_in() or 0) == []  # it is known
+        last = SECOND + 7 * DAY
+        news = await watched.work(after=by - rig.clock.now())
+        if ending == "hold":
+            says = {"code": "fulfilment_deadline", "reason": "Approved, but not fulfilled in time"}
+            assert news == [(last, "Held", "held", says)]
+            assert await watched.due_in() is None
+        else:
+            assert news == [
+                (last, "Fulfilled", "fulfilling", {"fulfilment": "failed"}),
+                (last, "CalledBack", "done", {}),
+            ]
