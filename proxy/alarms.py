@@ -20,6 +20,7 @@ class Alarm(StrEnum):
     DESTINATION_RESUMED = "destination_resumed"
     REQUEST_HELD = "request_held"
     REQUEST_DEAD = "request_dead"
+    REQUEST_UNREADABLE = "request_unreadable"
     TICKET_UNREADABLE_AT_DEADLINE = "ticket_unreadable_at_deadline"
     CHANGES_UNREADABLE = "changes_unreadable"
     TICKET_UNTOLD = "ticket_untold"

@@ -87,6 +87,10 @@ class KeyRing:
             whole = b""  # as wrong as any other value that was changed
         return self.decrypt(id_ + b"." + whole, place=place)
 
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether a value is under the first key, so that the others may go."""
+        return sealed.startswith(f"{self._first}.".encode())
+
     def encrypt(self, plain: bytes, *, place: str) -> bytes:
         """Do as `seal`, with bytes in place of base64: shorter, for what Redis alone sees."""
         nonce, name = _nonce(), self._first

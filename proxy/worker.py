@@ -116,6 +116,13 @@ class Worker:
             length=self._lease,
             margin=self._margin,
         )
+        for correlation_id, why in claim.unread.items():
+            self._alarms.sound(
+                Alarm.REQUEST_UNREADABLE,
+                f"Request {correlation_id} cannot be read, so nothing is done for it; it is tried"
+                f" again when its lease ends: {why}",
+                correlation_id=correlation_id,
+            )
         leases = {tag: replace(lease, server=server) for tag, server in claim.servers.items()}
         for entry in claim.entries:
             own = leases.get(self._store.keys.tag_of(entry.record.id), lease)

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from proxy.domain.models import Entry, State
+from proxy.domain.models import Entry, Record, State
 from proxy.store.batching import Batcher
 from proxy.store.codec import ADMITTED, admission_entry, read_record, read_texts
 from proxy.store.keys import Keys, is_id
@@ -35,6 +35,11 @@ class Reader:
         if not record:
             return None
         return self.entry(flat(record), payload, flat(texts))
+
+    async def records(self, ids: Sequence[str]) -> list[Record]:
+        """Read the records of several requests, and not what lies beside them; some may be gone."""
+        asked = [("HGETALL", f"{self.keys.tag_of(each)}:r:{each}") for each in ids]
+        return [read_record(flat(it)) for it in await self.batcher.commands(asked) if it]
 
     def entry(
         self, record: Sequence[bytes], payload: bytes | None, texts: Sequence[bytes]

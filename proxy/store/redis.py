@@ -7,7 +7,6 @@ of its own (tests) hands that time to the scripts instead.
 import asyncio
 import contextlib
 import itertools
-import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,7 +32,6 @@ LAYOUT: Final = 1
 release that is rolled back finishes what the newer one began; unknown fields are kept."""
 _MOST_CLAIMED: Final = 1_000
 """Records of one partition in one step: Lua hands a command a few thousand words at the most."""
-_log: Final = logging.getLogger(__name__)
 
 Verdict = Literal["new", "same", "open", "used"]
 
@@ -81,11 +79,13 @@ class Claim:
     """Records that this worker holds for one lease; `now` is the store's time.
 
     `servers` has the server of each partition in which a ticket may have to be created, by its tag.
+    `unread` says of each due record that cannot be read why; it is tried again after its lease.
     """
 
     now: int
     entries: Sequence[Entry]
     servers: Mapping[str, Server] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 class RedisStore(Reader):
@@ -165,9 +165,12 @@ class RedisStore(Reader):
         taken = {tag: it for tag, it in zip(tags, answers, strict=True) if isinstance(it, list)}
         if not taken:  # of a cluster, a part may be there
             raise answers[0]
-        entries = [entry for answer in taken.values() for entry in self._readable(answer[3:])]
+        unread: dict[str, str] = {}
+        rows = [row for answer in taken.values() for row in answer[3:]]
+        entries = list(self._readable(rows, unread))
         now = min(int(answer[0]) for answer in taken.values())
-        return Claim(now, entries, {tag: _server(it) for tag, it in taken.items() if it[1]})
+        servers = {tag: _server(it) for tag, it in taken.items() if it[1]}
+        return Claim(now, entries, servers, unread)
 
     async def commit(
         self,
@@ -267,18 +270,19 @@ class RedisStore(Reader):
         verdict: bytes = await self.batcher.script(_HINT, [tag], args)
         return verdict.decode()
 
-    def _readable(self, rows: Sequence[Any]) -> Iterator[Entry]:
+    def _readable(self, rows: Sequence[Any], unread: dict[str, str]) -> Iterator[Entry]:
         """Return what can be read: one broken record must not stop all others."""
         for record, payload, texts in rows:
             try:
                 entry = self.entry(record, payload, texts)
-            except (ValueError, ConfigurationError):
-                _log.exception("A record cannot be read; it is tried again after its lease")
+            except (ValueError, ConfigurationError) as error:
+                named = dict(zip(record[::2], record[1::2], strict=True))
+                unread[named.get(b"id", b"").decode()] = str(error)
                 continue
             if entry.record.version <= LAYOUT + 1:
                 yield entry
             else:
-                _log.error("%s is left alone: a much newer version made it", entry.record.id)
+                unread[entry.record.id] = "a much newer version of this program made it"
 
 
 def _server(answer: Sequence[Any]) -> Server:

@@ -52,4 +52,8 @@ async def _own(store: RedisStore, ring: KeyRing) -> str:
     place = store.keys.shared("signing")
     sealed = ring.seal(new_signing_key().encode(), place=place)
     await store.batcher.command("HSETNX", place, _OWN, sealed)
-    return ring.open(await store.batcher.command("HGET", place, _OWN), place=place).decode()
+    kept = await store.batcher.command("HGET", place, _OWN)
+    own = ring.open(kept, place=place)
+    if not ring.is_current(kept):  # else the key that it is under could never go
+        await store.batcher.command("HSET", place, _OWN, ring.seal(own, place=place))
+    return own.decode()

@@ -13,7 +13,7 @@ from proxy.web.answers import json_answer
 from proxy.web.auth import Clients
 from proxy.web.body import json_object, read_body
 from proxy.web.frame import CLIENT
-from proxy.web.operators import Reads, gather, read_text
+from proxy.web.operators import Reads, read_text
 from proxy.web.pages import Page
 from proxy.web.ports import Limits, Operations
 
@@ -66,8 +66,7 @@ class Bulk:
 
     async def _read(self, page: Page) -> tuple[Sequence[Record], str]:
         ids = await self.store.list_ids(page.states, limit=page.fetch, before=page.before)
-        entries = await gather(self.store, ids)
-        return page.cut([entry.record for entry in entries], full=len(ids))
+        return page.cut(await self.store.records(ids), full=len(ids))
 
 
 async def _do_all(do: Does, ids: Sequence[str], *, by: str, reason: str) -> Mapping[str, Any]:

@@ -1,6 +1,5 @@
 """The operator API: find requests, read all about one, send it back to work."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
@@ -8,7 +7,7 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 
 from proxy import logs
-from proxy.domain.models import Entry, State
+from proxy.domain.models import Entry, Record, State
 from proxy.errors import ConfigurationError, InvalidRequest, NotFound, PermanentError
 from proxy.web.answers import json_answer
 from proxy.web.auth import Clients, Role
@@ -28,6 +27,10 @@ class Reads(Protocol):
 
     async def load(self, correlation_id: str) -> Entry | None:
         """Read one request."""
+        ...
+
+    async def records(self, ids: Sequence[str]) -> list[Record]:
+        """Read the records of several requests alone; some may be gone."""
         ...
 
     async def history(self, correlation_id: str) -> list[Mapping[str, Any]]:
@@ -68,8 +71,7 @@ class OperatorApi:
         self._operator(request, "read")
         page = Page.asked(request.query)
         ids = await self._store.list_ids(page.states, limit=page.fetch, before=page.before)
-        entries = await gather(self._store, ids)
-        records, following = page.cut([entry.record for entry in entries], full=len(ids))
+        records, following = page.cut(await self._store.records(ids), full=len(ids))
         body: dict[str, Any] = {
             "requests": [summary_view(record) for record in records if page.fits(record)]
         }
@@ -168,12 +170,6 @@ def _ticket_reads(field: str) -> Iterator[None]:
         raise
     except (ConfigurationError, PermanentError) as error:
         raise InvalidRequest(f"{field} could not be read: {error}") from error
-
-
-async def gather(store: Reads, ids: Sequence[str]) -> Sequence[Entry]:
-    """Read several requests."""
-    found = await asyncio.gather(*map(store.load, ids))
-    return [entry for entry in found if entry is not None]  # one may have expired meanwhile
 
 
 def _named(request: web.Request) -> str:

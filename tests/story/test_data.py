@@ -6,6 +6,8 @@ import orjson
 import pytest
 
 from proxy.demo.faults import Fault
+from proxy.domain.models import State
+from proxy.encryption import new_key
 from tests.conftest import OpenRig
 from tests.rig import GRANT, OPERATOR_KEY, Rig, desk_tree, get_json
 
@@ -74,6 +76,33 @@ async def test_what_a_ticket_system_calls_things_is_kept_whole(open_rig: OpenRig
         await rig.work(after=10_000)
         await rig.work(after=10_000)
         assert (rig.final(call) or {})["hookInfo"]["decidedBy"] == name
+
+
+async def test_a_lost_key_is_an_alarm_and_hides_one_request_only(open_rig: OpenRig) -> None:
+    """A key that went too early: its requests wait, and everything else goes on."""
+    first, second = ({"id": name, "key": new_key()} for name in ("first", "second"))
+    index = new_key()
+    async with open_rig(encryption={"keys": [first], "index_key": index}) as rig:
+        lost = str((await rig.ask()).correlation_id)
+        namespace = rig.program.settings.store.namespace
+    here = {"namespace": namespace}
+    both = {"keys": [second, first], "index_key": index}
+    async with open_rig(encryption=both, store=here):
+        pass  # what has no retention is under the new key from now on
+    async with open_rig(encryption={"keys": [second], "index_key": index}, store=here) as rig:
+        call = await rig.ask()
+        await rig.work()
+        assert await rig.state(call) is State.PENDING
+        assert 'request_unreadable"} 1.0' in rig.program.metrics.text().decode()
+        status, listed = await get_json(f"{rig.url}/api/requests", OPERATOR_KEY)
+        assert status == 200
+        found = {it["correlationId"]: it["status"] for it in listed["requests"]}
+        assert found == {lost: "received", call.correlation_id: "pending"}
+    async with open_rig(encryption=both, store=here) as rig:
+        await rig.work(after=60_000)
+        entry = await rig.program.store.load(lost)
+        assert entry is not None
+        assert entry.texts.reason  # it is worked on again; the desk of this program is another
 
 
 async def test_without_a_list_it_sees_all(open_rig: OpenRig) -> None:
