@@ -32,7 +32,6 @@ async def test_a_status_that_the_map_does_not_know_is_one_alarm(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     watched = await opened(rig, caplog)
-    rig.desk.switch_on(Fault("event", "lose", times=None))
     rig.desk.decide("1001", "frozen")
     says = {"ticket": {**TICKET, "native_status": "frozen"}}
     assert await watched.work(after=SECOND) == [(SECOND, "Read", "pending", says)]
@@ -54,7 +53,6 @@ async def test_a_reversal_while_access_is_awaited_and_access_that_never_comes(
 ) -> None:
     async with open_rig(routes=[{**FULFILMENT, "on_fulfilment_deadline": ending}]) as rig:
         watched = await opened(rig, caplog)
-        rig.desk.switch_on(Fault("event", "lose", times=None))
         rig.desk.decide("1001", "approved")
         by = rig.clock.now() + SECOND + 7 * DAY
         assert await watched.work(after=SECOND) == [

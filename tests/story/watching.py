@@ -61,6 +61,7 @@ async def watch(
     rig: Rig, caplog: pytest.LogCaptureFixture, fields: Mapping[str, Any] = GRANT
 ) -> Watched:
     caplog.set_level(logging.WARNING, "proxy.alarms")
+    rig.desk.switch_on(Fault("event", "lose", times=None))  # a hint would come when it likes
     return Watched(rig, await rig.ask(fields), caplog)
 
 
