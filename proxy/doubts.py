@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from proxy.alarms import Alarm
 from proxy.domain.events import Decided, NotSent, Opened, Postponed
 from proxy.domain.models import Decision, Ticket
+from proxy.domain.schedule import backoff
 from proxy.errors import PermanentError, ProxyError, TemporaryError
 from proxy.step import Step
 
@@ -21,12 +22,12 @@ def visible_at(step: Step, since: int) -> int:
 
 
 async def answer_lost(step: Step, error: TemporaryError) -> Step | None:
-    """Wait until a ticket must be visible, before looking for it."""
-    visible = visible_at(step, step.record.sent_at)
-    event = Postponed(
-        at=step.now, code="create_in_doubt", reason=str(error), delay=visible - step.now
-    )
-    return await step.rest(event, visible)
+    """Wait until a ticket must be visible, before looking for it; longer each time it happens."""
+    now = step.now
+    pause = backoff(step.record.attempt, step.means.dice, error.retry_after)
+    delay = max(visible_at(step, step.record.sent_at) - now, pause)
+    event = Postponed(at=now, code="create_in_doubt", reason=str(error), delay=delay)
+    return await step.rest(event, now + delay)
 
 
 async def settle(step: Step, *, since: int, create: Act) -> Step | None:

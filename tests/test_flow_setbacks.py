@@ -328,6 +328,28 @@ async def test_witboost_down_for_days_is_dead_and_final(rig: Rig) -> None:
     assert record.final
 
 
+async def test_a_desk_that_fails_one_create_again_and_again_is_asked_less_and_less(
+    rig: Rig,
+) -> None:
+    """Each answer leaves a doubt, and its look-up finds nothing: that is no reason to hurry."""
+    rig.desk.switch_on(Fault("create", "answer", status=500, times=None))
+    await rig.ask()
+    for _ in range(60):
+        await rig.work(after=MINUTE)
+    assert 5 < len(rig.desk.journal.of("find")) < 15
+
+
+async def test_a_desk_that_asks_for_time_with_a_create_gets_it(rig: Rig) -> None:
+    rig.desk.switch_on(Fault("create", "answer", status=503, retry_after="600"))
+    await rig.ask()
+    await rig.work()
+    for _ in range(9):
+        await rig.work(after=MINUTE)
+    assert rig.tickets() == []
+    await rig.work(after=MINUTE)
+    assert len(rig.tickets()) == 1
+
+
 async def test_a_create_that_was_given_up_leaves_no_doubt(open_rig: OpenRig) -> None:
     """No answer of those days can have made a ticket: an operator need not vouch for it."""
     async with open_rig(declare=blind_desk) as rig:

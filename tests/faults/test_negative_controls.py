@@ -55,7 +55,8 @@ async def test_an_index_that_lags_hides_no_ticket(rig: Rig, removed: str) -> Non
     await rig.ask()
     with without(removed):
         await rig.work()
-        await rig.work(after=8 * SECOND)
+        await rig.work(after=2 * SECOND)
+        await rig.work(after=6 * SECOND)
     await check(rig, removed, holds=len(rig.tickets()) == 1)
 
 
