@@ -124,8 +124,9 @@ class Lines(logging.Handler):
             "message": message,
             "correlation_id": correlation_id.get(),
             "request_id": request_id.get(),
+            **fields,
         }
-        self._put(_dumps(line | fields), urgent=False)
+        self._put(_dumps(line), urgent=False)
 
     def _put(self, line: bytes, *, urgent: bool) -> None:
         with self._queue:
@@ -134,7 +135,7 @@ class Lines(logging.Handler):
                 return
             self._waiting.append(line)
             self._size += len(line) + 1
-            if urgent or self._size > _ENOUGH:
+            if (urgent or self._size > _ENOUGH) and not self._urgent.is_set():
                 self._urgent.set()
             if len(self._waiting) == 1:
                 self._some.set()

@@ -58,6 +58,8 @@ class Routes:
         routes = [rule.route for rule in (*rules, self._otherwise)]
         self._texts = {route.name: freeze(route) for route in routes}
         self._frozen = {self._texts[it.name][0]: (it, self._system(it)) for it in routes}
+        first = (*rules, self._otherwise)[0]
+        self._every = self._taken(first) if first.applies is None else None
 
     async def publish(self) -> None:
         """Store every route, before the first request is admitted under its hash."""
@@ -70,9 +72,9 @@ class Routes:
         The request is read only where a condition has to look at it: this is on the way to
         every 202.
         """
-        looks = any(rule.applies for rule in self._rules[:1])
-        rule = choose(self._rules, facts(read()) if looks else {}) or self._otherwise
-        return self._texts[rule.route.name][0], rule.route
+        if self._every is not None:
+            return self._every
+        return self._taken(choose(self._rules, facts(read())) or self._otherwise)
 
     def leading_to(self, system: str) -> tuple[str, Route]:
         """Return the first route to a ticket system, with its hash.
@@ -82,11 +84,14 @@ class Routes:
         """
         for rule in self._rules:
             if system and rule.route.system == system:
-                return self._texts[rule.route.name][0], rule.route
+                return self._taken(rule)
         systems = sorted({rule.route.system for rule in self._rules} - {""})
         raise InvalidRequest(
             f"system: no route leads to {system!r}; routes lead to {', '.join(systems) or 'none'}"
         )
+
+    def _taken(self, rule: Rule) -> tuple[str, Route]:
+        return self._texts[rule.route.name][0], rule.route
 
     async def of(self, record: Record) -> tuple[Route, TicketSystem]:
         """Return the route that applies to a request, and its ticket system under that route.

@@ -173,7 +173,7 @@ def build_health(
 
 
 def _application(frame: Frame, watch: Watch) -> web.Application:
-    app = web.Application(middlewares=[frame.middleware()], handler_args=dict(http.limits()))
+    app = web.Application(middlewares=[frame.serve], handler_args=dict(http.limits()))
     app.cleanup_ctx.append(watch.running)
     return app
 

@@ -12,7 +12,6 @@ from time import perf_counter
 from typing import Any, Final
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 from prometheus_client import Counter, Histogram
 
 from proxy import logs
@@ -59,23 +58,16 @@ class Frame:
         self._remote = remote
         self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
-    def middleware(self) -> Middleware:
-        """Return this as aiohttp wants it."""
-
-        @web.middleware
-        async def frame(request: web.Request, handler: Answering) -> web.StreamResponse:
-            return await self._serve(request, handler)
-
-        return frame
-
-    async def _serve(self, request: web.Request, answering: Answering) -> web.StreamResponse:
+    @web.middleware
+    async def serve(self, request: web.Request, handler: Answering) -> web.StreamResponse:
+        """Answer a call, as aiohttp wants a middleware to."""
         started = perf_counter()
         given = request.headers.get(_REQUEST_ID, "")
         request_id = given if _USABLE.fullmatch(given) else str(uuid.uuid4())
         logs.request_id.set(request_id)
         status, error = _GONE, ""
         try:
-            response = await answering(request)
+            response = await handler(request)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as raised:  # noqa: BLE001 - the border: nothing may leak

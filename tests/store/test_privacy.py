@@ -70,7 +70,7 @@ ADMISSION = Admission(
 
 
 async def admit(store: RedisStore, **changes: Any) -> str:
-    return (await store.admit(replace(ADMISSION, **changes))).id
+    return (await store.admit(ADMISSION._replace(**changes))).id
 
 
 async def write_texts(store: RedisStore, correlation_id: str) -> Entry:
@@ -117,7 +117,7 @@ async def test_who_has_the_keys_reads_it_and_finds_the_same_request_again(opened
     assert entry.payload == BODY
     assert (entry.texts.reason, entry.texts.comment) == ("private reason", "private comment")
     assert await admit(second) == correlation_id
-    assert (await second.admit(replace(ADMISSION, content="other"))).verdict == "open"
+    assert (await second.admit(ADMISSION._replace(content="other"))).verdict == "open"
 
 
 async def test_keys_rotate_while_requests_are_open(opened: Opened) -> None:
