@@ -19,6 +19,8 @@ from typing_extensions import override
 correlation_id: Final[ContextVar[str]] = ContextVar("correlation_id", default="")
 request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 
+_root: Final = logging.getLogger()
+
 _LARGEST: Final = 8 * 1024 * 1024  # bytes waiting for a reader that stalls; more is dropped
 _ENOUGH: Final = 64 * 1024  # bytes that are worth a write at once
 _PAUSE: Final = 0.2  # seconds that a line of less than WARNING may wait for others
@@ -179,7 +181,7 @@ def info(logger: logging.Logger, message: str, fields: dict[str, Any]) -> None:
     """Log a line of the hot path at level info: without a record, where only `Lines` listens."""
     if not logger.isEnabledFor(logging.INFO):
         return
-    handlers = logging.getLogger().handlers
+    handlers = _root.handlers
     if len(handlers) == 1 and isinstance(handlers[0], Lines) and not logger.handlers:
         handlers[0].note(logger.name, message, fields)
     else:

@@ -4,21 +4,96 @@ Labels come from the settings and from our own lists, never from a caller, so th
 small.
 """
 
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from time import perf_counter
 from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+from typing_extensions import override
 
 TEXT: Final = CONTENT_TYPE_PLAIN_0_0_4
 _FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 _SLOW: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Series:
+    """The durations of one set of labels, as a histogram; observed by the event loop alone."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * len(bounds)
+        self.total = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration."""
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+    def time(self) -> "Timing":
+        """Return what observes how long its `with` block takes."""
+        return Timing(self)
+
+
+class Timing:
+    """Observes how long its `with` block takes, whatever ends it."""
+
+    __slots__ = ("_series", "_since")
+
+    def __init__(self, series: Series) -> None:
+        self._series = series
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._since = perf_counter()
+
+    def __exit__(self, *_raised: object) -> None:
+        """End."""
+        self._series.observe(perf_counter() - self._since)
+
+
+class Durations(Collector):
+    """A histogram in seconds for each set of labels.
+
+    prometheus_client's own takes two locks and walks through its buckets at each observation, of
+    which a request causes a dozen: 4 % of accepting it.
+    """
+
+    def __init__(
+        self, name: str, says: str, bounds: Sequence[float], labels: Sequence[str]
+    ) -> None:
+        self._name, self._says, self._labels = name, says, labels
+        self._bounds = (*map(float, bounds), float("inf"))
+        self._series: dict[tuple[str, ...], Series] = {}
+
+    def labels(self, *values: str) -> Series:
+        """Return the series of these labels, in their order."""
+        series = self._series.get(values)
+        if series is None:
+            series = self._series[values] = Series(self._bounds)
+        return series
+
+    @override
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Yield what a scrape is told."""
+        family = HistogramMetricFamily(self._name, self._says, labels=self._labels)
+        names = [f"{bound}" for bound in self._bounds[:-1]] + ["+Inf"]
+        for values, series in self._series.items():
+            buckets = list(zip(names, accumulate(series.counts), strict=True))
+            family.add_metric(values, buckets, series.total)
+        yield family
 
 
 class Metrics:
@@ -45,12 +120,12 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self.registry)
         self.answers = self._counter("answers", "Answers given", "route", "code")
-        self.answer_seconds = self._histogram("answer", "Time to answer", _FAST, "route")
+        self.answer_seconds = self._durations("answer", "Time to answer", _FAST, "route")
         self.events = self._counter("events", "Ticket events", "system", "result")
         self.requests = self._gauge("requests", "Approval requests", "state")
         self.due_lag = self._gauge("due_lag_seconds", "Age of the earliest due time in the past")
-        self.step_seconds = self._histogram("step", "Steps of the flow", _SLOW, "state")
-        self.call_seconds = self._histogram(
+        self.step_seconds = self._durations("step", "Steps of the flow", _SLOW, "state")
+        self.call_seconds = self._durations(
             "call", "Outgoing calls", _SLOW, "destination", "outcome"
         )
         self.alarms = self._counter("alarms", "Alarms", "alarm")
@@ -69,8 +144,9 @@ class Metrics:
     def _gauge(self, name: str, says: str, *labels: str) -> Gauge:
         return Gauge(f"approval_proxy_{name}", says, labels, registry=self.registry)
 
-    def _histogram(
-        self, name: str, says: str, buckets: tuple[float, ...], *labels: str
-    ) -> Histogram:
-        full = f"approval_proxy_{name}_seconds"
-        return Histogram(full, says, labels, buckets=buckets, registry=self.registry)
+    def _durations(
+        self, name: str, says: str, bounds: tuple[float, ...], *labels: str
+    ) -> Durations:
+        durations = Durations(f"approval_proxy_{name}_seconds", says, bounds, labels)
+        self.registry.register(durations)
+        return durations

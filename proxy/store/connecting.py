@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import hiredis
 from redis import exceptions
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.asyncio import Redis
 from redis.asyncio.connection import Connection, ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
@@ -41,12 +42,20 @@ class _Batching:
         Raises:
             ConnectionError: redis-py's own, after which the connection is made anew.
         """
-        demoted = False
+        parser, demoted = self._parser, False
         try:
-            for _ in range(count):
-                answer = await self._parser.read_response()
-                demoted |= isinstance(answer, exceptions.ReadOnlyError)
+            while count:
+                # one by one, redis-py's own way to ask costs as much as handing the answer over
+                answer = parser._reader.gets()  # noqa: SLF001
+                if answer is NOT_ENOUGH_DATA:
+                    await parser.read_from_socket()
+                    continue
+                if isinstance(answer, Exception):
+                    if isinstance(answer, exceptions.ConnectionError):
+                        raise answer  # noqa: TRY301 - the connection is of no use any more
+                    demoted |= isinstance(answer, exceptions.ReadOnlyError)
                 take(answer)
+                count -= 1
         except OSError as error:
             await self.disconnect(nowait=True)
             raise exceptions.ConnectionError(f"Error while reading: {error.args}") from error

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from proxy.domain.clock import Clock
-from proxy.domain.models import Entry, Record, State
+from proxy.domain.models import Entry, Record
 from proxy.domain.values import replace
 from proxy.errors import ConfigurationError, Stale, Superseded
 from proxy.store.batching import Batcher
@@ -57,11 +57,10 @@ class Admission(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """What became of a hook call; `id` and `state` are those of the request that stands."""
+    """What became of a hook call; `id` is that of the request that stands."""
 
     verdict: Verdict
     id: str
-    state: State
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,7 @@ class RedisStore(Reader):
         """Store a hook call, durable when this returns, or find the request that it repeats."""
         digest = self.privacy.digest(admission.respond_to)
         correlation_id, tag = new_id(digest, next(self._bits)), self.keys.tag_of(digest)
-        verdict, found, state = await self.batcher.script(
+        verdict, found = await self.batcher.script(
             _ADMIT,
             [tag],
             [
@@ -143,7 +142,7 @@ class RedisStore(Reader):
                 LAYOUT,
             ],
         )
-        return Admitted(verdict.decode(), found.decode(), State(state.decode()))
+        return Admitted(verdict.decode(), found.decode())
 
     async def claim(self, *, worker: str, limit: int, lease: int) -> Claim:
         """Take at most `limit` due records for `lease` milliseconds, from all partitions evenly."""

@@ -95,6 +95,16 @@ class Connection(web.RequestHandler):
         super().data_received(data)
 
     @override
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on reading where reading was paused.
+
+        aiohttp asks for it after each read of a body, and parses nothing once more: 5 % of
+        accepting a call.
+        """
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    @override
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
         self._connections.go(self._address)

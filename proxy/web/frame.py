@@ -12,11 +12,11 @@ from time import perf_counter
 from typing import Any, Final
 
 from aiohttp import web
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter
 
 from proxy import logs
 from proxy.alarms import Alarm, Alarms
-from proxy.metrics import Metrics
+from proxy.metrics import Metrics, Series
 from proxy.web.answers import EXPECTED, refusal
 
 CLIENT: Final = web.RequestKey("client", str)
@@ -56,7 +56,7 @@ class Frame:
         self._access = access
         self._refused = refused
         self._remote = remote
-        self._series: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._series: dict[tuple[str, int], tuple[Counter, Series]] = {}
 
     @web.middleware
     async def serve(self, request: web.Request, handler: Answering) -> web.StreamResponse:
