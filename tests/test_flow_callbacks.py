@@ -76,6 +76,18 @@ async def test_a_refusal_that_led_to_giving_up_is_no_earlier_attempt(rig: Rig) -
     assert (record.state, record.code) == (State.HELD, "callback_conflict")
 
 
+async def test_a_conflict_ends_when_a_person_has_looked(rig: Rig) -> None:
+    """It is decided, so it cannot be cancelled; sent once more, it is over."""
+    rig.witboost.switch_on(Fault("callback", "answer", status=409, times=None))
+    call = await decided(rig)
+    await rig.work(after=SECOND)
+    assert await rig.state(call) is State.HELD
+    assert (await act(rig, call, "cancel"))[0] == 400
+    assert (await act(rig, call, "retry"))[0] == 200
+    await rig.work()
+    assert await rig.state(call) is State.DONE
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_credential_pauses_the_instance_and_uses_up_nothing(
     rig: Rig, status: int

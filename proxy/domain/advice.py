@@ -7,7 +7,8 @@ from proxy.domain.guards import GUARDED
 
 ADVICE: Final[Mapping[str, str]] = {
     GUARDED: "Look who approved, and release the request, or reject it.",
-    "callback_conflict": "Look in witboost whether it has the status; then cancel, or retry.",
+    "callback_conflict": "Look which status witboost has, and put it right there; then retry: that"
+    " ends the request.",
     "create_in_doubt": "Look for the correlation id in the ticket system: attach the ticket, or"
     " retry with --no-ticket-exists.",
     "decision_deadline": "Have the ticket decided and retry, or reject the request.",

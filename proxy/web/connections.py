@@ -1,9 +1,11 @@
-"""Connections to a listener: how many at once, and how long one may say nothing.
+"""Connections to a listener: how many at once, and how long one may say or take nothing.
 
-aiohttp itself bounds neither their number nor the time that the head of a first request takes.
+aiohttp itself bounds neither their number nor the time that the head of a first request takes, and
+waits for ever for a peer that does not read its answer.
 """
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from proxy.web import http
 from proxy.web.peers import Peers
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
+_UNREAD: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
+"""RFC 5482; on Linux alone."""
 
 Refused = Callable[[str], None]
 """Is told why a connection was cut: `too_many`, `too_many_of_client` or `silent`."""
@@ -25,7 +29,8 @@ Refused = Callable[[str], None]
 class Bounds:
     """How many connections at once, all together and of one address; times in milliseconds.
 
-    `first_request` is for the head of the first request, `idle` for the pause between two.
+    `first_request` is for the head of the first request, `idle` for the pause between two, and for
+    an answer that the peer does not read.
     """
 
     connections: int = 4_096
@@ -82,6 +87,9 @@ class Connection(web.RequestHandler):
         if not fine:
             self.force_close()
             return
+        if _UNREAD is not None:
+            own = transport.get_extra_info("socket")
+            own.setsockopt(socket.IPPROTO_TCP, _UNREAD, self._connections.bounds.idle)
         within = self._connections.bounds.first_request / 1_000
         self._silence = asyncio.get_running_loop().call_later(within, self._silent)
 

@@ -1,10 +1,13 @@
 """Slow and many clients: each is cut off in time, and without the bound it is not."""
 
 import asyncio
+import contextlib
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 from aiohttp import web
@@ -129,6 +132,29 @@ async def test_between_two_requests_a_connection_may_be_idle_so_long() -> None:
                 assert await is_open(reader)
             writer.close()
         assert place.cut == {}
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")
+@pytest.mark.parametrize("bounded", [True, False])
+async def test_who_does_not_read_answers_is_cut_off(*, bounded: bool) -> None:
+    """As many requests as the buffers take, and no answer read; without the bound it stays."""
+    async with listening(idle=SOON if bounded else 3_600_000) as place:
+        _, writer = await place.come()
+        reading = cast("asyncio.Transport", writer.transport)
+        reading.pause_reading()
+        asking = asyncio.create_task(_ask_on(writer))
+        done, _ = await asyncio.wait([asking], timeout=PATIENCE if bounded else STILL_OPEN)
+        assert bool(done) == bounded
+        asking.cancel()
+        writer.transport.abort()
+
+
+async def _ask_on(writer: asyncio.StreamWriter) -> None:
+    """Send requests until the connection ends."""
+    with contextlib.suppress(ConnectionError):
+        while True:
+            writer.write(HEAD + b"\r\n")
+            await writer.drain()
 
 
 async def test_a_slow_body_has_its_own_deadline() -> None:
