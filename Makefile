@@ -54,9 +54,7 @@ soak: .venv/develops
 	.venv/bin/python -m tests.faults.soak $(ARGS)
 
 mutants: .venv/develops
-	rm -rf mutants
-	.venv/bin/mutmut run --max-children 2 >mutants.log 2>&1 || { tail -c 2000 mutants.log; exit 1; }
-	.venv/bin/python -m tests.mutants
+	.venv/bin/python -m tests.mutants $(ARGS)
 
 fuzz: .venv/develops
 	.venv/bin/python -m tests.fuzzing.run $(ARGS)

@@ -15,6 +15,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
+from proxy.alarms import Alarm
 from proxy.app import Program, assemble
 from proxy.demo.desk import Desk
 from proxy.demo.witboost import HookCall, Witboost
@@ -56,9 +57,11 @@ class Rig:
         return call
 
     async def work(self, after: int = 0) -> None:
-        """Let some milliseconds pass, then do everything that is due."""
+        """Let some milliseconds pass, then do everything that is due; no step may break."""
         self.clock.advance(after)
         await self.worker.run_due()
+        broken = self.program.metrics.alarms.labels(Alarm.UNEXPECTED_ERROR)
+        assert not broken._value.get(), "a step failed in a way that nobody foresaw; see the log"
 
     async def entry(self, call: HookCall) -> Entry:
         """Return what the store says of a request."""

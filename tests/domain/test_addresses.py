@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from proxy.domain.addresses import PRIVATE, Reach, judged, openable, read_networks
+from proxy.domain.addresses import PRIVATE, Reach, judged, openable, read_networks, within
 
 NEVER = """
 0.0.0.0 0.1.2.3 :: 169.254.1.1 fe80::1 febf::1 224.0.0.1 ff02::1 240.0.0.1 255.255.255.255
@@ -98,6 +98,23 @@ def test_networks_are_read_as_people_write_them() -> None:
 def test_networks_that_cannot_be_are_refused(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         openable(read_networks([text]))
+
+
+@pytest.mark.parametrize(
+    "text", ["private", "8.8.8.0/24", "100.64.0.0/10", "2002::/16", "fd12::/64"]
+)
+def test_networks_with_places_to_call_may_be_opened(text: str) -> None:
+    openable(read_networks([text]))
+
+
+def test_an_ipv4_address_is_the_same_within_ipv6() -> None:
+    networks = read_networks(["10.1.0.0/16", "fd12::/64"])
+    for text in ("10.1.2.3", "::ffff:10.1.2.3", "fd12::1"):
+        assert within(text, networks)
+    for text in ("10.2.2.3", "::ffff:10.2.2.3", "fd13::1"):
+        assert not within(text, networks)
+    with pytest.raises(ValueError, match="unix"):
+        within("unix", networks)
 
 
 @given(some.ip_addresses())

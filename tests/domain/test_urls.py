@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from proxy.domain import urls
-from proxy.domain.urls import CallbackPrefix, allowed, normalise
+from proxy.domain.urls import CallbackPrefix, allowed, normalise, under
 from proxy.errors import InvalidRequest
 
 PREFIX = CallbackPrefix("https://w.example.com", "/api/actionHandler/")
@@ -275,3 +275,28 @@ def test_a_prefix_is_read_as_urls_are() -> None:
 def test_an_unusable_prefix_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="callback prefix"):
         CallbackPrefix.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [
+        ("/api/x", True),
+        ("/api/./x", True),
+        ("/api/x%20y", True),
+        ("/api/a/../x", True),
+        ("/api/../x", False),
+        ("/api/%2e%2e/x", False),
+        ("/api/%252e%252e/x", False),
+        ("/api/%ff", False),  # no UTF-8: nobody knows what a server makes of it
+        ("/api/%25ff", False),
+        ("/api/%c0%ae%c0%ae/x", False),
+    ],
+)
+def test_a_path_is_under_its_prefix_however_it_is_decoded(path: str, inside: bool) -> None:  # noqa: FBT001
+    """Also one that nobody has normalised, as ticket systems name them."""
+    assert under(path, "/api/") is inside
+
+
+def test_a_prefix_may_hold_what_looks_like_a_scheme() -> None:
+    prefix = CallbackPrefix.parse("https://w.example.com/to/http://x/")
+    assert prefix == CallbackPrefix("https://w.example.com", "/to/http://x/")

@@ -231,6 +231,23 @@ def test_a_token_may_be_of_the_scheme_that_the_api_takes() -> None:
         assert token.value == "canary-token"
 
 
+@pytest.mark.parametrize("kind", ["DPoP", "dpop"])
+def test_a_bound_token_is_of_type_dpop(kind: str) -> None:
+    """RFC 9449 5: any other would be a token that a thief could use, whatever the API takes."""
+    given = answer(200, GOOD | {"token_type": kind})
+    assert parse_token(given, sent_at=0, bound=True).value == "canary-token"
+    with pytest.raises(ConfigurationError, match=r"not of type Bearer: .* issue Bearer tokens"):
+        parse_token(given, sent_at=0)
+    for other in ("Bearer", "Zoho-oauthtoken"):
+        with pytest.raises(ConfigurationError, match=r"not of type DPoP: .* issue DPoP tokens"):
+            parse_token(
+                answer(200, GOOD | {"token_type": other}),
+                sent_at=0,
+                scheme="Zoho-oauthtoken",
+                bound=True,
+            )
+
+
 def test_nothing_is_asked_where_nothing_is_wanted() -> None:
     assert parse_token(answer(200, GOOD | {"scope": "anything"}), sent_at=0).value == "canary-token"
 

@@ -403,6 +403,7 @@ def test_a_public_key_verifies_signatures_in_either_encoding(encoding: str) -> N
         ("standard_webhooks", b"whsec_a*", "is no base64"),
         ("hex", b"xyz", "is no hexadecimal number"),
         ("base64", b"a*b=", "is no base64"),
+        ("base64", b"*" + base64.b64encode(SECRET), "is no base64"),
     ],
 )
 def test_what_is_wrong_with_a_secret_is_said_without_it(form: str, secret: bytes, why: str) -> None:

@@ -1,0 +1,239 @@
+"""What each event changes in a record and in its texts, and nothing else."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from proxy.domain.events import (
+    CalledBack,
+    CallingBack,
+    Decided,
+    Died,
+    Event,
+    Fulfilled,
+    FulfilmentAwaited,
+    Held,
+    Missing,
+    NotSent,
+    Opened,
+    Postponed,
+    Read,
+    Sending,
+    Uncalled,
+)
+from proxy.domain.models import Decision, Fulfilment, Record, State, Texts, Ticket
+from proxy.domain.notices import Announced, Told
+from proxy.domain.operator_events import Refreshed, Rerouted, Retried
+from proxy.domain.repairs import Restored
+
+S = State
+BUSY = Record(
+    "ar1",
+    S.PENDING,
+    "main",
+    "desk",
+    "r1",
+    "c",
+    "x",
+    0,
+    1_000_000,
+    run_id="run",
+    attempt=3,
+    waited=9_000,
+    sent_at=4,
+    ticket_id="1001",
+    ticket_key="DESK-1",
+    native_status="new",
+    polls=5,
+    missing=2,
+    calls=2,
+    key_fields="digest",
+    refused_at=6,
+    refusals=1,
+    code="why",
+    back=S.OPENING,
+    finished_at=5,
+)
+GOOD = {"code": "", "back": None}
+RESTED = {"attempt": 0, "waited": 0, "refused_at": 0, "refusals": 0}
+LATER = {"code": "later", "attempt": 4, "waited": 9_500}
+NO_TICKET = {"ticket_id": "", "ticket_key": "", "sent_at": 0}
+TICKET = Ticket("7", "DESK-7", "https://desk/7", "in_review", key_fields="other")
+APPROVED = Decision.APPROVED
+
+
+def late(kind: type[Postponed], **more: Any) -> Postponed:
+    return kind(at=7, code="later", reason="down", delay=500, **more)
+
+
+def decided(**more: Any) -> Decided:
+    return Decided(at=7, decision=APPROVED, by="olga", **more)
+
+
+def restored() -> Restored:
+    return Restored(at=7, by="doctor", reason="lost")
+
+
+BY_ALICE: dict[str, Any] = {"at": 7, "by": "alice", "reason": "checked"}
+ENDED = {**GOOD, "decision": APPROVED, "decided_by": "olga", "decided_at": 7}
+AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "changes"),
+    [
+        ({}, Sending(at=7), {**GOOD, "sent_at": 7}),
+        ({}, Postponed(at=7, code="later", reason="down"), {"code": "later"}),
+        ({}, late(Postponed), LATER),
+        ({}, late(Postponed, refused=True), {**LATER, "refused_at": 7, "refusals": 2}),
+        ({"state": S.HELD}, late(Postponed), {**LATER, "code": "why"}),
+        ({"state": S.DEAD}, late(Postponed), {**LATER, "code": "why"}),
+        ({}, late(NotSent), {**LATER, "sent_at": 0}),
+        ({}, late(Uncalled), {**LATER, "calls": 1}),
+        ({}, late(Missing), {**LATER, "missing": 3}),
+        (
+            {},
+            Opened(at=7, ticket=TICKET),
+            {
+                **GOOD,
+                "ticket_id": "7",
+                "ticket_key": "DESK-7",
+                "native_status": "in_review",
+                "polls": 0,
+                "missing": 0,
+            },
+        ),
+        (
+            {},
+            Read(at=7, ticket=TICKET),
+            {
+                **GOOD,
+                **RESTED,
+                "ticket_key": "DESK-7",
+                "native_status": "in_review",
+                "polls": 6,
+                "missing": 0,
+            },
+        ),
+        (
+            {"key_fields": ""},
+            Read(at=7, ticket=Ticket("7", "", native_status="new", key_fields="first")),
+            {**GOOD, **RESTED, "key_fields": "first", "polls": 6, "missing": 0},
+        ),
+        ({}, decided(), ENDED),
+        ({}, decided(native_status="done"), {**ENDED, "native_status": "done"}),
+        ({}, decided(ours=True), {**ENDED, "ours": 1, "untold": 1}),
+        ({"ticket_id": ""}, decided(ours=True), {**ENDED, "ours": 1, "untold": 1}),
+        ({"sent_at": 0}, decided(ours=True), {**ENDED, "ours": 1, "untold": 1}),
+        (NO_TICKET, decided(ours=True), {**ENDED, "ours": 1}),
+        (
+            {},
+            FulfilmentAwaited(at=7, by=99),
+            {**GOOD, "fulfilment": Fulfilment.WAITING, "fulfil_by": 99, "polls": 0},
+        ),
+        (
+            {},
+            Fulfilled(at=7, fulfilment=Fulfilment.FULFILLED),
+            {**GOOD, **RESTED, "fulfilment": Fulfilment.FULFILLED},
+        ),
+        (
+            {},
+            Fulfilled(at=7, fulfilment=Fulfilment.FAILED, native_status="closed"),
+            {**GOOD, **RESTED, "fulfilment": Fulfilment.FAILED, "native_status": "closed"},
+        ),
+        ({}, CallingBack(at=7, body="{}"), {"calls": 3}),
+        ({}, CalledBack(at=7), {**GOOD, "finished_at": 7}),
+        ({"untold": 1}, CalledBack(at=7), {**GOOD, "finished_at": 7}),
+        ({}, CalledBack(at=7, write_back=True), {**GOOD, "finished_at": 7, "untold": 1}),
+        (NO_TICKET, CalledBack(at=7, write_back=True), {**GOOD, "finished_at": 7}),
+        ({}, Died(at=7, code="c", reason="r"), {"back": S.PENDING, "code": "c", "finished_at": 0}),
+        ({"state": S.HELD}, Died(at=7, code="c", reason="r"), {"code": "c", "finished_at": 0}),
+        (
+            {"decision": APPROVED},
+            Died(at=7, code="c", reason="r"),
+            {"back": S.PENDING, "code": "c", "finished_at": 7},
+        ),
+        (
+            {"decision": APPROVED},
+            Held(at=7, code="c", reason="r"),
+            {"back": S.PENDING, "code": "c", "finished_at": 0},
+        ),
+        (
+            {},
+            Held(at=7, code="c", reason="r", fired=True),
+            {"back": S.PENDING, "code": "c", "finished_at": 0, "fired": 1},
+        ),
+        (
+            {"fired": 1},
+            Held(at=7, code="c", reason="r"),
+            {"back": S.PENDING, "code": "c", "finished_at": 0},
+        ),
+        ({}, Retried(**BY_ALICE), AGAIN),
+        ({}, Retried(**BY_ALICE, no_ticket=True), {**AGAIN, "sent_at": 0, "run_id": ""}),
+        ({}, Refreshed(**BY_ALICE), {"polls": 0}),
+        (
+            {},
+            Rerouted(**BY_ALICE, route="r2", system="jira"),
+            {**AGAIN, "route": "r2", "system": "jira"},
+        ),
+        ({}, Announced(at=7), {"announced": 1}),
+        ({"untold": 1}, Told(at=7, note="withdrawn"), {**GOOD, "untold": 0}),
+        ({}, restored(), {"polls": 0, "missing": 0}),
+        ({"ticket_id": ""}, restored(), {"polls": 0, "missing": 0, "sent_at": 7}),
+        (
+            {"ticket_id": "", "decision": APPROVED, "calls": 0},
+            restored(),
+            {"polls": 0, "missing": 0, "calls": 1},
+        ),
+        ({"decision": APPROVED}, restored(), {"polls": 0, "missing": 0}),
+        (
+            {"decision": APPROVED, "calls": 0, "state": S.DONE},
+            restored(),
+            {"polls": 0, "missing": 0},
+        ),
+        (
+            {"state": S.HELD, "back": S.RECEIVED},
+            restored(),
+            {"polls": 0, "missing": 0, "back": S.OPENING},
+        ),
+        ({"state": S.DEAD, "back": S.PENDING}, restored(), {"polls": 0, "missing": 0}),
+        ({"back": S.RECEIVED}, restored(), {"polls": 0, "missing": 0}),
+    ],
+    ids=str,
+)
+def test_an_event_changes_its_fields_and_no_others(
+    before: dict[str, Any], event: Event, changes: dict[str, Any]
+) -> None:
+    record = replace(BUSY, **before)
+    assert event.apply(record) == replace(record, **changes)
+
+
+TEXTS = Texts("why", "https://desk/1", "their comment", "DESK-1: new", "{old}")
+
+
+@pytest.mark.parametrize(
+    ("event", "changes"),
+    [
+        (Sending(at=7), {"reason": ""}),
+        (late(Postponed), {"reason": "down"}),
+        (Opened(at=7, ticket=TICKET), {"reason": "", "ticket_url": "https://desk/7"}),
+        (Read(at=7, ticket=TICKET), {"reason": "", "ticket_url": "https://desk/7"}),
+        (Read(at=7, ticket=Ticket("7", "")), {"reason": ""}),
+        (
+            decided(comment="fine", evidence="DESK-1: done"),
+            {"reason": "", "comment": "fine", "evidence": "DESK-1: done"},
+        ),
+        (CallingBack(at=7, body="{}"), {"callback": "{}"}),
+        (CalledBack(at=7, note="it arrived before"), {"reason": "it arrived before"}),
+        (Died(at=7, code="c", reason="r"), {"reason": "r"}),
+        (Retried(**BY_ALICE), {"reason": ""}),
+        (Refreshed(**BY_ALICE), {}),
+        (Announced(at=7), {}),
+        (Told(at=7, note="withdrawn"), {}),
+        (restored(), {}),
+    ],
+    ids=str,
+)
+def test_an_event_writes_what_it_says(event: Event, changes: dict[str, Any]) -> None:
+    assert event.write(TEXTS) == replace(TEXTS, **changes)
