@@ -14,10 +14,10 @@ from proxy.audit.verify import Report
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Entry, Record, State
 from proxy.domain.repairs import Restored
-from proxy.domain.schedule import due_at
 from proxy.errors import ConfigurationError, ProxyError, Stale, Superseded
 from proxy.store.audit import AuditStreams
 from proxy.store.codec import history_entry
+from proxy.store.indices import compare_indices
 from proxy.store.redis import RedisStore
 from proxy.store.restoring import raw_history, restore
 from proxy.tickets.port import ListsChanges, TicketSystem
@@ -71,6 +71,8 @@ class Doctor:
             if not remembered.expired:
                 async for finding in self._request(remembered):
                     yield finding
+        async for finding in self._indices():
+            yield finding
         async for finding in self._unsealed():
             yield finding
         for name, system in self._it.systems.items():
@@ -164,13 +166,12 @@ class Doctor:
         if not self._repair:
             yield Finding("wrong", record.id, f"{says}. --repair writes that back")
             return
-        now = await self._it.store.now()
-        event = Restored(at=now, by=_BY, reason=says)
+        store = self._it.store
+        event = Restored(at=await store.now(), by=_BY, reason=says)
         after = advance_entry(known, event)
         history = [*remembered.history[-199:], history_entry(event, after.record)]
         try:
-            due = self._due(after.record, now)
-            await restore(self._it.store, found, after, history, due=due)
+            await restore(store, found, after, history, retention=self._it.retention)
         except Superseded:
             yield Finding("wrong", record.id, f"{says}; a newer request has its URL by now")
         except Stale:
@@ -180,10 +181,18 @@ class Doctor:
                 "repaired", record.id, f"{says}. It was written back and is {after.record.state}"
             )
 
-    def _due(self, record: Record, now: int) -> int | None:
-        if record.state is State.DONE or (record.state is State.DEAD and record.decision):
-            return record.finished_at + self._it.retention
-        return due_at(record, None if record.state in {State.HELD, State.DEAD} else now, now)
+    # -- the store itself ----------------------------------------------------------------------
+
+    async def _indices(self) -> AsyncIterator[Finding]:
+        """Compare every index with the records, which it is made from."""
+        it = self._it
+        async for found in compare_indices(it.store, mend=self._repair, retention=it.retention):
+            if not found.mendable:
+                yield Finding("wrong", found.about, found.says)
+            elif self._repair:
+                yield Finding("repaired", found.about, f"{found.says}. It was put right")
+            else:
+                yield Finding("wrong", found.about, f"{found.says}. --repair puts that right")
 
     # -- ticket systems ------------------------------------------------------------------------
 

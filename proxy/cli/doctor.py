@@ -41,7 +41,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="write back what the audit knows and the store lost; the rest is only printed",
+        help="write back what the audit knows and the store lost, and make each index again that"
+        " differs from the records; the rest is only printed",
     )
     parser.add_argument(
         "--since",

@@ -6,7 +6,7 @@ round trip is under way leave together in the next one. Callers see an ordinary 
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -24,6 +24,7 @@ from redis.exceptions import (
 from proxy.errors import ConfigurationError, StoreUnavailable
 
 _LARGEST = 256  # commands in one round trip: bounds the latency of the first of them
+_PAGE = 500  # keys that the server looks at for one page of names
 _ANSWERED_WITHIN = 5.0  # seconds, connecting again and repeating included
 
 
@@ -81,6 +82,16 @@ class Batcher:
     async def commands(self, batch: list[Words]) -> list[Any]:
         """Send several commands together and return their answers in order."""
         return list(await asyncio.gather(*[self.enqueue(words) for words in batch]))
+
+    async def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        """Yield the names of all keys like a pattern, page by page; some perhaps twice."""
+        cursor = 0
+        while True:
+            words = ("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
+            answer, names = await self.command(*words)
+            yield names
+            if not (cursor := int(answer)):
+                break
 
     async def script(self, script: Script, keys: list[str], args: list[Any]) -> Any:
         """Run a Lua step by its digest; the source travels only when the server lacks it."""

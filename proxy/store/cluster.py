@@ -6,7 +6,7 @@ right node. Each node has a batcher of its own, as a single server has.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -70,6 +70,12 @@ class Cluster:
                 return address, self.batcher(address)
         raise StoreUnavailable(f"No node of the Redis cluster serves slot {slot}.", sent=False)
 
+    async def masters(self) -> list[Batcher]:
+        """Return the batcher of each node that has slots; raises as `batcher_of` does."""
+        if not self._masters:
+            await self.look()
+        return [self.batcher(address) for address in {it: None for *_, it in self._masters}]
+
     def batcher(self, address: Address) -> Batcher:
         """Return the batcher of one node."""
         if address not in self._batchers:
@@ -126,6 +132,12 @@ class ClusterBatcher(Batcher):
     @override
     def enqueue(self, words: Words) -> Awaitable[Any]:
         return asyncio.ensure_future(self._routed(words))
+
+    @override
+    async def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        for batcher in await self._cluster.masters():
+            async for names in batcher.scan(pattern):
+                yield names
 
     async def _routed(self, words: Words) -> Any:
         """Try until the time is over; what is sent twice is answered as it was the first time."""

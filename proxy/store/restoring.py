@@ -27,10 +27,11 @@ async def restore(
     known: Entry,
     history: Sequence[bytes],
     *,
-    due: int | None,
+    retention: int,
 ) -> None:
     """Write `known` in place of `found`, the record as it is, with its history and indices.
 
+    It is due at once, or when its deadline or its `retention` (ms) ends.
     The last line of the history is new, and goes into the audit. Whoever holds the record is
     refused from then on.
 
@@ -45,7 +46,7 @@ async def restore(
         record.id,
         store.operation(),
         found.record.fence if found else "",
-        "none" if due is None else due,
+        retention,
         store.keys.shared("wake"),
         ref_lines(refs(record), refs(found.record) - refs(record) if found else ()),
         *_written(store, replace(known, record=record), history),

@@ -6,14 +6,16 @@ from typing import Final
 
 from proxy.store.batching import Script
 
-_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "who", "restore", "kept"}
+_REPAIRS: Final = {"restore", "indices"}
+_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "who", "kept", *_REPAIRS}
 """The steps about requests of one partition; the others are about what all requests share."""
 
 
 def load_script(name: str) -> Script:
     """Read a Lua step from the package."""
     folder = files("proxy.store") / "lua"
-    parts = ["clock", *(["common"] if name in _PARTITIONED else []), name]
+    parts = ["clock", *(["common"] if name in _PARTITIONED else [])]
+    parts += [*(["due"] if name in _REPAIRS else []), name]
     source = "".join((folder / f"{part}.lua").read_text() for part in parts)
     # Redis names scripts by their SHA-1
     return Script(source, hashlib.sha1(source.encode()).hexdigest())  # noqa: S324

@@ -11,6 +11,7 @@ from proxy.encryption import new_key
 from proxy.refusals import Refusals
 from proxy.store.tokens import RedisTokens
 from tests.faults.topologies import cluster
+from tests.invariants import check_store
 from tests.manual_clock import ManualClock
 from tests.rig import OPERATOR_KEY, open_rig, post_json
 
@@ -61,6 +62,9 @@ async def test_entries_of_every_slot_are_sealed_and_what_is_lost_is_written_back
         for index in ("due", f"s:{entry.record.state}"):
             await program.store.batcher.command("ZREM", f"{tag}:{index}", lost)
         await program.store.batcher.command("HINCRBY", f"{tag}:open", "main/desk", -1)
+        other = str(calls[1].correlation_id)  # only an index of it is lost
+        tag = program.store.keys.tag_of(other)
+        await program.store.batcher.command("ZREM", f"{tag}:due", other)
         patient = Patient(
             store=program.store,
             streams=program.streams,
@@ -71,7 +75,9 @@ async def test_entries_of_every_slot_are_sealed_and_what_is_lost_is_written_back
             retention=90 * DAY,
         )
         findings = [it async for it in Doctor(patient, repair=True).examine()]
-        assert "repaired" in {it.result for it in findings if it.about == lost}
+        for request in (lost, other):
+            assert "repaired" in {it.result for it in findings if it.about == request}
+        await check_store(program.store)
         again = await program.store.load(lost)
         assert again is not None
         assert again.record.ticket_id == entry.record.ticket_id

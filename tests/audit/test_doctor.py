@@ -280,6 +280,27 @@ async def test_without_keys_what_was_lost_is_named_and_not_rebuilt(machine: Mach
     assert "without encryption.keys" in finding.says
 
 
+async def test_an_index_that_differs_is_explained_and_put_right_once(machine: Machine) -> None:
+    """Nothing is lost, and no file is needed: an index is made again from its record."""
+    rig = machine.rig
+    request = str((await rig.ask()).correlation_id)
+    await rig.work()
+    await rig.program.sealer().seal()
+    tag = rig.program.store.keys.tag_of(request)
+    await rig.program.store.batcher.command("ZREM", f"{tag}:due", request)
+
+    (wrong,) = [it for it in await machine.doctor() if it.result == "wrong"]
+    assert (wrong.about, "missing from what is due" in wrong.says) == (request, True)
+    assert wrong.says.endswith("--repair puts that right")
+    (repaired,) = [it for it in await machine.doctor(repair=True) if it.result == "repaired"]
+    assert repaired.about == request
+    assert {it.result for it in await machine.doctor(repair=True)} == {"ok", "unknown"}
+    ticket = rig.tickets()[0]
+    rig.desk.decide(ticket["id"], "approved", by="olga")
+    await rig.work(after=2 * SECOND)
+    assert rig.witboost.journal.of("callback", answer=200), "it goes on"
+
+
 async def test_lines_cut_off_with_their_head_are_found_against_the_store(machine: Machine) -> None:
     """The store is a witness of its own: it knows how many lines there were."""
     rig = machine.rig

@@ -5,15 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
-from redis.asyncio import RedisCluster
 
 from proxy.demo.verdict import judge
 from proxy.demo.witboost import HookCall
 from proxy.domain.models import State
-from proxy.store.redis import RedisStore
 from tests.faults.topologies import Topology, cluster, sentinel
 from tests.invariants import check_store
 from tests.manual_clock import ManualClock
@@ -107,16 +104,4 @@ async def test_a_failover_under_traffic_loses_nothing(
         assert doubtful
         assert start is cluster or len(doubtful) == MANY
         assert str(last.correlation_id) not in looked_up(rig)
-        await check(rig, redis)
-
-
-async def check(rig: Rig, redis: Topology) -> None:
-    """Compare indices and records, through redis-py's own client of a cluster."""
-    store = rig.program.store
-    if "cluster" not in redis.url:
-        await check_store(store)
-        return
-    async with RedisCluster(host="127.0.0.1", port=redis.nodes[3].port) as client:
-        keys = store.keys
-        seen = RedisStore(cast("Any", client), namespace=keys.namespace, partitions=keys.partitions)
-        await check_store(seen)
+        await check_store(rig.program.store)

@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from proxy.domain import events as happened
 from proxy.domain.lifecycle import TRANSITIONS, advance_entry
-from proxy.domain.models import Decision, Entry, Fulfilment, State, Ticket
+from proxy.domain.models import Decision, Entry, Fulfilment, Record, State, Ticket
 from proxy.domain.operator_events import Refreshed, Rerouted, Retried
 from proxy.domain.values import replace
 from proxy.errors import Stale, Superseded
@@ -48,13 +48,13 @@ SECOND: Final = 1_000
 URLS: Final = [f"https://witboost.example.com/api/actionHandler/{number}" for number in range(4)]
 
 Answer = TypeVar("Answer")
-Make = Callable[[int, Any, Ticket], happened.Event]
+Make = Callable[[int, Any, Entry], happened.Event]
 
 BY_WORK: Final[tuple[Make, ...]] = (
     lambda at, _, __: happened.Sending(at=at),
     lambda at, _, __: happened.NotSent(at=at, code="late", reason="x", delay=1),
-    lambda at, _, ticket: happened.Opened(at=at, ticket=ticket),
-    lambda at, _, ticket: happened.Read(at=at, ticket=ticket),
+    lambda at, _, entry: happened.Opened(at=at, ticket=_ticket_of(entry.record.id)),
+    lambda at, _, entry: happened.Read(at=at, ticket=_ticket_of(entry.record.id)),
     lambda at, _, __: happened.Missing(at=at, code="ticket_missing", reason="x", delay=1),
     lambda at, draw, _: happened.Decided(at=at, decision=draw(some.sampled_from(Decision))),
     lambda at, _, __: happened.FulfilmentAwaited(at=at, by=at + SECOND),
@@ -68,7 +68,9 @@ BY_WORK: Final[tuple[Make, ...]] = (
 BY_OPERATOR: Final[tuple[Make, ...]] = (
     lambda at, _, __: Retried(at=at, by="alice", reason="x"),
     lambda at, _, __: Refreshed(at=at, by="alice", reason="x"),
-    lambda at, _, __: Rerouted(at=at, by="alice", reason="x", route="r2", system="other"),
+    lambda at, _, entry: Rerouted(
+        at=at, by="alice", reason="x", route="r2", system=_another_system(entry.record)
+    ),
     lambda at, _, __: happened.Decided(at=at, decision=Decision.CANCELLED, by="alice", ours=True),
 )
 
@@ -164,8 +166,8 @@ class StoreMachine(RuleBasedStateMachine):
         if event is None:
             return
         self.held.remove(before)
-        if due is None and advance_entry(before, event).record.state in happened.WORKING:
-            due = 5  # whoever writes a state of work says when to go on
+        if due is None and not _waits_for_a_person(advance_entry(before, event).record):
+            due = 5  # whoever writes it says when to go on
         at = self.clock.now() + due * SECOND if isinstance(due, int) else due
         written = self._commit(before, event, at, again=again)
         if written is not None and due == "keep":
@@ -244,8 +246,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _event(self, data: Any, entry: Entry, makers: tuple[Make, ...]) -> happened.Event | None:
         """Draw something that can happen to the record in its state."""
-        ticket = _ticket_of(entry.record.id)
-        drawn = [make(self.clock.now(), data.draw, ticket) for make in makers]
+        drawn = [make(self.clock.now(), data.draw, entry) for make in makers]
         possible = [it for it in drawn if entry.record.state in TRANSITIONS[type(it)]]
         return data.draw(some.sampled_from(possible)) if possible else None
 
@@ -291,6 +292,15 @@ class StoreMachine(RuleBasedStateMachine):
 def _ticket_of(correlation_id: str) -> Ticket:
     number = correlation_id[-6:]
     return Ticket(id=number, key=f"DESK-{number}", native_status="new")
+
+
+def _another_system(record: Record) -> str:
+    """Return where a request may be routed to: with a ticket, it stays where that is."""
+    return record.system if record.ticket_id else "other"
+
+
+def _waits_for_a_person(record: Record) -> bool:
+    return record.state is State.HELD and record.decision is not None
 
 
 async def _answer(writing: Any) -> tuple[str, Entry | None]:

@@ -201,7 +201,7 @@ async def test_only_the_newest_request_of_a_url_may_be_retried(
     await store.admit(admission())
     entry = await claim_one(store)
     dead = replace(entry.record, state=State.DEAD, decision=Decision.APPROVED)
-    entry = await store.commit(entry, replace(entry, record=dead), due=None)
+    entry = await store.commit(entry, replace(entry, record=dead), due=clock.now() + 99)
     newer = await store.admit(admission(content="c2"))
     with pytest.raises(Superseded, match=newer.id):
         await store.commit(entry, entry, due=clock.now(), take_over=True, only_newest=True)

@@ -1,6 +1,6 @@
 -- Write back a request that the store lost, or has in an older state than is known of it.
 -- ARGV: now, id, operation, fence of the record that is replaced ('' where there must be none),
---       due (number | 'none'), wake channel, ticket references (as `refer` takes them),
+--       retention (ms), wake channel, ticket references (as `refer` takes them),
 --       payload ('' keeps it), m, m lines of history (the last one is new, and for the audit),
 --       n, n record fields and values, then texts as name, value, ...
 -- Answers ok | stale | superseded (a newer request has its URL). The operation makes a repeat after
@@ -40,6 +40,6 @@ end
 refer(ARGV[7], id)
 for i = 10, 8 + m do redis.call('RPUSH', key('h', id), ARGV[i]) end
 note(id, {ARGV[9 + m]})
-if ARGV[5] == 'none' then redis.call('ZREM', tag .. ':due', id)
-else make_due(id, tonumber(ARGV[5]), ARGV[6]) end
+local due = due_of(new, now, tonumber(ARGV[5]))
+if due then make_due(id, due, ARGV[6]) else redis.call('ZREM', tag .. ':due', id) end
 return 'ok'
