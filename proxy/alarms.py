@@ -29,6 +29,7 @@ class Alarm(StrEnum):
     AUDIT_STOPPED = "audit_stopped"
     STORE_BEHIND_AUDIT = "store_behind_audit"
     BACKLOG_FULL = "backlog_full"
+    WORKER_ENDED = "worker_ended"
     UNEXPECTED_ERROR = "unexpected_error"
 
 

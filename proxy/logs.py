@@ -6,8 +6,9 @@ is one. JSON escapes control characters, so nobody can forge a line.
 
 import logging
 import re
+import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ correlation_id: Final[ContextVar[str]] = ContextVar("correlation_id", default=""
 request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 
 _root: Final = logging.getLogger()
+
+MAIN: Final = "main"
+"""What a process that has worker processes is called among them, here and in metrics."""
 
 _LARGEST: Final = 8 * 1024 * 1024  # bytes waiting for a reader that stalls; more is dropped
 _ENOUGH: Final = 64 * 1024  # bytes that are worth a write at once
@@ -47,7 +51,14 @@ def about(*, correlation: str = "", request: str = "") -> Iterator[None]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time in UTC, level, logger, message, ids, then the extras."""
+    """One JSON object per line: time in UTC, level, logger, message, ids, then the extras.
+
+    `process` is on every line, where several write to one stream.
+    """
+
+    def __init__(self, process: str = "") -> None:
+        super().__init__()
+        self.process = {"process": process} if process else {}
 
     @override
     def format(self, record: logging.LogRecord) -> str:
@@ -61,6 +72,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **self.process,
         }
         if correlation := correlation_id.get():
             fields["correlation_id"] = correlation
@@ -95,12 +107,15 @@ class Lines(logging.Handler):
     """Collects lines; its thread writes them together, at once from WARNING on.
 
     When the reader of the stream stalls, callers go on and lines beyond 8 MiB are dropped; how
-    many is the next line that gets through.
+    many is the next line that gets through. A `process` is one of several that write to the
+    stream: it writes no more at once than a pipe takes whole (POSIX: PIPE_BUF), so that lines of
+    two do not mix.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, process: str = "") -> None:
         super().__init__()
-        self.formatter: JsonFormatter = JsonFormatter()
+        self.formatter: JsonFormatter = JsonFormatter(process)
+        self._whole = select.PIPE_BUF if process else _LARGEST
         self._stream = stream
         self._waiting: list[bytes] = []
         self._size = 0
@@ -126,6 +141,7 @@ class Lines(logging.Handler):
             "message": message,
             "correlation_id": correlation_id.get(),
             "request_id": request_id.get(),
+            **self.formatter.process,
             **fields,
         }
         self._put(_dumps(line), urgent=False)
@@ -159,11 +175,12 @@ class Lines(logging.Handler):
             lines, dropped = self._take()
             if dropped:
                 lines.append(_dumps({"level": "warning", "message": _DROPPED, "lines": dropped}))
-            rest = memoryview(b"\n".join([*lines, b""]))
             try:
-                while rest:  # a raw stream may take a part
-                    rest = rest[self._stream.write(rest) :]
-                self._stream.flush()
+                for whole in _together(lines, self._whole):
+                    rest = memoryview(whole)
+                    while rest:  # a raw stream may take a part
+                        rest = rest[self._stream.write(rest) :]
+                    self._stream.flush()
             except (OSError, ValueError):  # nobody reads any more, and there is nowhere to say so
                 continue
 
@@ -177,6 +194,18 @@ class Lines(logging.Handler):
         return lines, dropped
 
 
+def _together(lines: Iterable[bytes], most: int) -> Iterator[bytes]:
+    """Yield lines with their ends, as many together as there is room for; at least one."""
+    text = bytearray()
+    for line in lines:
+        if text and len(text) + len(line) >= most:
+            yield bytes(text)
+            text.clear()
+        text += line
+        text += b"\n"
+    yield bytes(text)
+
+
 def info(logger: logging.Logger, message: str, fields: dict[str, Any]) -> None:
     """Log a line of the hot path at level info: without a record, where only `Lines` listens."""
     if not logger.isEnabledFor(logging.INFO):
@@ -188,8 +217,10 @@ def info(logger: logging.Logger, message: str, fields: dict[str, Any]) -> None:
         logger.info("%s", message, extra=fields)
 
 
-def setup(level: str, stream: BinaryIO) -> Lines:
+def setup(level: str, stream: BinaryIO, process: str = "") -> Lines:
     """Send what this program logs to the stream, from this level on; the rest from WARNING on.
+
+    `process` names this process among several that write to the stream.
 
     Raises:
         ValueError: there is no such level.
@@ -197,7 +228,7 @@ def setup(level: str, stream: BinaryIO) -> Lines:
     # what no line shows need not be found out, which is a third of the cost of a record
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging._srcfile = None  # noqa: SLF001 - as logging's manual has it
-    lines = Lines(stream)
+    lines = Lines(stream, process)
     root = logging.getLogger()
     for former in tuple(root.handlers):
         root.removeHandler(former)

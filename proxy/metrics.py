@@ -112,6 +112,7 @@ class Metrics:
         refused: calls that proved too little, by route.
         cut: connections that were cut: too_many, too_many_of_client, silent.
         paused: 1 for a destination that is paused, by cause; 0 for one that is in use again.
+        worker_up: 1 for a worker process that works, 0 while it does not.
     """
 
     def __init__(self) -> None:
@@ -133,6 +134,7 @@ class Metrics:
         self.cut = self._counter("connections_cut", "Connections cut", "reason")
         self.refused = self._counter("refused", "Calls refused for want of proof", "route")
         self.paused = self._gauge("paused", "Paused destinations", "destination", "cause")
+        self.worker_up = self._gauge("worker_up", "Whether a worker process works", "worker")
 
     def text(self) -> bytes:
         """Return everything in the text format, version 0.0.4."""

@@ -71,6 +71,60 @@ def test_a_line_is_json_with_time_level_ids_and_extras(stream: Stream, lines: lo
     assert "correlation_id" not in second
 
 
+def mixed(*names: str) -> int:
+    """Return how many lines were torn when two wrote to a pipe that is full most of the time."""
+    reading, writing = os.pipe()
+    writers = [logs.Lines(os.fdopen(os.dup(writing), "wb", buffering=0), name) for name in names]
+    os.close(writing)
+    for writer in writers:
+        with writer._queue:  # both have all their lines before they write the first
+            writer._waiting += [writer.formatter.line(_long_record()) for _ in range(300)]
+        writer._some.set()
+        writer._urgent.set()
+    closing = [threading.Thread(target=_closed, args=(writer,)) for writer in writers]
+    for thread in closing:
+        thread.start()
+    text = b"".join(iter(lambda: os.read(reading, 4096), b""))
+    for thread in closing:
+        thread.join(10)
+    os.close(reading)
+    assert text.count(b"x" * 10) > 0
+    return sum(not _is_whole(line) for line in text.splitlines())
+
+
+def _long_record() -> logging.LogRecord:
+    return logging.makeLogRecord({"name": "proxy", "msg": "x" * 900, "levelno": logging.INFO})
+
+
+def _closed(lines: logs.Lines) -> None:
+    lines.close()
+    lines._stream.close()
+
+
+def _is_whole(line: bytes) -> bool:
+    try:
+        return bool(orjson.loads(line))
+    except orjson.JSONDecodeError:
+        return False
+
+
+def test_lines_of_several_processes_do_not_mix() -> None:
+    assert mixed("main", "worker-1") == 0
+
+
+def test_lines_would_mix_if_each_wrote_as_much_as_it_has() -> None:
+    """A control of the test before: without a name, a process takes the stream for its own."""
+    assert mixed("", "") > 0
+
+
+def test_a_line_says_which_of_several_processes_wrote_it(stream: Stream) -> None:
+    lines = logs.Lines(stream, "worker-1")
+    lines.emit(_long_record())
+    lines.note("proxy", "without one", {})
+    lines.close()
+    assert [line["process"] for line in stream.lines()] == ["worker-1", "worker-1"]
+
+
 @pytest.mark.parametrize(
     "evil",
     ['a\n{"level":"error"}', "\x1b[31m", "\ud800", '"}', "\u2028"],

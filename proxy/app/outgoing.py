@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
+from proxy.app.part import WHOLE, Part
 from proxy.app.token_sources import TokenSources, certificate
 from proxy.app.ways import way_to
 from proxy.domain.addresses import read_networks
@@ -61,6 +62,7 @@ class Outgoing:
     outbound: Outbound
     clock: Clock
     sources: TokenSources
+    part: Part = WHOLE
     _destinations: dict[str, Destination] = field(default_factory=dict)
     _event_keys: dict[str, PublishedKeys] = field(default_factory=dict)
 
@@ -153,7 +155,7 @@ class Outgoing:
             name,
             origins=[system.base_url],
             deadline=system.deadline,
-            concurrency=system.concurrency,
+            concurrency=self.part.share(system.concurrency),
             credential=self._ticket_credential(name, system),
             **way_to(system, f"ticket_systems.{name}.networks"),
             client_certificate=certificate(system.auth)
@@ -180,7 +182,7 @@ class Outgoing:
             name,
             origins=instance.callback_urls,
             deadline=callback.deadline,
-            concurrency=callback.concurrency,
+            concurrency=self.part.share(callback.concurrency),
             credential=self._callback_credential(name, instance),
             renew_on=frozenset({401, 403}),
             **way_to(instance, f"witboost.{name}.networks"),
@@ -273,10 +275,12 @@ async def open_outgoing(
     clock: Clock,
     dice: Dice = random.random,
     observe: Observe = lambda _name, _outcome, _seconds: None,
+    part: Part = WHOLE,
 ) -> Outgoing:
     """Return what calls other systems, through one session that the stack closes.
 
-    `tokens` is where processes share tokens; without it, this one has its own.
+    `tokens` is where processes share tokens; without it, this one has its own. A `part` makes its
+    share of the calls that a destination gets at once.
     """
     wanted = settings.outbound
     proxy = None
@@ -286,4 +290,4 @@ async def open_outgoing(
         Outbound(loopback=wanted.loopback, proxy=proxy, dice=dice, observe=observe)
     )
     sources = TokenSources(outbound=outbound, clock=clock, dice=dice, tokens=tokens)
-    return Outgoing(settings, outbound, clock, sources)
+    return Outgoing(settings, outbound, clock, sources, part)

@@ -15,13 +15,16 @@ from aiohttp import web
 
 from proxy.alarms import Alarms
 from proxy.app import callers
+from proxy.app.crew import Crew
 from proxy.app.outgoing import open_outgoing, prefixes
+from proxy.app.part import WHOLE, Part
 from proxy.app.store import (
     open_seals,
     open_sink,
     open_store,
     open_tokens,
     refuse_to_drop,
+    store_url,
 )
 from proxy.audit.credentials import Credentials
 from proxy.audit.sealer import Sealer, Seals
@@ -59,6 +62,7 @@ class Program:
     """What runs: every object that web, worker and command line need."""
 
     settings: Settings
+    part: Part
     clock: Clock
     store: RedisStore
     shared: Shared
@@ -72,6 +76,7 @@ class Program:
     streams: AuditStreams
     seals: Seals
     server: EmbeddedServer | None
+    crew: Crew
 
     def worker(self) -> Worker:
         """Return a worker; it does nothing before it is told to run."""
@@ -82,10 +87,14 @@ class Program:
             flow=self.flow,
             alarms=self.alarms,
             clock=self.clock,
-            concurrency=work.concurrency,
+            concurrency=self.part.share(work.concurrency),
             lease=work.lease,
             margin=work.margin,
         )
+
+    def working(self) -> Worker | Crew:
+        """Return what works: worker processes, or this one."""
+        return self.crew if self.settings.worker.processes else self.worker()
 
     @property
     def peers(self) -> Peers:
@@ -128,6 +137,7 @@ class Program:
         return build_health(
             store=self.store,
             shared=self.shared,
+            crew=self.crew,
             metrics=self.metrics,
             alarms=self.alarms,
             clock=self.clock,
@@ -175,6 +185,7 @@ class Program:
             refusals=Refusals(self.streams, self.metrics),
             receipts=self.receipts,
             published=self.seals.published,
+            crew=self.crew,
             metrics=self.metrics,
             alarms=self.alarms,
             clock=self.clock,
@@ -185,11 +196,16 @@ class Program:
 
 @asynccontextmanager
 async def assemble(
-    settings: Settings, *, clock: Clock | None = None, dice: Dice = random.random
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    dice: Dice = random.random,
+    part: Part = WHOLE,
 ) -> AsyncIterator[Program]:
     """Open the program; what it opened is closed in reverse order.
 
     A clock of its own (tests) is also the store's; otherwise the store's server tells the time.
+    A worker process is a `part`, which joins the store that is there.
 
     Raises:
         ConfigurationError: the store or the settings cannot be used.
@@ -198,7 +214,7 @@ async def assemble(
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         alarms = Alarms(metrics)
-        store, server = await open_store(settings, stack, alarms, clock)
+        store, server = await open_store(settings, stack, alarms, clock, part.store_url)
         shared = Shared(store)
         await shared.connect()
         await refuse_to_drop(settings, store)
@@ -211,6 +227,7 @@ async def assemble(
             clock=local,
             dice=dice,
             observe=_observer(metrics),
+            part=part,
         )
         routes = outgoing.routes(shared)
         await routes.publish()
@@ -219,7 +236,7 @@ async def assemble(
         interval = settings.worker.changes_every
         means = Means(
             store=store,
-            pauses=_pauses(settings, shared, alarms, clock=local, dice=dice),
+            pauses=_pauses(settings, part, shared, alarms, clock=local, dice=dice),
             alarms=alarms,
             metrics=metrics,
             policy=_policy(settings),
@@ -230,6 +247,7 @@ async def assemble(
         flow = Flow(means=means, routes=routes, instances=outgoing.instances(shared))
         yield Program(
             settings=settings,
+            part=part,
             clock=local,
             store=store,
             shared=shared,
@@ -250,6 +268,7 @@ async def assemble(
             streams=AuditStreams(store),
             seals=await open_seals(settings, store),
             server=server,
+            crew=Crew(settings, functools.partial(store_url, settings, server), alarms, metrics),
         )
 
 
@@ -260,9 +279,9 @@ def _observer(metrics: Metrics) -> Observe:
 
 
 def _pauses(
-    settings: Settings, shared: Shared, alarms: Alarms, *, clock: Clock, dice: Dice
+    settings: Settings, part: Part, shared: Shared, alarms: Alarms, *, clock: Clock, dice: Dice
 ) -> Pauses:
-    share = max(1, settings.worker.concurrency * 3 // 4)
+    share = max(1, part.share(settings.worker.concurrency) * 3 // 4)
     return Pauses(shared=shared, alarms=alarms, clock=clock, dice=dice, share=share)
 
 

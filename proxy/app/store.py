@@ -26,22 +26,38 @@ _INDEX_KEY: Final = "index"
 
 
 async def open_store(
-    settings: Settings, stack: AsyncExitStack, alarms: Alarms, clock: Clock | None
+    settings: Settings,
+    stack: AsyncExitStack,
+    alarms: Alarms,
+    clock: Clock | None,
+    running: str | None = None,
 ) -> tuple[RedisStore, EmbeddedServer | None]:
-    """Connect to the server at `redis_url`, or start our own."""
+    """Connect to the server at `redis_url`, or start our own.
+
+    `running` is where another process of this program has the server already, and has looked at
+    how it is configured.
+    """
     wanted = settings.store
+    if running is not None:
+        return _connection(settings, running, stack, clock), None
     server = None
     if wanted.redis_url is None:
         server = await EmbeddedServer.start(Path(wanted.folder), fsync=wanted.fsync)
         stack.push_async_callback(server.close)
-    url = server.url if server else wanted.redis_url.reveal() if wanted.redis_url else ""
-    store = _connection(settings, url, stack, clock)
+    store = _connection(settings, store_url(settings, server), stack, clock)
     problems = [] if server else await dangers(store.client)
     if problems and wanted.dangerous == "refuse":
         raise ConfigurationError(f"store.dangerous is refuse: {' '.join(problems)}")
     for problem in problems:
         alarms.sound(Alarm.STORE_DANGEROUS, problem)
     return store, server
+
+
+def store_url(settings: Settings, server: EmbeddedServer | None) -> str:
+    """Return where the store is: at our own server, or at `redis_url` as it reads now."""
+    if server is not None:
+        return server.url
+    return settings.store.redis_url.reveal() if settings.store.redis_url else ""
 
 
 async def open_store_beside(settings: Settings, stack: AsyncExitStack) -> RedisStore:

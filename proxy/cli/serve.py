@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import ssl
@@ -16,6 +15,7 @@ from aiohttp import web
 
 from proxy import logs
 from proxy.app import Program, assemble, callers
+from proxy.app.collecting import collect_seldom
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings
@@ -52,11 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigurationError(
             f"--role {role} needs store.redis_url: the embedded store serves one process only"
         )
-    logs.setup(settings.logs.level, sys.stderr.buffer)
-    # what is loaded by now stays, and what a request leaves behind is freed without the collector:
-    # looking for cycles less often was worth a tenth of the full path
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
+    several = settings.worker.processes > 0 and role != "web"
+    logs.setup(settings.logs.level, sys.stderr.buffer, process=logs.MAIN if several else "")
+    collect_seldom()
     uvloop.run(serve(settings, role))
     return 0
 
@@ -72,7 +70,7 @@ async def serve(settings: Settings, role: Role) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with assemble(settings) as program:
-        worker = program.worker() if role != "web" else None
+        worker = None if role == "web" else program.working()
         sealer, credentials = program.sealer(), program.credentials()
         running: list[asyncio.Task[object]] = [asyncio.create_task(stop.wait())]
         for said in callers.ending(settings, program.clock.now()):

@@ -56,6 +56,23 @@ def _deadlines(settings: Settings) -> Iterator[tuple[str, Milliseconds]]:
         yield f"witboost.{name}.callback.deadline", instance.callback.deadline
 
 
+def _processes_have_work(settings: Settings) -> Iterator[str]:
+    """What is meant for all worker processes together must be enough for each."""
+    processes = settings.worker.processes
+    for key, shared in _shared(settings):
+        if shared < processes:
+            yield f"worker.processes: {processes} cannot share out {key}, which is {shared}"
+
+
+def _shared(settings: Settings) -> Iterator[tuple[str, int]]:
+    """Yield what the worker processes share out."""
+    yield "worker.concurrency", settings.worker.concurrency
+    for name, system in settings.ticket_systems.items():
+        yield f"ticket_systems.{name}.concurrency", system.concurrency
+    for name, instance in settings.witboost.items():
+        yield f"witboost.{name}.callback.concurrency", instance.callback.concurrency
+
+
 def _systems_settle(settings: Settings) -> Iterator[str]:
     """No system shows every ticket at once; that a deadline is longer than 0, its type says."""
     for name, system in settings.ticket_systems.items():
@@ -257,6 +274,7 @@ def _clients(settings: Settings) -> Iterator[tuple[str, Client]]:
 
 _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]], ...]] = (
     (("worker", "ticket_systems", "witboost"), _lease_covers_every_step),
+    (("worker", "ticket_systems", "witboost"), _processes_have_work),
     (("ticket_systems",), _systems_settle),
     (("routes",), _routes_can_be_told_apart),
     (("routes",), _routes_decide_or_ask),

@@ -26,7 +26,7 @@ from proxy.web.hook import Hook
 from proxy.web.operators import OperatorApi
 from proxy.web.pausing import Pausing
 from proxy.web.peers import Peers
-from proxy.web.ports import Flow, Limits, Operations
+from proxy.web.ports import Crew, Flow, Limits, Operations
 from proxy.web.receipts import ReceiptApi
 from proxy.web.watch import Watch
 
@@ -66,6 +66,7 @@ class Service:
     refusals: Refusals
     receipts: Receipts
     published: Callable[[], Awaitable[bytes]]
+    crew: Crew
     metrics: Metrics
     alarms: Alarms
     clock: Clock
@@ -97,7 +98,8 @@ class Service:
             self._serve_events(app)
         if OPERATORS in parts:
             self._serve_operators(app, watch)
-        _add_health(app, Health(watch=watch, metrics=self.metrics, hook_path=self.path), parts)
+        health = Health(watch=watch, crew=self.crew, metrics=self.metrics, hook_path=self.path)
+        _add_health(app, health, parts)
         return app
 
     def _serve_hooks(self, app: web.Application, watch: Watch, paths: Iterable[str]) -> None:
@@ -137,6 +139,7 @@ class Service:
             operations=operations,
             store=store,
             watch=watch,
+            crew=self.crew,
             operators=operators,
             limits=self.limits,
         )
@@ -159,6 +162,7 @@ def build_health(
     *,
     store: RedisStore,
     shared: Shared,
+    crew: Crew,
     metrics: Metrics,
     alarms: Alarms,
     clock: Clock,
@@ -168,7 +172,7 @@ def build_health(
     watch = Watch(store=store, shared=shared, metrics=metrics, alarms=alarms, clock=clock)
     frame = Frame(metrics=metrics, alarms=alarms, contract=frozenset(), access=access)
     app = _application(frame, watch)
-    _add_health(app, Health(watch=watch, metrics=metrics, hook_path="/"))
+    _add_health(app, Health(watch=watch, crew=crew, metrics=metrics, hook_path="/"))
     return app
 
 

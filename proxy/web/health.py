@@ -10,6 +10,8 @@ from aiohttp import web
 from proxy.metrics import TEXT, Metrics
 from proxy.store.shared import Cause
 from proxy.web.answers import json_answer
+from proxy.web.ports import Crew
+from proxy.web.scrape import scraped
 from proxy.web.views import rfc3339
 from proxy.web.watch import Watch
 
@@ -24,8 +26,9 @@ _BELOW_ORIGIN: Final = re.compile(r"(https?://[^/\s]+)/\S*?(?=[:,)]*(?:\s|$))")
 class Health:
     """Answers whoever runs us, without a key and without touching the store."""
 
-    def __init__(self, *, watch: Watch, metrics: Metrics, hook_path: str) -> None:
+    def __init__(self, *, watch: Watch, crew: Crew, metrics: Metrics, hook_path: str) -> None:
         self._watch = watch
+        self._crew = crew
         self._metrics = metrics
         self._description = description(hook_path)
 
@@ -36,10 +39,11 @@ class Health:
     async def ready(self, _request: web.Request) -> web.Response:
         """Answer 503 while nothing can be accepted.
 
-        A paused destination makes us degraded, not unready: hook calls are still accepted, and
-        taking every replica out of service would not repair it. One that an operator paused, or
-        that asked for a pause, is named and nothing more. Of URLs the origin is told: a path may
-        name a request, or be where witboost takes its status.
+        A paused destination, or a worker process that ended, makes us degraded, not unready: hook
+        calls are still accepted, and taking every replica out of service would not repair it. A
+        destination that an operator paused, or that asked for a pause, is named and nothing more.
+        Of URLs the origin is told: a path may name a request, or be where witboost takes its
+        status.
         """
         reasons = [
             f"{name} is paused ({pause.cause}) since {rfc3339(pause.since)}:"
@@ -48,13 +52,17 @@ class Health:
         ]
         wanted = (Cause.MAINTENANCE, Cause.RATE_LIMITED)
         degraded = any(pause.cause not in wanted for pause in self._watch.paused.values())
+        if down := self._crew.down:
+            degraded = True
+            reasons += down.values()
         if self._watch.blind:
             return _readiness("unavailable", [_STORE, *reasons], 503)
         return _readiness("degraded" if degraded else "ready", reasons, 200)
 
     async def measured(self, _request: web.Request) -> web.Response:
         """Answer the metrics as Prometheus reads them."""
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": TEXT})
+        body = scraped(self._metrics, await self._crew.metrics())
+        return web.Response(body=body, headers={"Content-Type": TEXT})
 
     async def described(self, _request: web.Request) -> web.Response:
         """Answer the OpenAPI description (media type: RFC 9512)."""

@@ -14,7 +14,7 @@ from proxy.web.auth import Clients, Role
 from proxy.web.body import json_object, read_body
 from proxy.web.frame import CLIENT
 from proxy.web.pages import Page
-from proxy.web.ports import Action, Limits, Operations
+from proxy.web.ports import Action, Crew, Limits, Operations
 from proxy.web.views import operator_view, pause_view, summary_view
 from proxy.web.watch import Watch
 
@@ -57,12 +57,14 @@ class OperatorApi:
         operations: Operations,
         store: Reads,
         watch: Watch,
+        crew: Crew,
         operators: Clients,
         limits: Limits,
     ) -> None:
         self._operations = operations
         self._store = store
         self._watch = watch
+        self._crew = crew
         self._operators = operators
         self._within = limits.body_deadline
 
@@ -127,7 +129,7 @@ class OperatorApi:
         return act
 
     async def status(self, request: web.Request) -> web.Response:
-        """Show counts, backlog and pauses as the last look at the store found them."""
+        """Show counts, backlog and pauses as the last look at the store found them; who is down."""
         self._operator(request, "read")
         opened = await self._store.open_counts()
         watch = self._watch
@@ -140,6 +142,7 @@ class OperatorApi:
                     for (instance, system), count in sorted(opened.items())
                 ],
                 "paused": [pause_view(name, pause) for name, pause in watch.paused.items()],
+                "down": [{"worker": name, "reason": how} for name, how in self._crew.down.items()],
             }
         )
 

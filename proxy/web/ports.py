@@ -89,6 +89,19 @@ class Action(Protocol):
         ...
 
 
+class Crew(Protocol):
+    """The worker processes of this process, if it has any."""
+
+    @property
+    def down(self) -> Mapping[str, str]:
+        """Those that ended and do not work again yet, each with how that was."""
+        ...
+
+    async def metrics(self) -> Mapping[str, bytes]:
+        """Return the metrics of each, in the text format."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """What a caller may ask of us: bytes, levels of JSON, milliseconds for a body."""

@@ -14,7 +14,14 @@ OPEN = (100, 500, 1_000)
 
 Result = dict[str, Any]
 Rounds = Mapping[str, Result]
-"""One round: `bare`, `always` and `everysec` with a result for each load, `full` and `singly`."""
+"""One round: `bare`, `always` and `everysec` with a result for each load, then the full paths."""
+
+FULL = {
+    "full": "",
+    "processes": ", worker.processes: 2",
+    "singly": ", tickets read one by one",
+}
+"""The full paths: what each is called in a round, and what its row says of it."""
 
 
 def machine() -> str:
@@ -50,7 +57,7 @@ def written(rounds: Sequence[Rounds], seconds: float) -> str:
 
 def faultless(rounds: Sequence[Rounds]) -> bool:
     """Whether every request of the full path came to one ticket and its one right status."""
-    full = [each[path] for each in rounds for path in ("full", "singly")]
+    full = [each[path] for each in rounds for path in FULL]
     faults = ("doubled_tickets", "doubled_statuses", "wrong")
     return not any(_lost(each) or any(each[fault] for fault in faults) for each in full)
 
@@ -88,13 +95,12 @@ def _full(rounds: Sequence[Rounds]) -> list[str]:
     bare = [each["bare"][f"{CLOSED[0]} connections"] for each in rounds]
     name = "full path, fsync always, drained"
     return [
-        _row(name, [each["full"] for each in rounds], bare),
-        _row(f"{name}, tickets read one by one", [each["singly"] for each in rounds], bare),
+        _row(f"{name}{says}", [each[path] for each in rounds], bare) for path, says in FULL.items()
     ]
 
 
 def _verdict(rounds: Sequence[Rounds]) -> str:
-    full = [each[path] for each in rounds for path in ("full", "singly")]
+    full = [each[path] for each in rounds for path in FULL]
     total = sum(each["accepted"] for each in full)
     lost = sum(map(_lost, full))
     tickets, statuses, wrong = (

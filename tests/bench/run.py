@@ -66,9 +66,15 @@ async def load(port: int, seconds: float, shape: str, size: int, callbacks: str)
 
 @asynccontextmanager
 async def proxy(
-    folder: Path, neighbours: int, role: str, redis_url: str | None, *, together: bool = True
+    folder: Path,
+    neighbours: int,
+    role: str,
+    redis_url: str | None,
+    *,
+    together: bool = True,
+    processes: int = 0,
 ) -> AsyncIterator[int]:
-    """Start the proxy as users do, with everything on; yields its port."""
+    """Start the proxy as users do, with everything on; yields its port once all of it works."""
     tree = settings_tree(
         desk=CALLBACKS.format(neighbours),
         witboost=CALLBACKS.format(neighbours),
@@ -76,6 +82,7 @@ async def proxy(
         folder=folder,
         # accepting is measured without a worker, so the backlog grows by design
         limits={"backlog": 10_000_000, "slow_from": 9_000_000} if role == "web" else {},
+        worker={"processes": processes},
     )
     tree["store"]["partitions"] = 8
     if together:
@@ -90,17 +97,21 @@ async def proxy(
             cwd=ROOT,
         )
         try:
-            yield await _port_in(log, program)
+            port = await _said(r'"port":(\d+)', log, program)
+            for number in range(1, processes + 1):
+                await _said(f'"worker-{number} (works)"', log, program)
+            yield int(port)
         finally:
             program.terminate()
             await asyncio.wait_for(program.wait(), 60)
 
 
-async def _port_in(log: Path, program: asyncio.subprocess.Process) -> int:
+async def _said(pattern: str, log: Path, program: asyncio.subprocess.Process) -> str:
+    """Return what the proxy's log says at the place of the pattern's group."""
     until = time.monotonic() + 30
     while time.monotonic() < until and program.returncode is None:
-        if found := re.search(r'"port":\s*(\d+)', log.read_text()):
-            return int(found[1])
+        if found := re.search(pattern, log.read_text()):
+            return found[1]
         await asyncio.sleep(0.05)
     raise SystemExit(f"the proxy did not start:\n{log.read_text()}")
 
@@ -133,14 +144,18 @@ async def bare(seconds: float) -> Result:
         }
 
 
-async def full_path(folder: Path, seconds: float, *, together: bool = True) -> Result:
+async def full_path(
+    folder: Path, seconds: float, *, together: bool = True, processes: int = 0
+) -> Result:
     """Measure hook call to callback: load, then drain until every status has arrived.
 
-    `together` says whether the desk can read many tickets in one call.
+    `together` says whether the desk can read many tickets in one call, `processes` how many worker
+    processes there are; without any, who accepts also works.
     """
     async with running("-m", "tests.bench.neighbours") as neighbours:
         near = int(await line_of(neighbours))
-        async with proxy(folder, near, "all", None, together=together) as port:
+        serving = proxy(folder, near, "all", None, together=together, processes=processes)
+        async with serving as port:
             began = time.monotonic()
             callbacks = CALLBACKS.format(near)
             accepted = await load(port, seconds, "closed", 64, callbacks)
@@ -183,12 +198,14 @@ async def main() -> int:
 
 async def measured(folder: Path, seconds: float, *, opened: bool) -> Rounds:
     """Measure one round; `opened` says whether with the open loop."""
-    (folder / "singly").mkdir()  # a store of its own
+    for name in ("singly", "processes"):
+        (folder / name).mkdir()  # a store of its own
     return {
         "bare": await bare(seconds),
         "always": await accept(folder, "always", seconds, opened=opened),
         "everysec": await accept(folder, "everysec", seconds, opened=opened),
         "full": await full_path(folder, seconds),
+        "processes": await full_path(folder / "processes", seconds, processes=2),
         "singly": await full_path(folder / "singly", seconds, together=False),
     }
 

@@ -2,24 +2,28 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.bench.report import CLOSED, OPEN, Result, Rounds, faultless, written
+from tests.bench.report import CLOSED, FULL, OPEN, Result, Rounds, faultless, written
 from tests.bench.run import bare, full_path
 
 README = Path(__file__).parents[2] / "README.md"
 
 
-@pytest.mark.parametrize("together", [True, False], ids=["together", "one by one"])
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"together": False}, {"processes": 2}],
+    ids=["together", "one by one", "worker processes"],
+)
 async def test_the_full_path_of_the_benchmark_loses_nothing(
-    tmp_path: Path,
-    together: bool,  # noqa: FBT001
+    tmp_path: Path, how: dict[str, Any]
 ) -> None:
-    full = await full_path(tmp_path, 0.2, together=together)
+    full = await full_path(tmp_path, 0.2, **how)
 
     assert full["accepted"] > 0
-    assert faultless([{"full": full, "singly": full}])
+    assert faultless([dict.fromkeys(FULL, full)])
     assert {"per_second", "p50", "p99", "p999"} <= full.keys()
 
 
@@ -29,7 +33,7 @@ async def test_the_yardstick_answers_every_load() -> None:
     assert [found[f"{size} connections"]["refused"] for size in CLOSED] == [0] * len(CLOSED)
 
 
-@pytest.mark.parametrize("path", ["full", "singly"])
+@pytest.mark.parametrize("path", FULL)
 @pytest.mark.parametrize("fault", ["statuses", "doubled_tickets", "doubled_statuses", "wrong"])
 def test_a_fault_fails_the_benchmark(path: str, fault: str) -> None:
     sound = _round()
@@ -44,7 +48,7 @@ def test_the_tables_are_those_of_the_readme() -> None:
     ours = _names(written([_round(), _round()], 4.0))
     shown = _names(README.read_text().partition("## Figures")[2].partition("\n## ")[0])
 
-    assert len(ours) == 3 * len(CLOSED) + 2 * len(OPEN) + 3
+    assert len(ours) == 3 * len(CLOSED) + 2 * len(OPEN) + len(FULL) + 1
     assert ours <= shown
 
 
@@ -64,8 +68,12 @@ def _round() -> Rounds:
     accept = {name: _load() for name in loads}
     counted = {"accepted": 9, "statuses": 9, "doubled_tickets": 0, "doubled_statuses": 0}
     full = {**_load(), **counted, "wrong": 0}
-    paths = {"full": full, "singly": full}
-    return {"bare": dict(accept), "always": accept, "everysec": accept, **paths}
+    return {
+        "bare": dict(accept),
+        "always": accept,
+        "everysec": accept,
+        **dict.fromkeys(FULL, full),
+    }
 
 
 def _names(text: str) -> set[str]:

@@ -125,6 +125,25 @@ async def test_a_worker_of_its_own_says_how_it_is(tmp_path: Path, redis_url: str
                     assert answer.status == status
 
 
+@pytest.mark.parametrize("role", ["web", "worker"])
+async def test_a_role_has_worker_processes_if_it_works(
+    tmp_path: Path, redis_url: str, role: str
+) -> None:
+    settings = tree(tmp_path, redis_url, listen={"worker_port": 0}, worker={"processes": 1})
+    async with started(tmp_path, settings, "--role", role) as program:
+        port = (await logged(program, "Listening"))["port"]
+        if role == "worker":
+            await logged(program, "worker-1 works")
+        async with (
+            aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+            session.get("/metrics") as answer,
+        ):
+            text = await answer.text()
+        assert ('process="worker-1"' in text) == (role == "worker")
+        program.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(program.wait(), 25) == 0
+
+
 async def test_an_occupied_port_is_named(tmp_path: Path, redis_url: str) -> None:
     server = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
     async with server:

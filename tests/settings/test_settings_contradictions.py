@@ -16,6 +16,18 @@ CONTRADICTIONS = {
         {"WORKER__LEASE": "20s", "WITBOOST__MAIN__CALLBACK__DEADLINE": "15s"},
         "worker.lease: 20s is too short: it must exceed witboost.main.callback.deadline (15s)",
     ),
+    "more processes than can work at once": (
+        {"WORKER__PROCESSES": "3", "WORKER__CONCURRENCY": "2"},
+        "worker.processes: 3 cannot share out worker.concurrency, which is 2",
+    ),
+    "more processes than a ticket system takes calls at once": (
+        {"WORKER__PROCESSES": "2", "TICKET_SYSTEMS__DESK__CONCURRENCY": "1"},
+        "worker.processes: 2 cannot share out ticket_systems.desk.concurrency, which is 1",
+    ),
+    "more processes than an instance takes calls at once": (
+        {"WORKER__PROCESSES": "2", "WITBOOST__MAIN__CALLBACK__CONCURRENCY": "1"},
+        "worker.processes: 2 cannot share out witboost.main.callback.concurrency, which is 1",
+    ),
     "no time to settle": (
         {"TICKET_SYSTEMS__DESK__SETTLE": "0s"},
         "ticket_systems.desk.settle: must be longer than 0",

@@ -165,6 +165,19 @@ def logged() -> Iterator[Collected]:
     own.setLevel(before[1])
 
 
+class Workers:
+    """Worker processes that a test plays: those that are down, and the metrics of each."""
+
+    def __init__(
+        self, down: Mapping[str, str] | None = None, texts: Mapping[str, bytes] | None = None
+    ) -> None:
+        self.down = down or {}
+        self._texts = texts or {}
+
+    async def metrics(self) -> Mapping[str, bytes]:
+        return self._texts
+
+
 Starts = Callable[..., Awaitable[Site]]
 
 
@@ -233,6 +246,7 @@ async def _site(
         "receipts": Receipts(None, PUBLIC_URL),
         "published": _published,
         "refusals": Refusals(AuditStreams(store), metrics),
+        "crew": Workers(),
         "metrics": metrics,
         "alarms": alarms,
         "clock": clock,

@@ -1,6 +1,7 @@
 """Health pages: what they say while all is well, while something is paused, and without a store."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -11,7 +12,7 @@ from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
 from proxy.web.watch import Watch
 from tests.manual_clock import ManualClock
-from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Collected, Site, Starts
+from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Collected, Site, Starts, Workers
 
 
 async def test_all_is_well(site: Site) -> None:
@@ -73,6 +74,39 @@ async def test_metrics_count_answers_by_route_and_code_with_few_labels(site: Sit
     assert 'approval_proxy_answer_seconds_bucket{le="0.005",route="/approval-requests"}' in text
     assert 'approval_proxy_alarms_total{alarm="request_dead"} 0.0' in text
     assert "_created" not in text
+
+
+async def test_metrics_of_worker_processes_are_told_apart(start: Starts) -> None:
+    """Each family is there once; what stands in the store, the process that serves says for all."""
+    worker = Metrics()
+    Alarms(worker)
+    worker.step_seconds.labels("received").observe(0.02)
+    worker.due_lag.set(7)
+    site = await start(crew=Workers(texts={"worker-1": worker.text(), "worker-2": b""}))
+    await site.submit()
+    text = (await site.call("GET", "/metrics")).body.decode()
+    steps = 'approval_proxy_step_seconds_count{process="worker-1",state="received"} 1.0'
+    alarms = 'approval_proxy_alarms_total{alarm="request_dead",process="%s"} 0.0'
+    answers = 'approval_proxy_answers_total{code="202",process="main",route="/approval-requests"}'
+    for line in (steps, alarms % "main", alarms % "worker-1", answers):
+        assert line in text
+    assert text.count("# TYPE approval_proxy_alarms_total counter") == 1
+    assert text.count("approval_proxy_due_lag_seconds{") == 1
+    assert 'approval_proxy_due_lag_seconds{process="worker-1"}' not in text
+    assert 'process_cpu_seconds_total{process="main"}' in text or sys.platform != "linux"
+    assert "process=" not in (await (await start()).call("GET", "/metrics")).body.decode()
+
+
+async def test_a_worker_process_that_is_down_is_named_and_calls_are_still_taken(
+    start: Starts,
+) -> None:
+    how = "worker-1 ended (SIGKILL), and is started again"
+    site = await start(crew=Workers(down={"worker-1": how}))
+    ready = await site.call("GET", "/readyz")
+    assert (ready.status, ready.json) == (200, {"status": "degraded", "reasons": [how]})
+    assert (await site.submit()).status == 202
+    status = await site.call("GET", "/api/status", key=OPERATOR_KEY)
+    assert status.json["down"] == [{"worker": "worker-1", "reason": how}]
 
 
 @pytest.fixture

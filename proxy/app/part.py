@@ -1,0 +1,30 @@
+"""What one of several worker processes has of what the settings mean for all of them together."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One process of so many, counted from 1.
+
+    `store_url` is the store that another process has opened for all; without it, the settings say
+    where the store is.
+    """
+
+    number: int = 1
+    of: int = 1
+    store_url: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs and metrics."""
+        return f"worker-{self.number}"
+
+    def share(self, total: int) -> int:
+        """Return its share of a number of which there is one for each, at least."""
+        return max(1, total // self.of + (self.number <= total % self.of))
+
+
+WHOLE: Final = Part()
+"""The only process there is, or one that shares nothing."""
