@@ -69,8 +69,8 @@ class Events:
     async def take(self, request: web.Request) -> web.Response:
         """Take an event: 202 once it is verified, whatever we know of its ticket."""
         name = request.match_info["system"]
-        system = self._system(name)
         body = await self._body(request, name)
+        system = self._system(name)
         try:
             hint = await self._proven(request, name, system, body)
         except (Unauthorized, InvalidRequest) as error:
@@ -107,7 +107,8 @@ class Events:
         try:
             return await read_body(request, limit=limits.event, within=limits.body_deadline)
         except InvalidRequest:
-            self._count(name, "unusable")
+            if name in self._systems:  # whatever else is called is no label of a metric
+                self._count(name, "unusable")
             raise
 
     def _answered(

@@ -159,8 +159,9 @@ class Witboost:
                 break
         if answer.status == 405:  # noqa: PLR2004 - Method Not Allowed (RFC 9110 15.5.6)
             raise NotFound(
-                f"witboost {self.name} takes none of {', '.join(methods)} at {target}: check"
-                " the instance's `method` and that the hook still exists",
+                f"witboost {self.name} takes none of {', '.join(methods)} at"
+                f" {target.partition('?')[0]}: check the instance's `method` and that the hook"
+                " still exists",
                 status=answer.status,
             )
         check(answer, call, system=f"witboost {self.name}")

@@ -136,6 +136,9 @@ async def test_an_event_has_a_size_and_a_client_key_opens_nothing(
     site = await start(limits=Limits(event=100))
     large = _event(clock, tree={"ticket": {"id": "T1"}, "pad": "x" * 100})
     (await _send(site, large)).refused(400, "longer than 100 bytes")
+    unknown = await _send(site, large, system="nobody")
+    unknown.refused(400, "longer than 100 bytes")  # the names of systems are for nobody
+    assert "nobody" not in site.metrics.text().decode()
     answer = await site.call("POST", "/ticket-events/desk", key=WITBOOST_KEY, data=b"{}")
     assert answer.status == 401
 
