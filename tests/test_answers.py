@@ -92,7 +92,21 @@ def test_each_status_leads_to_what_the_caller_must_do(status: int, kind: type[Pr
 def test_retry_after_is_read_as_seconds_or_as_a_date(
     headers: dict[str, str], pause: int | None
 ) -> None:
-    assert retry_after(headers, NOW) == pause
+    assert retry_after(503, headers, NOW) == pause
+
+
+@pytest.mark.parametrize("prefix", ["X-RateLimit-", "RateLimit-"])
+@pytest.mark.parametrize(
+    ("status", "remaining", "pause"),
+    [(429, None, 60_000), (503, "0", 60_000), (503, "4999", None), (500, None, None)],
+)
+def test_a_limit_that_was_not_met_asks_for_nothing(
+    prefix: str, status: int, remaining: str | None, pause: int | None
+) -> None:
+    """Many APIs say in each answer when the next hour begins: an error is no reason to wait."""
+    headers = {f"{prefix}Reset": "60"}
+    headers |= {f"{prefix}Remaining": remaining} if remaining else {}
+    assert retry_after(status, headers, NOW) == pause
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ class Discovery:
             elif answer.status in {408, 425, 429} or answer.status >= 500:  # noqa: PLR2004 - HTTP
                 passing = TemporaryError(
                     f"{answer.place} answered {answer.status}",
-                    retry_after=retry_after(answer.headers, self._clock.now()),
+                    retry_after=retry_after(answer.status, answer.headers, self._clock.now()),
                 )
         if passing is not None:
             raise TemporaryError(

@@ -163,7 +163,7 @@ def _refusal(answer: Answer, tree: Mapping[str, Any], grant: str) -> ProxyError:
     what = f"no token: {answer.place} answered {status}" + (f" ({details})" if details else "")
     broken = status == 408 or status >= 500  # noqa: PLR2004 - it may have done what we asked
     if broken or status in {425, 429} or code in _PASSING:
-        pause = retry_after(answer.headers, SystemClock().now())
+        pause = retry_after(status, answer.headers, SystemClock().now())
         return TemporaryError(f"{what}: it will be asked again", retry_after=pause, sent=broken)
     if 300 <= status < 400:  # noqa: PLR2004 - redirections
         return TokenRefused(f"{what}: redirects are never followed, correct the endpoint's URL")

@@ -117,7 +117,7 @@ def check(answer: Answer, call: Call, *, system: str) -> None:
     if status == 409:  # noqa: PLR2004 - Conflict (RFC 9110 15.5.10)
         raise Conflict(what, status=status)
     if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004 - server errors
-        pause = retry_after(answer.headers, SystemClock().now())
+        pause = retry_after(status, answer.headers, SystemClock().now())
         raise TemporaryError(
             f"{what}: it will be tried again",
             retry_after=pause,
@@ -146,17 +146,20 @@ def headers_reason(headers: Mapping[str, str]) -> str:
     return clean(headers.get("RateLimit-Reason", ""))
 
 
-def retry_after(headers: Mapping[str, str], now: int) -> int | None:
+def retry_after(status: int, headers: Mapping[str, str], now: int) -> int | None:
     """Return the pause that the other side asked for, in milliseconds; None if it asked for none.
 
     Seconds or an HTTP date (RFC 9110 10.2.3), else the `X-RateLimit-Reset` or `RateLimit-Reset` of
-    many APIs; a date is compared with the answer's own Date where there is one, so that a wrong
-    clock does not matter, else with `now` (milliseconds).
+    a limit that was met: many APIs say in every answer when the next hour begins. A date is
+    compared with the answer's own Date where there is one, so that a wrong clock does not matter,
+    else with `now` (milliseconds).
     """
     wanted = headers.get("Retry-After", "").strip()
     if _SECONDS.fullmatch(wanted):
         return int(wanted) * 1_000
+    met = status == 429 or "0" in (headers.get(f"{x}RateLimit-Remaining") for x in ("X-", ""))  # noqa: PLR2004 - RFC 6585 4
     reset = headers.get("X-RateLimit-Reset", "") or headers.get("RateLimit-Reset", "")
+    reset = reset if met else ""
     until = http_date(wanted) or _reset(reset.strip())
     if until is None:
         return None
