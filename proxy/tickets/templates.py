@@ -134,20 +134,19 @@ def tree_template(source: Any, where: str, limits: Mapping[str, int]) -> Render[
     A leaf that is exactly one `{{ expression }}` keeps the type of its value. `limits` maps the
     paths of leaves, as `leaves_of` writes them, to the longest text they may hold.
     """
-    leaves = {
-        path: leaf_template(leaf, f"{where}.{path}", limits.get(path))
-        for path, leaf in leaves_of(source)
-        if isinstance(leaf, str)
-    }
 
-    def render(node: Any, path: str, names: Names) -> Any:
+    def compiled(node: Any, path: str) -> Render[Any]:
         if isinstance(node, Mapping):
-            return {key: render(inner, _below(path, key), names) for key, inner in node.items()}
+            inner = {key: compiled(value, _below(path, key)) for key, value in node.items()}
+            return lambda names: {key: render(names) for key, render in inner.items()}
         if isinstance(node, list):
-            return [render(inner, _below(path, at), names) for at, inner in enumerate(node)]
-        return leaves[path](names) if isinstance(node, str) else node
+            items = [compiled(value, _below(path, at)) for at, value in enumerate(node)]
+            return lambda names: [render(names) for render in items]
+        if isinstance(node, str):
+            return leaf_template(node, f"{where}.{path}", limits.get(path))
+        return lambda _names: node
 
-    return lambda names: render(source, "", names)
+    return compiled(source, "")
 
 
 def leaves_of(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:

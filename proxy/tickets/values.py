@@ -71,6 +71,8 @@ def plain(value: Any, text: Callable[[str], str] = clean) -> Any:
             return text(value)
         case None | bool() | int() | float():
             return value
+        case list():  # as nearly always: abstract classes are much slower to ask for
+            return [plain(inner, text) for inner in value]
         case Undefined():
             str(value)  # raises, with jinja's own words about what is missing
         case Mapping():
