@@ -1,4 +1,4 @@
-"""The only outgoing HTTP: one session that all destinations share.
+"""The only outgoing HTTP: one pool of connections that all destinations share.
 
 Callers import from here what they need to call another system.
 """
@@ -10,11 +10,8 @@ from pathlib import Path
 from random import random
 from typing import ClassVar, Self
 
-import aiohttp
-from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 
-from proxy import __version__
 from proxy.domain.addresses import Network, Reach
 from proxy.domain.schedule import Dice
 from proxy.errors import ConfigurationError
@@ -47,7 +44,7 @@ class EgressProxy:
 
 
 class Outbound:
-    """The session that all destinations share; an async context that opens and closes it.
+    """The connections that all destinations share; an async context that opens and closes it.
 
     `kind` is the class of its destinations.
     """
@@ -75,18 +72,10 @@ class Outbound:
         self._resolver = resolver
         self._observe = observe
         self._dice = dice
-        self._opened: aiohttp.ClientSession | None = None
+        self._opened: Connector | None = None
 
     async def __aenter__(self) -> Self:
-        self._opened = aiohttp.ClientSession(
-            connector=Connector(self._resolver),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={hdrs.USER_AGENT: f"approval-proxy/{__version__}"},
-            timeout=aiohttp.ClientTimeout(total=None),
-            trust_env=False,  # no proxy and no credential that the settings do not name
-        )
-        # else aiohttp repeats PUT, GET ... by itself; there is no other switch (its issue 10790)
-        self._opened._retry_connection = False  # noqa: SLF001
+        self._opened = Connector(self._resolver)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -124,7 +113,7 @@ class Outbound:
             networks, networks_setting = proxy.networks, "outbound.proxy.networks"
         try:
             return self.kind(
-                self._session,
+                self._connector,
                 name=name,
                 origins=origins,
                 reach=Reach(tuple(networks), networks_setting, self._loopback),
@@ -143,7 +132,7 @@ class Outbound:
                 f"{name}: an origin, `ca_file` or `client_certificate` is unusable: {error}"
             ) from error
 
-    def _session(self) -> aiohttp.ClientSession:
+    def _connector(self) -> Connector:
         if self._opened is None:
-            raise ConfigurationError("the HTTP session is not open: calls are made while serving")
+            raise ConfigurationError("the connections are not open: calls are made while serving")
         return self._opened

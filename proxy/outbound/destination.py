@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
-from multidict import CIMultiDict
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from yarl import URL
 
@@ -20,8 +19,9 @@ from proxy.domain.addresses import Reach
 from proxy.domain.schedule import Dice
 from proxy.domain.urls import under
 from proxy.errors import ConfigurationError, PermanentError, TemporaryError
+from proxy.outbound import wire
 from proxy.outbound.answers import Answer, Call, without_secrets
-from proxy.outbound.connector import PROGRESS, Progress
+from proxy.outbound.connector import PROGRESS, Connector, Progress
 from proxy.outbound.credentials import Credential
 from proxy.tls import Tls
 
@@ -44,7 +44,7 @@ class Destination:
 
     def __init__(
         self,
-        session: Callable[[], aiohttp.ClientSession],
+        connector: Callable[[], Connector],
         *,
         name: str,
         origins: Sequence[str],
@@ -61,7 +61,8 @@ class Destination:
     ) -> None:
         self.name = name
         self.deadline = deadline
-        self._session = session
+        self._connector = connector
+        self._common: dict[tuple[str, str, int], aiohttp.ClientRequest] = {}
         self._paths: dict[tuple[str, str, int], list[str]] = {}
         for url in map(URL, origins):
             self._paths.setdefault(_origin(url), []).append(url.raw_path)
@@ -184,27 +185,32 @@ class Destination:
         progress.connected = progress.tried = False
         progress.refused.clear()
         PROGRESS.set(progress)
-        headers = CIMultiDict(call.headers)
-        headers.update(proof)
         try:
-            async with self._session().request(
-                call.method,
+            status, headers, body = await wire.exchange(
+                self._connector(),
+                self._origin(url),
                 url,
-                headers=headers,
-                data=call.body,
-                allow_redirects=False,
-                ssl=self._tls.context(),
-                proxy=self._proxy,
-            ) as response:
-                body = await self._body(response, call, proof)
-        except (aiohttp.ClientError, OSError) as error:
+                method=call.method,
+                headers={**call.headers, **proof},
+                body=call.body,
+                limit=self._answer_limit + 1,
+            )
+        except wire.FAILURES as error:
             raise self._failure(error, call, url, progress) from error
         except ValueError:
             # not chained: aiohttp's words repeat the header, which may be a secret
             raise PermanentError(
                 f"{self.name}: {call.place} has a header or method that HTTP forbids"
             ) from None
-        return Answer(response.status, response.headers, body, call.place)
+        return Answer(status, headers, self._body(status, body, call, proof), call.place)
+
+    def _origin(self, url: URL) -> aiohttp.ClientRequest:
+        """Return what all calls to an origin have in common; made anew with new TLS files."""
+        place, trust = _origin(url), self._tls.context()
+        known = self._common.get(place)
+        if known is None or known.ssl is not trust:
+            known = self._common[place] = wire.origin(url, trust, self._proxy)
+        return known
 
     def _failure(
         self, error: Exception, call: Call, url: URL, progress: Progress
@@ -237,32 +243,17 @@ class Destination:
             return TemporaryError(f"{what}: it will be tried again", sent=False)
         return ConfigurationError(f"{what}: have it allow this host, and check its credential")
 
-    async def _body(
-        self, response: aiohttp.ClientResponse, call: Call, proof: Mapping[str, str]
-    ) -> bytes:
-        """Read up to the limit; what is too long is an error only where it would be used."""
-        body = await _up_to(self._answer_limit + 1, response.content)
-        if len(body) > self._answer_limit:
-            response.close()
-            if response.status < 300:  # noqa: PLR2004 - others are only quoted
+    def _body(self, status: int, body: bytes, call: Call, proof: Mapping[str, str]) -> bytes:
+        """Return up to the limit; what is too long is an error only where it would be used."""
+        if status < 300:  # noqa: PLR2004 - others are only quoted
+            if len(body) > self._answer_limit:
                 raise TemporaryError(
                     f"{self.name}: the answer to {call.place} is longer than"
                     f" {self._answer_limit} bytes: raise the limit, or ask for less"
                 )
-        if response.status < 300:  # noqa: PLR2004 - as above
             return body
         shown = (value.rpartition(" ")[2] for value in proof.values())
         return without_secrets(body, [*call.secrets, *shown])
-
-
-async def _up_to(size: int, content: aiohttp.StreamReader) -> bytes:
-    """Return what comes, or its first bytes where it is longer."""
-    if content.is_eof():  # as good as always: a small answer comes together with its headers
-        return content.read_nowait(-1)[:size]
-    try:
-        return await content.readexactly(size)
-    except asyncio.IncompleteReadError as error:
-        return error.partial
 
 
 def _origin(url: URL) -> tuple[str, str, int]:
