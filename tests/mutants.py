@@ -45,6 +45,7 @@ PARTS: Final[Mapping[str, tuple[Collection[str], Collection[str]]]] = {
             "tests/oauth2/test_tokens.py",
             "tests/tickets/test_event_proofs.py",
             "tests/tickets/test_event_signatures.py",
+            "tests/tickets/test_published_keys.py",
         ),
     ),
     "flow": (

@@ -66,6 +66,27 @@ def test_an_address_inside_an_address_must_be_open_as_well() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("8.8.8.8", "8.8.8.8"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),  # the kernel sees no other
+        ("64:ff9b::10.0.0.1", "10.0.0.1"),
+        ("64:ff9b:1::a00:1", "10.0.0.1 64:ff9b:1::a00:1"),
+        ("::ffff:0:a00:1", "10.0.0.1 ::ffff:0:a00:1"),
+        ("::1", "::1"),
+        ("::2", "0.0.0.2 ::2"),
+        ("2002:a00:1::", "10.0.0.1 2002:a00:1::"),
+        ("2a00::5efe:a00:1", "10.0.0.1 2a00::5efe:a00:1"),
+        ("2a00::200:5efe:a00:1", "10.0.0.1 2a00::200:5efe:a00:1"),
+        ("2a00::201:5efe:a00:1", "2a00::201:5efe:a00:1"),
+    ],
+)
+def test_every_address_that_a_connection_may_end_at_is_judged(text: str, ends: str) -> None:
+    assert list(judged(ipaddress.ip_address(text))) == list(map(ipaddress.ip_address, ends.split()))
+
+
 def test_the_setting_that_would_open_it_is_named() -> None:
     said = Reach(setting="ticket_systems.desk.networks").objection("10.0.0.1")
     assert said.endswith("open its network in ticket_systems.desk.networks")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as some
 from joserfc import jws, jwt
-from joserfc.jwk import ECKey, OctKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from multidict import CIMultiDict
 from pydantic import ValidationError
 
@@ -22,6 +22,7 @@ from proxy.domain.models import TicketHint
 from proxy.errors import InvalidRequest, Unauthorized
 from proxy.settings.systems import SignedEvents
 from proxy.tickets.event_declaration import PRESETS, Events
+from proxy.tickets.event_tokens import key_id, published_keys
 from proxy.tickets.proofs import read_key
 from proxy.tickets.signatures import EventReader
 
@@ -418,6 +419,26 @@ def test_a_secret_of_standard_webhooks_may_hold_an_underscore_no_more() -> None:
     shape = Events.model_validate({**STANDARD, "ticket": "ticket.id"})
     with pytest.raises(ValueError, match="is no base64"):
         read_key(b"whsec_" + base64.b64encode(SECRET) + b"_x", shape)
+
+
+def test_which_key_a_token_names_is_read_without_believing_it() -> None:
+    for header, named in [({"kid": "k1"}, "k1"), ({"kid": 5}, "5"), ({}, ""), (["kid"], "")]:
+        shown = base64.urlsafe_b64encode(orjson.dumps(header)).rstrip(b"=").decode()
+        assert key_id(f"{shown}.e30.x") == named
+    assert key_id("%%%.e30.x") == ""
+
+
+def test_of_a_key_set_only_what_verifies_signatures_counts() -> None:
+    """RFC 7517 4.2: `use` may be left out; a shared secret has no place among public keys."""
+    keys = [OKPKey.generate_key("Ed25519").as_dict(private=False) for _ in range(20)]
+    shared = {"kty": "oct", "k": "c2VjcmV0", "kid": "shared"}
+    listed = [{**keys[0], "kid": "a", "use": "sig"}, {**keys[1], "kid": "b"}, shared]
+    listed.append({**keys[2], "kid": "c", "use": "enc"})
+    found = published_keys(orjson.dumps({"keys": listed}))
+    assert [key.kid for key in found] == ["a", "b"]
+    assert len(published_keys(orjson.dumps({"keys": keys}))) == 16
+    for broken in (b"", b"[]", b'{"keys": 5}', b'{"keys": [5]}', b'{"keys": [{"kty": "none"}]}'):
+        assert published_keys(broken) == ()
 
 
 # -- what an event says ----------------------------------------------------------------------------
