@@ -235,18 +235,26 @@ async def open_rig(
             desk=the_desk.url, witboost=the_witboost.url, redis_url=redis_url, folder=folder, **top
         )
         tree["witboost"]["main"] |= section
-        settings = make_settings(folder, tree)
-        async with assemble(settings, clock=clock, dice=lambda: 0.5) as program:
-            runner = web.AppRunner(watched(program.listener()), access_log=None)
-            await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            the_witboost.hook_url = f"{url}/approval-requests"
-            the_desk.events.target = f"{url}/ticket-events/desk"
-            try:
-                yield Rig(program, program.worker(), the_desk, the_witboost, clock, url)
-            finally:
-                await runner.cleanup()
+        async with run_between(the_desk, the_witboost, make_settings(folder, tree), clock) as rig:
+            yield rig
+
+
+@asynccontextmanager
+async def run_between(
+    desk: Desk, witboost: Witboost, settings: Settings, clock: ManualClock
+) -> AsyncIterator[Rig]:
+    """Start the program between neighbours that are there, and may outlive it."""
+    async with assemble(settings, clock=clock, dice=lambda: 0.5) as program:
+        runner = web.AppRunner(watched(program.listener()), access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        witboost.hook_url = f"{url}/approval-requests"
+        desk.events.target = f"{url}/ticket-events/desk"
+        try:
+            yield Rig(program, program.worker(), desk, witboost, clock, url)
+        finally:
+            await runner.cleanup()
 
 
 async def get_json(url: str, key: str) -> tuple[int, Any]:

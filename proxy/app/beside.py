@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from proxy.app.outgoing import Outgoing, open_outgoing
 from proxy.app.store import open_store_beside, open_tokens
 from proxy.domain.clock import SystemClock
+from proxy.errors import ConfigurationError
 from proxy.settings import Settings
 from proxy.settings.oauth2 import OAuth2
+from proxy.store.embedded import EmbeddedServer
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
 from proxy.tickets.port import TicketSystem
@@ -29,6 +32,22 @@ async def calling(settings: Settings) -> AsyncIterator[Outgoing]:
         if any(isinstance(it, OAuth2) and it.grant == "refresh_token" for it in auths):
             tokens = open_tokens(settings, await open_store_beside(settings, stack))
         yield await open_outgoing(settings, stack, tokens, clock=SystemClock())
+
+
+@asynccontextmanager
+async def moving(settings: Settings) -> AsyncIterator[RedisStore]:
+    """Open the store that no service uses now, as it is; our own server is started for this.
+
+    Raises:
+        ConfigurationError: the store or the settings cannot be used, or a service runs our server.
+    """
+    folder = Path(settings.store.folder)
+    if settings.embedded and await EmbeddedServer.running(folder):
+        raise ConfigurationError(
+            f"a service runs on store.folder {folder} now. Stop it, and do this again."
+        )
+    async with AsyncExitStack() as stack:
+        yield await open_store_beside(settings, stack)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from proxy.settings import Settings
 from proxy.signing import key_set
 from proxy.store.connecting import reach
 from proxy.store.embedded import EmbeddedServer
+from proxy.store.namespace import service_name
 from proxy.store.privacy import Privacy
 from proxy.store.redis import RedisStore
 from proxy.store.shared import dangers
@@ -37,14 +38,14 @@ async def open_store(
     `running` is where another process of this program has the server already, and has looked at
     how it is configured.
     """
-    wanted = settings.store
+    wanted, name = settings.store, service_name(settings.store.namespace)
     if running is not None:
-        return _connection(settings, running, stack, clock), None
+        return _connection(settings, running, stack, clock, name), None
     server = None
     if wanted.redis_url is None:
         server = await EmbeddedServer.start(Path(wanted.folder), fsync=wanted.fsync)
         stack.push_async_callback(server.close)
-    store = _connection(settings, store_url(settings, server), stack, clock)
+    store = _connection(settings, store_url(settings, server), stack, clock, name)
     problems = [] if server else await dangers(store.client)
     if problems and wanted.dangerous == "refuse":
         raise ConfigurationError(f"store.dangerous is refuse: {' '.join(problems)}")
@@ -72,7 +73,7 @@ async def open_store_beside(settings: Settings, stack: AsyncExitStack) -> RedisS
             server = await EmbeddedServer.start(folder, fsync=wanted.fsync)
             stack.push_async_callback(server.close)
             url = server.url
-    return _connection(settings, url, stack, None)
+    return _connection(settings, url, stack, None, "")
 
 
 async def refuse_to_drop(settings: Settings, store: RedisStore) -> None:
@@ -141,9 +142,9 @@ def open_sink(settings: Settings) -> Sink | None:
 
 
 def _connection(
-    settings: Settings, url: str, stack: AsyncExitStack, clock: Clock | None
+    settings: Settings, url: str, stack: AsyncExitStack, clock: Clock | None, called: str
 ) -> RedisStore:
-    client = reach(url)
+    client = reach(url, called)
     stack.push_async_callback(client.aclose)
     wanted = settings.store
     store = RedisStore(

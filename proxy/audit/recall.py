@@ -12,6 +12,7 @@ from proxy.domain.events import CalledBack
 from proxy.domain.models import Entry
 from proxy.domain.values import replace
 from proxy.errors import ConfigurationError
+from proxy.indexing import reindexed
 from proxy.store.audit import read_kept
 from proxy.store.codec import ADMITTED
 from proxy.store.redis import RedisStore
@@ -34,7 +35,9 @@ class Remembered:
     expired: bool = False
 
     def entry(self, store: RedisStore) -> Entry | None:
-        """Return the request as it was last sealed; None where the audit holds too little.
+        """Return the request as it was last sealed, found by the index key in force.
+
+        None where the audit holds too little.
 
         Raises:
             ConfigurationError: its key is not in the ring, or there is none.
@@ -43,7 +46,10 @@ class Remembered:
             return None
         first, latest = (self._opened(it, store) for it in (self.first, self.latest))
         payload = latest.payload or first.payload
-        return replace(latest, payload=payload) if payload else None
+        if not payload:
+            return None
+        record = reindexed(store.privacy, latest.record, payload)
+        return replace(latest, record=record, payload=payload)
 
     def _opened(self, sealed: str, store: RedisStore) -> Entry:
         ring = store.privacy.ring

@@ -19,6 +19,7 @@ from proxy.cli import (
     receipts,
     requests,
     serve,
+    store,
     trial,
 )
 from proxy.errors import ProxyError, SettingsError
@@ -36,6 +37,7 @@ _COMMANDS: Final = (
     receipts,
     requests,
     serve,
+    store,
     trial,
 )
 

@@ -16,7 +16,7 @@ can read them; keep it in a secret store, and a copy in a safe place):
 {key}
 
 For the settings; a new key goes first, the former ones stay below it. With a redis_url, index_key
-is another such key: requests are found by it, so it never changes.
+is another such key: requests are found by it, so it changes only by `store export` and `import`.
 encryption:
   keys:
     - {{id: key1, key: {{file: /run/secrets/encryption-key}}}}

@@ -5,6 +5,7 @@ what it changes. One sealer at a time takes the entries out of Redis; what is se
 """
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypedDict
@@ -12,6 +13,7 @@ from typing import Any, Final, TypedDict
 import orjson
 
 from proxy.domain.models import Entry
+from proxy.errors import ConfigurationError
 from proxy.store.redis import RedisStore
 from proxy.store.scripts import load_script
 
@@ -145,8 +147,8 @@ class AuditStreams:
         )
         return {
             each: {
-                "record": _characters(record),
-                "texts": _characters(texts),
+                "record": characters(record),
+                "texts": characters(texts),
                 "payload": (payload or b"").decode("latin-1"),
             }
             for some, rows in zip(by_tag.values(), answers, strict=True)
@@ -168,17 +170,21 @@ class AuditStreams:
         return bool(await self._store.batcher.script(_NOTE, keys, words))
 
 
-def _characters(words: Sequence[bytes]) -> list[str]:
+def characters(words: Sequence[bytes]) -> list[str]:
     """Return bytes as characters, each word by itself; all in one pass where no word has a NUL."""
     found = b"\0".join(words).decode("latin-1").split("\0") if words else []
     return found if len(found) == len(words) else [word.decode("latin-1") for word in words]
 
 
 def read_kept(store: RedisStore, kept: Kept) -> Entry:
-    """Return the request that was kept.
+    """Return the request that was kept, perhaps before the store was imported.
 
     Raises:
         ConfigurationError: it is encrypted under a key that is missing.
     """
     record, texts = ([it.encode("latin-1") for it in kept[part]] for part in ("record", "texts"))
-    return store.entry(record, kept["payload"].encode("latin-1"), texts)
+    payload = kept["payload"].encode("latin-1")
+    for keys in store.former:
+        with contextlib.suppress(ConfigurationError):
+            return store.entry(record, payload, texts, keys)
+    return store.entry(record, payload, texts)

@@ -101,6 +101,10 @@ class Batcher:
         except NoScriptError:
             return await self.enqueue(("EVAL", script.source, len(keys), *keys, *args))
 
+    async def everywhere(self) -> Sequence["Batcher"]:
+        """Return one batcher for each server that keys are on."""
+        return [self]
+
     async def close(self) -> None:
         """Wait for what is under way."""
         if self._sender is not None:

@@ -26,7 +26,7 @@ MISDIRECTED: Final = (AskError, ClusterDownError, TryAgainError)  # MOVED is a k
 
 _WITHIN: Final = 5.0  # seconds for one command, a failover on the way included
 _PAUSE: Final = 0.1  # seconds before the map of slots is asked for again
-_SCRIPTS: Final = {"EVAL", "EVALSHA"}
+_KEY_AT: Final = {"EVAL": 3, "EVALSHA": 3, "XINFO": 2}  # where a command's first key is not first
 
 
 class Cluster:
@@ -126,6 +126,10 @@ class ClusterBatcher(Batcher):
         self._cluster = cluster
 
     @override
+    async def everywhere(self) -> list[Batcher]:
+        return await self._cluster.masters()
+
+    @override
     async def close(self) -> None:
         await self._cluster.settle()
 
@@ -175,9 +179,8 @@ class ClusterBatcher(Batcher):
 
 def _slot(words: Words) -> int:
     """Return the slot of a command's first key; what has none goes anywhere."""
-    if words[0] in _SCRIPTS:
-        return key_slot(str(words[3]).encode())
-    return key_slot(str(words[1]).encode()) if len(words) > 1 else 0
+    at = _KEY_AT.get(words[0], 1)
+    return key_slot(str(words[at]).encode()) if len(words) > at else 0
 
 
 def _master(row: Any, asked: Address) -> tuple[int, int, Address]:

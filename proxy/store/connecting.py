@@ -5,6 +5,7 @@ arguments more than everything else about it (measured: 50 µs instead of 2). It
 errors anew for each answer, which a batch needs only once.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -71,16 +72,17 @@ class _Batching:
         return [b"".join(hiredis.pack_command(tuple(words)) for words in commands)]
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, called: str = "") -> Redis:
     """Return a client for one server: `redis://`, `rediss://` or `unix://`.
 
-    It connects when first used. A lost connection is tried again a few times, with the whole batch:
-    scripts answer a repeat as they answered the first time.
+    It connects when first used, and is then `called` so at the server. A lost connection is tried
+    again a few times, with the whole batch: scripts answer a repeat as they answered the first
+    time.
     """
-    return _server(parse_url(url))
+    return _server({**parse_url(url), **_named(called)})
 
 
-def reach(url: str) -> Redis | Cluster:
+def reach(url: str, called: str = "") -> Redis | Cluster:
     """Return a client for a server, as `connect`, for one found by Sentinel, or for a cluster.
 
         redis://, rediss://, unix://                           one server
@@ -92,10 +94,10 @@ def reach(url: str) -> Redis | Cluster:
     parts = urlsplit(url)
     scheme, _, topology = parts.scheme.partition("+")
     if not topology:
-        return connect(url)
+        return connect(url, called)
     user, at, places = parts.netloc.rpartition("@")
     hosts = [_address(place) for place in places.split(",")]
-    options = parse_url(f"{scheme}://{user}{at}host?{parts.query}")
+    options = {**parse_url(f"{scheme}://{user}{at}host?{parts.query}"), **_named(called)}
     if topology == "cluster":
         return Cluster(hosts, lambda address: _server({**options, **_place(address)}))
     _, name, *database = parts.path.split("/")
@@ -137,6 +139,18 @@ def _behind_sentinels(
 
 def _batching(kind: type[Any]) -> type[Any]:
     return type(f"Batching{kind.__name__}", (_Batching, kind), {})
+
+
+def _named(called: str) -> dict[str, Any]:
+    """Return the options that give connections a name; redis-py's own asks for the right to it."""
+
+    async def greet(connection: Connection) -> None:
+        await connection.on_connect()
+        await connection.send_command("CLIENT", "SETNAME", called)
+        with contextlib.suppress(exceptions.ResponseError):  # it is done without
+            await connection.read_response()
+
+    return {"redis_connect_func": greet} if called else {}
 
 
 def _retry() -> dict[str, Any]:

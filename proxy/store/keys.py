@@ -15,7 +15,8 @@ scripts build the same names from the tag, which is their only KEYS entry.
     {ns:p}:t:SYS:REF   ticket id or key -> id
     {ns:p}:open        open requests per instance and ticket system, a hash of counts
     {ns:p}:c:WORKER    a worker's last claim, so that a repeated claim answers the same (expires)
-    ns:meta            number of partitions, version of this layout, which key digests are made with
+    ns:meta            number of partitions, version of this layout, which key digests are made
+                       with; of an imported store, the key that chooses partitions, former names
     ns:routes          frozen routes by hash
     ns:methods         learned callback methods by instance
     ns:pauses          paused destinations
@@ -26,10 +27,11 @@ scripts build the same names from the tag, which is their only KEYS entry.
     {ns:logins}:refresh:KEY   a refresh token, encrypted, and whether it was sent, a hash
     {ns:logins}:using:KEY     who uses that refresh token now (expires)
     ns:audit           who seals the audit, and how far it is sealed
-    {ns:X}:audit       what happened to X = pauses, credentials, logins, refused; of logins, which
-                       are few, the tokens are in the same slot
+    {ns:X}:audit       what happened to X = pauses, credentials, logins, refused, exports; of
+                       logins, which are few, the tokens are in the same slot
     ns:credentials     digests of the credentials in the settings, encrypted
     ns:refused         the last tally of refused calls that was noted
+    ns:exports         the last export or import that was noted
     ns:signing         our own signing key, encrypted, and every public key since, a hash
     ns:wake            channel: something earlier came in
 """
@@ -89,6 +91,12 @@ class Keys:
         bits = id_or_digest.removeprefix(ID_PREFIX)[:_BITS]
         return self.tag(int(bits, 16) % self.partitions)
 
+    def scattered(self, digest: str) -> str:
+        """Return random bits, as a digest has them, that lead to the partition of this one."""
+        found = int(digest[:_BITS], 16) % self.partitions
+        turns = secrets.randbelow(16**_BITS // self.partitions)
+        return f"{turns * self.partitions + found:0{_BITS}x}"
+
     def shared(self, name: str) -> str:
         """Return the name of a key that belongs to no partition."""
         return f"{self.namespace}:{name}"
@@ -100,7 +108,7 @@ class Keys:
     def streams(self) -> dict[str, str]:
         """Return every stream of audit entries by a short name."""
         own = {str(number): f"{tag}:audit" for number, tag in enumerate(self.tags())}
-        others = ("pauses", "credentials", LOGINS, "refused")
+        others = ("pauses", "credentials", LOGINS, "refused", "exports")
         return own | {name: self.beside(name) for name in others}
 
     def seen(self, system: str, replay_key: str) -> str:

@@ -35,20 +35,28 @@ def _keyed(key: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
 class Privacy:
     """What hides and shows; without a ring everything lies in clear, and old values still open.
 
-    `index_key` does not rotate with the ring: under another one, nothing would be found again.
+    `index_key` does not rotate with the ring: under another one, nothing would be found again. A
+    store that was imported under another one is `placed_by` the first: it still chooses partitions,
+    as correlation ids do, and nothing else.
     """
 
     ring: KeyRing | None = None
     index_key: bytes | None = None
+    placed_by: "Privacy | None" = None
 
     @property
     def indices(self) -> str:
-        """Return what tells one index key from another, and from none."""
-        return self.digest(PLAIN)[:16] if self.index_key else PLAIN
+        """Return what tells one index key from another, and from none; with what places by."""
+        own = self.digest(PLAIN)[:16] if self.index_key else PLAIN
+        return f"{own}+{self.placed_by.indices}" if self.placed_by else own
 
     def with_plain_indices(self) -> Self:
         """Return this for a store whose indices were begun without a key."""
         return dataclasses.replace(self, index_key=None)
+
+    def with_placement(self, key: bytes | None) -> Self:
+        """Return this for a store whose partitions are chosen under that key, None for none."""
+        return dataclasses.replace(self, placed_by=Privacy(index_key=key))
 
     def digest(self, text: str) -> str:
         """Return the 40 hexadecimal digits under which a text is indexed or compared."""

@@ -19,6 +19,7 @@ class Reader:
         self.batcher = batcher
         self.keys = keys
         self.privacy = privacy
+        self.former: Sequence[Keys] = ()  # under which names this store lay before it was imported
 
     async def load(self, correlation_id: str) -> Entry | None:
         """Read one request, or None where there is none."""
@@ -42,15 +43,19 @@ class Reader:
         return [read_record(flat(it)) for it in await self.batcher.commands(asked) if it]
 
     def entry(
-        self, record: Sequence[bytes], payload: bytes | None, texts: Sequence[bytes]
+        self,
+        record: Sequence[bytes],
+        payload: bytes | None,
+        texts: Sequence[bytes],
+        keys: Keys | None = None,
     ) -> Entry:
-        """Return what lies under the three keys of a request, which may be encrypted.
+        """Return what lies, or under former `keys` lay, at a request's keys; it may be encrypted.
 
         Raises:
             ConfigurationError: it is encrypted under a key that is missing, or was changed.
         """
         found = read_record(record)
-        tag, show = self.keys.tag_of(found.id), self.privacy.show
+        tag, show = (keys or self.keys).tag_of(found.id), self.privacy.show
         names, values = texts[::2], texts[1::2]
         shown = [
             word

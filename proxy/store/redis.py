@@ -120,7 +120,8 @@ class RedisStore(Reader):
     async def admit(self, admission: Admission) -> Admitted:
         """Store a hook call, durable when this returns, or find the request that it repeats."""
         digest = self.privacy.digest(admission.respond_to)
-        correlation_id, tag = new_id(digest, next(self._bits)), self.keys.tag_of(digest)
+        place = self._place(admission.respond_to, digest)
+        correlation_id, tag = new_id(place, next(self._bits)), self.keys.tag_of(place)
         verdict, found = await self.batcher.script(
             _ADMIT,
             [tag],
@@ -143,6 +144,14 @@ class RedisStore(Reader):
             ],
         )
         return Admitted(verdict.decode(), found.decode())
+
+    def _place(self, respond_to: str, digest: str) -> str:
+        """Return what chooses the partition of a URL, and begins the ids of its requests.
+
+        Under an index key that was given up it tells no more than the partition.
+        """
+        first = self.privacy.placed_by
+        return digest if first is None else self.keys.scattered(first.digest(respond_to))
 
     async def claim(self, *, worker: str, limit: int, lease: int) -> Claim:
         """Take at most `limit` due records for `lease` milliseconds, from all partitions evenly."""

@@ -7,7 +7,8 @@ from typing import Final
 from proxy.store.batching import Script
 
 _REPAIRS: Final = {"restore", "indices"}
-_PARTITIONED: Final = {"admit", "claim", "commit", "hint", "expire", "who", "kept", *_REPAIRS}
+_STEPS: Final = {"admit", "claim", "commit", "hint", "expire"}
+_PARTITIONED: Final = {*_STEPS, "who", "kept", "arrive", *_REPAIRS}
 """The steps about requests of one partition; the others are about what all requests share."""
 
 

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from proxy.errors import ConfigurationError
 from proxy.store.cluster import Cluster
+from proxy.store.moved import IMPORTING, go_on_where_imported
 from proxy.store.privacy import PLAIN
 from proxy.store.reading import flat
 from proxy.store.redis import LAYOUT, RedisStore
@@ -164,6 +165,7 @@ class Shared:
                 another index key, or by a newer version of this program.
         """
         meta = self._key("meta")
+        await go_on_where_imported(self._store)
         await self._agree_on_indices(meta)
         await self._agree_on_layout(meta)
         wanted = self._store.keys.partitions
@@ -172,7 +174,7 @@ class Shared:
         if found != wanted:
             raise ConfigurationError(
                 f"store.partitions: the store holds {found}, the settings say {wanted}. Set"
-                f" store.partitions to {found}, or use another store.namespace."
+                f" store.partitions to {found}; approval-proxy store export and import change it."
             )
         await self._store.identify()
 
@@ -199,11 +201,17 @@ class Shared:
             found = await self._call("HGET", meta, "indices")
         if found.decode() == PLAIN:
             self._store.privacy = privacy.with_plain_indices()
+        elif found.startswith(IMPORTING.encode()):
+            raise ConfigurationError(
+                f"store.namespace: an import into {self._store.keys.namespace} was not finished."
+                " Do it again: approval-proxy store import FILE"
+            )
         elif found.decode() != privacy.indices:
             raise ConfigurationError(
                 "encryption.index_key: the store was begun with another one, and finds nothing"
-                " under this. Put it back; or begin another store.namespace with this one, once the"
-                " requests in the old one are done."
+                " under this. Put it back; or change it by an export and an import: with the old"
+                " one, approval-proxy store export FILE; with this one, approval-proxy store"
+                " import FILE --replace."
             )
 
 

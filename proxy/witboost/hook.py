@@ -65,6 +65,11 @@ def respond_to(body: bytes) -> str:
     return normalise(orjson.loads(body)["respondToUrl"])
 
 
+def content_of(body: bytes) -> str:
+    """Return the `content` of an accepted body."""
+    return _content(orjson.loads(body), body, [])
+
+
 def approval_request(
     correlation_id: str,
     body: bytes,
