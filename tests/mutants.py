@@ -3,8 +3,8 @@
 mutmut changes functions of the modules below, one place at a time, and runs the tests named beside
 them. It passes over functions with decorators, so the copy that it changes has no `@override`;
 what is no function, such as the table of transitions, it leaves alone. A change that makes a test
-run for ever is told by that test's own timeout; one that ran out of mutmut's time counts as not
-told. `ARGS=proxy/flow.py` measures single modules.
+run for ever is told by that test's own timeout, which ends the process; one that ran out of
+mutmut's time counts as not told. `ARGS=proxy/flow.py` measures single modules.
 """
 
 import json
@@ -60,6 +60,7 @@ PARTS: Final[Mapping[str, tuple[Collection[str], Collection[str]]]] = {
             "tests/story/test_pausing.py",
             "tests/story/test_retention.py",
             "tests/test_flow_callbacks.py",
+            "tests/test_flow_setbacks.py::test_witboost_down_for_days_is_dead_and_final",
         ),
     ),
 }
@@ -126,7 +127,12 @@ def _settings(modules: Collection[str], tests: Collection[str]) -> str:
         "source_paths": ["proxy"],
         "only_mutate": [*modules],
         "also_copy": ["deploy"],
-        "pytest_add_cli_args": ["-p", "no:unraisableexception", "--timeout=30"],
+        "pytest_add_cli_args": [
+            "-p",
+            "no:unraisableexception",
+            "--timeout=30",
+            "--timeout-method=thread",
+        ],
         "pytest_add_cli_args_test_selection": [*tests],
     }
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items()]

@@ -66,8 +66,9 @@ async def test_a_refusal_that_led_to_giving_up_is_no_earlier_attempt(rig: Rig) -
     """It certainly had no effect, so a 409 to the retry of an operator is not its echo."""
     refusal = rig.witboost.switch_on(Fault("callback", "answer", status=422, times=None))
     call = await decided(rig)
-    while await rig.state(call) is not State.DEAD:
+    for _ in range(24):
         await rig.work(after=10 * MINUTE)
+    assert await rig.state(call) is State.DEAD
     refusal.off()
     rig.witboost.switch_on(Fault("callback", "answer", status=409))
     assert (await act(rig, call, "retry"))[0] == 200

@@ -44,6 +44,40 @@ async def test_a_status_that_the_map_does_not_know_is_one_alarm(
     assert watched.alarms() == []
 
 
+@pytest.mark.parametrize("status", [401, 422, 500])
+async def test_a_read_that_fails_is_made_again_or_held(
+    rig: Rig, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    watched = await opened(rig, caplog)
+    times = 2 if status == 401 else 1  # a 401 is answered with a fresh token first
+    rig.desk.switch_on(Fault("read", "answer", status=status, times=times))
+    [(at, event, state, says)] = await watched.work(after=SECOND)
+    assert (at, says["reason"]) == (SECOND, unreadable(status))
+    said = (event, state, says["code"], says.get("delay"), says.get("refused"))
+    assert (
+        said
+        == {
+            401: ("Postponed", "pending", "paused", None, True),
+            422: ("Held", "held", "refused", None, None),
+            500: ("Postponed", "pending", "unreachable", SECOND, None),
+        }[status]
+    )
+    due = {401: 40 * SECOND, 422: 30 * DAY - SECOND, 500: SECOND}
+    assert await watched.due_in() == due[status]
+
+
+async def test_an_approval_that_a_guard_holds_says_why_and_what_to_do(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = await opened(rig, caplog)
+    rig.desk.decide("1001", "approved", by="john.doe@company.com")
+    [(at, event, state, says)] = await watched.work(after=SECOND)
+    assert (at, event, state, says["code"]) == (SECOND, "Held", "held", "guarded")
+    assert says["reason"].startswith("Ticket DESK-1 is approved, but it was approved by john.doe@")
+    assert "`requests release` it" in says["reason"]
+    assert [alarm for alarm, _ in watched.alarms()] == ["request_held"]
+
+
 FULFILMENT = {"name": "default", "system": "desk", "callback_on": "fulfilment"}
 
 
