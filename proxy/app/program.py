@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
@@ -55,6 +56,8 @@ from proxy.web.connections import Bounds
 from proxy.web.peers import Peers
 from proxy.web.ports import Limits
 from proxy.worker import Worker
+
+_SHARE: Final = 8  # requests worked on for each hook call that is taken in at the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +147,11 @@ class Program:
             access=self.settings.logs.access,
         )
 
-    def listeners(self) -> list[tuple[Listen | Listener, web.Application]]:
-        """Return each place to listen at, with what is served there."""
+    def listeners(self, *, working: bool) -> list[tuple[Listen | Listener, web.Application]]:
+        """Return each place to listen at, with what is served there; see `listener`."""
         listen = self.settings.listen
         moved = {part: place for part in (EVENTS, OPERATORS) if (place := getattr(listen, part))}
-        main = self.listener(frozenset(PARTS - moved.keys()))
+        main = self.listener(frozenset(PARTS - moved.keys()), working=working)
         return [(listen, main)] + [(it, self.listener({part})) for part, it in moved.items()]
 
     def bounds(self) -> Bounds:
@@ -161,8 +164,14 @@ class Program:
             idle=limits.idle,
         )
 
-    def listener(self, parts: Collection[str] = PARTS) -> web.Application:
-        """Return the web application with the routes of these parts."""
+    def listener(self, parts: Collection[str] = PARTS, *, working: bool = False) -> web.Application:
+        """Return the web application with the routes of these parts.
+
+        Where the same process is `working` as well, it takes in a few calls at a time. A step of a
+        request is a dozen turns of the event loop, and each of them waits for a turn of every call
+        that is being taken in: with one call for each connection, what was accepted would wait ever
+        longer (64 connections: a fifth of the callbacks in the same time).
+        """
         settings, limits = self.settings, self.settings.limits
         service = Service(
             flow=self.flow,
@@ -178,6 +187,7 @@ class Program:
             path=settings.listen.path,
             limits=Limits(body=limits.body, depth=limits.depth, body_deadline=limits.body_deadline),
             slope=Slope(limit=limits.backlog, slow_from=limits.slow_from, slowest=limits.slowest),
+            at_once=max(1, settings.worker.concurrency // _SHARE) if working else None,
             event_memory=callers.event_memory(settings),
             event_keys=self.event_keys,
             certified=callers.certified(settings),

@@ -106,7 +106,8 @@ async def _listening(program: Program, role: Role) -> AsyncIterator[None]:
     listen = program.settings.listen
     places: list[tuple[Listen | Listener, web.Application]] = []
     if role != "worker":
-        places = program.listeners()
+        itself = role == "all" and not program.settings.worker.processes
+        places = program.listeners(working=itself)
     elif listen.worker_port is not None:
         here = Listener(host=listen.host, port=listen.worker_port)
         places = [(here, program.health())]

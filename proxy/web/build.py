@@ -1,6 +1,8 @@
 """Puts the listeners together: every route, one middleware, and the limits of HTTP itself."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,7 +45,8 @@ class Service:
 
     `path` is one more path of the hook, `event_memory` how many milliseconds an event is known
     again, `access` whether there is an access log, `published` gives the public keys of receipts,
-    `destinations` are what operators may pause.
+    `destinations` are what operators may pause, `at_once` bounds the hook calls that are stored at
+    the same time (None: any number).
     """
 
     flow: Flow
@@ -59,6 +62,7 @@ class Service:
     path: str = "/approval-requests"
     limits: Limits
     slope: Slope
+    at_once: int | None = None
     event_memory: int
     event_keys: Mapping[str, Fetches]
     certified: Collection[str]
@@ -107,6 +111,7 @@ class Service:
             flow=self.flow,
             store=self.store,
             backlog=Backlog(watch=watch, slope=self.slope, alarms=self.alarms),
+            room=nullcontext() if self.at_once is None else asyncio.Semaphore(self.at_once),
             clients=self.clients,
             operators=self.operators,
             instances=self.instances,

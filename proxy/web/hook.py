@@ -1,6 +1,7 @@
 """The hook API: taking approval requests in, and saying where they stand."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -43,6 +44,7 @@ class Hook:
         flow: Flow,
         store: Loads,
         backlog: Backlog,
+        room: AbstractAsyncContextManager[None],
         clients: Clients,
         operators: Clients,
         instances: Mapping[str, Sequence[CallbackPrefix]],
@@ -52,6 +54,7 @@ class Hook:
         self._flow = flow
         self._store = store
         self._backlog = backlog
+        self._room = room
         self._clients = clients
         self._operators = operators
         self._instances = instances
@@ -68,7 +71,8 @@ class Hook:
         caller = self._responsible(callers, call)
         request[CLIENT] = caller.name
         await self._backlog.pass_gate()
-        admitted = await self._flow.admit(call, instance=caller.instance, client=caller.name)
+        async with self._room:
+            admitted = await self._flow.admit(call, instance=caller.instance, client=caller.name)
         logs.correlation_id.set(admitted.id)
         return self._taken(admitted)
 
