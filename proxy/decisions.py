@@ -137,17 +137,20 @@ async def meet_deadline(step: Step) -> Step | None:
     try:
         ticket = await step.fetch()
     except ProxyError as error:
-        step.means.alarms.sound(
-            Alarm.TICKET_UNREADABLE_AT_DEADLINE,
-            f"Ticket {record.ticket_key} cannot be read although the decision deadline of request"
-            f" {record.id} has passed: {error}",
-            correlation_id=record.id,
-            destination=system.name,
-        )
+        _mind_unread(step, "decision", error)
         return await step.setback(as_temporary(error), system.name)
     if objections_to(step, ticket):
         return await _expire(step)
     return judge(step, ticket) or await _expire(step)
+
+
+async def fulfilment_unread(step: Step, error: ProxyError) -> Step | None:
+    """Approved, and the ticket cannot be read: wait, but for one that is gone not for ever."""
+    if step.now >= step.record.fulfil_by:
+        if isinstance(error, PermanentError):
+            return await meet_fulfilment_deadline(step)
+        _mind_unread(step, "fulfilment", error)
+    return await step.setback(as_temporary(error), step.system.name)
 
 
 async def meet_fulfilment_deadline(step: Step) -> Step | None:
@@ -168,6 +171,17 @@ async def _expire(step: Step) -> Step | None:
         return await step.hold("decision_deadline", reason, fired=True)
     expired = Decision.EXPIRED if step.route.on_deadline == "reject" else Decision.FAILED
     return step.then(Decided(at=step.now, decision=expired, evidence=reason, ours=True))
+
+
+def _mind_unread(step: Step, which: str, error: ProxyError) -> None:
+    record = step.record
+    step.means.alarms.sound(
+        Alarm.TICKET_UNREADABLE_AT_DEADLINE,
+        f"Ticket {record.ticket_key} cannot be read although the {which} deadline of request"
+        f" {record.id} has passed: {error}",
+        correlation_id=record.id,
+        destination=step.system.name,
+    )
 
 
 def _mind_unknown_status(step: Step, ticket: Ticket) -> None:

@@ -216,7 +216,7 @@ class Flow:
         try:
             ticket = await step.fetch()
         except ProxyError as error:
-            return await step.setback(decisions.as_temporary(error), step.system.name)
+            return await decisions.fulfilment_unread(step, error)
         if ticket.fulfilment in {Fulfilment.FULFILLED, Fulfilment.FAILED}:
             status = ticket.native_status
             return step.then(

@@ -274,6 +274,40 @@ async def test_access_that_never_comes(open_rig: OpenRig, outcome: str) -> None:
             assert (rig.final(call) or {})["status"] == "KO"
 
 
+@pytest.mark.parametrize("outcome", ["hold", "fail"])
+async def test_a_ticket_that_vanishes_after_its_approval_ends_at_that_deadline(
+    open_rig: OpenRig, outcome: str
+) -> None:
+    """Nobody will ever read there that the access is granted."""
+    async with open_rig(routes=[{**FULFILMENT, "on_fulfilment_deadline": outcome}]) as rig:
+        call = await decided(rig)
+        await rig.work(after=2 * SECOND)
+        rig.desk.switch_on(Fault("read", "answer", status=404, times=None))
+        await rig.work(after=6 * DAY)
+        assert await rig.state(call) is State.FULFILLING
+        await rig.work(after=2 * DAY)
+        if outcome == "hold":
+            assert await rig.state(call) is State.HELD
+        else:
+            assert (rig.final(call) or {})["status"] == "KO"
+
+
+async def test_a_desk_that_is_down_at_that_deadline_is_waited_for_with_an_alarm(
+    open_rig: OpenRig,
+) -> None:
+    async with open_rig(routes=[{**FULFILMENT, "on_fulfilment_deadline": "fail"}]) as rig:
+        call = await decided(rig)
+        await rig.work(after=2 * SECOND)
+        down = rig.desk.switch_on(Fault("read", "answer", status=503, times=None))
+        await rig.work(after=8 * DAY)
+        assert await rig.state(call) is State.FULFILLING
+        assert "ticket_unreadable_at_deadline" in _alarms(rig)
+        down.off()
+        rig.desk.decide(rig.tickets()[0]["id"], "done")
+        await rig.work(after=15 * MINUTE)
+        assert (rig.final(call) or {})["status"] == "OK"
+
+
 # -- calling back ----------------------------------------------------------------------------------
 
 
