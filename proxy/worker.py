@@ -58,13 +58,18 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop` is called; an unreachable store is waited for."""
         self._idle.clear()
+        waits = False
         try:
             async with _listening(self._store, self._woken):
                 while not self._stopping:
                     try:
                         await self._turn()
+                        waits = False
                     except ProxyError as error:
-                        self._alarms.sound(Alarm.STORE_UNREACHABLE, f"The worker waits: {error}")
+                        if not waits:  # an alarm when it begins, not every second
+                            said = f"The worker waits: {error}"
+                            self._alarms.sound(Alarm.STORE_UNREACHABLE, said)
+                        waits = True
                         await self._sleep(1.0)
         finally:
             self._idle.set()

@@ -6,6 +6,7 @@ import pytest
 
 from proxy.demo.faults import Fault
 from proxy.domain.models import State
+from proxy.errors import StoreUnavailable
 from tests.conftest import OpenRig
 from tests.rig import EVENT_SECRET, GRANT, Rig, desk_tree
 from tests.story.test_operators import act, blind_desk
@@ -423,6 +424,33 @@ async def test_retention_forgets_the_former_keys_of_a_ticket_too(rig: Rig) -> No
     await rig.work(after=MINUTE)
     await rig.work(after=91 * DAY)
     assert await rig.program.store.find("desk", ["DESK-1", "MOVED-1", "1001"]) == []
+
+
+# -- the store -------------------------------------------------------------------------------------
+
+
+async def test_a_store_that_is_gone_for_a_while_is_one_alarm_of_the_worker(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It tries each second: an outage of an hour must not be thousands of alarms."""
+    turns = iter([StoreUnavailable("gone", sent=False)] * 3 + [None, StoreUnavailable("gone")])
+    worker = rig.program.worker()
+
+    async def turn() -> None:
+        error = next(turns, None)
+        if error is not None:
+            raise error
+        worker._stopping = next(more, True)
+
+    more = iter([False])
+
+    async def sleep(_seconds: float) -> None:
+        pass
+
+    monkeypatch.setattr(worker, "_turn", turn)
+    monkeypatch.setattr(worker, "_sleep", sleep)
+    await worker.run()
+    assert 'store_unreachable"} 2.0' in rig.program.metrics.text().decode()
 
 
 # -- events ----------------------------------------------------------------------------------------
