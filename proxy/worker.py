@@ -6,7 +6,7 @@ A worker that dies needs no recovery: what it held becomes due again when its le
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,11 +22,19 @@ from proxy.store.redis import RedisStore
 LONGEST_SLEEP: Final = 5.0
 """Seconds; bounds what a lost wake-up can cost."""
 
+PATIENCE: Final = 250
+"""Milliseconds for which what is due in others' partitions is left to those."""
+
 _log: Final = logging.getLogger(__name__)
 
 
 class Worker:
-    """Attends to due requests, a bounded number at a time; `lease` and `margin` in milliseconds."""
+    """Attends to due requests, a bounded number at a time; `lease` and `margin` in milliseconds.
+
+    `own` are the tags of the partitions that it looks at first, where it shares the work with
+    others: so they do not all ask for the same. What waits elsewhere, because another one is full,
+    hangs or died, it takes soon after. Without any, all are its own.
+    """
 
     def __init__(
         self,
@@ -39,6 +47,7 @@ class Worker:
         concurrency: int,
         lease: int,
         margin: int,
+        own: Sequence[str] = (),
     ) -> None:
         self._name = name
         self._store = store
@@ -48,6 +57,8 @@ class Worker:
         self._concurrency = concurrency
         self._lease = lease
         self._margin = margin
+        self._own = own or store.keys.tags()
+        self._others = [tag for tag in store.keys.tags() if tag not in self._own]
         self._tasks: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
         self._room = asyncio.Event()
@@ -90,7 +101,7 @@ class Worker:
     async def run_due(self) -> int:
         """Attend once to everything that is due now, and return how many that were."""
         done = 0
-        while await self._claim():
+        while await self._claim([*self._own, *self._others]):
             done += len(self._tasks)
             await asyncio.gather(*self._tasks)
         return done
@@ -99,20 +110,29 @@ class Worker:
         self._woken.clear()
         if self._stopping:
             return
-        if len(self._tasks) < self._concurrency and await self._claim():
+        if len(self._tasks) < self._concurrency and await self._claim(self._own):
             return
         if len(self._tasks) >= self._concurrency:
             self._room.clear()
             await self._room.wait()
             return
-        due, now = await asyncio.gather(self._store.next_due(), self._store.now())
-        await self._sleep(LONGEST_SLEEP if due is None else (due - now) / 1_000)
+        due, elsewhere, now = await asyncio.gather(
+            self._store.next_due(self._own),
+            self._store.next_due(self._others),
+            self._store.now(),
+        )
+        if elsewhere is not None:
+            elsewhere += PATIENCE
+            if elsewhere <= now and await self._claim([*self._own, *self._others]):
+                return
+        waits = [at - now for at in (due, elsewhere) if at is not None]
+        await self._sleep(min(waits) / 1_000 if waits else LONGEST_SLEEP)
 
-    async def _claim(self) -> bool:
-        """Take what is due and there is room for; True if there was anything."""
+    async def _claim(self, tags: Sequence[str]) -> bool:
+        """Take what is due there and there is room for; True if there was anything."""
         began = self._clock.monotonic()
         room = self._concurrency - len(self._tasks)
-        claim = await self._store.claim(worker=self._name, limit=room, lease=self._lease)
+        claim = await self._store.claim(worker=self._name, limit=room, lease=self._lease, tags=tags)
         lease = Lease(
             clock=self._clock,
             claimed_at=claim.now,

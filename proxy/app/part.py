@@ -1,5 +1,6 @@
 """What one of several worker processes has of what the settings mean for all of them together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,10 @@ class Part:
     def share(self, total: int) -> int:
         """Return its share of a number of which there is one for each, at least."""
         return max(1, total // self.of + (self.number <= total % self.of))
+
+    def of_these(self, tags: Sequence[str]) -> Sequence[str]:
+        """Return those of which it takes care first; all, where there are too few."""
+        return tags[self.number - 1 :: self.of] or tags
 
 
 WHOLE: Final = Part()

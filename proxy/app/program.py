@@ -93,6 +93,7 @@ class Program:
             concurrency=self.part.share(work.concurrency),
             lease=work.lease,
             margin=work.margin,
+            own=self.part.of_these(self.store.keys.tags()),
         )
 
     def working(self) -> Worker | Crew:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, get_args, get_type_hints
 
@@ -103,3 +103,13 @@ def _told(kind: Any) -> tuple[str, ...]:
 def _ticket(ticket: Ticket) -> Mapping[str, str]:
     told = {"id": ticket.id, "key": ticket.key, "native_status": ticket.native_status}
     return told | ({"note": ticket.note} if ticket.note else {})
+
+
+def refs(record: Record) -> set[str]:
+    """Return what a record's ticket is looked up by: its system with its id, and with its key."""
+    return {f"{record.system}:{ref}" for ref in (record.ticket_id, record.ticket_key) if ref}
+
+
+def ref_lines(new: Iterable[str], gone: Iterable[str]) -> str:
+    """Return what a ticket is found by from now on, and what it was, as the Lua steps take them."""
+    return "\n".join([*new, *(f"!{ref}" for ref in gone)])

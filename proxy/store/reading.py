@@ -91,10 +91,11 @@ class Reader:
         answers = await self.batcher.commands(gets)
         return sorted(found | {answer.decode() for answer in answers if answer})
 
-    async def next_due(self) -> int | None:
-        """Return the earliest due time over all partitions."""
+    async def next_due(self, tags: Sequence[str] | None = None) -> int | None:
+        """Return the earliest due time over all partitions, or over those with these tags."""
+        asked = self.keys.tags() if tags is None else tags
         heads = await self.batcher.commands(
-            [("ZRANGE", f"{tag}:due", 0, 0, "WITHSCORES") for tag in self.keys.tags()]
+            [("ZRANGE", f"{tag}:due", 0, 0, "WITHSCORES") for tag in asked]
         )
         return min((_score(head) for head in heads if head), default=None)
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
@@ -21,7 +21,7 @@ from proxy.domain.values import replace
 from proxy.errors import ConfigurationError, Stale, Superseded
 from proxy.store.batching import Batcher
 from proxy.store.cluster import Cluster, ClusterBatcher
-from proxy.store.codec import write_record, write_texts
+from proxy.store.codec import ref_lines, refs, write_record, write_texts
 from proxy.store.keys import Keys, new_id, unguessable
 from proxy.store.privacy import Privacy
 from proxy.store.reading import Reader, text_place
@@ -153,12 +153,17 @@ class RedisStore(Reader):
         first = self.privacy.placed_by
         return digest if first is None else self.keys.scattered(first.digest(respond_to))
 
-    async def claim(self, *, worker: str, limit: int, lease: int) -> Claim:
-        """Take at most `limit` due records for `lease` milliseconds, from all partitions evenly."""
-        tags = self.keys.tags()
+    async def claim(
+        self, *, worker: str, limit: int, lease: int, tags: Sequence[str] = ()
+    ) -> Claim:
+        """Take at most `limit` due records for `lease` milliseconds, evenly from these partitions.
+
+        They are named by their tags; without any, it is all of them.
+        """
+        tags = tags or self.keys.tags()
         self._turn += 1
         start = self._turn % len(tags)
-        tags = (tags[start:] + tags[:start])[: max(limit, 1)]
+        tags = [*tags[start:], *tags[:start]][: max(limit, 1)]
         share = min(max(limit // len(tags), 1), _MOST_CLAIMED)
         args = [self.time, worker, self.operation(), share, lease]
         asked = [self.batcher.script(_CLAIM, [tag], args) for tag in tags]
@@ -289,13 +294,3 @@ class RedisStore(Reader):
 def _server(answer: Sequence[Any]) -> Server:
     """Return who answered: its time, its run id, its uptime in seconds."""
     return Server(answer[1].decode(), int(answer[0]) - int(answer[2]) * 1_000)
-
-
-def refs(record: Record) -> set[str]:
-    """Return what a record's ticket is looked up by: its system with its id, and with its key."""
-    return {f"{record.system}:{ref}" for ref in (record.ticket_id, record.ticket_key) if ref}
-
-
-def ref_lines(new: Iterable[str], gone: Iterable[str]) -> str:
-    """Return what a ticket is found by from now on, and what it was, as the Lua steps take them."""
-    return "\n".join([*new, *(f"!{ref}" for ref in gone)])

@@ -6,9 +6,9 @@ from typing import Any, Final
 from proxy.domain.models import Entry, Texts
 from proxy.domain.values import replace
 from proxy.errors import Stale, Superseded
-from proxy.store.codec import write_record, write_texts
+from proxy.store.codec import ref_lines, refs, write_record, write_texts
 from proxy.store.reading import text_place
-from proxy.store.redis import RedisStore, ref_lines, refs
+from proxy.store.redis import RedisStore
 from proxy.store.scripts import load_script
 
 _RESTORE: Final = load_script("restore")
