@@ -99,6 +99,17 @@ async def test_other_keys_prove_nothing_and_are_not_fetched_from_where_a_token_s
     await issuer.take(issuer.sign(rsa))
 
 
+async def test_a_token_is_tried_with_the_key_that_it_names_and_no_other(
+    issuer: Issuer, rsa: RSAKey
+) -> None:
+    """RFC 7515 4.1.4: both keys are published, and only one has signed."""
+    other = RSAKey.generate_key(2048, {"kid": "two"})
+    issuer.system.respond = key_set(rsa, other)
+    await issuer.refuse(issuer.sign(rsa, kid="two"))
+    await issuer.take(issuer.sign(rsa))
+    await issuer.take(issuer.sign(rsa, kid=""))
+
+
 async def test_a_public_key_is_never_taken_for_a_secret(issuer: Issuer, rsa: RSAKey) -> None:
     for text in (rsa.as_pem(private=False), orjson.dumps(rsa.as_dict(private=False))):
         head, claims, _ = issuer.sign(rsa).split(".")
