@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import orjson
+
 from proxy.audit.recall import Remembered
 from proxy.audit.verify import Report
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Entry, Record, State
-from proxy.domain.repairs import Restored
+from proxy.domain.repairs import Restored, sent_again
+from proxy.domain.values import replace
 from proxy.errors import ConfigurationError, ProxyError, Stale, Superseded
 from proxy.store.audit import AuditStreams
 from proxy.store.codec import history_entry
@@ -120,10 +123,20 @@ class Doctor:
 
     async def _request(self, remembered: Remembered) -> AsyncIterator[Finding]:
         store = self._it.store
-        found = await store.load(remembered.id)
+        try:
+            found = await store.load(remembered.id)
+        except ConfigurationError as error:
+            yield Finding("wrong", remembered.id, f"it cannot be read: {error}")
+            return
         kept = await raw_history(store, remembered.id)
         if found and (not remembered.history or remembered.history[-1] in kept):
-            return  # the store knows all that the audit knows
+            # the store knows all that the audit knows
+            if sent_again(orjson.loads(line)["event"] for line in kept):
+                # frozen between its last check and the sending, a process makes a second ticket
+                finding = await self._ticket_of(replace(found.record, ticket_id=""))
+                if finding.result != "note":
+                    yield finding
+            return
         known = self._known(remembered)
         if isinstance(known, Finding):
             yield known

@@ -1,14 +1,28 @@
 """What `doctor` does to a request whose record was lost, or is older than what is known of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from typing_extensions import override
 
-from proxy.domain.events import ASIDE, Event
+from proxy.domain.events import ASIDE, Event, NotSent, Sending
 from proxy.domain.models import Record, State, Texts
 from proxy.domain.values import replace
 
 _BEFORE = (State.RECEIVED, State.OPENING)
+
+
+def sent_again(events: Iterable[str]) -> bool:
+    """Whether a create was sent while it was not known what had become of the one before.
+
+    Nothing was found then; where the first was delivered later than anything may be, there are two.
+    """
+    in_doubt = False
+    for event in events:
+        if event == Sending.__name__ and in_doubt:
+            return True
+        in_doubt = event == Sending.__name__ or (in_doubt and event != NotSent.__name__)
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -267,14 +267,36 @@ async def test_two_tickets_of_a_lost_request_are_named(machine: Machine) -> None
     assert any("several tickets" in it and "DESK-2" in it for it in says)
 
 
+@pytest.mark.parametrize("late", [True, False])
+async def test_a_create_that_came_after_all_is_found(machine: Machine, *, late: bool) -> None:
+    """The declared exception again: nothing is lost, and there are two tickets all the same."""
+    rig = machine.rig
+    rig.desk.switch_on(Fault("create", "reset"))  # of a process that was frozen just then
+    call = await rig.ask()
+    await rig.work()
+    await rig.work(after=60 * SECOND)
+    await rig.program.sealer().seal()
+    (ticket,) = rig.tickets()
+    if late:
+        sent = {it: ticket[it] for it in ("title", "description", "correlation_id")}
+        rig.desk.tickets.add(sent, pages=rig.desk.url, now=rig.clock.now())
+    findings = [it for it in await machine.doctor() if it.about == call.correlation_id]
+    assert [it.result for it in findings] == ["wrong"] * late
+    assert all("several tickets for it: DESK-1, DESK-2" in it.says for it in findings)
+
+
 async def test_without_keys_what_was_lost_is_named_and_not_rebuilt(machine: Machine) -> None:
     rig = machine.rig
+    kept = await rig.ask()
     size = machine.size()
     lost = await rig.ask()
     await rig.program.sealer().seal()
     await machine.lose_the_end(size)
     rig.program.store.privacy = Privacy()
     findings = await machine.doctor(repair=True)
+    (unreadable,) = [it for it in findings if it.about == kept.correlation_id]
+    assert unreadable.result == "wrong"
+    assert "it cannot be read" in unreadable.says
     (finding,) = [it for it in findings if it.about == lost.correlation_id]
     assert finding.result == "wrong", "the audit without a key, as without files, rebuilds nothing"
     assert "without encryption.keys" in finding.says
