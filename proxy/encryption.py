@@ -66,9 +66,10 @@ class KeyRing:
             self._ciphers[name] = AESGCM(key)
         self._first = keys[0][0]
 
-    def has_key_of(self, sealed: bytes) -> bool:
-        """Whether the key that a value was sealed under is in the ring."""
-        return sealed.partition(b".")[0].decode("ascii", "replace") in self._ciphers
+    def missing(self, sealed: bytes) -> str:
+        """Return the id of the key that a value says it is under, if it is not in the ring."""
+        name = sealed.partition(b".")[0].decode("ascii", "replace")
+        return name if _ID.fullmatch(name) and name not in self._ciphers else ""
 
     def seal(self, plain: bytes, *, place: str) -> bytes:
         """Encrypt under the first key, for one place: the name of the Redis key it is kept at.

@@ -191,12 +191,13 @@ class ExportFile:
         try:
             return self._ring.open(sealed, place=_place(self._digest, number, last=last))
         except ConfigurationError as error:
-            if self._ring.has_key_of(sealed):
-                raise self._damaged(number) from error
-            raise ConfigurationError(
-                f"{self._path} was encrypted with a key that is not in the key ring. Put it back"
-                " into encryption.keys, below the first one."
-            ) from error
+            if name := self._ring.missing(sealed):
+                raise ConfigurationError(
+                    f"{self._path} was encrypted with the key {name}, which is not in the key ring."
+                    " Name it in encryption.keys, below the first one; that of a private server is"
+                    " in its folder, in encryption.key."
+                ) from error
+            raise self._damaged(number) from error
 
     def _damaged(self, number: int) -> ConfigurationError:
         return ConfigurationError(

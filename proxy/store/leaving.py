@@ -18,6 +18,7 @@ from proxy.store.redis import RedisStore
 
 _REQUESTS: Final = 100  # at once
 _ENTRIES: Final = 500  # of a stream, at once
+_NEVER_PASSES: Final = -1  # says PTTL; -2 of what has passed meanwhile
 
 
 class Leaving(TypedDict):
@@ -193,8 +194,8 @@ def _shared(
 
 
 async def _until(store: RedisStore, name: str) -> int | None:
-    left = await store.batcher.command("PTTL", name)
-    return await store.now() + int(left) if left > 0 else None
+    left = int(await store.batcher.command("PTTL", name))
+    return None if left == _NEVER_PASSES else await store.now() + max(left, 1)
 
 
 async def _streams(store: RedisStore) -> AsyncIterator[Stream]:

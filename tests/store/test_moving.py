@@ -217,7 +217,7 @@ async def test_an_export_is_for_its_owner_and_shows_nobody_else_anything(site: S
     assert "is there already" in await site.refused("export", file)
     assert file.read_bytes() == shown
     elsewhere(site, encryption={"keys": [{"id": "k2", "key": new_key()}]})
-    assert "a key that is not in the key ring" in await site.refused("import", file)
+    assert "the key k1, which is not in the key ring" in await site.refused("import", file)
     site.settings(encryption={"keys": [{"id": "k2", "key": new_key()}, KEY]})
     await site.done("import", file)
 
@@ -326,6 +326,24 @@ async def test_a_store_of_our_own_is_exported_and_imported_while_nobody_uses_it(
         async with site.service() as rig:
             again = await rig.ask(respond_to=call.respond_to)
             assert again.correlation_id == call.correlation_id
+
+
+async def test_a_store_of_our_own_moves_to_a_server(
+    tmp_path: Path, redis_url: str, clock: ManualClock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its keys are in its folder: the one that encrypts must be named."""
+    async with open_site(tmp_path, None, clock, capsys) as site:
+        calls = await several(site)
+        await site.done("export", tmp_path / "export")
+        site.redis_url, encryption = redis_url, keyed()
+        site.settings(encryption=encryption)
+        assert "that of a private server" in await site.refused("import", tmp_path / "export")
+        before = {"id": "encryption", "key": {"file": str(tmp_path / "store" / "encryption.key")}}
+        site.settings(encryption={"keys": [KEY, before]})
+        await site.done("import", tmp_path / "export")
+        async with site.service() as rig:
+            for correlation_id, call in calls.items():
+                assert (await ask_again(rig, call)).correlation_id == correlation_id
 
 
 async def test_another_index_key_is_refused_with_the_way_to_change_it(site: Site) -> None:
@@ -507,3 +525,13 @@ async def test_a_store_of_the_first_release_gets_keys(site: Site) -> None:
     async with client_of(str(site.redis_url)) as client:  # the namespace has a name of its own
         for name in dump.keys:
             await client.delete(name)
+
+
+async def test_an_event_is_remembered_for_as_long_as_before(site: Site, redis: Redis) -> None:
+    async with site.service() as rig:
+        assert await rig.program.shared.first_sight("desk", "event", keep=HOUR)
+    file = await exported(site)
+    elsewhere(site)
+    await site.done("import", file)
+    left = await redis.pttl(f"{site.namespace}:seen:desk:event")
+    assert HOUR - 60_000 < left <= HOUR
