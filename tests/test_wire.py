@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from proxy.errors import TemporaryError
-from proxy.outbound import Call, Destination, Outbound
+from proxy.outbound import Call, Destination, EgressProxy, Outbound
 from tests.systems import towards
 
 FINE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -131,3 +131,17 @@ async def test_what_is_no_http_is_a_lost_answer(answer: bytes | None) -> None:
         with pytest.raises(TemporaryError, match="the answer was lost") as caught:
             await ask(desk, system, "POST", b"x")
     assert caught.value.sent
+
+
+async def test_a_proxy_gets_its_credential_with_every_call_through_it() -> None:
+    system = ByHand(FINE, FINE)
+    server = await asyncio.start_server(system.serve, "127.0.0.1", 0)
+    proxy = f"http://us:er@127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, Outbound(loopback=True, proxy=EgressProxy(proxy)) as outbound:
+        desk = towards(outbound, "http://desk.example")
+        for _ in range(2):
+            await desk.send(Call("GET", "http://desk.example/x?a=1"), repeatable=False)
+    for number, head in system.heads:
+        lines = head.split(b"\r\n")
+        assert (number, lines[0]) == (1, b"GET http://desk.example/x?a=1 HTTP/1.1")
+        assert {b"Host: desk.example", b"Proxy-Authorization: Basic dXM6ZXI="} <= set(lines)
