@@ -22,6 +22,7 @@ async def test_a_finished_request_is_kept_for_its_time_and_no_longer(
     rig.desk.decide("1001", "approved")
     assert [line[1] for line in await watched.work(after=SECOND)] == ["Decided", "CalledBack"]
     assert await watched.due_in() == RETENTION
+    assert len(rig.desk.journal.of("read")) == 1, "what is done costs no more calls"
     rig.clock.advance(MINUTE)
     await make_due(watched)
     assert await watched.work() == []
