@@ -10,7 +10,7 @@ from proxy.alarms import Alarm
 from proxy.domain.events import Decided, NotSent, Opened, Postponed
 from proxy.domain.models import Decision, Ticket
 from proxy.domain.schedule import backoff
-from proxy.errors import PermanentError, ProxyError, TemporaryError
+from proxy.errors import Conflict, PermanentError, ProxyError, TemporaryError
 from proxy.step import Step
 
 Act = Callable[[Step], Awaitable[Step | None]]
@@ -88,7 +88,16 @@ async def follow(step: Step, ticket: Ticket, *, how: str) -> Step | None:
 
 
 async def refused(step: Step, error: PermanentError) -> Step | None:
-    """The system understood the create and refused it for good: no ticket, for certain."""
+    """The system understood the create and refused it for good: no ticket, for certain.
+
+    A conflict may be with a ticket of ours that came later than anything may: look once more.
+    """
+    if isinstance(error, Conflict) and step.system.finds:
+        return await look_up(step, otherwise=lambda step: _no_ticket(step, error))
+    return await _no_ticket(step, error)
+
+
+async def _no_ticket(step: Step, error: PermanentError) -> Step | None:
     reason = f"{step.system.name} refused to create the ticket: {error}"
     step = step.then(NotSent(at=step.now, code="refused", reason=reason))
     if step.route.on_refusal == "fail":

@@ -385,6 +385,18 @@ async def test_a_desk_that_asks_for_time_with_a_create_gets_it(rig: Rig) -> None
     assert len(rig.tickets()) == 1
 
 
+@pytest.mark.parametrize("made", [True, False])
+async def test_a_conflict_with_our_own_ticket_is_that_ticket(rig: Rig, *, made: bool) -> None:
+    """A system that takes each correlation id once says so of a create that arrived after all."""
+    rig.desk.switch_on(Fault("create", "answer", status=409, after_effect=made))
+    call = await rig.ask()
+    await rig.work()
+    assert len(rig.tickets()) == made
+    record = (await rig.entry(call)).record
+    assert record.state is (State.PENDING if made else State.DEAD)
+    assert record.code == ("" if made else "refused")
+
+
 async def test_a_create_that_was_given_up_leaves_no_doubt(open_rig: OpenRig) -> None:
     """No answer of those days can have made a ticket: an operator need not vouch for it."""
     async with open_rig(declare=blind_desk) as rig:
