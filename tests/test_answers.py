@@ -13,7 +13,15 @@ from proxy.errors import (
     ProxyError,
     TemporaryError,
 )
-from proxy.outbound.answers import Answer, Call, check, clean, excerpt, retry_after, without_secrets
+from proxy.outbound.answers import (
+    Answer,
+    Call,
+    check,
+    excerpt,
+    one_line,
+    retry_after,
+    without_secrets,
+)
 
 CALL = Call("POST", "https://desk.example.com/api/tickets?key=canary")
 NOW = 1_800_000_000_000
@@ -140,8 +148,8 @@ def test_a_page_is_never_quoted() -> None:
 
 
 def test_an_excerpt_is_short() -> None:
-    assert len(clean("x" * 10_000)) == 200
-    assert clean("x" * 200) == "x" * 200
+    assert len(one_line("x" * 10_000)) == 200
+    assert one_line("x" * 200) == "x" * 200
 
 
 def test_a_body_that_is_not_json_names_the_call() -> None:

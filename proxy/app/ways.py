@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from proxy.domain.addresses import Network, read_networks
+from proxy.settings.called import networks_of
 from proxy.settings.neighbours import WitboostInstance
 from proxy.settings.systems import System
 
@@ -21,14 +22,13 @@ class Way(TypedDict):
 def way_to(
     system: System | WitboostInstance, setting: str, networks: Sequence[str] | None = None
 ) -> Way:
-    """Return the way to a system; `setting` is where a person opens more networks.
+    """Return the way to a system, or to a part of it that has `networks` of its own.
 
-    A part that may be elsewhere, such as a token endpoint, has `networks` of its own; None means
-    that they are the system's.
+    `setting` is where a person opens more networks.
     """
     return Way(
         ca_file=system.ca_file,
-        networks=read_networks(system.networks if networks is None else networks),
+        networks=read_networks(networks_of(system, networks)),
         networks_setting=setting,
         direct=system.direct,
     )

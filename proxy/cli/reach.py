@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from proxy.domain.addresses import Reach
 from proxy.domain.schedule import DAY
-from proxy.outbound.answers import clean
+from proxy.outbound.answers import one_line
 
 Result = Literal["ok", "failed", "skipped"]
 
@@ -142,7 +142,7 @@ def _certificate(writer: asyncio.StreamWriter, now: int) -> str:
     certificate = writer.get_extra_info("peercert") or {}
     issuer = ", ".join(_names(certificate.get("issuer", ()))) or "an authority without a name"
     ends = int(ssl.cert_time_to_seconds(certificate["notAfter"])) * 1_000
-    return f"{version}, certificate by {clean(issuer)}, {_until(ends, now)}"
+    return f"{version}, certificate by {one_line(issuer)}, {_until(ends, now)}"
 
 
 def _names(issuer: Any) -> Iterator[str]:

@@ -17,7 +17,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from proxy.errors import ConfigurationError, Unauthorized
-from proxy.outbound.answers import clean
+from proxy.outbound.answers import one_line
 
 _ENTROPY: Final = 32  # bytes, as RFC 7636 7.1 and RFC 9700 want
 _CODE: Final = re.compile(r"[\x21-\x7e]{1,4096}")
@@ -153,7 +153,7 @@ def _check_issuer(named: str | None, login: Authorization) -> None:
     if named is None and not login.iss_required:
         return
     if login.issuer and named != login.issuer:
-        who = f"{clean(named)} and not" if named else "no server by name, but not"
+        who = f"{one_line(named)} and not" if named else "no server by name, but not"
         raise ConfigurationError(
             f"the answer comes from {who} {login.issuer}: nothing was sent to anybody; check"
             " `issuer`, and whether somebody redirects this login"
@@ -161,7 +161,7 @@ def _check_issuer(named: str | None, login: Authorization) -> None:
 
 
 def _refusal(fields: Mapping[str, str]) -> ConfigurationError:
-    code, said = clean(fields["error"]), clean(fields.get("error_description", ""))
+    code, said = one_line(fields["error"]), one_line(fields.get("error_description", ""))
     advice = _ADVICE.get(code, "see the log of the authorization server")
     details = f"{code}: {said}" if said else code
     return ConfigurationError(f"the authorization server refused the login ({details}): {advice}")

@@ -143,7 +143,7 @@ def _limits_all(status: int, headers: Mapping[str, str], pause: int | None) -> b
 
 def headers_reason(headers: Mapping[str, str]) -> str:
     """Return which of several rate limits was met, where the other side says it (Atlassian)."""
-    return clean(headers.get("RateLimit-Reason", ""))
+    return one_line(headers.get("RateLimit-Reason", ""))
 
 
 def retry_after(status: int, headers: Mapping[str, str], now: int) -> int | None:
@@ -204,7 +204,7 @@ def excerpt(answer: Answer) -> str:
     except orjson.JSONDecodeError:
         page = text.startswith("<") or "html" in answer.headers.get("Content-Type", "").lower()
         said = "" if page else text
-    return clean(said)
+    return one_line(said)
 
 
 def without_secrets(body: bytes, secrets: Iterable[str]) -> bytes:
@@ -220,7 +220,7 @@ def without_secrets(body: bytes, secrets: Iterable[str]) -> bytes:
     return body
 
 
-def clean(text: str) -> str:
+def one_line(text: str) -> str:
     """Return the text on one line, without control characters, cut at 200 characters."""
     line = _UNPRINTABLE.sub(" ", text[: 4 * LONGEST_EXCERPT]).strip()
     return line if len(line) <= LONGEST_EXCERPT else line[: LONGEST_EXCERPT - 1] + "…"

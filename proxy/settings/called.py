@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from proxy.domain.addresses import Reach, read_networks
-from proxy.settings.neighbours import AccessToken
+from proxy.settings.neighbours import AccessToken, WitboostInstance
 from proxy.settings.oauth2 import OAuth2
+from proxy.settings.systems import System
 from proxy.settings.tree import Settings
 
 
@@ -79,6 +80,14 @@ class Called:
     direct: bool
 
 
+def networks_of(whole: System | WitboostInstance, part: Sequence[str] | None) -> Sequence[str]:
+    """Return which networks are open for a part that may be elsewhere, such as a token endpoint.
+
+    None means that it has none of its own, and is where the whole is.
+    """
+    return whole.networks if part is None else part
+
+
 def called(settings: Settings) -> Iterator[Called]:
     """Yield every URL that is called and stands in the settings."""
     for key, url, networks, direct in _called(settings):
@@ -93,19 +102,19 @@ def _called(settings: Settings) -> Iterator[tuple[str, str, Sequence[str], bool]
         place = f"ticket_systems.{name}"
         yield f"{place}.base_url", system.base_url, system.networks, system.direct
         if isinstance(auth := system.auth, OAuth2):
-            networks = system.networks if auth.networks is None else auth.networks
+            networks = networks_of(system, auth.networks)
             for key in ("issuer", "token_url"):
                 if url := getattr(auth, key):
                     yield f"{place}.auth.{key}", url, networks, system.direct
         if (events := system.events) and events.jwks_url:
-            networks = system.networks if events.jwks_networks is None else events.jwks_networks
+            networks = networks_of(system, events.jwks_networks)
             yield f"{place}.events.jwks_url", events.jwks_url, networks, system.direct
     for name, instance in settings.witboost.items():
         place = f"witboost.{name}"
         for index, url in enumerate(instance.callback_urls):
             yield f"{place}.callback_urls.{index}", url, instance.networks, instance.direct
         if isinstance(wanted := instance.credential, AccessToken):
-            networks = instance.networks if wanted.networks is None else wanted.networks
+            networks = networks_of(instance, wanted.networks)
             yield f"{place}.credential.url", wanted.url, networks, instance.direct
 
 

@@ -1,7 +1,7 @@
 """What a ticket says where the settings do not: who asks, for whom, to what, why, for how long.
 
-Texts of requesters are indented below their first line, so that nobody can write a line that looks
-like one of ours.
+Texts of requesters are indented below their first line, and so are all fields that we do not know,
+with their names: nobody can write a line that looks like one of ours.
 """
 
 from typing import Final
@@ -36,7 +36,10 @@ Until: {{ expires | indent(4) }}
 {%- endif %}
 {%- for name, value in fields | dictsort
     if (value is string or value is number) and name != 'verb' and value | string not in said %}
-{{ name | replace('\n', ' ') }}: {{ value | string | indent(4) }}
+{%- if loop.first %}
+Also in the request:
+{%- endif %}
+    {{ name | replace('\n', ' ') }}: {{ value | string | indent(8) }}
 {%- endfor %}
 
 Approve or reject this ticket; the answer goes to witboost by itself (request {{ correlation_id }}).

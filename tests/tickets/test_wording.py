@@ -17,7 +17,10 @@ from proxy.witboost.hook import approval_request
 
 LIMITS = {"title": 120, "description": 4_000}
 _WORDS = tree_template({"title": TITLE, "description": DESCRIPTION}, "words", LIMITS)
-OURS = ("Who:", "To what:", "Owner:", "Shown at:", "Asked by:", "Why:", "For how long:", "Until:")
+OURS = (
+    *("Who:", "To what:", "Owner:", "Shown at:", "Asked by:", "Why:", "For how long:", "Until:"),
+    "Also in the request:",
+)
 
 TEXTS = some.text(
     some.one_of(
@@ -68,7 +71,8 @@ def test_a_ticket_says_who_asks_for_whom_to_what_why_and_for_how_long() -> None:
         "Why: The quarterly report",
         "For how long: 30 days",
         "Until: 2027-01-01",
-        "role: data_engineer",
+        "Also in the request:",
+        "    role: data_engineer",
         "",
         "Approve or reject this ticket; the answer goes to witboost by itself (request r-1).",
     ]
@@ -114,6 +118,17 @@ def test_nobody_writes_a_line_that_looks_like_ours(
     assert sum(line.startswith(ours) for line in lines) <= 1
     assert f"{ours} somebody else" not in lines
     assert not any(character in title + description for character in "\x1b\r\u2028\u202e")
+
+
+@settings(max_examples=60)
+@given(TEXTS, some.one_of(some.just(""), LINES), some.sampled_from(OURS))
+def test_nobody_names_a_field_like_a_line_of_ours(text: str, end: str, ours: str) -> None:
+    name = ours.rstrip(":")
+    fields = {name: "somebody else", f"x{text}{end}{name}": "nobody else"}
+    _, description = words(asked(**WHOLE, **fields))
+    lines = description.splitlines()
+    assert sum(line.startswith(ours) for line in lines) == 1
+    assert f"    {name}: somebody else" in lines
 
 
 @settings(max_examples=60)
