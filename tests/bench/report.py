@@ -16,9 +16,12 @@ Result = dict[str, Any]
 Rounds = Mapping[str, Result]
 """One round: `bare`, `always` and `everysec` with a result for each load, then the full paths."""
 
+PROCESSES = 2
+"""`worker.processes` of the full path that has some."""
+
 FULL = {
     "full": "",
-    "processes": ", worker.processes: 2",
+    "processes": f", worker.processes: {PROCESSES}",
     "singly": ", tickets read one by one",
 }
 """The full paths: what each is called in a round, and what its row says of it."""

@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from proxy.store.embedded import EmbeddedServer, Fsync
-from tests.bench.report import CLOSED, OPEN, Result, Rounds, faultless, machine, written
+from tests.bench.report import CLOSED, OPEN, PROCESSES, Result, Rounds, faultless, machine, written
 from tests.rig import settings_tree
 
 ROOT = Path(__file__).parents[2]
@@ -205,7 +205,7 @@ async def measured(folder: Path, seconds: float, *, opened: bool) -> Rounds:
         "always": await accept(folder, "always", seconds, opened=opened),
         "everysec": await accept(folder, "everysec", seconds, opened=opened),
         "full": await full_path(folder, seconds),
-        "processes": await full_path(folder / "processes", seconds, processes=2),
+        "processes": await full_path(folder / "processes", seconds, processes=PROCESSES),
         "singly": await full_path(folder / "singly", seconds, together=False),
     }
 

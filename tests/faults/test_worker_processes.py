@@ -20,6 +20,9 @@ from proxy.demo.faults import Fault
 from proxy.demo.ticket_simulator import Account
 from proxy.demo.verdict import judge
 from proxy.demo.witboost import HookCall, Witboost
+from proxy.store.connecting import connect
+from proxy.store.embedded import EmbeddedServer
+from proxy.store.redis import RedisStore
 from tests.faults.soak import free_ports
 from tests.rig import API_KEY, CLIENT_SECRET, EVENT_SECRET, GRANT, settings_tree
 from tests.waiting import wait_until
@@ -66,6 +69,7 @@ class World:
     desk: Desk
     witboost: Witboost
     folder: Path
+    namespace: str
     port: int
 
     @asynccontextmanager
@@ -127,7 +131,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         tree["ticket_systems"]["desk"]["settle"] = "500ms"
         tree["witboost"]["main"]["callback"] = {"deadline": "2s"}
         (tmp_path / "settings.yaml").write_text(yaml.safe_dump(tree))
-        yield World(desk, witboost, tmp_path, port)
+        yield World(desk, witboost, tmp_path, tree["store"]["namespace"], port)
 
 
 def exists(pid: int) -> bool:
@@ -195,7 +199,7 @@ async def test_a_killed_process_loses_nothing_and_comes_back(world: World) -> No
 
 
 async def test_what_is_held_at_the_end_is_given_back(world: World) -> None:
-    """The desk hangs for longer than a stop may take; the next program goes on at once."""
+    """The desk hangs for longer than a stop may take; what hung is due now, not after its lease."""
     async with world.serving() as served:
         members = await served.members()
         hanging = world.desk.switch_on(Fault("create", "hang", times=2))
@@ -205,6 +209,13 @@ async def test_what_is_held_at_the_end_is_given_back(world: World) -> None:
         assert await served.stopped() == 0
         await gone(members)
     hanging.off()
+    async with await EmbeddedServer.start(world.folder / "store") as server:
+        redis = connect(server.url)
+        store = RedisStore(redis, namespace=world.namespace, partitions=4)
+        now = await store.now()
+        due = [await redis.zcount(f"{tag}:due", "-inf", now) for tag in store.keys.tags()]
+        await redis.aclose()
+        assert sum(due) == len(calls)
     async with world.serving("second.log"):
         await world.all_told(calls)
 
