@@ -156,7 +156,10 @@ class OperatorApi:
         return json_object(request, body)
 
     async def _shown(self, correlation_id: str) -> web.Response:
-        entry = await self._store.load(correlation_id)
+        try:
+            entry = await self._store.load(correlation_id)
+        except ConfigurationError as error:
+            raise InvalidRequest(f"correlationId: it cannot be read: {error}") from error
         if entry is None:
             raise NotFound(f"There is no request {correlation_id}")
         history = await self._store.history(correlation_id)

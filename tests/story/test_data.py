@@ -98,6 +98,9 @@ async def test_a_lost_key_is_an_alarm_and_hides_one_request_only(open_rig: OpenR
         assert status == 200
         found = {it["correlationId"]: it["status"] for it in listed["requests"]}
         assert found == {lost: "received", call.correlation_id: "pending"}
+        status, said = await get_json(f"{rig.url}/api/requests/{lost}", OPERATOR_KEY)
+        assert status == 400
+        assert "key first, which is not in the key ring" in said["detail"]
     async with open_rig(encryption=both, store=here) as rig:
         await rig.work(after=60_000)
         entry = await rig.program.store.load(lost)
