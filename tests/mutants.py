@@ -68,6 +68,13 @@ PARTS: Final[Mapping[str, tuple[Collection[str], Collection[str]]]] = {
 so no other module waits for them."""
 
 _COPIED: Final = ("proxy", "tests", "deploy")
+_FOR_PYTEST: Final = (
+    "--timeout=30",
+    "--timeout-method=thread",
+    # both of these would end the process of a change, and so count as told
+    *("-p", "no:unraisableexception"),
+    *("-W", "ignore:(rm_rf) error removing:pytest.PytestWarning"),
+)
 _NOT_TOLD: Final = {
     None,  # not run
     0,  # the tests noticed nothing
@@ -127,12 +134,7 @@ def _settings(modules: Collection[str], tests: Collection[str]) -> str:
         "source_paths": ["proxy"],
         "only_mutate": [*modules],
         "also_copy": ["deploy"],
-        "pytest_add_cli_args": [
-            "-p",
-            "no:unraisableexception",
-            "--timeout=30",
-            "--timeout-method=thread",
-        ],
+        "pytest_add_cli_args": [*_FOR_PYTEST],
         "pytest_add_cli_args_test_selection": [*tests],
     }
     lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items()]
