@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.demo.faults import Fault
+from proxy.store import redis
 from tests.conftest import OpenRig
 from tests.rig import Rig
 from tests.story.test_history import OPENED, SENDING, Line
@@ -116,3 +117,18 @@ async def test_who_alone_is_refused_again_and_again_is_held(
     assert news == refused(82 * SECOND)
     assert (at, event, state, why["code"]) == (82 * SECOND, "Held", "held", "refused")
     assert why["reason"].startswith(f"{reason}. Other requests succeed, so it is about this one")
+
+
+async def test_a_create_that_a_restart_of_the_store_may_have_swallowed_is_looked_for_first(
+    rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = await watch(rig, caplog)
+    later = redis.Server("a later start", rig.clock.now())
+    monkeypatch.setattr(redis, "_server", lambda _: later)
+    swallowed = {"title": "grant", "correlation_id": str(watched.call.correlation_id)}
+    rig.desk.tickets.add(swallowed, pages=rig.desk.url, now=rig.clock.now())
+    assert await watched.work() == []
+    assert await watched.due_in() == 7 * SECOND
+    news = await watched.work(after=7 * SECOND)
+    assert [(line[1], line[3]["how"]) for line in news] == [("Opened", "found")]
+    assert len(rig.tickets()) == 1
