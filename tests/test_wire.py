@@ -1,6 +1,8 @@
 """What goes over the wire, byte for byte, against a server that answers by hand."""
 
 import asyncio
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -120,6 +122,24 @@ async def test_an_answer_that_comes_before_all_was_sent_ends_the_connection() ->
     system = ByHand(refused, FINE, reads=False)
     async with answering(system) as desk:
         assert await ask(desk, system, "POST", b"x" * 32_000_000) == (413, b"")
+        assert await ask(desk, system) == (200, b"{}")
+    assert [number for number, _ in system.heads] == [1, 2]
+
+
+async def test_a_compressed_answer_is_not_unpacked_beyond_its_limit() -> None:
+    """A small answer may stand for a large one: only as much of it as is read takes memory."""
+    packing = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = b"".join([packing.compress(bytes(1_000_000)) for _ in range(60)]) + packing.flush()
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    system = ByHand(head % len(packed) + packed, FINE)
+    async with answering(system) as desk:
+        tracemalloc.start()
+        try:
+            with pytest.raises(TemporaryError, match="is longer than 65536 bytes"):
+                await ask(desk, system)
+            assert tracemalloc.get_traced_memory()[1] < 8_000_000
+        finally:
+            tracemalloc.stop()
         assert await ask(desk, system) == (200, b"{}")
     assert [number for number, _ in system.heads] == [1, 2]
 

@@ -49,7 +49,8 @@ class Listen(Section):
 
 
 class Limits(Section):
-    """What callers may cost: from `slow_from` open requests on, answers take longer.
+    """What callers may cost: from `slow_from` requests that wait for their ticket on,
+    answers take longer.
 
     `connections` are those of one listener, `connections_per_client` those of one address that is
     no trusted proxy. A new connection must bring a whole request head within `first_request`, and
