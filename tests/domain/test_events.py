@@ -25,7 +25,7 @@ from proxy.domain.events import (
 from proxy.domain.models import Decision, Fulfilment, Record, State, Texts, Ticket
 from proxy.domain.notices import Announced, Told
 from proxy.domain.operator_events import Refreshed, Rerouted, Retried
-from proxy.domain.repairs import Restored
+from proxy.domain.repairs import Restored, sent_again
 
 S = State
 BUSY = Record(
@@ -237,3 +237,23 @@ TEXTS = Texts("why", "https://desk/1", "their comment", "DESK-1: new", "{old}")
 )
 def test_an_event_writes_what_it_says(event: Event, changes: dict[str, Any]) -> None:
     assert event.write(TEXTS) == replace(TEXTS, **changes)
+
+
+@pytest.mark.parametrize(
+    ("history", "again"),
+    [
+        ("", False),
+        ("Sending Opened", False),
+        ("Sending NotSent Sending Opened", False),
+        ("Sending Sending", True),
+        ("Sending Postponed Sending Opened", True),
+        ("Sending Postponed NotSent Sending", False),
+        ("Sending NotSent Postponed Sending", False),
+        ("Postponed Sending", False),
+    ],
+)
+def test_a_create_is_sent_again_while_the_one_before_is_in_doubt(
+    history: str,
+    again: bool,  # noqa: FBT001
+) -> None:
+    assert sent_again(history.split()) is again
