@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
@@ -17,6 +17,7 @@ _log: Final = logging.getLogger(__name__)
 
 MASK: Final = "********"
 _LONGEST: Final = 65_536
+_VERIFYING: Final = frozenset({"ssl_cert_reqs", "ssl_check_hostname"})
 _SHAPE: Final = "write the secret as quoted text, {file: /run/secrets/name} or {env: NAME}"
 
 
@@ -127,6 +128,12 @@ class SecretUrl(Secret):
                 "redis+cluster://host:6379,host:6379 or unix:///path, and percent-encode special "
                 "characters of a password"
             ) from None
+        named = parse_qs(parts.query, keep_blank_values=True)
+        if {name.removeprefix("sentinel_") for name in named} & _VERIFYING:
+            raise ValueError(
+                f"may hold none of {', '.join(sorted(_VERIFYING))}: certificates are always "
+                "verified; name the authority to believe in ssl_ca_certs"
+            )
 
 
 def _is_remote(parts: SplitResult) -> bool:

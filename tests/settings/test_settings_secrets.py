@@ -98,6 +98,22 @@ def test_the_url_of_the_store_is_shown_without_its_password(
     assert CANARY not in repr(settings)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://redis?ssl_cert_reqs=none",
+        "rediss://redis?ssl_check_hostname=false",
+        "rediss+cluster://one:1,two:2?ssl_cert_reqs=",
+        "rediss+sentinel://one:1/name?sentinel_ssl_cert_reqs=none",
+    ],
+)
+def test_no_url_of_the_store_switches_verification_off(url: str, example: Path) -> None:
+    with pytest.raises(SettingsError, match="certificates are always verified"):
+        load(example, {"APPROVAL_PROXY__STORE__REDIS_URL": url})
+    trusting = url.partition("?")[0] + "?ssl_ca_certs=/run/tls/ca.pem"
+    assert load(example, {"APPROVAL_PROXY__STORE__REDIS_URL": trusting}).store.redis_url
+
+
 def test_no_secret_is_in_what_settings_show_of_themselves(example: Path) -> None:
     settings = load(example, {})
 
