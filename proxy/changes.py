@@ -48,6 +48,7 @@ class Changes:
         self._interval = interval
         self._hinted: dict[str, Mapping[str, int]] = {}
         self._failing: set[str] = set()
+        self._refused_at: dict[str, int] = {}
 
     async def run(self) -> None:
         """Ask whenever it is a system's turn, until cancelled; without any, only wait for that."""
@@ -76,7 +77,11 @@ class Changes:
             try:
                 await self._ask(name, turn.known or turn.now - FIRST_LOOK, turn.now)
             except ConfigurationError as error:
-                await self._pauses.refused(name, error)
+                refused_at = self._refused_at.get(name, 0)
+                if await self._pauses.refused(name, error, refused_at=refused_at):
+                    self._refused_at[name] = turn.now
+                else:  # all else is answered since: our account may do anything but list
+                    self._failed(name, error)
             except ProxyError as error:
                 if isinstance(error, TemporaryError):
                     await self._pauses.failed(name, error, by="changes")
@@ -88,6 +93,7 @@ class Changes:
         changed = await system.changes(known - system.overlap)
         await self._pauses.succeeded(name)
         self._failing.discard(name)
+        self._refused_at.pop(name, None)
         before = self._hinted.get(name, {})
         news = [ref for ref, at in changed.items() if before.get(ref) != at]
         for at in range(0, len(news), _CHUNK):

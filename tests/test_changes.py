@@ -153,3 +153,18 @@ async def test_a_refused_list_pauses_the_system_until_it_works_again(rig: Rig, d
     rig.clock.advance(EVERY)
     await lister.look()
     assert not (await rig.program.shared.pauses())["desk"].since
+
+
+async def test_a_list_that_alone_is_refused_pauses_the_system_once(rig: Rig, desk: Desk) -> None:
+    """Our account may do all but list: that must not stop the rest again each interval."""
+    changes = listing(rig, desk)
+    desk.answer = ConfigurationError("may not search", request_specific=True)
+    for _ in range(4):
+        await changes.look()
+        await rig.ask()
+        await rig.work(after=EVERY)
+    await rig.work(after=EVERY)
+    assert len(rig.tickets()) == 4
+    text = rig.program.metrics.text().decode()
+    assert 'destination_paused"} 1.0' in text
+    assert 'changes_unreadable"} 1.0' in text
