@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from unittest.mock import patch
 
-from aiohttp import ClientRequest, ClientResponse, ClientSession, hdrs
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import StreamWriter
 from redis.asyncio.connection import AbstractConnection
 from typing_extensions import override
 from yarl import URL
 
+from proxy.outbound import wire
 from proxy.store.batching import Asked, Batcher, Words
 from proxy.store.scripts import load_script
 
@@ -102,8 +104,7 @@ class _Steps:
 def watched(act: Act) -> Iterator[None]:
     """Call `act` at every moment of every step that the program takes inside the block."""
     round_trip, send = Batcher._round_trip, AbstractConnection.send_packed_command
-    request, start = ClientSession._request, ClientResponse.start
-    write = ClientRequest.send
+    request, write, read = wire.exchange, StreamWriter.write_headers, ResponseHandler.read
     steps = _Steps(act)
 
     async def exchanging(batcher: Batcher, batch: Sequence[Asked]) -> None:
@@ -118,29 +119,28 @@ def watched(act: Act) -> Iterator[None]:
         await send(connection, *args, **named)
         await steps.tell("sent")
 
-    async def requesting(session: Any, method: str, url: URL, **named: Any) -> Any:
-        if hdrs.USER_AGENT not in session.headers:  # a simulator's own session
-            return await request(session, method, url, **named)
+    async def requesting(*where: Any, method: str, **named: Any) -> Any:
+        *_, url = where
         label = f"{method} {_shape(url)}"
-        return await steps.step(label, lambda: request(session, method, url, **named))
+        return await steps.step(label, lambda: request(*where, method=method, **named))
 
-    async def writing(call: ClientRequest, connection: Any) -> ClientResponse:
+    async def writing(writer: StreamWriter, line: str, headers: Any) -> None:
         await steps.tell("sending")
-        return await write(call, connection)
+        await write(writer, line, headers)
 
-    async def starting(response: ClientResponse, connection: Any) -> ClientResponse:
+    async def reading(protocol: ResponseHandler) -> Any:
         if _under_way.get() is not None:
-            for _ in range(3):  # the body leaves in a task of its own
+            for _ in range(3):  # what was written leaves at the end of the loop's turn
                 await asyncio.sleep(0)
             await steps.tell("sent")
-        return await start(response, connection)
+        return await read(protocol)
 
     with (
         patch.object(Batcher, "_round_trip", exchanging),
         patch.object(AbstractConnection, "send_packed_command", sending),
-        patch.object(ClientSession, "_request", requesting),
-        patch.object(ClientRequest, "send", writing),
-        patch.object(ClientResponse, "start", starting),
+        patch.object(wire, "exchange", requesting),
+        patch.object(StreamWriter, "write_headers", writing),
+        patch.object(ResponseHandler, "read", reading),
     ):
         yield
 
