@@ -82,3 +82,11 @@ async def test_a_server_that_cannot_prove_itself_hears_nothing(
         with pytest.raises(StoreUnavailable):
             await asked(f"rediss://:secret@127.0.0.1:{before.port}{believed}")
         assert before.heard == b""
+
+
+async def test_unverified_it_would_hear_all(redis_url: str, tmp_path: Path) -> None:
+    """The negative control; the settings refuse such a URL."""
+    context = Authority.found(tmp_path).server(tmp_path).server()
+    async with tls_before(redis_url, context) as before:
+        assert await asked(f"rediss://127.0.0.1:{before.port}?ssl_cert_reqs=none") > 0
+        assert b"TIME" in before.heard
