@@ -19,8 +19,9 @@ from proxy.demo.verdict import Verdict, judge
 from proxy.demo.witboost import Witboost
 from proxy.store.connecting import connect
 from proxy.store.redis import RedisStore
+from proxy.store.scripts import load_script
 from tests.faults.flows import FLOWS, Operates
-from tests.faults.io_steps import Crash
+from tests.faults.io_steps import SCRIPTS, Crash
 from tests.faults.life import Life, Play
 from tests.faults.nursery import Nursery
 from tests.faults.shared_clock import SharedClock
@@ -66,6 +67,8 @@ async def live(
         client = await stack.enter_async_context(connect(redis_url))
         named = {key: tree["store"][key] for key in ("namespace", "partitions")}
         store = RedisStore(client, **named)
+        for name in SCRIPTS.values():  # else the first life on a server meets its end at NOSCRIPT
+            await client.script_load(load_script(name).source)
         life = Life(nursery, play, crashes, site, witboost, folder, store)
         try:
             await life.live()

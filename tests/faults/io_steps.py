@@ -50,11 +50,13 @@ class Crash:
 Act = Callable[[int, str, Moment], Awaitable[None]]
 """Is told the step's number (from 1), its label and the moment."""
 
-_SCRIPTS: Final = {
+SCRIPTS: Final = {
     load_script(name).digest: name
     for name in (Path(file.name).stem for file in (files("proxy.store") / "lua").iterdir())
     if name != "common"
 }
+"""The names of the Lua steps by their digests."""
+
 _WATCH: Final = "ZCARD"
 """Only the web side's look at the store counts members; it comes by the clock on the wall."""
 
@@ -149,7 +151,7 @@ def _commands(batch: Sequence[Words]) -> str:
     """Return the names of the commands sent together, those of scripts instead of EVALSHA."""
     names: list[str] = []
     for words in batch:
-        name = str(_SCRIPTS.get(words[1]) if words[0] == "EVALSHA" else words[0])
+        name = str(SCRIPTS.get(words[1]) if words[0] == "EVALSHA" else words[0])
         if not names or names[-1] != name:
             names.append(name)
     return "+".join(names)
