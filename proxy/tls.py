@@ -4,6 +4,7 @@ Verification cannot be switched off. Files are read again when they change: conn
 open stay as they are, new ones use the new files.
 """
 
+import functools
 import logging
 import ssl
 import time
@@ -47,7 +48,7 @@ class Tls:
         self._own = client_certificate
         own = (client_certificate.certificate, client_certificate.key) if client_certificate else ()
         self._files = Watched(*([ca_file] if ca_file else []), *own, monotonic=monotonic)
-        self._context = self._build()
+        self._context = self._build() if self._files.paths else _without_files()
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a new connection; material that is broken leaves the former."""
@@ -62,15 +63,29 @@ class Tls:
         return self._context
 
     def _build(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
+        context = _trusting_the_system()
         if self._ca_file is not None:
             context.load_verify_locations(self._ca_file)
         if self._own is not None:
             # without a function that refuses, OpenSSL asks for a passphrase at the terminal
             context.load_cert_chain(self._own.certificate, self._own.key, password=_no_passphrase)
         return context
+
+
+@functools.cache
+def _without_files() -> ssl.SSLContext:
+    """Return what all destinations without files of their own share.
+
+    To read the system's authorities takes 20 ms, which a start need not spend for each of them.
+    """
+    return _trusting_the_system()
+
+
+def _trusting_the_system() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class ServerTls:
