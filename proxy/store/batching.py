@@ -127,7 +127,6 @@ class Batcher:
             except Exception as error:  # noqa: BLE001 - whatever it is: nobody may wait for ever
                 for words, future in batch:
                     _settle(future, words, error, self._raw)
-            await asyncio.sleep(0)  # who was answered asks on: that goes along, and not after
 
     async def _round_trip(self, batch: Sequence[Asked]) -> None:
         """Send all commands at once; a lost connection repeats those without an answer."""

@@ -16,12 +16,12 @@ Result = dict[str, Any]
 Rounds = Mapping[str, Result]
 """One round: `bare`, `always` and `everysec` with a result for each load, then the full paths."""
 
-PROCESSES = 2
-"""`worker.processes` of the full path that has some."""
+BUSY = {"processes": 2, "concurrency": 256}
+"""The `worker` settings of the full path that is tuned for throughput."""
 
 FULL = {
     "full": "",
-    "processes": f", worker.processes: {PROCESSES}",
+    "processes": "".join(f", worker.{name}: {value}" for name, value in BUSY.items()),
     "singly": ", tickets read one by one",
 }
 """The full paths: what each is called in a round, and what its row says of it."""

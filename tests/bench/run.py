@@ -12,14 +12,15 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
 from proxy.store.embedded import EmbeddedServer, Fsync
-from tests.bench.report import CLOSED, OPEN, PROCESSES, Result, Rounds, faultless, machine, written
+from tests.bench.report import BUSY, CLOSED, OPEN, Result, Rounds, faultless, machine, written
 from tests.rig import settings_tree
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,7 @@ async def proxy(
     redis_url: str | None,
     *,
     together: bool = True,
-    processes: int = 0,
+    worker: Mapping[str, int] = MappingProxyType({}),
 ) -> AsyncIterator[int]:
     """Start the proxy as users do, with everything on; yields its port once all of it works."""
     tree = settings_tree(
@@ -82,7 +83,7 @@ async def proxy(
         folder=folder,
         # accepting is measured without a worker, so the backlog grows by design
         limits={"backlog": 10_000_000, "slow_from": 9_000_000} if role == "web" else {},
-        worker={"processes": processes},
+        worker=dict(worker),
     )
     tree["store"]["partitions"] = 8
     if together:
@@ -98,7 +99,7 @@ async def proxy(
         )
         try:
             port = await _said(r'"port":(\d+)', log, program)
-            for number in range(1, processes + 1):
+            for number in range(1, worker.get("processes", 0) + 1):
                 await _said(f'"worker-{number} (works)"', log, program)
             yield int(port)
         finally:
@@ -145,16 +146,20 @@ async def bare(seconds: float) -> Result:
 
 
 async def full_path(
-    folder: Path, seconds: float, *, together: bool = True, processes: int = 0
+    folder: Path,
+    seconds: float,
+    *,
+    together: bool = True,
+    worker: Mapping[str, int] = MappingProxyType({}),
 ) -> Result:
     """Measure hook call to callback: load, then drain until every status has arrived.
 
-    `together` says whether the desk can read many tickets in one call, `processes` how many worker
-    processes there are; without any, who accepts also works.
+    `together` says whether the desk can read many tickets in one call, `worker` what is set for the
+    work; without processes of its own, who accepts also works.
     """
     async with running("-m", "tests.bench.neighbours") as neighbours:
         near = int(await line_of(neighbours))
-        serving = proxy(folder, near, "all", None, together=together, processes=processes)
+        serving = proxy(folder, near, "all", None, together=together, worker=worker)
         async with serving as port:
             began = time.monotonic()
             callbacks = CALLBACKS.format(near)
@@ -205,7 +210,7 @@ async def measured(folder: Path, seconds: float, *, opened: bool) -> Rounds:
         "always": await accept(folder, "always", seconds, opened=opened),
         "everysec": await accept(folder, "everysec", seconds, opened=opened),
         "full": await full_path(folder, seconds),
-        "processes": await full_path(folder / "processes", seconds, processes=PROCESSES),
+        "processes": await full_path(folder / "processes", seconds, worker=BUSY),
         "singly": await full_path(folder / "singly", seconds, together=False),
     }
 

@@ -14,7 +14,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 @pytest.mark.parametrize(
     "how",
-    [{}, {"together": False}, {"processes": 2}],
+    [{}, {"together": False}, {"worker": {"processes": 2}}],
     ids=["together", "one by one", "worker processes"],
 )
 async def test_the_full_path_of_the_benchmark_loses_nothing(
