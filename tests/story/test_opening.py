@@ -10,7 +10,7 @@ from tests.conftest import OpenRig
 from tests.rig import Rig
 from tests.story.test_history import OPENED, SENDING, Line
 from tests.story.test_operators import blind_desk
-from tests.story.watching import DAY, SECOND, answered, in_doubt, watch
+from tests.story.watching import DAY, SECOND, answered, at, in_doubt, watch
 
 
 async def test_of_several_tickets_the_oldest_is_followed(
@@ -68,6 +68,33 @@ async def test_a_desk_that_takes_a_repeat_for_what_it_is_gets_one(
         news = await watched.work(after=7 * SECOND)
         assert [line[1] for line in news] == ["Sending", "Opened"]
         assert len(rig.tickets()) == 1
+
+
+@pytest.mark.parametrize("short_by", [0, 1])
+async def test_a_create_for_which_the_lease_got_too_short_is_not_sent(
+    rig: Rig, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, short_by: int
+) -> None:
+    """The write of the intent took long: what is left must be enough for the whole call."""
+    watched = await watch(rig, caplog)
+    worker, store = rig.program.settings.worker, rig.program.store
+    took = worker.lease - worker.margin - rig.program.systems["desk"].deadline + short_by
+    commit = store.commit
+
+    async def commit_slowly(*words: Any, **how: Any) -> Any:
+        monkeypatch.undo()
+        written = await commit(*words, **how)
+        rig.clock.advance(took)
+        return written
+
+    monkeypatch.setattr(store, "commit", commit_slowly)
+    news = await watched.work()
+    if short_by:
+        reason = "The lease was too short to send the create"
+        late = (took, "NotSent", "received", {"code": "late", "reason": reason})
+        assert news == [SENDING, late, *at(took, SENDING, OPENED)]
+    else:
+        assert [line[1] for line in news] == ["Sending", "Opened"]
+    assert len(rig.tickets()) == 1
 
 
 async def test_a_refused_create_dies_at_once(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
