@@ -69,6 +69,10 @@ async def exchange(
     protocol = connection.protocol
     assert protocol is not None  # which it is once the connection is given back
     try:
+        for _ in range(2):
+            # who was stopped until now has deadlines that are over: they are heard, and nothing is
+            # sent. A timer that is due runs behind what is ready, so one turn is not enough
+            await asyncio.sleep(0)
         protocol.set_response_params(skip_payload=method == hdrs.METH_HEAD, read_until_eof=True)
         given = CIMultiDict(common.headers)
         given.update(headers)

@@ -104,7 +104,9 @@ async def test_old_receipts_stay_verifiable_after_a_rotation(open_rig: OpenRig) 
     async with open_rig(signing={"keys": [former]}) as rig:
         namespace = rig.program.store.keys.namespace
         old = await receipt_of(rig, await decided(rig))
+        [earlier] = rig.tickets()
     async with open_rig(signing={"keys": [new]}, store={"namespace": namespace}) as rig:
+        rig.desk.tickets.add(earlier, pages=rig.desk.url, now=rig.clock.now())  # it is still there
         verifier = Verifier.of(await published(rig))
         fresh = await receipt_of(rig, await decided(rig))
     assert verifier.open(old, kind=RECEIPT)

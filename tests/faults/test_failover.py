@@ -101,7 +101,7 @@ async def test_a_failover_under_traffic_loses_nothing(
         assert verdict.problems == ()
         assert [row.status for row in verdict.rows] == ["OK"] * (3 * MANY + 1)
         # another server had the last word: what was admitted before was looked up, and only that
-        assert doubtful
+        # (of a cluster, no partition may lie on the master that was killed)
         assert start is cluster or len(doubtful) == MANY
         assert str(last.correlation_id) not in looked_up(rig)
         await check_store(rig.program.store)
