@@ -22,6 +22,7 @@ from tests.rig import make_settings, settings_tree
 from tests.waiting import wait_until
 
 NOWHERE = "http://127.0.0.1:9"
+WITHIN = 30.0
 
 
 @pytest.mark.parametrize(("total", "of"), [(64, 1), (64, 2), (64, 3), (16, 5), (4, 4)])
@@ -160,3 +161,67 @@ async def test_the_pauses_grow_until_a_process_lives_for_long(
     ]
     value = metrics.registry.get_sample_value
     assert value("approval_proxy_alarms_total", {"alarm": "worker_ended"}) == len(caplog.records)
+
+
+def process_of(worker: Crew) -> Running | None:
+    """Return the process that does the first part, once it works."""
+    process = worker._members[0]._process if worker._members else None
+    return process if process and process._works else None
+
+
+@pytest.fixture
+async def alive(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Crew]:
+    """One worker process that works, kept alive, and asked after a short silence."""
+    monkeypatch.setattr(running, "ASKED_EVERY", 0.05)
+    monkeypatch.setattr(crew, "FIRST_PAUSE", 0.001)
+    metrics = Metrics()
+    worker = Crew(settings_on(tmp_path, redis_url), lambda: redis_url, Alarms(metrics), metrics)
+    keeping = asyncio.create_task(worker.run())
+    await wait_until(lambda: process_of(worker) is not None, within=WITHIN)
+    yield worker
+    await worker.stop(20)
+    await keeping
+
+
+async def test_a_process_that_hangs_is_killed_and_another_one_takes_its_place(
+    alive: Crew, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = process_of(alive)
+    assert hanging is not None
+    os.kill(hanging.pid, signal.SIGSTOP)
+    assert await asyncio.wait_for(alive.metrics(), WITHIN) == {"worker-1": b""}
+    assert not alive.down
+    with monkeypatch.context() as patched:  # the next one may take its time to begin
+        patched.setattr(running, "HANGS_AFTER", 0.5)
+        await wait_until(lambda: bool(alive.down), within=WITHIN)
+
+    how = "worker-1 did not answer for 0.5 s, and was killed (signal 9: Killed), and is started"
+    (alarm,) = [it for it in caplog.records if it.__dict__.get("alarm") == "worker_ended"]
+    assert alarm.getMessage().startswith(how)
+    await wait_until(lambda: process_of(alive) not in {None, hanging}, within=WITHIN)
+    assert not alive.down
+    assert b"approval_proxy" in (await alive.metrics())["worker-1"]
+
+
+async def test_a_process_that_hangs_for_less_goes_on(alive: Crew) -> None:
+    """It stands still for ten times as many questions as it takes to be killed above."""
+    process = process_of(alive)
+    assert process is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    await wait_until(lambda: len(process._asked) >= 100, within=WITHIN)
+    os.kill(process.pid, signal.SIGCONT)
+    await wait_until(lambda: not process._asked, within=WITHIN)
+    assert process_of(alive) is process
+    assert not alive.down
+
+
+async def test_a_process_that_hangs_before_it_begins_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running, "ASKED_EVERY", 0.05)
+    monkeypatch.setattr(running, "HANGS_AFTER", 0.1)
+    process = await Running.start("proxy.app.member", "worker-1")  # it waits to be told what to do
+    assert not await process.works()
+    assert (await process.ended()).startswith("did not answer for 0.1 s, and was killed (signal 9:")

@@ -2,8 +2,8 @@
 
     serve --(socket: settings; its end means stop)--> member 1 ... member N
 
-One that ends is started again, after pauses that grow; what it held becomes due again when its
-lease ends. See `member` for the other side.
+One that ends is started again, after pauses that grow, and one that hangs is ended; what it held
+becomes due again when its lease ends. See `member` for the other side.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
 """A process that we started, and the socket to it, whose end tells each side of the other's."""
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
@@ -14,6 +15,13 @@ ANSWERS_WITHIN: Final = 1.0
 
 PATIENCE: Final = 15.0
 """Seconds in which a process ends that has closed its end of the socket, or is killed."""
+
+ASKED_EVERY: Final = 10.0
+"""Seconds of silence after which a process is asked."""
+
+HANGS_AFTER: Final = 60.0
+"""Seconds of silence after which a process is killed: a start takes a few, and no step keeps its
+event loop from answering for one. With the usual lease, what it held is due elsewhere by then."""
 
 
 class Running:
@@ -33,6 +41,7 @@ class Running:
         self._writer = writer
         self._asked: deque[asyncio.Future[bytes]] = deque()
         self._works = False
+        self._hung = False
         self._patience = PATIENCE
         self.pid = process.pid
 
@@ -60,7 +69,7 @@ class Running:
 
     async def works(self) -> bool:
         """Whether it begins, once it does or has ended."""
-        self._works = await receive(self._reader) is not None
+        self._works = await self._heard() is not None
         return self._works
 
     async def ended(self) -> str:
@@ -68,7 +77,7 @@ class Running:
 
         One that has closed its end, or was told to stop, is killed when it takes too long.
         """
-        while (answer := await receive(self._reader)) is not None:
+        while (answer := await self._heard()) is not None:
             self._answered(answer)
         self._works = False
         while self._asked:
@@ -80,7 +89,29 @@ class Running:
             self._process.kill()
             status = await self._process.wait()
         how = f"status {status}" if status >= 0 else f"signal {-status}: {_name(-status)}"
+        if self._hung:
+            return f"did not answer for {HANGS_AFTER:g} s, and was killed ({how})"
         return f"ended ({how})"
+
+    async def _heard(self) -> bytes | None:
+        """Return its next message; None when it is gone: one that is silent for long is killed.
+
+        Silence is counted in waits of ours: for the time that we stood still nobody is blamed.
+        """
+        message = asyncio.create_task(receive(self._reader))
+        silent = 0.0
+        try:
+            while not (await asyncio.wait({message}, timeout=ASKED_EVERY))[0]:
+                silent += ASKED_EVERY
+                if silent >= HANGS_AFTER:
+                    self._hung = True
+                    with contextlib.suppress(ProcessLookupError):
+                        self._process.kill()
+                elif self._works:
+                    _ = self._ask()  # whatever it says, it lives
+        finally:
+            message.cancel()
+        return message.result()
 
     def _answered(self, answer: bytes) -> None:
         if not (asked := self._asked.popleft()).done():  # whoever asked may be gone
@@ -90,13 +121,16 @@ class Running:
         """Ask for its metrics; before it works, or while it does not answer, there are none."""
         if not self._works:
             return b""
+        try:
+            return await asyncio.wait_for(self._ask(), ANSWERS_WITHIN)
+        except TimeoutError:
+            return b""
+
+    def _ask(self) -> asyncio.Future[bytes]:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
         send(self._writer)
-        try:
-            return await asyncio.wait_for(answer, ANSWERS_WITHIN)
-        except TimeoutError:
-            return b""
+        return answer
 
     def stop(self, within: float) -> None:
         """Tell it to end within some seconds; `ended` sees to that."""
