@@ -10,7 +10,7 @@ from proxy.alarms import Alarm
 from proxy.domain.events import Decided, NotSent, Opened, Postponed
 from proxy.domain.models import Decision, Ticket
 from proxy.domain.schedule import backoff
-from proxy.errors import Conflict, PermanentError, ProxyError, TemporaryError
+from proxy.errors import Conflict, PermanentError, ProxyError
 from proxy.step import Step
 
 Act = Callable[[Step], Awaitable[Step | None]]
@@ -21,13 +21,13 @@ def visible_at(step: Step, since: int) -> int:
     return since + step.system.deadline + step.system.settle
 
 
-async def answer_lost(step: Step, error: TemporaryError) -> Step | None:
+async def in_doubt(step: Step, error: ProxyError) -> Step | None:
     """Wait until a ticket must be visible, before looking for it; longer each time it happens."""
     now = step.now
-    pause = backoff(step.record.attempt, step.means.dice, error.retry_after)
+    pause = backoff(step.record.attempt, step.means.dice, getattr(error, "retry_after", None))
     delay = max(visible_at(step, step.record.sent_at) - now, pause)
     event = Postponed(at=now, code="create_in_doubt", reason=str(error), delay=delay)
-    return await step.rest(event, now + delay)
+    return await step.postpone(event, give_up_after=step.means.policy.create_for)
 
 
 async def settle(step: Step, *, since: int, create: Act) -> Step | None:

@@ -39,11 +39,13 @@ class PermanentError(ProxyError):
 
     Attributes:
         status: the HTTP status of the refusal, or None where there was none.
+        sent: whether the other side may have acted all the same, as with a redirect.
     """
 
-    def __init__(self, message: str, *, status: int | None = None) -> None:
+    def __init__(self, message: str, *, status: int | None = None, sent: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.sent = sent
 
 
 class NotFound(PermanentError):  # noqa: N818 - the name of the fact, as in HTTP

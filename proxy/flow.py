@@ -158,11 +158,11 @@ class Flow:
             return await step.rest(NotSent(at=step.now, code="late", reason=reason), step.now)
         try:
             ticket = await step.ask(system.open(step.shown), "create", system.name)
-        except PermanentError as error:
-            return await doubts.refused(step, error)
-        except TemporaryError as error:
+        except (PermanentError, TemporaryError) as error:
             if error.sent:
-                return await doubts.answer_lost(step, error)
+                return await doubts.in_doubt(step, error)
+            if isinstance(error, PermanentError):
+                return await doubts.refused(step, error)
             limit = self._means.policy.create_for
             return await step.setback(error, system.name, kind=NotSent, give_up_after=limit)
         except ConfigurationError as error:
@@ -263,7 +263,7 @@ class Flow:
         limit = policy.callback_for
         if isinstance(error, PermanentError):
             limit = policy.refused_callback_for
-            error = TemporaryError(str(error), sent=False)
+            error = TemporaryError(str(error), sent=error.sent)
         arrived = isinstance(error, TemporaryError) and error.sent
         kind = Postponed if arrived else Uncalled
         return await step.setback(error, witboost.name, kind=kind, give_up_after=limit)

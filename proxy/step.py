@@ -213,14 +213,18 @@ class Step:
                     event = kind(at=self.now, code="unreachable", reason=str(error))
                     return await self.rest(event, self.now + delay)
                 event = kind(at=self.now, code="unreachable", reason=str(error), delay=delay)
-                if give_up_after is not None and self.record.waited + delay > give_up_after:
-                    reason = f"Tried for {_days(give_up_after)}: {error}"
-                    return await self.then(event).die("gave_up", reason)
-                return await self.rest(event, self.now + delay)
+                return await self.postpone(event, give_up_after=give_up_after)
             case PermanentError():
                 return await self.hold("refused", str(error))
             case _:
                 raise error
+
+    async def postpone(self, event: Postponed, *, give_up_after: int | None) -> "Step | None":
+        """Try again after the event's delay, or give up: the request's own time is bounded."""
+        if give_up_after is not None and self.record.waited + event.delay > give_up_after:
+            reason = f"Tried for {_days(give_up_after)}: {event.reason}"
+            return await self.then(event).die("gave_up", reason)
+        return await self.rest(event, self.now + event.delay)
 
     async def _refused(
         self, error: ConfigurationError, destination: str, kind: type[Postponed]

@@ -18,6 +18,7 @@ from proxy.outbound.answers import (
     Call,
     check,
     excerpt,
+    in_doubt,
     one_line,
     retry_after,
     without_secrets,
@@ -73,6 +74,21 @@ def test_each_status_leads_to_what_the_caller_must_do(status: int, kind: type[Pr
         assert error.sent is (status not in {425, 429})
     if isinstance(error, PermanentError):
         assert error.status == status
+        assert error.sent is (status < 400)
+
+
+DOUBTFUL = {*range(300, 400), 406, 408, *range(500, 600)}
+
+
+@pytest.mark.parametrize("status", [*range(300, 600), 101, 600, 999])
+def test_after_each_status_it_is_known_whether_the_call_may_have_had_its_effect(
+    status: int,
+) -> None:
+    """A create is refused for good only where a ticket is impossible."""
+    with pytest.raises(ProxyError) as caught:
+        check(answer(status), CALL, system="desk")
+    doubtful = status in DOUBTFUL or not 300 <= status < 600
+    assert getattr(caught.value, "sent", False) is in_doubt(status) is doubtful
 
 
 @pytest.mark.parametrize(

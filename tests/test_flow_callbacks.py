@@ -77,6 +77,16 @@ async def test_a_refusal_that_led_to_giving_up_is_no_earlier_attempt(rig: Rig) -
     assert (record.state, record.code) == (State.HELD, "callback_conflict")
 
 
+async def test_a_redirect_may_be_the_answer_of_a_callback_that_arrived(rig: Rig) -> None:
+    """So the 409 to the next attempt is its echo."""
+    rig.witboost.switch_on(Fault("callback", "answer", status=303, after_effect=True))
+    call = await decided(rig)
+    await rig.work(after=SECOND)
+    await rig.work(after=MINUTE)
+    assert await rig.state(call) is State.DONE
+    assert (rig.final(call) or {})["status"] == "OK"
+
+
 async def test_a_conflict_ends_when_a_person_has_looked(rig: Rig) -> None:
     """It is decided, so it cannot be cancelled; sent once more, it is over."""
     rig.witboost.switch_on(Fault("callback", "answer", status=409, times=None))

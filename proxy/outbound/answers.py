@@ -97,8 +97,10 @@ def check(answer: Answer, call: Call, *, system: str) -> None:
         ConfigurationError: 401 and 403, which may concern this one request only.
         NotFound: 404 and 410.
         Conflict: 409.
-        TemporaryError: 408 and 5xx, in doubt; 425 and 429, which say that nothing was done.
+        TemporaryError: 408 and 5xx; 425 and 429.
         PermanentError: 3xx, which is never followed, and every other 4xx.
+
+    The last two say, by `in_doubt`, whether the call may have had its effect.
     """
     status = answer.status
     if 200 <= status < 300:  # noqa: PLR2004 - the class of success (RFC 9110 15.3)
@@ -121,14 +123,23 @@ def check(answer: Answer, call: Call, *, system: str) -> None:
         raise TemporaryError(
             f"{what}: it will be tried again",
             retry_after=pause,
-            sent=status not in {425, 429},
+            sent=in_doubt(status),
             limited=_limits_all(status, answer.headers, pause),
         )
+    why = "it refused what we sent"
     if status < 400:  # noqa: PLR2004 - redirections
-        raise PermanentError(
-            f"{what}: redirects are never followed, correct the URL", status=status
-        )
-    raise PermanentError(f"{what}: it refused what we sent", status=status)
+        why = "redirects are never followed, correct the URL"
+    raise PermanentError(f"{what}: {why}", status=status, sent=in_doubt(status))
+
+
+def in_doubt(status: int) -> bool:
+    """Whether a call with this answer may have had its effect, although it is no success.
+
+    A 4xx says that what was sent is not done (RFC 9110 15.5), but for two: 408, and 406, which
+    frameworks answer when only the result could not be written as we accept it. A redirect may lead
+    to what a POST has made (303, and 301 and 302 as they are used).
+    """
+    return status in {406, 408} or not 400 <= status < 500  # noqa: PLR2004 - client errors
 
 
 def _limits_all(status: int, headers: Mapping[str, str], pause: int | None) -> bool:

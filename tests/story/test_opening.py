@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from proxy.demo.faults import Fault
+from proxy.domain.models import State
 from proxy.store import redis
 from tests.conftest import OpenRig
 from tests.rig import Rig
 from tests.story.test_history import OPENED, SENDING, Line
-from tests.story.test_operators import blind_desk
-from tests.story.watching import DAY, SECOND, answered, at, in_doubt, watch
+from tests.story.test_operators import act, blind_desk
+from tests.story.watching import DAY, MINUTE, SECOND, answered, at, in_doubt, watch
 
 
 async def test_of_several_tickets_the_oldest_is_followed(
@@ -109,6 +110,42 @@ async def test_a_refused_create_dies_at_once(rig: Rig, caplog: pytest.LogCapture
     ]
     assert await watched.due_in() == 30 * DAY  # its decision deadline
     assert [alarm for alarm, _ in watched.alarms()] == ["request_dead"]
+
+
+@pytest.mark.parametrize("made", [True, False])
+async def test_a_create_that_is_answered_with_a_redirect_is_in_doubt(
+    rig: Rig, caplog: pytest.LogCaptureFixture, *, made: bool
+) -> None:
+    """`303 See Other` often leads to what a POST has just made."""
+    watched = await watch(rig, caplog)
+    rig.desk.switch_on(Fault("create", "answer", status=303, after_effect=made))
+    [_, (_, event, state, says)] = await watched.work()
+    assert (event, state, says["code"]) == ("Postponed", "opening", "create_in_doubt")
+    assert "desk answered 303" in says["reason"]
+    assert await watched.work(after=7 * SECOND - 1) == []
+    news = await watched.work(after=1)
+    assert [line[1] for line in news] == (["Opened"] if made else ["Sending", "Opened"])
+    assert len(rig.tickets()) == 1
+
+
+async def test_a_create_that_is_always_in_doubt_is_given_up_after_three_days(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each look-up succeeds, so no pause tells anybody: the request itself must."""
+    watched = await watch(rig, caplog)
+    switch = rig.desk.switch_on(Fault("create", "answer", status=500, times=None))
+    while await rig.state(watched.call) is not State.DEAD:
+        await watched.work(after=30 * MINUTE)
+        assert rig.clock.now() < (await rig.entry(watched.call)).record.admitted_at + 7 * DAY
+    entry = await rig.entry(watched.call)
+    assert (entry.record.code, entry.record.sent_at > 0) == ("gave_up", True)
+    assert entry.texts.reason.startswith("Tried for 3 days: desk answered 500 to POST")
+    assert [alarm for alarm, _ in watched.alarms()] == ["request_dead"]
+    switch.off()
+    await act(rig, watched.call, "retry")
+    await watched.work(after=7 * SECOND)
+    assert await rig.state(watched.call) is State.PENDING
+    assert len(rig.tickets()) == 1
 
 
 async def test_who_alone_is_refused_again_and_again_is_held(

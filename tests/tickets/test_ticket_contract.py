@@ -8,7 +8,14 @@ import pytest
 from proxy.domain.clock import SystemClock
 from proxy.domain.models import Outcome
 from proxy.domain.schedule import HOUR
-from proxy.errors import ConfigurationError, Conflict, NotFound, TemporaryError, Unauthorized
+from proxy.errors import (
+    ConfigurationError,
+    Conflict,
+    NotFound,
+    PermanentError,
+    TemporaryError,
+    Unauthorized,
+)
 from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges, PushesEvents
 from tests.tickets.declarations import approval_request
 from tests.tickets.rigs import RIGS, Rig
@@ -105,6 +112,22 @@ async def test_a_failing_server_leaves_a_create_in_doubt(rig: Rig) -> None:
     assert caught.value.sent
 
 
+@pytest.mark.parametrize("status", [302, 303, 307, 406, 408, 503])
+async def test_an_answer_that_may_follow_an_effect_leaves_a_create_in_doubt(
+    rig: Rig, status: int
+) -> None:
+    rig.refuse("create", status)
+    assert await in_doubt(rig)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 413, 415, 422, 425, 429])
+async def test_other_refusals_of_a_create_prove_that_there_is_no_ticket(
+    rig: Rig, status: int
+) -> None:
+    rig.refuse("create", status)
+    assert not await in_doubt(rig)
+
+
 @pytest.mark.parametrize("operation", ["create", "find", "read"])
 async def test_an_expired_token_is_replaced_once(rig: Rig, operation: Operation) -> None:
     await rig.system.ping()
@@ -195,6 +218,15 @@ async def test_a_ticket_can_be_commented_on_and_withdrawn_until_it_is_decided(ri
     assert (await rig.system.fetch(opened.id)).outcome is Outcome.CANCELLED
     with pytest.raises(Conflict):
         await rig.system.cancel(opened.id, "again")
+
+
+async def in_doubt(rig: Rig) -> bool:
+    """Whether a create that fails may have made a ticket."""
+    try:
+        await rig.system.open(approval_request())
+    except (TemporaryError, PermanentError) as error:
+        return error.sent
+    pytest.fail("the create succeeded")
 
 
 async def call(rig: Rig, operation: Operation) -> None:
