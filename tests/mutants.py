@@ -48,6 +48,7 @@ PARTS: Final[Mapping[str, tuple[Collection[str], Collection[str]]]] = {
             "tests/tickets/test_published_keys.py",
         ),
     ),
+    "routes": (("proxy/routes.py",), ("tests/test_routes.py",)),
     "flow": (
         ("proxy/flow.py",),
         (
