@@ -105,6 +105,12 @@ class Report:
         for line in own_commands(stage):
             self._page.write(line)
         self._page.write()
+        self._page.write(
+            self._page.paint("# or in a browser: the console, and the key to sign in with", "faint")
+        )
+        self._page.write(f"{stage.url}/console/")
+        self._page.write(stage.secrets.operator_key)
+        self._page.write()
         self._page.write("What happens from now on:")
 
     def _row(self, row: Row, scenes: Mapping[str, Scene]) -> tuple[str, ...]:

@@ -42,6 +42,12 @@ class Reader:
         asked = [("HGETALL", f"{self.keys.tag_of(each)}:r:{each}") for each in ids]
         return [read_record(flat(it)) for it in await self.batcher.commands(asked) if it]
 
+    async def due(self, correlation_id: str) -> int | None:
+        """Return when a request is looked at next: while a worker does, when its lease ends."""
+        key = f"{self.keys.tag_of(correlation_id)}:due"
+        score = await self.batcher.command("ZSCORE", key, correlation_id)
+        return None if score is None else int(float(score))
+
     def entry(
         self,
         record: Sequence[bytes],

@@ -21,6 +21,7 @@ from proxy.web import http
 from proxy.web.auth import Clients
 from proxy.web.backlog import Backlog, Slope
 from proxy.web.bulk import Bulk
+from proxy.web.console import Console
 from proxy.web.events import Events, Fetches
 from proxy.web.frame import Answering, Frame
 from proxy.web.health import Health
@@ -146,6 +147,7 @@ class Service:
             watch=watch,
             crew=self.crew,
             operators=operators,
+            destinations=self.destinations,
             limits=self.limits,
         )
         _add_routes(app, api)
@@ -161,6 +163,7 @@ class Service:
             store=store, receipts=self.receipts, published=self.published, operators=operators
         )
         _add_all(app, bulk, pausing, given)
+        _add_console(app, Console())
 
 
 def build_health(
@@ -217,6 +220,13 @@ def _add_actions(app: web.Application, api: OperatorApi, operations: Operations)
     ):
         path = f"/api/requests/{{correlationId}}/{action.__name__}"
         _serve(app, "POST", path, api.acting(action))
+
+
+def _add_console(app: web.Application, console: Console) -> None:
+    """Serve the console beside the API that it calls, and nowhere else."""
+    _serve(app, "GET", "/console", console.enter)
+    _serve(app, "GET", "/console/", console.page)
+    _serve(app, "GET", "/console/{file}", console.file)
 
 
 def _add_health(app: web.Application, health: Health, parts: Collection[str] = PARTS) -> None:

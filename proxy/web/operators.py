@@ -1,6 +1,7 @@
 """The operator API: find requests, read all about one, send it back to work."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -15,7 +16,7 @@ from proxy.web.body import json_object, read_body
 from proxy.web.frame import CLIENT
 from proxy.web.pages import Page
 from proxy.web.ports import Action, Crew, Limits, Operations
-from proxy.web.views import operator_view, pause_view, summary_view
+from proxy.web.views import detail_view, operator_view, pause_view, summary_view
 from proxy.web.watch import Watch
 
 _LONGEST_BODY: Final = 16_384
@@ -31,6 +32,10 @@ class Reads(Protocol):
 
     async def records(self, ids: Sequence[str]) -> list[Record]:
         """Read the records of several requests alone; some may be gone."""
+        ...
+
+    async def due(self, correlation_id: str) -> int | None:
+        """Return when a request is looked at next."""
         ...
 
     async def history(self, correlation_id: str) -> list[Mapping[str, Any]]:
@@ -59,6 +64,7 @@ class OperatorApi:
         watch: Watch,
         crew: Crew,
         operators: Clients,
+        destinations: Collection[str],
         limits: Limits,
     ) -> None:
         self._operations = operations
@@ -66,6 +72,7 @@ class OperatorApi:
         self._watch = watch
         self._crew = crew
         self._operators = operators
+        self._destinations = destinations
         self._within = limits.body_deadline
 
     async def list(self, request: web.Request) -> web.Response:
@@ -74,10 +81,22 @@ class OperatorApi:
         page = Page.asked(request.query)
         ids = await self._store.list_ids(page.states, limit=page.fetch, before=page.before)
         records, following = page.cut(await self._store.records(ids), full=len(ids))
-        body: dict[str, Any] = {
-            "requests": [summary_view(record) for record in records if page.fits(record)]
-        }
+        fitting = [record for record in records if page.fits(record)]
+        rows: Sequence[Mapping[str, Any]] = [summary_view(record) for record in fitting]
+        if page.details:
+            rows = await asyncio.gather(*map(self._detailed, fitting))
+        body: dict[str, Any] = {"requests": rows}
         return json_answer(body | ({"next": following} if following else {}))
+
+    async def _detailed(self, record: Record) -> Mapping[str, Any]:
+        """Return a row with what a person looks for; without it where it cannot be read now."""
+        try:
+            entry = await self._store.load(record.id)
+        except ConfigurationError:
+            entry = None
+        if entry is None:
+            return summary_view(record)
+        return detail_view(entry, allowed=await self._operations.allowed_fields(entry))
 
     async def show(self, request: web.Request) -> web.Response:
         """Show one request with its history."""
@@ -130,17 +149,20 @@ class OperatorApi:
 
     async def status(self, request: web.Request) -> web.Response:
         """Show counts, backlog and pauses as the last look at the store found them; who is down."""
-        self._operator(request, "read")
+        operator = self._operators.permitted(request.headers, "read")
+        request[CLIENT] = operator.name
         opened = await self._store.open_counts()
         watch = self._watch
         return json_answer(
             {
+                "operator": {"name": operator.name, "role": operator.role},
                 "requests": {state.value: watch.counts.get(state, 0) for state in State},
                 "backlog": watch.waiting,
                 "open": [
                     {"instance": instance, "system": system, "requests": count}
                     for (instance, system), count in sorted(opened.items())
                 ],
+                "destinations": sorted(self._destinations),
                 "paused": [pause_view(name, pause) for name, pause in watch.paused.items()],
                 "down": [{"worker": name, "reason": how} for name, how in self._crew.down.items()],
             }
@@ -163,8 +185,9 @@ class OperatorApi:
         if entry is None:
             raise NotFound(f"There is no request {correlation_id}")
         history = await self._store.history(correlation_id)
+        due = await self._store.due(correlation_id)
         allowed = await self._operations.allowed_fields(entry)
-        return json_answer(operator_view(entry, history, allowed=allowed))
+        return json_answer(operator_view(entry, history, due=due, allowed=allowed))
 
 
 @contextmanager

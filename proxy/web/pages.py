@@ -17,8 +17,9 @@ _CURSOR: Final = re.compile(r"([0-9]{1,15})\.([0-9]{1,6})\.([a-z0-9]{1,64})")
 class Page:
     """A page after the record `last`, admitted at `moment`.
 
-    The store pages by moment alone, so a cursor also says how many records of that millisecond
-    were shown already: they are fetched again and left out.
+    With `details`, its rows say who asks for what. The store pages by moment alone, so a cursor
+    also says how many records of that millisecond were shown already: they are fetched again and
+    left out.
     """
 
     states: Sequence[State]
@@ -26,6 +27,7 @@ class Page:
     system: str = ""
     instance: str = ""
     code: str = ""
+    details: bool = False
     moment: int | None = None
     shown: int = 0
     last: str = ""
@@ -44,12 +46,15 @@ class Page:
         if not set(words) <= set(State):
             raise InvalidRequest(f"state must be one or several of {', '.join(State)}")
         states = [state for state in State if not words or state in words]
+        if query.get("details", "false") not in {"true", "false"}:
+            raise InvalidRequest("details must be true or false")
         page = cls(
             states=states,
             limit=int(limit),
             system=query.get("system", ""),
             instance=query.get("instance", ""),
             code=query.get("code", ""),
+            details=query.get("details") == "true",
         )
         if "before" not in query:
             return page

@@ -7,9 +7,11 @@ from typing import Any, Final
 import orjson
 
 from proxy.domain.advice import ADVICE
-from proxy.domain.events import ASIDE
+from proxy.domain.events import ASIDE, WORKING
 from proxy.domain.models import Entry, Record
+from proxy.domain.possible import actions
 from proxy.store.shared import Pause
+from proxy.witboost import fields as read
 
 MASKED: Final = "(masked)"
 """In place of a field that the ticket system of a request may not see."""
@@ -62,14 +64,31 @@ def summary_view(record: Record) -> Mapping[str, Any]:
     )
 
 
+def detail_view(entry: Entry, *, allowed: Collection[str] | None = None) -> Mapping[str, Any]:
+    """Return a row of a list with who asks for what, where its ticket is, and why it waits.
+
+    With `allowed`, what other fields of the hook call say is masked.
+    """
+    told = {"ticketUrl": entry.texts.ticket_url, "reason": entry.texts.reason}
+    hook_call = _hook_call(entry.payload, allowed) if entry.payload else None
+    asked = {"asked": _asked(hook_call["fields"])} if hook_call else {}
+    return {**summary_view(entry.record), **_present(told, {}), **asked}
+
+
 def operator_view(
-    entry: Entry, history: Sequence[Mapping[str, Any]], *, allowed: Collection[str] | None = None
+    entry: Entry,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    due: int | None = None,
+    allowed: Collection[str] | None = None,
 ) -> Mapping[str, Any]:
     """Return everything about a request: record, texts, hook call, callback and history.
 
-    With `allowed`, other fields of the hook call are shown masked.
+    `due` is when it is looked at next. With `allowed`, other fields of the hook call are masked.
     """
     record, texts = entry.record, entry.texts
+    following = due or 0 if record.state in WORKING else 0
+    hook_call = _hook_call(entry.payload, allowed) if entry.payload else None
     more = _present(
         {
             "route": record.route,
@@ -85,13 +104,19 @@ def operator_view(
             "returnsTo": record.back,
             "whatToDo": ADVICE.get(record.code, "") if record.state in ASIDE else "",
         },
-        {"sentAt": record.sent_at, "fulfilBy": record.fulfil_by, "refusedAt": record.refused_at},
+        {
+            "sentAt": record.sent_at,
+            "fulfilBy": record.fulfil_by,
+            "refusedAt": record.refused_at,
+            "nextAt": following,
+        },
     )
     return {
-        **summary_view(record),
+        **detail_view(entry, allowed=allowed),
         **status_view(entry),
         **more,
-        "hookCall": _hook_call(entry.payload, allowed) if entry.payload else None,
+        "actions": actions(record),
+        "hookCall": hook_call,
         "callback": orjson.loads(texts.callback) if texts.callback else None,
         "history": [{**line, "at": rfc3339(line["at"])} for line in history],
     }
@@ -104,6 +129,22 @@ def _hook_call(body: bytes, allowed: Collection[str] | None) -> Mapping[str, Any
             name: value if name in allowed else MASKED for name, value in tree["fields"].items()
         }
     return tree
+
+
+def _asked(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return who asks for what, as far as fields that may be masked say it."""
+    hidden = any(read.about_verb(name) for name, value in fields.items() if value == MASKED)
+    return {
+        "verb": MASKED if hidden else read.verb(fields),
+        **_present(
+            {
+                "identities": read.identities(fields) or None,
+                "requester": read.requester(fields),
+                "resource": read.resource(fields),
+            },
+            {},
+        ),
+    }
 
 
 def pause_view(name: str, pause: Pause) -> Mapping[str, Any]:

@@ -97,6 +97,11 @@ def verb(fields: Fields) -> Verb:
     return next((_VERBS[word] for word in words if word in _VERBS), Verb.GRANT)
 
 
+def about_verb(name: str) -> bool:
+    """Whether a field of this name may say what is asked for."""
+    return _fold(name) in _VERB
+
+
 def identities(fields: Fields) -> list[str]:
     """Return who gets or loses access, each once, prefixes such as `user:` kept as they are."""
     return list(dict.fromkeys(_first(Folded.of(fields), _IDENTITIES, _WHO)))

@@ -1,0 +1,74 @@
+"""The operators' console: a few static files that ask the operator API with an operator's key.
+
+It has no rights and no state of its own. Nothing but these files may run in it, and it may call
+nothing but this listener: the headers say so, and the browser sees to it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+
+from aiohttp import web
+
+PAGE: Final = "index.html"
+_KINDS: Final = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types 'none'"
+)
+"""Content Security Policy Level 3, with Trusted Types: no text becomes markup or a script."""
+
+_HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",  # kept, and asked for again with its ETag
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    body: bytes
+    headers: dict[str, str]
+
+
+class Console:
+    """Serves the files, which are read once."""
+
+    def __init__(self) -> None:
+        found = (it for it in files(__name__).iterdir() if it.name.rpartition(".")[2] in _KINDS)
+        self._files = {it.name: _file(it.name, it.read_bytes()) for it in found}
+
+    async def enter(self, _request: web.Request) -> web.Response:
+        """Lead to the page, below whatever path a reverse proxy has put before ours."""
+        return web.Response(status=308, headers={"Location": "console/"})
+
+    async def page(self, request: web.Request) -> web.Response:
+        """Answer the page itself."""
+        return self._answer(request, PAGE)
+
+    async def file(self, request: web.Request) -> web.Response:
+        """Answer a file that the page names."""
+        return self._answer(request, request.match_info["file"])
+
+    def _answer(self, request: web.Request, name: str) -> web.Response:
+        if (found := self._files.get(name)) is None:
+            raise web.HTTPNotFound
+        if found.headers["ETag"] in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=found.headers)
+        return web.Response(body=found.body, headers=found.headers)
+
+
+def _file(name: str, body: bytes) -> _File:
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    kind = _KINDS[name.rpartition(".")[2]]
+    return _File(body, {**_HEADERS, "ETag": tag, "Content-Type": kind})

@@ -1,0 +1,127 @@
+/** The first page: how many requests are where, what is paused, and what needs a person. */
+
+import { read } from "./api.js";
+import { pausing } from "./dialogs.js";
+import { ago, make, redraw } from "./dom.js";
+import { requestTable } from "./rows.js";
+import { ASIDE, CAUSES, counted, may, STATES } from "./words.js";
+
+const NEWEST = 5; // requests that need a person
+
+/** Return the page; `again` loads it anew. */
+export function overview({ again }) {
+  return {
+    title: "Overview",
+    page: "overview",
+    load: async () => {
+      const [status, aside] = await Promise.all([
+        read("status"),
+        read("requests", { state: ASIDE, details: "true", limit: String(NEWEST) }),
+      ]);
+      return { status, aside: aside.requests, operator: status.operator };
+    },
+    draw: (region, { status, aside }) => {
+      redraw(
+        region,
+        make("h1", {}, "Overview"),
+        make("section", { "aria-label": "Requests by state" }, tiles(status)),
+        downSection(status.down),
+        asideSection(status, aside),
+        destinationSection(status, again),
+      );
+    },
+  };
+}
+
+function tiles({ requests }) {
+  return make(
+    "ul",
+    { class: "tiles" },
+    Object.entries(STATES).map(([state, means]) =>
+      make(
+        "li",
+        {},
+        make(
+          "a",
+          { class: `tile ${state}${requests[state] ? "" : " none"}`, href: `#/requests?state=${state}` },
+          make("span", { class: "number" }, requests[state].toLocaleString()),
+          make("span", { class: "name" }, state),
+          make("span", { class: "means" }, means),
+        ),
+      )),
+  );
+}
+
+function downSection(down) {
+  return down.length > 0 && make(
+    "section",
+    { class: "card trouble" },
+    make("h2", {}, "Worker processes that are down"),
+    make("ul", {}, down.map((it) => make("li", {}, it.reason))),
+  );
+}
+
+function asideSection({ requests }, aside) {
+  const total = requests.held + requests.dead;
+  return make(
+    "section",
+    { class: "card" },
+    make("h2", {}, "Needs a person"),
+    aside.length ? requestTable(aside) : make("p", { class: "calm" }, "Nothing: no request is held or dead."),
+    total > aside.length && make(
+      "p",
+      {},
+      make("a", { href: `#/requests?state=${ASIDE}` }, `All ${counted(total)} that need a person`),
+    ),
+  );
+}
+
+function destinationSection(status, again) {
+  const columns = ["Name", "State", "Open requests", may(status.operator, "admin") && ""];
+  return make(
+    "section",
+    { class: "card" },
+    make("h2", {}, "Ticket systems and witboost instances"),
+    make(
+      "table",
+      { class: "cards" },
+      make("thead", {}, make("tr", {}, columns.filter((it) => it !== false).map((it) => make("th", { scope: "col" }, it)))),
+      make("tbody", {}, status.destinations.map((name) => destination(name, status, again))),
+    ),
+    !may(status.operator, "admin") && make("p", { class: "hint" }, "The role admin may pause and resume them."),
+  );
+}
+
+function destination(name, { operator, open, paused }, again) {
+  const pause = paused.find((it) => it.destination === name);
+  const count = open
+    .filter((it) => it.system === name || it.instance === name)
+    .reduce((sum, it) => sum + it.requests, 0);
+  const button = may(operator, "admin") && make(
+    "button",
+    {
+      ...{ type: "button", id: `pause-${name}`, class: "quiet" },
+      click: () => pausing(name, Boolean(pause), again),
+      "aria-label": `${pause ? "Resume" : "Pause"} ${name}`,
+    },
+    pause ? "Resume" : "Pause",
+  );
+  return make(
+    "tr",
+    {},
+    make("th", { scope: "row" }, name),
+    make("td", { "data-label": "State" }, pause ? pausedCell(pause) : make("span", { class: "badge good" }, "in use")),
+    make("td", { "data-label": "Open requests" }, count.toLocaleString()),
+    button && make("td", { class: "act" }, button),
+  );
+}
+
+function pausedCell({ cause, since, reason }) {
+  return [
+    make("span", { class: "badge held" }, "paused"),
+    make("strong", {}, ` ${CAUSES[cause] ?? cause}`),
+    " since ",
+    ago(since),
+    make("p", { class: "reason" }, reason),
+  ];
+}
