@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from proxy.alarms import Alarm
 from proxy.domain.events import Decided, NotSent, Opened, Postponed
 from proxy.domain.models import Decision, Ticket
+from proxy.domain.repairs import Doubted
 from proxy.domain.schedule import backoff
 from proxy.errors import Conflict, PermanentError, ProxyError
 from proxy.step import Step
@@ -30,15 +31,26 @@ async def in_doubt(step: Step, error: ProxyError) -> Step | None:
     return await step.postpone(event, give_up_after=step.means.policy.create_for)
 
 
-async def settle(step: Step, *, since: int, create: Act) -> Step | None:
+def mind_lost_intent(step: Step) -> Step:
+    """Doubt that no create was sent, where the store may have lost the intent of one.
+
+    It can have been sent until now: a replica takes its master's place without a start of its own.
+    """
+    record, run_id = step.record, step.lease.run_id
+    same = not (run_id and record.run_id) or run_id == record.run_id
+    if same or not record.unticketed:
+        return step
+    reason = "The store was restarted, failed over or restored: it may have forgotten a create"
+    return step.then(Doubted(at=step.lease.latest(), run_id=run_id, reason=reason))
+
+
+async def settle(step: Step, *, create: Act) -> Step | None:
     """Find the ticket of a create that may have been sent, or create it after all.
 
-    `since` is the latest moment at which it can have been sent: as stored, or the start of a store
-    that may have lost what was stored. A system that can neither be asked nor told to take a repeat
-    leaves the doubt to a person.
+    A system that can neither be asked nor told to take a repeat leaves the doubt to a person.
     """
     system = step.system
-    if system.finds and step.now < (visible := visible_at(step, since)):
+    if system.finds and step.now < (visible := visible_at(step, step.record.sent_at)):
         return await step.rest(None, visible)
     if system.finds:
         return await look_up(step, otherwise=create)

@@ -108,7 +108,8 @@ class Flow:
         try:
             route, system = await self._routes.of(entry.record)
             with self._means.pauses.place() as place:
-                step: Step | None = Step(entry, entry, lease, route, system, self._means, place)
+                claimed = Step(entry, entry, lease, route, system, self._means, place)
+                step: Step | None = doubts.mind_lost_intent(claimed)
                 while step is not None:
                     with self._timers[step.record.state].time():
                         step = await self._next(step)
@@ -124,9 +125,9 @@ class Flow:
             case State.RECEIVED | State.OPENING if step.route.decide:
                 return await decisions.decide_at_once(step)
             case State.RECEIVED:
-                return await self._open_ticket(step)
+                return await self._create(step)
             case State.OPENING:
-                return await doubts.settle(step, since=record.sent_at, create=self._create)
+                return await doubts.settle(step, create=self._create)
             case State.PENDING:
                 return await self._read_ticket(step)
             case State.DECIDED if record.decision is Decision.APPROVED:
@@ -139,13 +140,6 @@ class Flow:
                 return await self._rest(step)
 
     # -- one ticket ----------------------------------------------------------------------------
-
-    async def _open_ticket(self, step: Step) -> Step | None:
-        """Create the ticket; look first where a restart of the store may have lost an intent."""
-        server, known = step.lease.server, step.record.run_id
-        if server is not None and known and server.run_id != known:
-            return await doubts.settle(step, since=server.started_at, create=self._create)
-        return await self._create(step)
 
     async def _create(self, step: Step) -> Step | None:
         """Store the intent, send the create, store the ticket."""

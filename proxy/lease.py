@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from proxy.domain.clock import Clock
 from proxy.errors import TemporaryError
-from proxy.store.redis import Server
 
 Answer = TypeVar("Answer")
 
@@ -18,7 +17,7 @@ class Lease:
 
     `began` and `received` are monotonic moments before and after the claim; `claimed_at` is the
     store's time of the claim, between them. `length` and `margin` are milliseconds; the margin is
-    what the last write needs.
+    what the last write needs. `run_id` is that of the store's server, where no ticket is known yet.
     """
 
     clock: Clock
@@ -27,7 +26,7 @@ class Lease:
     received: int
     length: int
     margin: int
-    server: Server | None = None
+    run_id: str = ""
 
     def now(self) -> int:
         """Return the store's time, rather too early than too late: a wait is never too short."""

@@ -148,7 +148,7 @@ class Worker:
                 f" again when its lease ends: {why}",
                 correlation_id=correlation_id,
             )
-        leases = {tag: replace(lease, server=server) for tag, server in claim.servers.items()}
+        leases = {tag: replace(lease, run_id=run_id) for tag, run_id in claim.run_ids.items()}
         for entry in claim.entries:
             own = leases.get(self._store.keys.tag_of(entry.record.id), lease)
             task = asyncio.create_task(self._attend(entry, own))

@@ -30,7 +30,7 @@ from proxy.domain.events import (
 from proxy.domain.models import Entry, Record, State
 from proxy.domain.notices import Announced, Told
 from proxy.domain.operator_events import Refreshed, Rerouted, Retried
-from proxy.domain.repairs import Restored
+from proxy.domain.repairs import Doubted, Restored
 from proxy.domain.values import replace
 from proxy.errors import IllegalTransition
 
@@ -73,6 +73,7 @@ TRANSITIONS: Final[Mapping[type[Event], Mapping[State, Target]]] = {
     Refreshed: _stay(*WORKING),
     Rerouted: _stay(_S.RECEIVED, _S.OPENING, _S.PENDING) | _lead(*ASIDE, to=BACK),
     Told: _stay(_S.DONE),
+    Doubted: _lead(_S.RECEIVED, _S.OPENING, to=_S.OPENING) | _stay(_S.DECIDED, *ASIDE),
     Restored: _lead(_S.RECEIVED, _S.OPENING, to=_S.OPENING)
     | _stay(_S.PENDING, _S.DECIDED, _S.FULFILLING, *ASIDE, _S.DONE),
 }

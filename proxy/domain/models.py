@@ -195,8 +195,8 @@ class Record:
     """The truth about one approval request: small values that decide what happens next.
 
     `url` is the digest of the normalised respondToUrl, `content` that of the fields, `run_id` the
-    store server's at admission. `fence` rises with every claim and every operator action, so a late
-    writer is refused.
+    store server's at admission, or that of one which came later and whose doubt is noted. `fence`
+    rises with every claim and every operator action, so a late writer is refused.
     `attempt` counts failures in a row of the present state and `waited` the pauses they cost:
     the request's own time, which stands still while a destination is paused. `back` is the state
     that a held or dead request returns to. `sent_at` is the moment of the last create that may
@@ -253,6 +253,15 @@ class Record:
     def trial(self) -> bool:
         """Whether nobody waits for this request but the operator who tries a ticket system."""
         return self.instance == TRIAL
+
+    @property
+    def unticketed(self) -> bool:
+        """Whether a ticket that we do not know of would matter: one may be there, and not be told.
+
+        Where the ticket system refused to create it and that decided, there is none.
+        """
+        decided = self.decision is not None and not self.ours
+        return bool(self.system and not (self.ticket_id or self.finished_at or decided))
 
     @property
     def final(self) -> bool:

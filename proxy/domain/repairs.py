@@ -1,4 +1,4 @@
-"""What `doctor` does to a request whose record was lost, or is older than what is known of it."""
+"""What happens to a request whose record was lost, or may be older than what was done."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +25,37 @@ def sent_again(events: Iterable[str]) -> bool:
     return False
 
 
+def _doubted(record: Record, at: int) -> Record:
+    """Return a record without a ticket as after a create, sent at that moment and never answered.
+
+    One that was decided without a ticket still has to look for it.
+    """
+    if not record.unticketed:
+        return record
+    back = State.OPENING if record.state in ASIDE and record.back in _BEFORE else record.back
+    return replace(record, back=back, sent_at=at, untold=int(record.decision is not None))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubted(Event):
+    """Another server of the store answers than at the admission: a create may be forgotten.
+
+    It was restarted, failed over or was restored, and what was written last may be lost. `run_id`
+    is the server that knows of the doubt.
+    """
+
+    run_id: str
+    reason: str
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(_doubted(record, self.at), run_id=self.run_id)
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return texts
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored(Event):
     """A record was written back from the audit, which may lack the last that happened to it.
@@ -38,13 +69,9 @@ class Restored(Event):
 
     @override
     def apply(self, record: Record) -> Record:
-        in_doubt = record.decision is None and not record.ticket_id
         unsettled = record.decision is not None and record.state is not State.DONE
-        back = State.OPENING if record.state in ASIDE and record.back in _BEFORE else record.back
         return replace(
-            record,
-            back=back,
-            sent_at=self.at if in_doubt else record.sent_at,
+            _doubted(record, self.at),
             calls=max(record.calls, 1) if unsettled else record.calls,
             polls=0,
             missing=0,

@@ -64,24 +64,17 @@ class Admitted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """The store's server: its run id changes with every start; `started_at` in milliseconds."""
-
-    run_id: str
-    started_at: int
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """Records that this worker holds for one lease; `now` is the store's time.
 
-    `servers` has the server of each partition in which a ticket may have to be created, by its tag.
+    `run_ids` has, by its tag, that of the server of each partition in which a ticket is not known:
+    it changes with every start, failover and restore.
     `unread` says of each due record that cannot be read why; it is tried again after its lease.
     """
 
     now: int
     entries: Sequence[Entry]
-    servers: Mapping[str, Server] = field(default_factory=dict)
+    run_ids: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -172,11 +165,11 @@ class RedisStore(Reader):
         if not taken:  # of a cluster, a part may be there
             raise answers[0]
         unread: dict[str, str] = {}
-        rows = [row for answer in taken.values() for row in answer[3:]]
+        rows = [row for answer in taken.values() for row in answer[2:]]
         entries = list(self._readable(rows, unread))
         now = min(int(answer[0]) for answer in taken.values())
-        servers = {tag: _server(it) for tag, it in taken.items() if it[1]}
-        return Claim(now, entries, servers, unread)
+        run_ids = {tag: it[1].decode() for tag, it in taken.items() if it[1]}
+        return Claim(now, entries, run_ids, unread)
 
     async def commit(
         self,
@@ -234,11 +227,8 @@ class RedisStore(Reader):
         After a restart, failover or restore it is another, which casts doubt on older intents.
         """
         tags = self.keys.tags()
-        asked = [self.batcher.script(_WHO, [tag], [self.time]) for tag in tags]
-        answers = await asyncio.gather(*asked)
-        self.run_ids = {
-            tag: _server(answer).run_id for tag, answer in zip(tags, answers, strict=True)
-        }
+        answers = await asyncio.gather(*(self.batcher.script(_WHO, [tag], []) for tag in tags))
+        self.run_ids = {tag: it.decode() for tag, it in zip(tags, answers, strict=True)}
 
     async def now(self) -> int:
         """Return the store's time in milliseconds."""
@@ -289,8 +279,3 @@ class RedisStore(Reader):
                 yield entry
             else:
                 unread[entry.record.id] = "a much newer version of this program made it"
-
-
-def _server(answer: Sequence[Any]) -> Server:
-    """Return who answered: its time, its run id, its uptime in seconds."""
-    return Server(answer[1].decode(), int(answer[0]) - int(answer[2]) * 1_000)

@@ -25,7 +25,7 @@ from proxy.domain.events import (
 from proxy.domain.models import Decision, Fulfilment, Record, State, Texts, Ticket
 from proxy.domain.notices import Announced, Told
 from proxy.domain.operator_events import Refreshed, Rerouted, Retried
-from proxy.domain.repairs import Restored, sent_again
+from proxy.domain.repairs import Doubted, Restored, sent_again
 
 S = State
 BUSY = Record(
@@ -75,6 +75,11 @@ def restored() -> Restored:
     return Restored(at=7, by="doctor", reason="lost")
 
 
+def doubted() -> Doubted:
+    return Doubted(at=7, run_id="another", reason="restarted")
+
+
+OPEN: dict[str, Any] = {"ticket_id": "", "finished_at": 0, "untold": 0}
 BY_ALICE: dict[str, Any] = {"at": 7, "by": "alice", "reason": "checked"}
 ENDED = {**GOOD, "decision": APPROVED, "decided_by": "olga", "decided_at": 7}
 AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
@@ -180,7 +185,7 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
         ({}, Announced(at=7), {"announced": 1}),
         ({"untold": 1}, Told(at=7, note="withdrawn"), {**GOOD, "untold": 0}),
         ({}, restored(), {"polls": 0, "missing": 0}),
-        ({"ticket_id": ""}, restored(), {"polls": 0, "missing": 0, "sent_at": 7}),
+        (OPEN, restored(), {"polls": 0, "missing": 0, "sent_at": 7}),
         (
             {"ticket_id": "", "decision": APPROVED, "calls": 0},
             restored(),
@@ -193,12 +198,27 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
             {"polls": 0, "missing": 0},
         ),
         (
-            {"state": S.HELD, "back": S.RECEIVED},
+            {**OPEN, "state": S.HELD, "back": S.RECEIVED},
             restored(),
-            {"polls": 0, "missing": 0, "back": S.OPENING},
+            {"polls": 0, "missing": 0, "sent_at": 7, "back": S.OPENING},
         ),
         ({"state": S.DEAD, "back": S.PENDING}, restored(), {"polls": 0, "missing": 0}),
+        ({**OPEN, "back": S.RECEIVED}, restored(), {"polls": 0, "missing": 0, "sent_at": 7}),
         ({"back": S.RECEIVED}, restored(), {"polls": 0, "missing": 0}),
+        (OPEN, doubted(), {"run_id": "another", "sent_at": 7}),
+        (
+            {**OPEN, "state": S.DEAD, "back": S.OPENING},
+            doubted(),
+            {"run_id": "another", "sent_at": 7, "back": S.OPENING},
+        ),
+        (
+            {**OPEN, "decision": APPROVED, "ours": 1},
+            doubted(),
+            {"run_id": "another", "sent_at": 7, "untold": 1},
+        ),
+        ({**OPEN, "decision": APPROVED}, doubted(), {"run_id": "another"}),
+        ({**OPEN, "system": ""}, doubted(), {"run_id": "another"}),
+        ({}, doubted(), {"run_id": "another"}),
     ],
     ids=str,
 )

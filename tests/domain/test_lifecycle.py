@@ -26,7 +26,7 @@ from proxy.domain.events import (
 from proxy.domain.lifecycle import TRANSITIONS, advance, advance_entry
 from proxy.domain.models import Decision, Entry, Fulfilment, Record, State, Texts, Ticket
 from proxy.domain.operator_events import Retried
-from proxy.domain.repairs import Restored
+from proxy.domain.repairs import Doubted, Restored
 from proxy.errors import IllegalTransition
 
 NEW = Record("ar1", State.RECEIVED, "main", "desk", "r", "c", "x", 0, 1_000_000)
@@ -52,6 +52,7 @@ SAMPLES: dict[type[Event], dict[str, Any]] = {
     operator_events.Rerouted: {"by": "alice", "reason": "r", "route": "r2", "system": "desk"},
     notices.Announced: {},
     notices.Told: {"note": "withdrawn"},
+    Doubted: {"run_id": "another", "reason": "r"},
     Restored: {"by": "doctor", "reason": "r"},
 }
 
@@ -88,6 +89,7 @@ Retried            -         -         -        -           -           -     ba
 Refreshed          received  opening   pending  decided     fulfilling  -     -        -
 Rerouted           received  opening   pending  -           -           -     back     back
 Told               -         -         -        -           -           done  -        -
+Doubted            opening   opening   -        decided     -           -     held     dead
 Restored           opening   opening   pending  decided     fulfilling  done  held     dead
 """
 
@@ -245,6 +247,20 @@ def test_random_histories_never_lose_a_decision(kinds: list[type[Event]]) -> Non
         record, decided = after, after.decision
 
 
+@pytest.mark.parametrize("kind", [Doubted, Restored])
+def test_what_may_lack_a_create_is_in_doubt(kind: type[Event]) -> None:
+    received = advance(NEW, sample(kind))
+    assert (received.state, received.sent_at) == (State.OPENING, 7)
+    held = advance(run(Held), sample(kind))
+    assert (held.back, held.sent_at) == (State.OPENING, 7)
+    cancelled = advance(advance(NEW, sample(Decided, ours=True)), sample(kind))
+    assert (cancelled.sent_at, cancelled.untold) == (7, 1)
+    refused = advance(run(Decided), sample(kind))
+    assert (refused.sent_at, refused.untold) == (0, 0), "certainly no ticket: that decided"
+    at_once = advance(replace(cancelled, system="", sent_at=0, untold=0), sample(kind))
+    assert (at_once.sent_at, at_once.untold) == (0, 0), "there is no ticket system"
+
+
 def test_a_restored_request_is_in_doubt() -> None:
     """The audit may lack the last that happened: a create, or a callback, may have been sent."""
     restored = advance(NEW, sample(Restored))
@@ -252,7 +268,7 @@ def test_a_restored_request_is_in_doubt() -> None:
     held = advance(run(Held), sample(Restored))
     assert (held.state, held.back, held.sent_at) == (State.HELD, State.OPENING, 7)
     pending = advance(run(Sending, Opened), sample(Restored))
-    assert (pending.state, pending.sent_at) == (State.PENDING, 7)
+    assert (pending.state, pending.ticket_id) == (State.PENDING, "1001")
     decided = run(Sending, Opened, Decided)
     assert (advance(decided, sample(Restored)).calls, decided.calls) == (1, 0)
     done = run(Sending, Opened, Decided, CallingBack, CalledBack)

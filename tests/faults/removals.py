@@ -101,6 +101,7 @@ def _without_pending() -> Removal:
 _REMOVALS: Final[Mapping[str, Callable[[], Removal]]] = {
     "look-up before a second create": _without_look_up,
     "settle time": _without_settling,
+    "doubt after a failover": lambda: patch.object(doubts, "mind_lost_intent", lambda step: step),
     "intent stored before the create": lambda: _without_writing(Sending),
     "sending stored before the callback": lambda: _without_writing(CallingBack),
     "fence": lambda: _without_line(_FENCE),

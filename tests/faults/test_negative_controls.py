@@ -60,6 +60,20 @@ async def test_an_index_that_lags_hides_no_ticket(rig: Rig, removed: str) -> Non
     await check(rig, removed, holds=len(rig.tickets()) == 1)
 
 
+@with_and_without("doubt after a failover")
+async def test_a_forgotten_create_is_looked_for(rig: Rig, removed: str) -> None:
+    """A replica took over before it knew of the intent: its record says that nothing was sent."""
+    store = rig.program.store
+    store.run_ids = dict.fromkeys(store.keys.tags(), "the master before")
+    call = await rig.ask()
+    ticket = {"title": "grant", "correlation_id": str(call.correlation_id)}
+    rig.desk.tickets.add(ticket, pages=rig.desk.url, now=rig.clock.now())
+    with without(removed):
+        await rig.work()
+        await rig.work(after=8 * SECOND)
+    await check(rig, removed, holds=len(rig.tickets()) == 1)
+
+
 @with_and_without("fence")
 async def test_a_worker_that_lost_its_lease_writes_nothing(rig: Rig, removed: str) -> None:
     """It read a rejection, slept past its lease, and meanwhile another reported the approval."""

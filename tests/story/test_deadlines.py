@@ -9,18 +9,22 @@ from proxy.demo.faults import Fault
 from tests.conftest import OpenRig
 from tests.rig import GRANT
 from tests.story.test_history import SENDING, Line
+from tests.story.test_operators import blind_desk
 from tests.story.test_routes import ROUTES
 from tests.story.watching import (
     CALLED_BACK,
     DAY,
+    DOUBTED,
     IN_DOUBT,
     RETENTION,
     SECOND,
     TOLD,
     at,
     opened,
+    swallow,
     unreadable,
     watch,
+    watch_forgotten,
 )
 
 
@@ -121,3 +125,41 @@ async def test_at_the_deadline_a_ticket_in_doubt_is_looked_for_once_it_must_be_v
         else:
             nothing = (0, "Told", "done", {"note": "no ticket was opened"})
             assert news == at(DAY + 5 * SECOND, expired(), CALLED_BACK, nothing)
+
+
+@pytest.mark.parametrize("made", [True, False])
+async def test_at_the_deadline_a_create_that_the_store_may_have_forgotten_is_looked_for(
+    open_rig: OpenRig, caplog: pytest.LogCaptureFixture, *, made: bool
+) -> None:
+    async with open_rig(routes=limited()) as rig:
+        watched = await watch_forgotten(rig, caplog)
+        if made:
+            swallow(watched)
+        assert await watched.work(after=DAY) == at(DAY, DOUBTED)
+        assert await watched.work(after=7 * SECOND - 1) == []
+        news = await watched.work(after=1)
+        if made:
+            assert [line[:3] for line in news] == [(DAY + 7 * SECOND, "Opened", "pending")]
+            news = await watched.work(after=SECOND)
+            assert news == at(DAY + 8 * SECOND, expired(), CALLED_BACK, TOLD)
+            assert rig.tickets()[0]["status"] == "cancelled"
+        else:
+            nothing = (0, "Told", "done", {"note": "no ticket was opened"})
+            assert news == at(DAY + 7 * SECOND, expired(), CALLED_BACK, nothing)
+
+
+async def test_where_nobody_can_look_the_deadline_decides_and_a_person_hears_of_the_doubt(
+    open_rig: OpenRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_rig(routes=limited(), declare=blind_desk) as rig:
+        watched = await watch_forgotten(rig, caplog)
+        news = await watched.work(after=DAY)
+        assert news == at(DAY, DOUBTED, expired(), CALLED_BACK)
+        untold = (
+            0,
+            "Told",
+            "done",
+            {"note": "not told: desk may hold one, and cannot be asked for it"},
+        )
+        assert await watched.work(after=7 * SECOND) == at(DAY + 7 * SECOND, untold)
+        assert [alarm for alarm, _ in watched.alarms()] == ["ticket_untold"]

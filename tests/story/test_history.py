@@ -35,6 +35,7 @@ async def history(rig: Rig, call: Any) -> list[Line]:
     text = orjson.dumps(lines).decode().replace(rig.desk.url, "DESK")
     text = re.sub(f"{rig.witboost.url}/api/actionHandler/[0-9a-f-]+", "HOOK", text)
     text = re.sub("ClientOSError|ServerDisconnectedError", "NETWORK", text)
+    text = re.sub('"[0-9a-f]{40}"', '"SERVER"', text)
     begin = lines[0]["at"]
     return [
         (line.pop("at") - begin, line.pop("event"), line.pop("state"), line)

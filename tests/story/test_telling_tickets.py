@@ -12,6 +12,7 @@ from tests.story.test_history import Line
 from tests.story.test_operators import act, blind_desk
 from tests.story.watching import (
     CALLED_BACK,
+    DOUBTED,
     MINUTE,
     RETENTION,
     SECOND,
@@ -20,6 +21,8 @@ from tests.story.watching import (
     at,
     in_doubt,
     opened,
+    swallow,
+    watch_forgotten,
 )
 
 CANCELLED: Line = (
@@ -157,3 +160,18 @@ async def test_a_ticket_that_nobody_can_look_for_is_an_alarm_and_pauses_nothing(
         [(alarm, message)] = watched.alarms()
         assert alarm == "ticket_untold"
         assert "its ticket (unknown) could not be told" in message
+
+
+@pytest.mark.parametrize("made", [True, False])
+async def test_a_cancelled_request_looks_for_the_ticket_that_the_store_may_have_forgotten(
+    rig: Rig, caplog: pytest.LogCaptureFixture, *, made: bool
+) -> None:
+    watched = await watch_forgotten(rig, caplog)
+    if made:
+        swallow(watched)
+    await act(rig, watched.call, "cancel")
+    (at_, event, _, says) = DOUBTED
+    assert await watched.work() == [CANCELLED, (at_, event, "decided", says), CALLED_BACK]
+    news = await watched.work(after=7 * SECOND)
+    assert news == at(7 * SECOND, TOLD if made else told("no ticket was opened"))
+    assert [it["status"] for it in rig.tickets()] == (["cancelled"] if made else [])

@@ -65,6 +65,32 @@ async def watch(
     return Watched(rig, await rig.ask(fields), caplog)
 
 
+async def watch_forgotten(rig: Rig, caplog: pytest.LogCaptureFixture) -> Watched:
+    """Watch a request that another server of the store took, which may have lost what followed."""
+    store = rig.program.store
+    store.run_ids = dict.fromkeys(store.keys.tags(), "an earlier start")
+    return await watch(rig, caplog)
+
+
+def swallow(watched: Watched) -> None:
+    """Let the desk have the ticket of a create that the store does not remember."""
+    desk, fields = watched.rig.desk, {"title": "grant"}
+    fields["correlation_id"] = str(watched.call.correlation_id)
+    desk.tickets.add(fields, pages=desk.url, now=watched.rig.clock.now())
+
+
+DOUBTED: Line = (
+    0,
+    "Doubted",
+    "opening",
+    {
+        "run_id": "SERVER",
+        "reason": "The store was restarted, failed over or restored: it may have forgotten a"
+        " create",
+    },
+)
+
+
 async def opened(rig: Rig, caplog: pytest.LogCaptureFixture) -> Watched:
     watched = await watch(rig, caplog)
     assert await watched.work() == [SENDING, OPENED]

@@ -1,9 +1,9 @@
 -- Claim what is due: raise the fence and move the due time one lease forward.
 -- ARGV: now, worker, token, limit, lease (ms). The token makes a repeat after a lost reply answer
 -- as the first time; the lease makes a dead worker need no recovery.
--- Answers {now, run id, uptime (s), {record, payload, texts}, ...}; record and texts are flat lists
--- of fields. The server is asked who it is only where a ticket may have to be created: by then, an
--- intent that an earlier server lost is missing from the record, and shows by the other run id.
+-- Answers {now, run id, {record, payload, texts}, ...}; record and texts are flat lists of fields. The
+-- server is asked who it is only where no ticket is known: an intent to create one that an earlier
+-- server lost is missing from the record, and shows by the other run id.
 -- To call a command from here costs more than most commands do: each record is read once, and what
 -- can be done for all of them together is.
 local now, worker, token = clock(ARGV[1]), key('c', ARGV[2]), ARGV[3]
@@ -25,7 +25,7 @@ end
 if not again then
   ids = redis.call('ZRANGEBYSCORE', due, '-inf', now, 'LIMIT', 0, ARGV[4])
 end
-local answer, received = {now, '', '0'}, false
+local answer, unknown = {now, ''}, false
 local taken, payloads, scores = {}, {}, {}
 for _, id in ipairs(ids) do
   local record = key('r', id)
@@ -41,14 +41,14 @@ for _, id in ipairs(ids) do
   if ours then
     taken[#taken + 1], payloads[#payloads + 1] = id, key('p', id)
     answer[#answer + 1] = {flat, false, redis.call('HGETALL', key('x', id))}
-    received = received or field(flat, 'state') == 'received'
+    unknown = unknown or not (field(flat, 'ticket_id') or field(flat, 'finished_at'))
   end
 end
 if #taken == 0 then return answer end
-for i, payload in ipairs(redis.call('MGET', unpack(payloads))) do answer[3 + i][2] = payload end
+for i, payload in ipairs(redis.call('MGET', unpack(payloads))) do answer[2 + i][2] = payload end
 if #scores > 0 then
   redis.call('ZADD', due, unpack(scores))
   redis.call('SET', worker, token .. ' ' .. table.concat(taken, ' '), 'PX', lease)
 end
-if received then answer[2], answer[3] = server() end
+if unknown then answer[2] = run_id() end
 return answer

@@ -1,14 +1,11 @@
 -- Put in front of every script about requests. KEYS[1] is the hash tag; every key begins with it.
 local tag = KEYS[1]
 
--- Run id and uptime (s) of this server; a pattern would search its text for as long as INFO takes.
-local function server()
+-- Run id of this server; a pattern would search its text for as long as INFO takes.
+local function run_id()
   local info = redis.call('INFO', 'server')
-  local function said(name)
-    local _, last = string.find(info, name .. ':', 1, true)
-    return string.match(info, '^%w+', last + 1)
-  end
-  return said('run_id'), said('uptime_in_seconds')
+  local _, last = string.find(info, 'run_id:', 1, true)
+  return string.match(info, '^%w+', last + 1)
 end
 
 local function key(kind, name) return tag .. ':' .. kind .. ':' .. name end
