@@ -1,6 +1,11 @@
-"""What a person must hear about: one log line with a stable code and one count in the metrics."""
+"""What a person must hear about: a log line with a stable code, a count in the metrics, and a row
+in the console (`store.board`).
+"""
 
+import asyncio
 import logging
+import time
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -33,11 +38,27 @@ class Alarm(StrEnum):
     UNEXPECTED_ERROR = "unexpected_error"
 
 
+@dataclass(frozen=True, slots=True)
+class Sounded:
+    """An alarm that sounded `at` a moment, by the clock that log lines have."""
+
+    at: int
+    alarm: str
+    message: str
+    correlation_id: str = ""
+    destination: str = ""
+
+
 class Alarms:
-    """Sounds alarms; each call is one alarm, so callers call once per occurrence."""
+    """Sounds alarms; each call is one alarm, so callers call once per occurrence.
+
+    The last one of each kind and destination is kept until somebody takes it over (`taken`).
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._kept: dict[tuple[str, str], Sounded] = {}
+        self._sounding = asyncio.Event()
         for alarm in Alarm:  # a rule on an alarm that never sounded needs its zero
             metrics.alarms.labels(alarm)
 
@@ -55,3 +76,20 @@ class Alarms:
         extra = {"alarm": alarm.value, **{k: v for k, v in named.items() if v}, **fields}
         _log.warning("%s", message, extra=extra)
         self._metrics.alarms.labels(alarm).inc()
+        at = time.time_ns() // 1_000_000
+        self.keep(Sounded(at, alarm.value, message, correlation_id, destination))
+
+    def keep(self, sounded: Sounded) -> None:
+        """Keep an alarm for whoever takes it over, unless a later one is there."""
+        place = sounded.alarm, sounded.destination
+        if place not in self._kept or self._kept[place].at <= sounded.at:
+            self._kept[place] = sounded
+        self._sounding.set()
+
+    async def taken(self) -> list[Sounded]:
+        """Wait until there are alarms, and hand them over, the earliest first."""
+        await self._sounding.wait()
+        found = sorted(self._kept.values(), key=lambda it: it.at)
+        self._kept.clear()
+        self._sounding.clear()
+        return found

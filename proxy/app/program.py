@@ -45,6 +45,7 @@ from proxy.settings.credentials import credential_digests
 from proxy.settings.listen import Listen, Listener
 from proxy.step import Means, Policy
 from proxy.store.audit import AuditStreams
+from proxy.store.board import AlarmBoard
 from proxy.store.embedded import EmbeddedServer
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
@@ -72,6 +73,7 @@ class Program:
     flow: Flow
     operations: Operations
     alarms: Alarms
+    board: AlarmBoard
     metrics: Metrics
     systems: Mapping[str, TicketSystem]
     event_keys: Mapping[str, PublishedKeys]
@@ -199,6 +201,7 @@ class Program:
             crew=self.crew,
             metrics=self.metrics,
             alarms=self.alarms,
+            board=self.board,
             clock=self.clock,
             access=settings.logs.access,
         )
@@ -265,6 +268,7 @@ async def assemble(
             flow=flow,
             operations=Operations(store=store, routes=routes),
             alarms=alarms,
+            board=AlarmBoard(store, alarms),
             metrics=metrics,
             systems=systems,
             event_keys={name: it for name in systems if (it := outgoing.event_keys(name))},

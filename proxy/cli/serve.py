@@ -72,7 +72,10 @@ async def serve(settings: Settings, role: Role) -> None:
     async with assemble(settings) as program:
         worker = None if role == "web" else program.working()
         sealer, credentials = program.sealer(), program.credentials()
-        running: list[asyncio.Task[object]] = [asyncio.create_task(stop.wait())]
+        running: list[asyncio.Task[object]] = [
+            asyncio.create_task(stop.wait()),
+            asyncio.create_task(program.board.run()),
+        ]
         for said in callers.ending(settings, program.clock.now()):
             _log.warning(said)
         async with _listening(program, role):

@@ -20,6 +20,7 @@ scripts build the same names from the tag, which is their only KEYS entry.
     ns:routes          frozen routes by hash
     ns:methods         learned callback methods by instance
     ns:pauses          paused destinations
+    ns:alarms          the last alarms by kind and destination, a hash; encrypted likewise
     ns:changes         turns at asking ticket systems for changes, and up to when they are known
     ns:seen:SYS:KEY    events seen (expires with their time window)
     ns:token:{KEY}     an access token, encrypted (expires with it)

@@ -18,6 +18,7 @@ from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
 from proxy.tickets.port import PushesEvents
 from proxy.web import http
+from proxy.web.alarms import AlarmApi, Board
 from proxy.web.auth import Clients
 from proxy.web.backlog import Backlog, Slope
 from proxy.web.bulk import Bulk
@@ -74,6 +75,7 @@ class Service:
     crew: Crew
     metrics: Metrics
     alarms: Alarms
+    board: Board
     clock: Clock
     access: bool = True
 
@@ -163,6 +165,8 @@ class Service:
             store=store, receipts=self.receipts, published=self.published, operators=operators
         )
         _add_all(app, bulk, pausing, given)
+        sounded = AlarmApi(board=self.board, operators=operators)
+        _serve(app, "GET", "/api/alarms", sounded.list)
         _add_console(app, Console())
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from proxy.alarms import Sounded
 from proxy.domain.advice import ADVICE
 from proxy.domain.events import ASIDE, WORKING
 from proxy.domain.models import Entry, Record
@@ -154,6 +155,22 @@ def pause_view(name: str, pause: Pause) -> Mapping[str, Any]:
         "cause": pause.cause,
         "since": rfc3339(pause.since),
         "reason": pause.reason,
+    }
+
+
+def alarm_view(sounded: Sounded) -> Mapping[str, Any]:
+    """Return one alarm; its message says what happened and what to do."""
+    return {
+        "alarm": sounded.alarm,
+        "at": rfc3339(sounded.at),
+        "message": sounded.message,
+        **_present(
+            {
+                "correlationId": sounded.correlation_id,
+                "destination": sounded.destination,
+            },
+            {},
+        ),
     }
 
 

@@ -18,8 +18,9 @@ from redis.asyncio import Redis
 from proxy.domain.api_keys import hash_key
 from proxy.store.redis import RedisStore
 from tests.certificates import Authority
-from tests.rig import API_KEY, GRANT, settings_tree
+from tests.rig import API_KEY, GRANT, OPERATOR_KEY, settings_tree
 from tests.store.test_steps import admission
+from tests.waiting import wait_until
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -142,6 +143,30 @@ async def test_a_role_has_worker_processes_if_it_works(
         assert ('process="worker-1"' in text) == (role == "worker")
         program.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(program.wait(), 25) == 0
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+async def test_what_sounds_in_any_process_is_shown_to_operators(
+    tmp_path: Path, redis_url: str, processes: int
+) -> None:
+    routes = [{"name": "default", "decide": "hold", "reason": "A person must look"}]
+    settings = tree(tmp_path, redis_url, worker={"processes": processes}, routes=routes)
+    async with started(tmp_path, settings) as program:
+        port = (await logged(program, "Listening"))["port"]
+        headers = {"X-API-Key": API_KEY, "X-Request-ID": "d1d2c6a0-3c0e-4c2e-9f55-0d6e5a3c1b2a"}
+        body = {"respondToUrl": f"{NOWHERE}/api/actionHandler/1", "fields": GRANT}
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            async with session.post("/", json=body, headers=headers) as answer:
+                held = (await answer.json())["hookInfo"]["correlationId"]
+
+            async def shown() -> bool:
+                key = {"X-API-Key": OPERATOR_KEY}
+                async with session.get("/api/alarms", headers=key) as answer:
+                    rows = (await answer.json())["alarms"]
+                found = [it["correlationId"] for it in rows if it["alarm"] == "request_held"]
+                return found == [held]
+
+            await wait_until(shown, within=30)
 
 
 async def test_an_occupied_port_is_named(tmp_path: Path, redis_url: str) -> None:

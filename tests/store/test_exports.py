@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from proxy import exports
+from proxy.alarms import Sounded
 from proxy.cli.audit import examine
 from proxy.demo.witboost import HookCall
 from proxy.domain.models import State
@@ -211,6 +212,7 @@ async def test_audit_receipts_tokens_and_events_go_on(site: Site) -> None:
         assert await rig.program.shared.first_sight("desk", "event-1", keep=HOUR)
         assert await rig.program.shared.pause("main", "upgrade", probe_after=HOUR)
         await rig.program.shared.learn("main", "PATCH")
+        await rig.program.board.write([Sounded(1, "backlog_full", "stays behind")])
         pauses, routes = await rig.program.shared.pauses(), await routes_of(rig)
         before = await rig.program.streams.sealed()
     await change_key(site)

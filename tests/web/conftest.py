@@ -36,6 +36,7 @@ from proxy.routes import Routes
 from proxy.signing import key_set
 from proxy.step import Means, Policy
 from proxy.store.audit import AuditStreams
+from proxy.store.board import AlarmBoard
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
 from proxy.web.auth import Caller, Client, Clients
@@ -66,6 +67,7 @@ class Site:
     shared: Shared
     desk: Desk
     metrics: Metrics
+    board: AlarmBoard
 
     async def call(
         self, method: str, path: str, *, key: str | None = None, **kwargs: Any
@@ -215,7 +217,7 @@ async def _site(
 ) -> tuple[Site, TestServer]:
     metrics = Metrics()
     alarms = Alarms(metrics)
-    shared, desk = Shared(store), Desk()
+    shared, desk, board = Shared(store), Desk(), AlarmBoard(store, alarms)
     pauses = Pauses(shared=shared, alarms=alarms, clock=clock, dice=lambda: 0.5, share=1)
     means = Means(store, pauses, alarms, metrics, Policy(), lambda: 0.5)
     routes = Routes(rules=[], otherwise=_route(), shared=shared, open_system=lambda _route: desk)
@@ -249,13 +251,14 @@ async def _site(
         "crew": Workers(),
         "metrics": metrics,
         "alarms": alarms,
+        "board": board,
         "clock": clock,
     }
     served = changes.pop("parts", PARTS)
     server = TestServer(Service(**(parts | changes)).application(served))
     await server.start_server()
     session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-    return Site(server.make_url("/"), session, store, shared, desk, metrics), server
+    return Site(server.make_url("/"), session, store, shared, desk, metrics, board), server
 
 
 async def _published() -> bytes:

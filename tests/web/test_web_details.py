@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from proxy.alarms import Sounded
 from proxy.domain.events import Decided, Died, Event, FulfilmentAwaited, Held, Opened, Sending
 from proxy.domain.guards import GUARDED
 from proxy.domain.models import Decision, Outcome, Ticket
@@ -112,3 +113,19 @@ async def test_status_says_who_asks_and_what_can_be_paused(site: Site) -> None:
     status = (await site.call("GET", "/api/status", key=OPERATOR_KEY)).json
     assert status["operator"] == {"name": "olga", "role": "admin"}
     assert status["destinations"] == ["desk", "main"]
+
+
+async def test_alarms_say_what_happened_to_what_and_when_the_last_one_first(site: Site) -> None:
+    await site.board.write([Sounded(1, "backlog_full", "More workers.")])
+    await site.board.write([Sounded(2, "request_held", "Look.", "ar1", "desk")])
+    answer = await site.call("GET", "/api/alarms", key=OPERATOR_KEY)
+    assert answer.json["alarms"] == [
+        {
+            "alarm": "request_held",
+            "at": "1970-01-01T00:00:00.002Z",
+            "message": "Look.",
+            "correlationId": "ar1",
+            "destination": "desk",
+        },
+        {"alarm": "backlog_full", "at": "1970-01-01T00:00:00.001Z", "message": "More workers."},
+    ]

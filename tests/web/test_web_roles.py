@@ -14,6 +14,7 @@ REASON = {"reason": "because"}
 NEEDS: list[tuple[Role, str, str, dict[str, Any] | None]] = [
     ("read", "GET", "/api/status", None),
     ("read", "GET", "/api/requests", None),
+    ("read", "GET", "/api/alarms", None),
     ("read", "GET", "/api/requests/nobody", None),
     ("read", "GET", "/api/signing-keys", None),
     ("read", "GET", "/api/requests/nobody/receipt", None),

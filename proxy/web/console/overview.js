@@ -14,13 +14,14 @@ export function overview({ again }) {
     title: "Overview",
     page: "overview",
     load: async () => {
-      const [status, aside] = await Promise.all([
+      const [status, { alarms }, aside] = await Promise.all([
         read("status"),
+        read("alarms"),
         read("requests", { state: ASIDE, details: "true", limit: String(NEWEST) }),
       ]);
-      return { status, aside: aside.requests, operator: status.operator };
+      return { status, alarms, aside: aside.requests, operator: status.operator };
     },
-    draw: (region, { status, aside }) => {
+    draw: (region, { status, alarms, aside }) => {
       redraw(
         region,
         make("h1", {}, "Overview"),
@@ -28,6 +29,7 @@ export function overview({ again }) {
         downSection(status.down),
         asideSection(status, aside),
         destinationSection(status, again),
+        alarmSection(alarms),
       );
     },
   };
@@ -124,4 +126,32 @@ function pausedCell({ cause, since, reason }) {
     ago(since),
     make("p", { class: "reason" }, reason),
   ];
+}
+
+/** Of an alarm, the message says what happened and what to do. */
+function alarmSection(alarms) {
+  return make(
+    "section",
+    { class: "card" },
+    make("h2", {}, "Alarms of the last seven days"),
+    alarms.length
+      ? make("ul", { class: "alarms" }, alarms.map(alarm))
+      : make("p", { class: "calm" }, "None."),
+  );
+}
+
+function alarm({ alarm, at, message, destination, correlationId }) {
+  return make(
+    "li",
+    {},
+    make("div", { class: "when" }, ago(at)),
+    make(
+      "div",
+      {},
+      make("span", { class: "badge" }, alarm),
+      destination && make("span", { class: "code" }, destination),
+      make("p", { class: "reason" }, message),
+      correlationId && make("a", { href: `#/requests/${correlationId}`, class: "id" }, correlationId),
+    ),
+  );
 }

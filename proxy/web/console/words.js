@@ -46,6 +46,7 @@ export const EVENTS = {
   Refreshed: "Looked at now",
   Rerouted: "Route chosen again",
   Restored: "Restored from the audit",
+  Doubted: "The store is another one since: looked for again",
 };
 
 /** What an operator may do to a request: the button, what it means, and how grave it is. */

@@ -1,0 +1,98 @@
+"""The last alarms of all processes, for people who look: of each kind and destination one.
+
+Whoever must not miss an alarm watches log or metrics; this is where an operator sees what there
+was to hear. Messages may name what people wrote, so they are encrypted where there is a key ring.
+"""
+
+import asyncio
+import dataclasses
+import logging
+from dataclasses import replace
+from typing import Final
+
+import orjson
+
+from proxy.alarms import Alarm, Alarms, Sounded
+from proxy.domain.schedule import DAY
+from proxy.errors import ConfigurationError, ProxyError
+from proxy.store.reading import flat
+from proxy.store.redis import RedisStore
+
+KEPT: Final = 7 * DAY
+"""Milliseconds after which an alarm that did not sound again is forgotten."""
+
+_PAUSE: Final = 1.0  # seconds between two writes, however many alarms sound
+_ENDS: Final = {
+    Alarm.DESTINATION_RESUMED.value: Alarm.DESTINATION_PAUSED.value,
+    Alarm.DESTINATION_PAUSED.value: Alarm.DESTINATION_RESUMED.value,
+}
+"""Of two that contradict each other, the later one stands."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+class AlarmBoard:
+    """Takes over what sounds in this process, and shows what sounded in any."""
+
+    def __init__(self, store: RedisStore, alarms: Alarms) -> None:
+        self._store = store
+        self._alarms = alarms
+        self._key = store.keys.shared("alarms")
+
+    async def run(self) -> None:
+        """Write down what sounds, until cancelled; what cannot be written now is kept."""
+        while True:
+            sounded = await self._alarms.taken()
+            try:
+                await self.write(sounded)
+            except ProxyError as error:
+                _log.info("Alarms could not be put into the store: %s", error)
+                for each in sounded:
+                    self._alarms.keep(each)
+            await asyncio.sleep(_PAUSE)
+
+    async def write(self, sounded: list[Sounded]) -> None:
+        """Put alarms in the place of earlier ones, and forget what is old.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        newest = max(each.at for each in sounded)
+        over = {_place(it) for it in await self.read() if it.at < newest - KEPT}
+        rows: dict[str, bytes] = {}
+        for each in sounded:
+            place = _place(each)
+            rows[place] = self._store.privacy.hide(orjson.dumps(each), f"{self._key}:{place}")
+            if ended := _ENDS.get(each.alarm):
+                over.add(_place(replace(each, alarm=ended)))
+            over.discard(place)
+        call = self._store.batcher.command
+        await call("HSET", self._key, *(word for row in rows.items() for word in row))
+        if over:
+            await call("HDEL", self._key, *over)
+
+    async def read(self) -> list[Sounded]:
+        """Return the alarms, the last first; those under a key that is missing are left out.
+
+        Raises:
+            StoreUnavailable: the store does not answer.
+        """
+        words = flat(await self._store.batcher.command("HGETALL", self._key))
+        found = []
+        for place, hidden in zip(words[::2], words[1::2], strict=True):
+            try:
+                body = self._store.privacy.show(hidden, f"{self._key}:{place.decode()}")
+            except ConfigurationError:
+                continue
+            found.append(_sounded(body))
+        return sorted(found, key=lambda it: it.at, reverse=True)
+
+
+def _place(sounded: Sounded) -> str:
+    return f"{sounded.alarm} {sounded.destination}".rstrip()
+
+
+def _sounded(body: bytes) -> Sounded:
+    """Return an alarm as any version wrote it."""
+    names = {field.name for field in dataclasses.fields(Sounded)}
+    return Sounded(**{name: it for name, it in orjson.loads(body).items() if name in names})
