@@ -24,12 +24,16 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         "timestamp_header": "webhook-timestamp",
         "id_header": "webhook-id",
     },
-    # Atlassian, "Webhooks", section "Secure your webhooks"; the identifier is that of an event
+    # Atlassian, "Webhooks", section "Secure your webhooks"; the identifier is that of an event, and
+    # not signed, as the time in the body is; some are delivered late, and five times tried
     "jira": {
         "auth": "hmac",
         "header": "X-Hub-Signature",
         "prefix": "sha256=",
         "id_header": "X-Atlassian-Webhook-Identifier",
+        "sent_at": "timestamp",
+        "timestamp_format": "milliseconds",
+        "tolerance": "2h",
         "ticket": ("issue.id", "issue.key"),
     },
     # a business rule with GlideCertificateEncryption.generateMac

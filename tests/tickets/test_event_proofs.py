@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -23,12 +23,13 @@ from proxy.errors import InvalidRequest, Unauthorized
 from proxy.settings.systems import SignedEvents
 from proxy.tickets.event_declaration import PRESETS, Events
 from proxy.tickets.event_tokens import key_id, published_keys
+from proxy.tickets.jira_declaration import JiraEvents
 from proxy.tickets.proofs import read_key
 from proxy.tickets.signatures import EventReader
 
 NOW = 1_800_000_000_000
 SECONDS = str(NOW // 1_000)
-BODY = b'{"ticket":{"id":7},"issue":{"id":"7"},"sys_id":"7"}'
+BODY = b'{"ticket":{"id":7},"issue":{"id":"7"},"sys_id":"7","timestamp":1800000000000}'
 SECRET = b"a secret of some length, 01234567890"
 
 
@@ -167,6 +168,9 @@ SIGNED: Mapping[str, Callable[[bytes], dict[str, str]]] = {
 }
 
 
+JIRA = {"auth": "jira", "ticket": "ticket.id"}
+
+
 @pytest.mark.parametrize("name", SIGNED)
 def test_a_vendors_scheme_is_known_by_its_name(name: str) -> None:
     headers = SIGNED[name](BODY)
@@ -174,6 +178,22 @@ def test_a_vendors_scheme_is_known_by_its_name(name: str) -> None:
     refused({"auth": name, "ticket": "ticket.id"}, headers, BODY + b" ")
     for missing in headers:
         refused({"auth": name}, {key: it for key, it in headers.items() if key != missing})
+
+
+@pytest.mark.parametrize("declared", [Events, JiraEvents])
+def test_an_event_of_jira_cannot_be_told_twice_under_another_name(declared: type[Events]) -> None:
+    """Its identifier is a header that no signature covers; the time in its body is signed."""
+    reader = EventReader(declared.model_validate(JIRA), lambda: (SECRET,))
+
+    def keys(body: bytes, name: str) -> Sequence[str]:
+        named = {**SIGNED["jira"](body), "X-Atlassian-Webhook-Identifier": name}
+        return reader.read(named, body, now=NOW).replay_keys
+
+    assert keys(BODY, "e-1")[0] == keys(BODY, "e-2")[0]
+    later = BODY.replace(b"000000000", b"000000001")
+    assert set(keys(BODY, "e-1")).isdisjoint(keys(later, "e-2"))
+    stale = BODY.replace(b"18000", b"17000")
+    refused(JIRA, SIGNED["jira"](stale), stale)
 
 
 def test_every_preset_has_its_test_and_can_be_changed() -> None:

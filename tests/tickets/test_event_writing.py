@@ -17,7 +17,7 @@ PLAIN: Final = "a-secret-of-thirty-two-characters"
 WAYS: Final[dict[str, tuple[dict[str, Any], str, str]]] = {
     "hmac": ({"auth": "hmac", "header": "X-Signature"}, PLAIN, "other"),
     "standard webhooks": ({"auth": "standard_webhooks"}, WHSEC, OTHER),
-    "jira": ({"auth": "jira", "sent_at": "timestamp"}, PLAIN, "other"),
+    "jira": ({"auth": "jira"}, PLAIN, "other"),
     "servicenow": ({"auth": "servicenow"}, PLAIN, "other"),
     "zendesk": ({"auth": "zendesk"}, PLAIN, "other"),
     "glpi": ({"auth": "glpi"}, PLAIN, "other"),
