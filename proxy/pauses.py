@@ -14,14 +14,17 @@ from typing import Final, Self
 
 from proxy.alarms import Alarm, Alarms
 from proxy.domain.clock import Clock
-from proxy.domain.schedule import LONGEST_RETRY_AFTER, MINUTE, SECOND, Dice
+from proxy.domain.schedule import LONGEST_RETRY_AFTER, SECOND, SLOWEST_RETRY
 from proxy.errors import ConfigurationError, TemporaryError
 from proxy.store.shared import PASSING, Cause, Pause, Shared
 
 _log: Final = logging.getLogger(__name__)
 
 PROBE_EVERY: Final = 10 * SECOND
-SPREAD: Final = MINUTE
+APART: Final = SECOND // 4
+"""Between the looks of one process at those that wait for a destination: looks are cheap, but ten
+thousand that came back once a minute would be most of what the store and the workers do."""
+
 OPENS_AFTER: Final = 5
 """Different requests that fail in a row before a destination is held to be down: one request that
 makes a ticket system stumble must not stop the others."""
@@ -112,7 +115,6 @@ class Pauses:
         shared: Shared,
         alarms: Alarms,
         clock: Clock,
-        dice: Dice,
         share: int,
     ) -> None:
         self._shared = shared
@@ -121,7 +123,7 @@ class Pauses:
         self._alarms = alarms
         self._failing: dict[str, set[str]] = {}
         self._clock = clock
-        self._dice = dice
+        self._line: dict[str, int] = {}
         self._view: dict[str, Pause] = {}
         self._seen_at: int | None = None
 
@@ -138,16 +140,26 @@ class Pauses:
     def wait(self, name: str, now: int) -> int:
         """Return how long a request should leave a paused destination alone, in milliseconds.
 
-        Waiting requests are spread, so that the probes of a long queue fall on all of them; where a
-        system has been down for seconds only, it is looked at again within seconds. `now` is the
-        store's time.
+        They wait in line, one behind the other: so many of them cost little more than a few, and
+        the probes fall on all in turn. A line of a quarter of an hour begins again at its head.
+        Where a system has been down for seconds only, it is looked at again within seconds. `now`
+        is the store's time.
         """
         pause = self._view.get(name, Pause())
-        every, spread = PROBE_EVERY, SPREAD
+        every = PROBE_EVERY
         if pause.cause in PASSING:
-            age = max(now - pause.since, pause.probe_at - pause.since, SECOND)
-            every, spread = min(every, age), min(spread, age)
-        return max(every, pause.probe_at - now) + int(spread * self._dice())
+            every = min(every, max(now - pause.since, pause.probe_at - pause.since, SECOND))
+        head = max(now + every, pause.probe_at)
+        place = self._line.get(name, 0) + APART
+        if not head <= place <= head + SLOWEST_RETRY:
+            place = head
+        self._line[name] = place
+        return place - now
+
+    async def over(self, name: str) -> bool:
+        """Whether the pause has ended by now, and not just a second ago."""
+        self._seen_at = None
+        return not await self.paused(name)
 
     async def succeeded(self, name: str) -> None:
         """End the pause of a destination that has just worked; maintenance is not ended by that."""

@@ -240,9 +240,15 @@ class Step:
         return await self.then(event).hold("refused", reason)
 
     async def _wait(self, destination: str, event: Postponed) -> "Step | None":
-        pause = self.means.pauses.wait(destination, self.now)
+        """Let the record wait until the pause is over: who ends it brings back all that wait."""
+        pauses, now = self.means.pauses, self.now
         known = self.record.code == event.code and not event.refused
-        return await self.rest(event, self.now + pause, quiet=known)
+        step = self.then(event, quiet=known)
+        due = due_at(step.record, now + pauses.wait(destination, now), now)
+        waiting = await step.write(due)
+        if await pauses.over(destination):  # it ended before we waited, so nobody saw us
+            await waiting.write(now)
+        return None
 
     def _tell(self, event: Event, before: Record, after: Entry) -> None:
         """Log the event; a person must hear of requests set aside and of contradictions."""

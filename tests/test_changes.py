@@ -42,7 +42,6 @@ def listing(rig: Rig, desk: Desk) -> Changes:
         shared=shared,
         alarms=program.alarms,
         clock=rig.clock,
-        dice=lambda: 0.5,
         share=9,
     )
     return Changes(

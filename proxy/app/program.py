@@ -250,7 +250,7 @@ async def assemble(
         interval = settings.worker.changes_every
         means = Means(
             store=store,
-            pauses=_pauses(settings, part, shared, alarms, clock=local, dice=dice),
+            pauses=_pauses(settings, part, shared, alarms, clock=local),
             alarms=alarms,
             metrics=metrics,
             policy=_policy(settings),
@@ -294,10 +294,10 @@ def _observer(metrics: Metrics) -> Observe:
 
 
 def _pauses(
-    settings: Settings, part: Part, shared: Shared, alarms: Alarms, *, clock: Clock, dice: Dice
+    settings: Settings, part: Part, shared: Shared, alarms: Alarms, *, clock: Clock
 ) -> Pauses:
     share = max(1, part.share(settings.worker.concurrency) * 3 // 4)
-    return Pauses(shared=shared, alarms=alarms, clock=clock, dice=dice, share=share)
+    return Pauses(shared=shared, alarms=alarms, clock=clock, share=share)
 
 
 def _policy(settings: Settings) -> Policy:

@@ -15,6 +15,8 @@ DAY: Final = 24 * HOUR
 
 SLOWEST_RETRY: Final = 15 * MINUTE
 LONGEST_RETRY_AFTER: Final = HOUR
+LONGEST_WAIT: Final = LONGEST_RETRY_AFTER + SLOWEST_RETRY
+"""For a paused destination, until the next look: it may ask for the one, the other is ours."""
 
 
 def backoff(attempt: int, dice: Dice, retry_after: int | None = None) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 from proxy.store.batching import Script
 
 _REPAIRS: Final = {"restore", "indices"}
-_STEPS: Final = {"admit", "claim", "commit", "hint", "expire"}
+_STEPS: Final = {"admit", "claim", "commit", "hint", "expire", "resume"}
 _PARTITIONED: Final = {*_STEPS, "who", "kept", "arrive", *_REPAIRS}
 """The steps about requests of one partition; the others are about what all requests share."""
 

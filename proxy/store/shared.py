@@ -1,5 +1,7 @@
 """What all processes know together beside the requests: routes, pauses, methods, events seen."""
 
+import asyncio
+import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +10,8 @@ from typing import Any, Final
 import orjson
 from redis.asyncio import Redis
 
-from proxy.errors import ConfigurationError
+from proxy.domain.schedule import LONGEST_WAIT, SECOND
+from proxy.errors import ConfigurationError, StoreUnavailable
 from proxy.store.cluster import Cluster
 from proxy.store.moved import IMPORTING, go_on_where_imported
 from proxy.store.privacy import PLAIN
@@ -16,7 +19,11 @@ from proxy.store.reading import flat
 from proxy.store.redis import LAYOUT, RedisStore
 from proxy.store.scripts import load_script
 
-_PAUSE, _LOOK = load_script("pause"), load_script("look")
+_PAUSE, _LOOK, _RESUME = map(load_script, ("pause", "look", "resume"))
+
+BACK_PER_SECOND: Final = 200
+"""Requests brought back after a pause: a quarter of what one process carries through (README,
+Figures), so that others have room beside them."""
 
 
 class Cause(StrEnum):
@@ -103,8 +110,22 @@ class Shared:
         by: str = OURS,
         reason: str = "",
     ) -> bool:
-        """End a pause that has one of these causes; True for the caller that ended it."""
-        return await self._pauses("resume", destination, " ".join(causes), by, reason)
+        """End a pause that has one of these causes; True for the caller that ended it.
+
+        That one also brings back the requests that wait. Those that it cannot reach, because the
+        store or the process fails just then, come back when they are due anyway.
+        """
+        ended = await self._pauses("resume", destination, " ".join(causes), by, reason)
+        if ended:
+            with contextlib.suppress(StoreUnavailable):
+                await self._bring_back(destination)
+        return ended
+
+    async def _bring_back(self, destination: str) -> None:
+        tags, wake = self._store.keys.tags(), self._store.keys.shared("wake")
+        apart = len(tags) * SECOND // BACK_PER_SECOND
+        words = [self._store.time, destination, LONGEST_WAIT, apart, wake]
+        await asyncio.gather(*[self._store.batcher.script(_RESUME, [tag], words) for tag in tags])
 
     async def pauses(self) -> dict[str, Pause]:
         """Return every destination that is paused or has been."""

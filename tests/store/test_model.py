@@ -30,6 +30,7 @@ from proxy.domain.models import Decision, Entry, Fulfilment, Record, State, Tick
 from proxy.domain.operator_events import Refreshed, Rerouted, Retried
 from proxy.domain.values import replace
 from proxy.errors import Stale, Superseded
+from proxy.store import batching
 from proxy.store.codec import history_entry
 from proxy.store.connecting import connect
 from proxy.store.keys import Keys
@@ -314,9 +315,12 @@ async def _answer(writing: Any) -> tuple[str, Entry | None]:
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[StoreMachine]]:
-    """The machine on a server of its own, which it empties again and again."""
+    """The machine on a server of its own, which it empties again and again.
+
+    That the server stands still for a while, on a machine that does more, is no difference.
+    """
     folder: Path = tmp_path_factory.mktemp("model")
-    with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner, patch.object(batching, "_ANSWERED_WITHIN", 300.0):
         server = runner.run(start_server(folder, fsync="everysec"))
         yield type("Machine", (StoreMachine,), {"url": server.url})
         runner.run(server.close())

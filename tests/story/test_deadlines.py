@@ -95,7 +95,7 @@ async def test_a_deadline_waits_for_a_ticket_that_cannot_be_read(
             says = {"code": "paused", "refused": True}
         waits: Line = (DAY, "Postponed", "pending", {**says, "reason": unreadable(status)})
         assert await watched.work(after=DAY) == [waits]
-        assert await watched.due_in() == (40 * SECOND if status == 401 else SECOND)
+        assert await watched.due_in() == (10 * SECOND if status == 401 else SECOND)
         alarm, message = watched.alarms()[0]
         assert alarm == "ticket_unreadable_at_deadline"
         assert "Ticket DESK-1" in message

@@ -8,7 +8,7 @@ from tests.story.test_history import decided
 from tests.story.test_outages import act
 from tests.story.watching import MINUTE, SECOND, Watched, opened, watch
 
-WAIT = 40 * SECOND
+WAIT = 10 * SECOND
 
 
 def calls(rig: Rig) -> int:

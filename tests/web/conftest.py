@@ -218,7 +218,7 @@ async def _site(
     metrics = Metrics()
     alarms = Alarms(metrics)
     shared, desk, board = Shared(store), Desk(), AlarmBoard(store, alarms)
-    pauses = Pauses(shared=shared, alarms=alarms, clock=clock, dice=lambda: 0.5, share=1)
+    pauses = Pauses(shared=shared, alarms=alarms, clock=clock, share=1)
     means = Means(store, pauses, alarms, metrics, Policy(), lambda: 0.5)
     routes = Routes(rules=[], otherwise=_route(), shared=shared, open_system=lambda _route: desk)
     await routes.publish()
