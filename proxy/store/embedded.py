@@ -35,6 +35,10 @@ Fsync = Literal["always", "everysec"]
 _PAUSE = 0.02
 """Seconds between two looks at something that can only be polled."""
 
+_REWRITTEN_FROM = "256mb"
+"""Size of the append-only file that is worth rewriting, which slows accepting while it lasts; a
+server that starts reads as much back in 3 s."""
+
 _LEFTOVER_PATIENCE = 5.0
 """Seconds in which the guardian of a killed program should have ended the server; then we do."""
 
@@ -238,6 +242,7 @@ def _command(program: Path, folder: LockedFolder, socket: Path, fsync: Fsync) ->
         "pidfile": str(folder.pid_file),
         "appendonly": "yes",
         "appendfsync": fsync,
+        "auto-aof-rewrite-min-size": _REWRITTEN_FROM,
         "save": "",  # the append-only file is everything; snapshots would only cost
         "maxmemory": "0",
         "maxmemory-policy": "noeviction",

@@ -62,6 +62,7 @@ class Watch:
         self.counts: Mapping[State, int] = {}
         self.paused: Mapping[str, Pause] = {}
         self.looks = 0
+        self._seen = 0  # of `counts`, those without a ticket: asked for in every hook call
         self._admitted = 0  # passed the gate after the last look began
         self._store = store
         self._shared = shared
@@ -80,8 +81,7 @@ class Watch:
     @property
     def waiting(self) -> int:
         """How many accepted requests have no ticket yet: those last seen, and those since then."""
-        seen = self.counts.get(State.RECEIVED, 0) + self.counts.get(State.OPENING, 0)
-        return seen + self._admitted
+        return self._seen + self._admitted
 
     def admitted(self) -> None:
         """Count a request that the last look cannot have seen."""
@@ -132,6 +132,7 @@ class Watch:
         self, counts: Mapping[State, int], due: int | None, pauses: Mapping[str, Pause]
     ) -> None:
         self.counts = counts
+        self._seen = counts.get(State.RECEIVED, 0) + counts.get(State.OPENING, 0)
         self.paused = {name: pause for name, pause in pauses.items() if pause.since}
         self._seen_at = self._clock.monotonic()
         self.looks += 1

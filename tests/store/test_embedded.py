@@ -169,6 +169,7 @@ async def test_the_server_keeps_every_write_and_listens_on_a_private_socket_only
     assert settings["appendonly"] == "yes"
     assert settings["appendfsync"] == "always"
     assert settings["maxmemory-policy"] == "noeviction"
+    assert settings["auto-aof-rewrite-min-size"] == str(256 << 20)
     assert settings["port"] == "0"
 
 

@@ -74,7 +74,7 @@ async def test_a_long_backlog_holds_an_answer_back(store: RedisStore, clock: Man
     gate = Backlog(
         watch=watch, slope=Slope(limit=4, slow_from=0, slowest=60_000_000), alarms=alarms
     )
-    watch.counts = {State.RECEIVED: 1, State.OPENING: 1, State.PENDING: 99}
+    watch._take({State.RECEIVED: 1, State.OPENING: 1, State.PENDING: 99}, None, {})
     held = asyncio.ensure_future(gate.pass_gate())
     await asyncio.sleep(0)  # it runs up to where it waits
     assert not held.done()
