@@ -29,6 +29,7 @@ from proxy.errors import (
 from proxy.routes import Routes
 from proxy.store.codec import history_entry
 from proxy.store.redis import Admission, RedisStore
+from proxy.tickets.values import LONGEST_REFERENCE, reference
 from proxy.witboost import fields as read
 from proxy.witboost.hook import approval_request
 
@@ -98,9 +99,15 @@ class Operations:
 
         Raises:
             NotFound: no such request, or no such ticket.
-            InvalidRequest: the request has a ticket or a decision, a newer one has its URL, or the
-                ticket is that of another request, which it must not decide twice.
+            InvalidRequest: the request has a ticket or a decision, a newer one has its URL, the
+                ticket is that of another request, which it must not decide twice, or what was given
+                is no id or key.
         """
+        if not reference(ticket):
+            raise InvalidRequest(
+                "ticketKey must be the id or key of a ticket: one line of at most"
+                f" {LONGEST_REFERENCE} visible characters"
+            )
 
         async def decide(entry: Entry) -> Event:
             record = entry.record

@@ -23,7 +23,6 @@ from proxy.tickets.jira_opening import Opening
 from proxy.tickets.jira_site import (
     DESK,
     ISSUE_ID,
-    LONGEST,
     MOST_FETCHED,
     MOST_RECONCILED,
     Site,
@@ -37,7 +36,7 @@ from proxy.tickets.jira_site import (
 from proxy.tickets.jira_text import adf, wiki_comment
 from proxy.tickets.jira_transitions import withdraw
 from proxy.tickets.port import Inspection
-from proxy.tickets.values import digest, rfc3339, scalar_text
+from proxy.tickets.values import digest, reference, rfc3339
 
 NO_TICKET: Final = "no-such-request"
 """A correlation id that is never given out."""
@@ -209,7 +208,7 @@ class Jira:
 
     def _ticket(self, tree: Tree) -> Ticket:
         fields, ticket_id = fields_of(tree), self._id(tree)
-        key = scalar_text(tree.get("key"), LONGEST) or ticket_id
+        key = reference(tree.get("key")) or ticket_id
         moment = moment_of(fields.get("created"))
         status = name_of(fields.get("status"))
         return Ticket(
@@ -223,7 +222,7 @@ class Jira:
         )
 
     def _id(self, tree: Tree) -> str:
-        ticket_id = scalar_text(tree.get("id"), LONGEST)
+        ticket_id = reference(tree.get("id"))
         if not ISSUE_ID.fullmatch(ticket_id):
             self._site.unreadable("an issue", "no id")
         return ticket_id

@@ -12,11 +12,11 @@ from proxy.domain.models import ApprovalRequest, Ticket
 from proxy.errors import ConfigurationError, NotFound, PermanentError, ProxyError, TemporaryError
 from proxy.tickets.calls import names_of
 from proxy.tickets.jira_declaration import LABELS, JiraDeclaration
-from proxy.tickets.jira_site import DESK, LONGEST, Site, Tree, category, fields_of
+from proxy.tickets.jira_site import DESK, ISSUE_ID, LONGEST, Site, Tree, category, fields_of
 from proxy.tickets.jira_text import adf, one_line, wiki, wiki_value
 from proxy.tickets.jira_transitions import status_of, take
 from proxy.tickets.templates import tree_template
-from proxy.tickets.values import clean, scalar_text
+from proxy.tickets.values import clean, reference, scalar_text
 
 _NEW: Final = "new"
 """The key of the status category in which nothing was done yet."""
@@ -111,10 +111,10 @@ class Opening:
         tree = self._site.object(
             await self._site.ask("POST", path, body, repeatable=False), "create"
         )
-        ticket_id = scalar_text(tree.get(ref), LONGEST)
-        if not ticket_id:
+        ticket_id = reference(tree.get(ref))
+        if not ISSUE_ID.fullmatch(ticket_id):
             self._site.unreadable("create", f"no {ref}")
-        return Ticket(id=ticket_id, key=scalar_text(tree.get(key), LONGEST) or ticket_id)
+        return Ticket(id=ticket_id, key=reference(tree.get(key)) or ticket_id)
 
     async def _asker(self, request: ApprovalRequest, notes: list[str]) -> str:
         """Return the user who asks, if the site knows exactly one by the requester's address.

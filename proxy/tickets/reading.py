@@ -9,7 +9,7 @@ from proxy.domain.models import Ticket
 from proxy.tickets.expressions import finder
 from proxy.tickets.lists import ApprovalsCall
 from proxy.tickets.rest_declaration import RestDeclaration
-from proxy.tickets.values import digest, scalar_text
+from proxy.tickets.values import digest, reference, scalar_text
 
 LONGEST_NAME: Final = 255
 LONGEST_TEXT: Final = 4_000
@@ -27,6 +27,11 @@ class Places:
         place = self._places.get(name)
         found = place(tree) if place else None
         return "" if found is None else scalar_text(found, limit).strip()
+
+    def reference(self, name: str, tree: Any) -> str:
+        """Return an id or key of a ticket."""
+        place = self._places.get(name)
+        return reference(place(tree)) if place else ""
 
     def texts(self, name: str, tree: Any) -> tuple[str, ...]:
         """Return one text or a list of them, without empty ones."""
@@ -68,13 +73,13 @@ class TicketReader:
     def read(self, tree: Any, ticket_id: str = "") -> Ticket | None:
         """Return the ticket; None if no id is given, and the tree has none where it is expected."""
         places = self._places
-        ticket_id = ticket_id or places.text("id", tree)
+        ticket_id = ticket_id or places.reference("id", tree)
         if not ticket_id:
             return None
         status = places.text("status", tree)
         return Ticket(
             id=ticket_id,
-            key=places.text("key", tree) or ticket_id,
+            key=places.reference("key", tree) or ticket_id,
             url=self._url(tree),
             native_status=status,
             outcome=self._declaration.outcome(status),

@@ -21,6 +21,7 @@ from proxy.tickets.lists import ApprovalsCall, ChangesCall, ReadManyCall
 from proxy.tickets.reading import ApprovalReader, Places, TicketReader
 from proxy.tickets.rest_api import Api
 from proxy.tickets.rest_declaration import RestDeclaration
+from proxy.tickets.values import reference
 
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_:.-]{1,255}")  # cannot be taken for two of them
 
@@ -163,7 +164,7 @@ class Tickets:
         path = url.raw_path
         inside = path.startswith(before) and path.endswith(after) and url.origin() == base.origin()
         name = path[len(before) : len(path) - len(after)] if inside else ""
-        return "" if "/" in name else unquote(name)
+        return "" if "/" in name else reference(unquote(name))
 
 
 def _is(found: Any, correlation_id: str) -> bool:

@@ -31,7 +31,7 @@ from proxy.tickets.servicenow_table import (
 )
 from proxy.tickets.servicenow_users import user_id
 from proxy.tickets.templates import tree_template
-from proxy.tickets.values import digest, rfc3339, scalar_text
+from proxy.tickets.values import digest, reference, rfc3339, scalar_text
 
 NO_TICKET: Final = "no-such-request"
 """A correlation id that is never given out."""
@@ -114,7 +114,7 @@ class ServiceNow:
             }
             if self._orders:
                 ritm = await self._orders.place(names, request.correlation_id, record)
-                return self._ticket({"sys_id": ritm["sys_id"], "number": ritm["number"]})
+                return self._ticket(ritm)
             path = f"/api/now/table/{self._table}"
             tree = await self._instance.ask(
                 "POST", path, record, query=self._shape, repeatable=False
@@ -225,7 +225,7 @@ class ServiceNow:
         target = quote(f"{self._table}.do?sys_id={ticket_id}", safe="")
         return Ticket(
             id=ticket_id,
-            key=text_of(row.get("number")) or ticket_id,
+            key=reference(text_of(row.get("number"))) or ticket_id,
             url=f"{declared.base_url}/nav_to.do?uri={target}",
             native_status=status,
             outcome=declared.outcome(status),

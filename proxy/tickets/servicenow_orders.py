@@ -44,7 +44,7 @@ class Orders:
         tree = await self._instance.ask("POST", path, body, repeatable=False)
         try:
             ritm = await self._requested(self._instance.result(tree, "order"))
-            await self._instance.change("sc_req_item", text_of(ritm["sys_id"]), record)
+            await self._instance.change("sc_req_item", text_of(ritm.get("sys_id")), record)
         except ProxyError as error:
             raise TemporaryError(f"{self._place}: ordered, but: {error}") from error
         return ritm

@@ -14,6 +14,7 @@ from jinja2 import Undefined
 from proxy.errors import PermanentError
 
 CUT: Final = " [...]"
+LONGEST_REFERENCE: Final = 255
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -118,6 +119,16 @@ def scalar_text(value: Any, limit: int) -> str:
     if isinstance(value, str):
         return shorten(clean(value), limit)
     return as_text(value) if isinstance(value, bool | int | float) else ""
+
+
+def reference(value: Any) -> str:
+    """Return an id or key of a ticket as it is; empty where it is none that leads back to it.
+
+    It is a scalar on one line, of at most 255 characters that can be seen: cut or cleaned, it would
+    be that of another ticket.
+    """
+    text = value.strip() if isinstance(value, str) else scalar_text(value, LONGEST_REFERENCE)
+    return text if text.isprintable() and len(text) <= LONGEST_REFERENCE else ""
 
 
 def rfc3339(milliseconds: int) -> str:

@@ -110,6 +110,15 @@ async def test_an_answer_that_is_none_is_no_absence_and_leaves_a_create_in_doubt
         assert caught.value.sent
 
 
+async def test_a_key_of_two_lines_gives_way_to_the_id() -> None:
+    async def respond(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"issueId": "10001", "issueKey": "A-1\nA-2"})
+
+    async with serving(respond) as site, Outbound(loopback=True) as outbound:
+        ticket = await jira(outbound, site.origin, "cloud").open(approval_request())
+    assert (ticket.id, ticket.key) == ("10001", "10001")
+
+
 async def test_a_search_that_never_ends_is_no_answer() -> None:
     """A page with a token again and again, or a total that is never reached."""
     pages = 0

@@ -73,6 +73,19 @@ async def test_an_odd_id_arrives_as_one_encoded_segment(ticket_id: str) -> None:
     assert "?" not in server.calls[0].path
 
 
+async def test_an_id_that_is_none_leaves_a_create_in_doubt_and_a_key_gives_way_to_the_id() -> None:
+    """Two lines would be two entries of the store's index."""
+    async with desk({"ticket": TICKET | {"id": "7\n8"}}, 201) as (system, _):
+        with pytest.raises(TemporaryError, match="a ticket without an id"):
+            await system.open(approval_request())
+    assert (await fetched(TICKET | {"key": "DESK-7\nDESK-8"})).key == "7"
+    create = desk_mapping()["create"] | {"location": "/api/tickets/{id}"}
+    async with desk({}, 201, create=create) as (system, server):
+        server.respond = always(201, headers={"Location": "/api/tickets/7%0A8"})
+        with pytest.raises(TemporaryError, match="no such Location"):
+            await system.open(approval_request())
+
+
 async def test_long_titles_are_cut_before_they_are_sent() -> None:
     async with desk({"ticket": TICKET}, 201) as (system, server):
         await system.open(approval_request(resource="x" * 200))

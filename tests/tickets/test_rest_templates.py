@@ -12,7 +12,7 @@ from yarl import URL
 from proxy.errors import PermanentError
 from proxy.tickets.calls import CallShape
 from proxy.tickets.templates import problems_of, problems_of_path, tree_template
-from proxy.tickets.values import CUT, shorten
+from proxy.tickets.values import CUT, reference, shorten
 from proxy.tickets.wire import LONGEST_CALL, CallWriter
 
 TEXTS = some.text(some.characters(codec=None), max_size=60)
@@ -238,3 +238,20 @@ def test_a_character_is_not_parted_from_what_belongs_to_it(whole: str, before: i
     cut = shorten(start + whole + "y" * 30, 16)
     kept = cut.removesuffix(CUT)
     assert kept == "x" * len(kept) or kept.startswith(start + whole)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["7\n8", "7\r8", "7\t8", "7\x00", "7\u20288", "x" * 256, "", " ", None, ["7"], {"id": 7}],
+)
+def test_what_cannot_lead_back_to_a_ticket_is_no_reference(value: Any) -> None:
+    """Cut or cleaned it would be another one; of two lines, the store would make two."""
+    assert reference(value) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(7, "7"), (" DESK-7\n", "DESK-7"), ("ä/b?c#d", "ä/b?c#d")]
+)
+def test_a_reference_is_kept_as_it_is(value: Any, text: str) -> None:
+    assert reference(value) == text
+    assert reference("x" * 255) == "x" * 255

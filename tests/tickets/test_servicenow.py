@@ -397,6 +397,15 @@ async def test_fields_are_looked_at_in_a_record_that_is_there() -> None:
         assert (await inspected(rig, "fields")).proven
 
 
+async def test_a_number_of_two_lines_is_none() -> None:
+    async with servicenow_rig() as rig:
+        ticket_id = (await opened(rig))[0].id
+        record = rig.instance.tables.get("change_request", ticket_id)
+        assert record is not None
+        rig.instance.tables.update(record, {"number": "CHG1\nCHG2"})
+        assert (await rig.system.fetch(ticket_id)).key == ticket_id
+
+
 async def test_all_calls_of_a_create_have_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """A create that is sent after it could be looked for before it is there."""
     monkeypatch.setattr(ServiceNow, "deadline", 300)  # each call may take longer

@@ -143,6 +143,16 @@ async def test_attach_makes_a_request_follow_a_ticket_that_exists(site: Site) ->
     assert answer.json["ticketKey"] == "INC7"
 
 
+@pytest.mark.parametrize("key", ["T7\nT8", "T\x007", "x" * 256])
+async def test_what_is_no_key_of_a_ticket_is_not_looked_for(site: Site, key: str) -> None:
+    correlation_id = (await site.submit()).taken
+    await hold(site.store, correlation_id, in_doubt=True)
+    site.desk.tickets[key] = Ticket(id=key, key=key)
+    answer = await _act(site, correlation_id, "attach", ticketKey=key, reason="found it")
+    answer.refused(400, "ticketKey")
+    assert await _state(site.store, correlation_id) is State.HELD
+
+
 async def test_attach_is_refused_after_a_decision(site: Site) -> None:
     correlation_id = (await site.submit()).taken
     await decide(site.store, correlation_id)
