@@ -7,19 +7,21 @@ import { overview } from "./overview.js";
 import { request } from "./request.js";
 
 const PACE = 10_000; // milliseconds between two looks; none while nobody sees the page
+const SOON = 1_500; // after something was done: what the server knows of all is half a second old
 
 const part = (id) => document.getElementById(id);
 const main = part("main");
 let view = null;
 let shown = ""; // what the page shows, as JSON: the same again is not drawn again
-let looked = 0;
+let looked = 0; // when that was
+let looks = 0;
 let timer = 0;
 
 /** Return the page that an address names. */
 function pageOf(hash) {
   const [path, query] = hash.replace(/^#?\/?/, "").split("?");
   const [place, id] = path.split("/");
-  const ways = { go: (to) => { location.hash = to; }, again: () => look() };
+  const ways = { go: (to) => { location.hash = to; }, again: () => look(SOON) };
   if (place === "requests" && id) return request(decodeURIComponent(id), ways);
   if (place === "requests") return list(new URLSearchParams(query), ways);
   return overview(ways);
@@ -48,25 +50,33 @@ function route() {
   look();
 }
 
-/** Load what the page shows and draw it, and do so again after a while. */
-async function look() {
+/** Load what the page shows and draw it, and do so again after a while; the latest look counts. */
+async function look(pace = PACE) {
   clearTimeout(timer);
-  const looking = view;
+  const mine = ++looks;
+  let found, problem;
   try {
-    const found = await looking.load();
-    if (view !== looking) return;
-    welcome(found.operator);
-    const text = JSON.stringify(found);
-    if (text !== shown) looking.draw(main, found);
-    shown = text;
-    looked = Date.now();
-    fresh();
-  } catch (problem) {
-    if (view !== looking) return;
-    failed(problem);
+    found = await view.load();
+  } catch (trouble) {
+    problem = trouble;
   }
+  if (mine !== looks) return;
+  if (problem) {
+    failed(problem);
+  } else {
+    show(found);
+  }
+  if (view) timer = setTimeout(() => document.hidden || look(), pace);
+}
+
+function show(found) {
+  welcome(found.operator);
+  const text = JSON.stringify(found);
+  if (text !== shown) view.draw(main, found);
+  shown = text;
+  looked = Date.now();
+  fresh();
   tick();
-  timer = setTimeout(() => document.hidden || look(), PACE);
 }
 
 function fresh() {
@@ -94,6 +104,7 @@ function failed(problem) {
 
 function signIn(said = "") {
   view = null;
+  looks += 1; // what is under way is for nobody
   clearTimeout(timer);
   for (const id of ["top", "bottom", "unreachable"]) part(id).hidden = true;
   document.title = "Sign in · Approval proxy";
@@ -172,7 +183,7 @@ part("search").addEventListener("submit", (event) => {
 });
 addEventListener("hashchange", route);
 document.addEventListener("visibilitychange", () => {
-  if (view && !document.hidden && Date.now() - looked > PACE) look();
+  if (view && !document.hidden) look();
 });
 
 route();

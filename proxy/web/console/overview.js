@@ -79,7 +79,7 @@ function asideSection({ requests }, aside) {
 }
 
 function destinationSection(status, again) {
-  const columns = ["Name", "State", "Open requests", may(status.operator, "admin") && ""];
+  const columns = ["Name", "State", "Open requests"];
   return make(
     "section",
     { class: "card" },
@@ -87,7 +87,7 @@ function destinationSection(status, again) {
     make(
       "table",
       { class: "cards" },
-      make("thead", {}, make("tr", {}, columns.filter((it) => it !== false).map((it) => make("th", { scope: "col" }, it)))),
+      make("thead", {}, make("tr", {}, columns.map((it) => make("th", { scope: "col" }, it)), make("td"))),
       make("tbody", {}, status.destinations.map((name) => destination(name, status, again))),
     ),
     !may(status.operator, "admin") && make("p", { class: "hint" }, "The role admin may pause and resume them."),
