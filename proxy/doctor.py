@@ -7,37 +7,32 @@ What nobody can tell is said to be unknown, never to be fine.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import orjson
 
 from proxy.audit.recall import Remembered
 from proxy.audit.verify import Report
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import Entry, Record, State
+from proxy.domain.models import Entry, State
 from proxy.domain.repairs import Restored, sent_again
 from proxy.domain.values import replace
-from proxy.errors import ConfigurationError, ProxyError, Stale, Superseded
+from proxy.errors import ConfigurationError, Stale, Superseded
+from proxy.findings import Finding, ticket_of, unknown_tickets, went_on
 from proxy.store.audit import AuditStreams
 from proxy.store.codec import history_entry
 from proxy.store.indices import compare_indices
 from proxy.store.redis import RedisStore
-from proxy.store.restoring import raw_history, restore
-from proxy.tickets.port import ListsChanges, TicketSystem
-
-Result = Literal["ok", "note", "wrong", "unknown", "repaired"]
+from proxy.store.restoring import bare, raw_history, restore
+from proxy.tickets.port import TicketSystem
 
 _PAGE: Final = 500
 _BY: Final = "doctor"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What was found of one thing, in one sentence that says what to do."""
-
-    result: Result
-    about: str
-    says: str
+_GONE: Final = "its payload is gone, that is what was asked for, and where its status goes"
+_UNKNOWN: Final = (
+    "what was asked for, and where witboost waits for its status, is known to nobody here: it has"
+    " to be sent again from there"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +71,13 @@ class Doctor:
                     yield finding
         async for finding in self._indices():
             yield finding
+        async for finding in self._payloads():
+            yield finding
         async for finding in self._unsealed():
             yield finding
-        for name, system in self._it.systems.items():
-            async for finding in self._unknown_tickets(name, system):
-                yield finding
+        it = self._it
+        async for finding in unknown_tickets(it.store, it.systems, since=it.since):
+            yield finding
         if self._lost:
             yield Finding(
                 "unknown",
@@ -125,33 +122,32 @@ class Doctor:
         store = self._it.store
         try:
             found = await store.load(remembered.id)
-        except ConfigurationError as error:
-            yield Finding("wrong", remembered.id, f"it cannot be read: {error}")
-            return
+        except ConfigurationError:
+            return  # that is told of every request of the store
         kept = await raw_history(store, remembered.id)
         if found and (not remembered.history or remembered.history[-1] in kept):
             # the store knows all that the audit knows
             if sent_again(orjson.loads(line)["event"] for line in kept):
                 # frozen between its last check and the sending, a process makes a second ticket
-                finding = await self._ticket_of(replace(found.record, ticket_id=""))
+                finding = await ticket_of(self._it.systems, replace(found.record, ticket_id=""))
                 if finding.result != "note":
                     yield finding
             return
         known = self._known(remembered)
-        if isinstance(known, Finding):
-            yield known
+        if isinstance(known, str):
+            yield Finding("wrong", remembered.id, f"the store lost it, and {known}")
             return
         self._lost = True
         if found and set(kept) - set(remembered.history):
-            yield _went_on(found.record, known.record)
+            yield went_on(found.record, known.record)
             return
         says = (
             f"the store has it as {found.record.state}, and the audit as {known.record.state}"
             if found
             else f"the store lost it; the audit has it as {known.record.state}"
         )
-        async for finding in self._mend(found, known, remembered, says):
-            yield finding
+        yield await ticket_of(self._it.systems, known.record)
+        yield await self._write_back(found, known, remembered.history, says)
         if known.record.decision and not remembered.told:
             yield Finding(
                 "unknown",
@@ -160,39 +156,33 @@ class Doctor:
                 " that it was",
             )
 
-    def _known(self, remembered: Remembered) -> Entry | Finding:
-        """Return the request as the audit has it, or why it cannot be read."""
+    def _known(self, remembered: Remembered) -> Entry | str:
+        """Return the request as the audit has it, or why there is none."""
         try:
             known = remembered.entry(self._it.store)
         except ConfigurationError as error:
-            return Finding("wrong", remembered.id, f"the store lost it, and {error}")
-        if known is None:
-            says = "the store lost it, and the audit holds too little to rebuild it"
-            return Finding("wrong", remembered.id, says)
-        return known
+            return str(error)
+        return known or "the audit holds too little to rebuild it"
 
-    async def _mend(
-        self, found: Entry | None, known: Entry, remembered: Remembered, says: str
-    ) -> AsyncIterator[Finding]:
+    async def _write_back(
+        self, found: Entry | None, known: Entry, history: Sequence[bytes], says: str
+    ) -> Finding:
+        """Put what is known in place of what was found, where that is wanted."""
         record = known.record
-        yield await self._ticket_of(record)
         if not self._repair:
-            yield Finding("wrong", record.id, f"{says}. --repair writes that back")
-            return
+            return Finding("wrong", record.id, f"{says}. --repair writes that back")
         store = self._it.store
         event = Restored(at=await store.now(), by=_BY, reason=says)
         after = advance_entry(known, event)
-        history = [*remembered.history[-199:], history_entry(event, after.record)]
+        lines = [*history[-199:], history_entry(event, after.record)]
         try:
-            await restore(store, found, after, history, retention=self._it.retention)
+            await restore(store, found, after, lines, retention=self._it.retention)
         except Superseded:
-            yield Finding("wrong", record.id, f"{says}; a newer request has its URL by now")
+            return Finding("wrong", record.id, f"{says}; a newer request has its URL by now")
         except Stale:
-            yield Finding("wrong", record.id, f"{says}; it is changing just now: run this again")
-        else:
-            yield Finding(
-                "repaired", record.id, f"{says}. It was written back and is {after.record.state}"
-            )
+            return Finding("wrong", record.id, f"{says}; it is changing just now: run this again")
+        says = f"{says}. It was written back and is {after.record.state}"
+        return Finding("repaired", record.id, says)
 
     # -- the store itself ----------------------------------------------------------------------
 
@@ -207,49 +197,38 @@ class Doctor:
             else:
                 yield Finding("wrong", found.about, f"{found.says}. --repair puts that right")
 
-    # -- ticket systems ------------------------------------------------------------------------
+    async def _payloads(self) -> AsyncIterator[Finding]:
+        """Look whether each request of the store can be read, with what was asked for."""
+        for each in [it async for it in self._stored()]:
+            try:
+                found = await self._it.store.load(each)
+            except ConfigurationError as error:
+                says = f"it cannot be read: {error}"
+            else:
+                says = _GONE if found and not found.payload else ""
+            if says:
+                async for finding in self._payload(each, says):
+                    yield finding
 
-    async def _ticket_of(self, record: Record) -> Finding:
-        """Look up what the ticket system has for a request that the store forgot."""
-        system = self._it.systems.get(record.system)
-        if system is None:
-            return Finding("note", record.id, "no ticket system is asked for it")
-        try:
-            if record.ticket_id:
-                ticket = await system.fetch(record.ticket_id)
-                says = f"its ticket {ticket.key} in {system.name} is {ticket.native_status!r}"
-                return Finding("note", record.id, says)
-            if not system.finds:
-                says = f"{system.name} cannot be asked whether it has a ticket for it"
-                return Finding("unknown", record.id, says)
-            found = await system.find(record.id)
-        except ProxyError as error:
-            return Finding("unknown", record.id, f"its ticket cannot be looked up: {error}")
-        if len(found) > 1:
-            keys = ", ".join(ticket.key for ticket in found)
-            return Finding("wrong", record.id, f"{system.name} has several tickets for it: {keys}")
-        says = f"{system.name} has ticket {found[0].key} for it" if found else "it has no ticket"
-        return Finding("note", record.id, says)
-
-    async def _unknown_tickets(self, name: str, system: TicketSystem) -> AsyncIterator[Finding]:
-        if not isinstance(system, ListsChanges):
-            says = "it cannot list its tickets: any that no request knows are not seen"
-            yield Finding("unknown", name, says)
+    async def _payload(self, correlation_id: str, says: str) -> AsyncIterator[Finding]:
+        """Put back the payload alone: of the rest, the store may know more than the audit."""
+        store = self._it.store
+        remembered = self._it.remembered.get(correlation_id)
+        known = self._known(remembered) if remembered else "it is not in these files of the audit"
+        if isinstance(known, str):
+            yield Finding("wrong", correlation_id, f"{says}; and {known}")
+            if says == _GONE:
+                yield Finding("unknown", correlation_id, _UNKNOWN)
             return
         try:
-            changed = await system.changes(self._it.since)
-        except ProxyError as error:
-            yield Finding("unknown", name, f"its tickets cannot be listed: {error}")
+            found = await bare(store, correlation_id)
+        except ConfigurationError:  # it is not the payload alone
+            yield Finding("wrong", correlation_id, says)
             return
-        strangers = [it for it in changed if not await self._it.store.find(name, [it])]
-        for ticket in strangers:
-            says = (
-                f"ticket {ticket} is ours, and no request knows it: close it, or attach it to its"
-                " request (`requests attach`)"
-            )
-            yield Finding("wrong", name, says)
-        if not strangers:
-            yield Finding("ok", name, f"all {len(changed)} tickets listed belong to requests")
+        if found is not None:  # or it has just been removed
+            whole = replace(found, payload=known.payload)
+            history = await raw_history(store, correlation_id)
+            yield await self._write_back(found, whole, history, says)
 
     # -- requests that the audit does not know -------------------------------------------------
 
@@ -281,19 +260,3 @@ class Doctor:
             "ZRANGE", key, at, at + _PAGE - 1
         )
         return page
-
-
-def _went_on(found: Record, known: Record) -> Finding:
-    """Say whether a request that went on from an older state came to the same."""
-    differences = [
-        f"{what} {had!r} became {has!r}"
-        for what, had, has in (
-            ("ticket", known.ticket_id, found.ticket_id),
-            ("decision", known.decision, found.decision),
-        )
-        if had and has and had != has
-    ]
-    if differences:
-        says = f"it went on from an older state, and {'; '.join(differences)}: look at both"
-        return Finding("wrong", found.id, says)
-    return Finding("note", found.id, f"it went on from an older state, and is {found.state}")

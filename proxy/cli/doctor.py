@@ -14,9 +14,10 @@ from proxy.audit.files import files_in
 from proxy.audit.recall import recall
 from proxy.cli.audit import examine
 from proxy.cli.options import Subparsers, add_config, settings_of
-from proxy.doctor import Doctor, Finding, Patient
+from proxy.doctor import Doctor, Patient
 from proxy.domain.durations import parse_duration
 from proxy.errors import ConfigurationError
+from proxy.findings import Finding
 from proxy.settings import Settings
 from proxy.store.audit import AuditStreams
 

@@ -275,7 +275,9 @@ class RedisStore(Reader):
                 named = dict(zip(record[::2], record[1::2], strict=True))
                 unread[named.get(b"id", b"").decode()] = str(error)
                 continue
-            if entry.record.version <= LAYOUT + 1:
-                yield entry
-            else:
+            if entry.record.version > LAYOUT + 1:
                 unread[entry.record.id] = "a much newer version of this program made it"
+            elif not (entry.payload or entry.record.final):
+                unread[entry.record.id] = "its payload is gone; approval-proxy doctor says more"
+            else:
+                yield entry

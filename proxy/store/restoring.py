@@ -7,7 +7,7 @@ from proxy.domain.models import Entry, Texts
 from proxy.domain.values import replace
 from proxy.errors import Stale, Superseded
 from proxy.store.codec import ref_lines, refs, write_record, write_texts
-from proxy.store.reading import text_place
+from proxy.store.reading import flat, text_place
 from proxy.store.redis import RedisStore
 from proxy.store.scripts import load_script
 
@@ -19,6 +19,18 @@ async def raw_history(store: RedisStore, correlation_id: str) -> list[bytes]:
     key = f"{store.keys.tag_of(correlation_id)}:h:{correlation_id}"
     lines: list[bytes] = await store.batcher.command("LRANGE", key, 0, -1)
     return lines
+
+
+async def bare(store: RedisStore, correlation_id: str) -> Entry | None:
+    """Return a request without its payload, whatever that is; None where there is no request.
+
+    Raises:
+        ConfigurationError: its texts are encrypted under a key that is missing, or were changed.
+    """
+    tag = store.keys.tag_of(correlation_id)
+    asked = [("HGETALL", f"{tag}:{kind}:{correlation_id}") for kind in "rx"]
+    record, texts = map(flat, await store.batcher.commands(asked))
+    return store.entry(record, None, texts) if record else None
 
 
 async def restore(

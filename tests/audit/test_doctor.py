@@ -12,10 +12,11 @@ from proxy.audit.recall import recall
 from proxy.cli import main
 from proxy.cli.audit import examine
 from proxy.demo.faults import Fault
-from proxy.doctor import Doctor, Finding, Patient
+from proxy.doctor import Doctor, Patient
 from proxy.domain.models import State, Ticket
 from proxy.domain.schedule import DAY
 from proxy.encryption import new_key
+from proxy.findings import Finding
 from proxy.store.embedded import EmbeddedServer
 from proxy.store.privacy import Privacy
 from proxy.tickets.port import TicketSystem

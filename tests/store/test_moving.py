@@ -19,10 +19,11 @@ from proxy import export_file, exports
 from proxy.audit.files import files_in
 from proxy.audit.recall import recall
 from proxy.cli.audit import examine
-from proxy.doctor import Doctor, Finding, Patient
+from proxy.doctor import Doctor, Patient
 from proxy.domain.schedule import DAY
 from proxy.encryption import new_key
 from proxy.errors import ConfigurationError, StoreUnavailable
+from proxy.findings import Finding
 from proxy.store import arriving, keys, leaving
 from proxy.store.arriving import Arriving
 from proxy.store.leaving import (
