@@ -11,11 +11,12 @@ from proxy.domain.events import (
     WORKING,
     Decided,
     Event,
+    Fulfilled,
     Opened,
 )
 from proxy.domain.guards import GUARDED
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import TRIAL, Decision, Entry, Outcome, State
+from proxy.domain.models import TRIAL, Decision, Entry, Fulfilment, Outcome, State
 from proxy.domain.operator_events import Refreshed, Rerouted, Retried
 from proxy.domain.schedule import due_at
 from proxy.errors import (
@@ -129,15 +130,21 @@ class Operations:
         return await self._act(correlation_id, decide)
 
     async def release(self, correlation_id: str, *, by: str, reason: str) -> Entry:
-        """Accept the approval that a guard holds back; the ticket must still say so.
+        """Accept the approval that a guard holds back, if the ticket still says so; or the access.
+
+        What was approved and is awaited is there then: somebody saw to it who need not tell the
+        ticket system.
 
         Raises:
             NotFound: no such request, or no such ticket.
-            InvalidRequest: no guard holds the request, or its ticket is not approved now.
+            InvalidRequest: no guard holds the request and it awaits no access, or its ticket is not
+                approved now.
         """
 
         async def decide(entry: Entry) -> Event:
             record = entry.record
+            if record.fulfilment is Fulfilment.WAITING:
+                return await self._fulfilled(Fulfilment.FULFILLED, by=by, reason=reason)
             if record.state is not State.HELD or record.code != GUARDED:
                 raise InvalidRequest(
                     f"state: no guard holds request {record.id}, which is {record.state}"
@@ -164,9 +171,11 @@ class Operations:
     async def reject(self, correlation_id: str, *, by: str, reason: str) -> Entry:
         """Decide without the ticket: no; the ticket is withdrawn, or told by a comment.
 
+        Of what was approved and is awaited, it says that the access never will be there.
+
         Raises:
             NotFound: no such request.
-            InvalidRequest: the request is decided already.
+            InvalidRequest: the request is decided already, and awaits no access.
         """
         return await self._end(correlation_id, Decision.REJECTED, by=by, reason=reason)
 
@@ -247,6 +256,8 @@ class Operations:
 
     async def _end(self, correlation_id: str, decision: Decision, *, by: str, reason: str) -> Entry:
         async def decide(entry: Entry) -> Event:
+            if entry.record.fulfilment is Fulfilment.WAITING:
+                return await self._fulfilled(Fulfilment.FAILED, by=by, reason=reason)
             if entry.record.decision:
                 raise InvalidRequest(f"state: request {entry.record.id} is decided already")
             return Decided(
@@ -259,6 +270,10 @@ class Operations:
             )
 
         return await self._act(correlation_id, decide)
+
+    async def _fulfilled(self, fulfilment: Fulfilment, *, by: str, reason: str) -> Event:
+        evidence = f"operator {by}: {reason}"
+        return Fulfilled(at=await self._store.now(), fulfilment=fulfilment, evidence=evidence)
 
     async def _act(self, correlation_id: str, decide: Callable[[Entry], Awaitable[Event]]) -> Entry:
         """Write what an operator decided on the record as it is; look again if it changed."""

@@ -35,8 +35,8 @@ _SECTIONS: Final = {
 
 
 SIMPLE: Final = {
-    "release": "accept the approval that a guard holds back",
-    "reject": "decide without the ticket: no",
+    "release": "accept the approval that a guard holds back, or say that awaited access is there",
+    "reject": "decide without the ticket: no; or say that awaited access will not be there",
     "cancel": "end a request that nobody wants any more",
     "refresh": "go on with a request now: read its ticket, send its callback",
     "reroute": "choose the route again, under the settings of now",

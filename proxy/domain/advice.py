@@ -12,7 +12,8 @@ ADVICE: Final[Mapping[str, str]] = {
     "create_in_doubt": "Look for the correlation id in the ticket system: attach the ticket, or"
     " retry with --no-ticket-exists.",
     "decision_deadline": "Have the ticket decided and retry, or reject the request.",
-    "fulfilment_deadline": "See to the access and retry; the ticket is read again then.",
+    "fulfilment_deadline": "See to the access and retry, which reads the ticket again; or release,"
+    " which tells witboost that the access is there; or reject what will never be there.",
     "gave_up": "Repair what the reason names, then retry.",
     "refused": "Repair the settings, the ticket system or the request's data, then retry or"
     " reroute; reject what cannot be served.",

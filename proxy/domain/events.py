@@ -194,7 +194,7 @@ class FulfilmentAwaited(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fulfilled(Event):
-    """The access is there, or it never will be."""
+    """The access is there, or it never will be; `evidence` names who said so, if not the ticket."""
 
     fulfilment: Fulfilment
     native_status: str = ""

@@ -62,7 +62,7 @@ TRANSITIONS: Final[Mapping[type[Event], Mapping[State, Target]]] = {
     Announced: _stay(_S.PENDING),
     Decided: _lead(*_UNDECIDED, to=_S.DECIDED) | _lead(*_SETTLED, to=LATE),
     FulfilmentAwaited: _lead(_S.DECIDED, to=_S.FULFILLING),
-    Fulfilled: _stay(_S.FULFILLING) | _lead(_S.DONE, to=LATE),
+    Fulfilled: _stay(_S.FULFILLING) | _lead(*ASIDE, to=BACK) | _lead(_S.DONE, to=LATE),
     CallingBack: _stay(_S.DECIDED, _S.FULFILLING),
     CalledBack: _lead(_S.DECIDED, _S.FULFILLING, to=_S.DONE),
     Postponed: _stay(*WORKING, *ASIDE, _S.DONE),

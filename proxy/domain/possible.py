@@ -5,7 +5,7 @@ from typing import Final
 
 from proxy.domain.events import ASIDE, WORKING
 from proxy.domain.guards import GUARDED
-from proxy.domain.models import Record, State
+from proxy.domain.models import Fulfilment, Record, State
 
 ACTIONS: Final = ("retry", "release", "attach", "refresh", "reroute", "reject", "cancel")
 
@@ -16,14 +16,14 @@ def actions(record: Record) -> list[str]:
     What only a look elsewhere can tell, such as whether the ticket still says so, may refuse them
     all the same; a test compares them with `operations`.
     """
-    undecided = record.decision is None
+    undecided, awaited = record.decision is None, record.fulfilment is Fulfilment.WAITING
     allowed: Mapping[str, bool] = {
         "retry": record.state in ASIDE,
-        "release": record.state is State.HELD and record.code == GUARDED,
+        "release": awaited or (record.state is State.HELD and record.code == GUARDED),
         "attach": undecided and bool(record.system) and not record.ticket_id,
         "refresh": record.state in WORKING,
         "reroute": undecided,
-        "reject": undecided,
-        "cancel": undecided,
+        "reject": undecided or awaited,
+        "cancel": undecided or awaited,
     }
     return [name for name in ACTIONS if allowed[name]]

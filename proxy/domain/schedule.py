@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from proxy.domain.models import Poll, Record, State
+from proxy.domain.models import Fulfilment, Poll, Record, State
 
 Dice = Callable[[], float]
 """Returns a number in [0, 1): the source of jitter, so that a thousand requests spread out."""
@@ -46,12 +46,24 @@ def poll_pause(polls: int, poll: Poll, dice: Dice, *, listed_every: int = 0) -> 
 def due_at(record: Record, wanted: int | None, now: int) -> int | None:
     """Return when the record wants attention next; None means never by itself.
 
-    Whatever else is planned, an undecided request is looked at when its decision deadline passes,
-    in every state before `decided`, held and dead included, and again and again while it has
-    passed and could not be met. The deadline fires once.
+    Whatever else is planned, it is looked at when its deadline passes, and again and again while
+    that has passed and could not be met.
     """
-    if record.decision is not None or record.state is State.DONE or record.fired:
+    deadline = _deadline(record)
+    if deadline is None:
         return wanted
-    if now >= record.deadline_at:
+    if now >= deadline:
         return now + SLOWEST_RETRY if wanted is None else wanted
-    return record.deadline_at if wanted is None else min(wanted, record.deadline_at)
+    return deadline if wanted is None else min(wanted, deadline)
+
+
+def _deadline(record: Record) -> int | None:
+    """Return the end of the clock that runs: for a decision, or for the access after it.
+
+    The first runs in every state before `decided`, held and dead included, and fires once; the
+    second one while the access is awaited.
+    """
+    if record.decision is None and record.state is not State.DONE and not record.fired:
+        return record.deadline_at
+    awaited = record.state is State.FULFILLING and record.fulfilment is Fulfilment.WAITING
+    return record.fulfil_by if awaited else None

@@ -78,7 +78,7 @@ Missing            -         -         pending  -           fulfilling  -     - 
 Announced          -         -         pending  -           -           -     -        -
 Decided            decided   decided   decided  late        late        late  decided  decided
 FulfilmentAwaited  -         -         -        fulfilling  -           -     -        -
-Fulfilled          -         -         -        -           fulfilling  late  -        -
+Fulfilled          -         -         -        -           fulfilling  late  back     back
 CallingBack        -         -         -        decided     fulfilling  -     -        -
 CalledBack         -         -         -        done        done        -     -        -
 Postponed          received  opening   pending  decided     fulfilling  done  held     dead

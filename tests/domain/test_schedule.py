@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.models import Decision, Poll, Record, State
+from proxy.domain.models import Decision, Fulfilment, Poll, Record, State
 from proxy.domain.schedule import HOUR, MINUTE, SECOND, backoff, due_at, poll_pause
 
 RECORD = Record("ar1", State.PENDING, "main", "desk", "r", "c", "x", 0, 1_000)
@@ -64,6 +64,15 @@ def test_an_undecided_request_is_looked_at_when_its_deadline_passes() -> None:
 def test_a_deadline_fires_once_and_not_after_the_decision() -> None:
     assert due_at(replace(RECORD, fired=1), None, 9) is None
     assert due_at(replace(RECORD, decision=Decision.APPROVED), 2_000, 9) == 2_000
+
+
+def test_awaited_access_is_looked_for_when_its_deadline_passes() -> None:
+    decided = replace(RECORD, decision=Decision.APPROVED, fulfil_by=700)
+    awaited = replace(decided, state=State.FULFILLING, fulfilment=Fulfilment.WAITING)
+    assert (due_at(awaited, 900, 0), due_at(awaited, 600, 0)) == (700, 600)
+    assert due_at(awaited, 900, 700) == 900
+    assert due_at(replace(awaited, state=State.HELD), None, 0) is None
+    assert due_at(replace(awaited, fulfilment=Fulfilment.FULFILLED), 900, 0) == 900
 
 
 def test_a_deadline_that_could_not_be_met_is_met_later_and_not_in_a_circle() -> None:

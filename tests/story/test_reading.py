@@ -3,9 +3,11 @@
 import pytest
 
 from proxy.demo.faults import Fault
+from proxy.domain.models import State
 from tests.conftest import OpenRig
 from tests.rig import Rig
 from tests.story.test_history import decided
+from tests.story.test_operators import act
 from tests.story.watching import DAY, SECOND, TICKET, opened, unreadable
 
 
@@ -116,3 +118,35 @@ async def test_a_reversal_while_access_is_awaited_and_access_that_never_comes(
                 (last, "Fulfilled", "fulfilling", {"fulfilment": "failed"}),
                 (last, "CalledBack", "done", {}),
             ]
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize(
+    ("action", "fulfilment", "status"),
+    [("release", "fulfilled", "OK"), ("reject", "failed", "KO"), ("cancel", "failed", "KO")],
+)
+async def test_an_operator_says_what_became_of_awaited_access(
+    open_rig: OpenRig,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    action: str,
+    fulfilment: str,
+    status: str,
+    held: bool,
+) -> None:
+    """Somebody saw to it, or nobody will, and the ticket never says so."""
+    async with open_rig(routes=[{**FULFILMENT, "fulfilment_deadline": "4s"}]) as rig:
+        watched = await opened(rig, caplog)
+        rig.desk.decide("1001", "approved")
+        await watched.work(after=SECOND)
+        last = SECOND
+        while held and await rig.state(watched.call) is not State.HELD:
+            last += (due := await watched.due_in() or 0)
+            await watched.work(after=due)
+        assert last == (5 * SECOND if held else SECOND), "to the millisecond, whenever it is read"
+        await act(rig, watched.call, action)
+        evidence = "operator alice: checked by hand"
+        says = {"fulfilment": fulfilment, "evidence": evidence}
+        told = (last, "Fulfilled", "fulfilling", says)
+        assert await watched.work() == [told, (last, "CalledBack", "done", {})]
+        assert (rig.final(watched.call) or {})["status"] == status

@@ -23,6 +23,12 @@ LIVES: dict[str, tuple[Event, ...]] = {
     "pending": OPENED,
     "decided": (*OPENED, DECIDED),
     "fulfilling": (*OPENED, DECIDED, FulfilmentAwaited(at=4, by=9)),
+    "awaited and held": (
+        *OPENED,
+        DECIDED,
+        FulfilmentAwaited(at=4, by=9),
+        Held(at=9, code="fulfilment_deadline", reason="Not in time."),
+    ),
     "held": (Held(at=2, code="look", reason="A person must look."),),
     "guarded": (*OPENED, Held(at=3, code=GUARDED, reason="By the requester.")),
     "dead": (Died(at=2, code="gave_up", reason="Tried for 3 days"),),

@@ -57,9 +57,9 @@ export const ACTIONS = {
     done: "was sent back to work",
   },
   release: {
-    name: "Release approval",
-    means: "Accepts the approval that a guard holds back. The ticket is read again, and must still "
-      + "say so.",
+    name: "Release",
+    means: "Accepts the approval that a guard holds back: the ticket is read again, and must still "
+      + "say so. Where access is awaited, says that it is there: witboost gets OK.",
     done: "was released",
   },
   attach: {
@@ -79,7 +79,8 @@ export const ACTIONS = {
   },
   reject: {
     name: "Reject",
-    means: "Decides without the ticket: no. The ticket is withdrawn or told, and witboost gets KO.",
+    means: "Decides without the ticket: no. The ticket is withdrawn or told. Where access is "
+      + "awaited, says that it will not be there. witboost gets KO.",
     done: "was rejected",
     grave: true,
   },
