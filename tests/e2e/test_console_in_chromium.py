@@ -125,7 +125,7 @@ async def test_what_people_typed_is_text_and_a_retry_leads_to_the_end(
         await rig.work(after=2 * SECOND)
         assert await rig.state(call) is State.HELD, "who approved cannot be told from who asks"
         await page.get_by_role("button", name="Refresh now").click()
-        await opened.act("Release approval", reason="it was mary", then="was released")
+        await opened.act("Release", reason="it was mary", then="was released")
         await rig.work()
         final = rig.final(call)
         assert final is not None
