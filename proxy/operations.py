@@ -18,7 +18,7 @@ from proxy.domain.guards import GUARDED
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import TRIAL, Decision, Entry, Fulfilment, Outcome, State
 from proxy.domain.operator_events import Refreshed, Rerouted, Retried
-from proxy.domain.schedule import due_at
+from proxy.domain.schedule import MINUTE, due_at
 from proxy.errors import (
     ConfigurationError,
     InvalidRequest,
@@ -118,8 +118,9 @@ class Operations:
                 )
             _, system = await self._routes.of(record)
             found = await system.fetch(ticket)
+            taker = await self._store.reserve(system.name, found.id, record.id, keep=MINUTE)
             owners = await self._store.find(system.name, [found.id])
-            if others := [owner for owner in owners if owner != record.id]:
+            if others := {taker, *owners} - {record.id}:
                 raise InvalidRequest(
                     f"ticketKey: {found.key} is the ticket of request {', '.join(others)}"
                 )

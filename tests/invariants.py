@@ -11,7 +11,7 @@ from proxy.store.redis import RedisStore
 
 _KNOWN = re.compile(
     r"(\{[^}]+:\d+\}:(r|p|x|h|s|u|t|c):.+|\{[^}]+:\d+\}:(due|open|audit))"
-    r"|.+:(meta|routes|methods|pauses|alarms|changes|audit|credentials|refused|exports|signing|seen:.+|(token|turn):\{.+\})"
+    r"|.+:(meta|routes|methods|pauses|alarms|changes|audit|credentials|refused|exports|signing|seen:.+|(taking|token|turn):\{.+\})"
     r"|\{.+:logins\}:(refresh|using):.+"
 )
 

@@ -23,6 +23,7 @@ scripts build the same names from the tag, which is their only KEYS entry.
     ns:alarms          the last alarms by kind and destination, a hash; encrypted likewise
     ns:changes         turns at asking ticket systems for changes, and up to when they are known
     ns:seen:SYS:KEY    events seen (expires with their time window)
+    ns:taking:{SYS:ID} the request that is being given a ticket (expires)
     ns:token:{KEY}     an access token, encrypted (expires with it)
     ns:turn:{KEY}      who renews that access token now (expires)
     {ns:logins}:refresh:KEY   a refresh token, encrypted, and whether it was sent, a hash
@@ -115,6 +116,10 @@ class Keys:
     def seen(self, system: str, replay_key: str) -> str:
         """Return the key that remembers an event of a ticket system."""
         return f"{self.namespace}:seen:{system}:{replay_key}"
+
+    def taking(self, system: str, ticket_id: str) -> str:
+        """Return the key that says which request is being given a ticket."""
+        return f"{self.namespace}:taking:{{{system}:{ticket_id}}}"
 
     def token(self, key: str) -> str:
         """Return the key of a shared access token."""

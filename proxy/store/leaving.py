@@ -73,7 +73,7 @@ _TEXTS: Final = re.compile(r":(credentials|refused|exports|seen:.+)")
 _HASHES: Final = re.compile(
     r":(routes|methods|pauses|changes|signing|audit)|\{:logins\}:refresh:.+"
 )
-_LEFT_OUT: Final = re.compile(r":(meta|alarms|(token|turn):.+)|\{:logins\}:using:.+")
+_LEFT_OUT: Final = re.compile(r":(meta|alarms|(taking|token|turn):.+)|\{:logins\}:using:.+")
 _EARLIER: Final = re.compile(r":(logins|(refresh|using):\{.+\})")  # what no version reads any more
 _SEALED: Final = {":credentials": "text", ":signing": "own", "{:logins}:refresh": "token"}
 _SEALER: Final = ("owner", "until")  # who seals now is no matter of the audit

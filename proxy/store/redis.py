@@ -36,8 +36,8 @@ _MOST_CLAIMED: Final = 1_000
 Verdict = Literal["new", "same", "open", "used"]
 
 
-_ADMIT, _CLAIM, _COMMIT, _HINT, _EXPIRE, _WHO = map(
-    load_script, ("admit", "claim", "commit", "hint", "expire", "who")
+_ADMIT, _CLAIM, _COMMIT, _HINT, _EXPIRE, _WHO, _RESERVE = map(
+    load_script, ("admit", "claim", "commit", "hint", "expire", "who", "reserve")
 )
 
 
@@ -220,6 +220,16 @@ class RedisStore(Reader):
         if verdict != b"ok":
             raise Stale(record.id)
         return replace(after, record=replace(record, fence=fence)) if take_over else after
+
+    async def reserve(self, system: str, ticket_id: str, correlation_id: str, *, keep: int) -> str:
+        """Return the request that alone may be given a ticket for `keep` milliseconds from now.
+
+        Requests lie in different partitions, so no step can look at the tickets of all of them and
+        write one; whoever holds this looks and writes before another one may look.
+        """
+        key = self.keys.taking(system, ticket_id)
+        holder: bytes = await self.batcher.script(_RESERVE, [key], [correlation_id, keep])
+        return holder.decode()
 
     async def identify(self) -> None:
         """Ask the server of each partition who it is: what is admitted from now on says so.

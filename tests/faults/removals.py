@@ -74,6 +74,13 @@ def _without_line(line: str) -> Removal:
     return patch.object(store, "_COMMIT", Script(shorter, digest))
 
 
+def _without_reserving() -> Removal:
+    async def hold(_store: object, _system: str, _ticket: str, who: str, *, keep: int) -> str:  # noqa: ARG001 - as it is called
+        return who
+
+    return patch.object(store.RedisStore, "reserve", hold)
+
+
 def _without_giving_back() -> Removal:
     async def keep(_worker: Worker, _entry: Entry) -> None:
         pass
@@ -107,6 +114,7 @@ _REMOVALS: Final[Mapping[str, Callable[[], Removal]]] = {
     "fence": lambda: _without_line(_FENCE),
     "state index": lambda: _without_line(_UNINDEX),
     "giving back": _without_giving_back,
+    "ticket reserved": _without_reserving,
     "lease checked before the create": lambda: patch.object(Lease, "left", lambda _: 10**9),
     "guards": lambda: patch.object(decisions, "objections_to", lambda *_: []),
     "polling": _without_polling,

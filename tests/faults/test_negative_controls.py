@@ -1,8 +1,9 @@
 """Each mechanism, with it and without it: what it promises holds, and breaks when it is gone."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.faults.removals import without
 from tests.invariants import check_store
 from tests.manual_clock import ManualClock
 from tests.rig import Rig, open_rig
+from tests.story.test_operators import act
 
 SECOND = 1_000
 MINUTE = 60 * SECOND
@@ -72,6 +74,28 @@ async def test_a_forgotten_create_is_looked_for(rig: Rig, removed: str) -> None:
         await rig.work()
         await rig.work(after=8 * SECOND)
     await check(rig, removed, holds=len(rig.tickets()) == 1)
+
+
+@with_and_without("ticket reserved")
+async def test_two_operators_give_a_ticket_to_one_request_only(rig: Rig, removed: str) -> None:
+    """Both have looked whose it is before either writes."""
+    rig.desk.switch_on(Fault("create", "answer", status=422, times=None))
+    calls = [await rig.ask(), await rig.ask()]
+    await rig.work()
+    found = {"title": "by hand", "correlation_id": ""}
+    rig.desk.tickets.add(found, pages=rig.desk.url, now=rig.clock.now())
+    key = rig.tickets()[0]["key"]
+    store, both = rig.program.store, asyncio.Barrier(2)
+    find = store.find
+
+    async def look_together(system: str, refs: Sequence[str]) -> list[str]:
+        owners = await find(system, refs)
+        await both.wait()
+        return owners
+
+    with without(removed), patch.object(store, "find", look_together):
+        answers = await asyncio.gather(*(act(rig, it, "attach", ticketKey=key) for it in calls))
+    await check(rig, removed, holds=sorted(status for status, _ in answers) == [200, 400])
 
 
 @with_and_without("fence")
