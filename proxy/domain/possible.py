@@ -7,7 +7,7 @@ from proxy.domain.events import ASIDE, WORKING
 from proxy.domain.guards import GUARDED
 from proxy.domain.models import Fulfilment, Record, State
 
-ACTIONS: Final = ("retry", "release", "attach", "refresh", "reroute", "reject", "cancel")
+ACTIONS: Final = ("release", "retry", "attach", "refresh", "reroute", "reject", "cancel")
 
 
 def actions(record: Record) -> list[str]:

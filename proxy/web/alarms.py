@@ -7,7 +7,7 @@ from typing import Protocol
 from aiohttp import web
 
 from proxy.alarms import Sounded
-from proxy.web.answers import json_answer
+from proxy.web.answers import private_answer
 from proxy.web.auth import Clients
 from proxy.web.frame import CLIENT
 from proxy.web.views import alarm_view
@@ -31,4 +31,4 @@ class AlarmApi:
     async def list(self, request: web.Request) -> web.Response:
         """Say what sounded last, of each kind and destination."""
         request[CLIENT] = self.operators.permitted(request.headers, "read").name
-        return json_answer({"alarms": [alarm_view(it) for it in await self.board.read()]})
+        return private_answer({"alarms": [alarm_view(it) for it in await self.board.read()]})

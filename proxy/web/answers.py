@@ -29,6 +29,7 @@ EXPECTED: Final = (
 """Errors that are an answer; everything else is a fault that an operator must hear about."""
 
 _JSON: Final = {"Content-Type": "application/json"}
+_PRIVATE: Final = {**_JSON, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _PROBLEM: Final = {"Content-Type": "application/problem+json"}
 _LONGEST: Final = 500  # UTF-16 units of one sentence
 _MOST: Final = 20  # sentences
@@ -45,6 +46,11 @@ _UNEXPECTED: Final = (
 def json_answer(body: Any, status: int = 200) -> web.Response:
     """Return an answer of JSON."""
     return web.Response(body=orjson.dumps(body), status=status, headers=_JSON)
+
+
+def private_answer(body: Any) -> web.Response:
+    """Return an answer of JSON that nobody on its way may keep, the browser included (RFC 9111)."""
+    return web.Response(body=orjson.dumps(body), headers=_PRIVATE)
 
 
 def refusal(error: Exception, *, unavailable: int) -> web.Response:

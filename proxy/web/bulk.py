@@ -9,7 +9,7 @@ from aiohttp import web
 
 from proxy.domain.models import Entry, Record, State
 from proxy.errors import InvalidRequest, NotFound, ProxyError
-from proxy.web.answers import json_answer
+from proxy.web.answers import private_answer
 from proxy.web.auth import Clients
 from proxy.web.body import json_object, read_body
 from proxy.web.frame import CLIENT
@@ -60,7 +60,7 @@ class Bulk:
             answer: dict[str, Any] = {"matching": len(wanted)}
             if not asked.get("dryRun", True):
                 answer |= await _do_all(do, wanted, by=by, reason=reason)
-            return json_answer(answer | ({"next": following} if following else {}))
+            return private_answer(answer | ({"next": following} if following else {}))
 
         return act
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from proxy import logs
 from proxy.domain.models import Entry, Record, State
 from proxy.errors import ConfigurationError, InvalidRequest, NotFound, PermanentError
-from proxy.web.answers import json_answer
+from proxy.web.answers import private_answer
 from proxy.web.auth import Clients, Role
 from proxy.web.body import json_object, read_body
 from proxy.web.frame import CLIENT
@@ -86,7 +86,7 @@ class OperatorApi:
         if page.details:
             rows = await asyncio.gather(*map(self._detailed, fitting))
         body: dict[str, Any] = {"requests": rows}
-        return json_answer(body | ({"next": following} if following else {}))
+        return private_answer(body | ({"next": following} if following else {}))
 
     async def _detailed(self, record: Record) -> Mapping[str, Any]:
         """Return a row with what a person looks for; without it where it cannot be read now."""
@@ -153,7 +153,7 @@ class OperatorApi:
         request[CLIENT] = operator.name
         opened = await self._store.open_counts()
         watch = self._watch
-        return json_answer(
+        return private_answer(
             {
                 "operator": {"name": operator.name, "role": operator.role},
                 "requests": {state.value: watch.counts.get(state, 0) for state in State},
@@ -187,7 +187,7 @@ class OperatorApi:
         history = await self._store.history(correlation_id)
         due = await self._store.due(correlation_id)
         allowed = await self._operations.allowed_fields(entry)
-        return json_answer(operator_view(entry, history, due=due, allowed=allowed))
+        return private_answer(operator_view(entry, history, due=due, allowed=allowed))
 
 
 @contextmanager

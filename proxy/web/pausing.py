@@ -8,7 +8,7 @@ from aiohttp import web
 
 from proxy.errors import InvalidRequest, NotFound
 from proxy.store.shared import Cause, Shared
-from proxy.web.answers import json_answer
+from proxy.web.answers import private_answer
 from proxy.web.auth import Clients
 from proxy.web.body import json_object, read_body
 from proxy.web.frame import CLIENT
@@ -54,4 +54,4 @@ class Pausing:
     async def _shown(self, name: str) -> web.Response:
         pauses = await self.shared.pauses()
         paused = [pause_view(each, it) for each, it in pauses.items() if it.since]
-        return json_answer({"destination": name, "paused": paused})
+        return private_answer({"destination": name, "paused": paused})

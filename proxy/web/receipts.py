@@ -10,7 +10,7 @@ from aiohttp import web
 from proxy.domain.models import Entry
 from proxy.errors import NotFound
 from proxy.receipts import Receipts
-from proxy.web.answers import json_answer
+from proxy.web.answers import private_answer
 from proxy.web.auth import Clients
 from proxy.web.frame import CLIENT
 
@@ -39,12 +39,12 @@ class ReceiptApi:
         entry = await self.store.load(correlation_id)
         if entry is None:
             raise NotFound(f"There is no request {correlation_id}")
-        return json_answer({"receipt": self.receipts.issue(entry)})
+        return private_answer({"receipt": self.receipts.issue(entry)})
 
     async def keys(self, request: web.Request) -> web.Response:
         """Give the public keys as a JWK set (RFC 7517)."""
         self._identify(request)
-        return json_answer(orjson.loads(await self.published()))
+        return private_answer(orjson.loads(await self.published()))
 
     def _identify(self, request: web.Request) -> None:
         request[CLIENT] = self.operators.permitted(request.headers, "read").name

@@ -1,5 +1,6 @@
 """The console as an operator uses it: in Chromium, before the whole program and its neighbours."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ from proxy.alarms import Sounded
 from proxy.demo.faults import Fault
 from proxy.demo.witboost import HookCall
 from proxy.domain.api_keys import hash_key
+from proxy.domain.events import Held, Sending
 from proxy.domain.models import State
 from proxy.encryption import new_key
 from tests.conftest import OpenRig
@@ -20,6 +22,7 @@ from tests.e2e.chromium import chromium
 from tests.e2e.npm import npm_program
 from tests.rig import GRANT, OPERATOR_KEY, Rig, desk_tree, get_json
 from tests.waiting import wait_until
+from tests.web.acting import happen
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -226,6 +229,42 @@ async def test_many_are_counted_before_anything_is_done_to_them(
         await page.get_by_text("3 requests done, 0 not.").wait_for()
         assert {await rig.state(call) for call in (*calls, pending)} == {State.RECEIVED}
         await page.get_by_text("No request matches.").wait_for()
+
+
+async def test_a_create_in_doubt_is_sent_again_by_whoever_vouches_that_it_made_no_ticket(
+    open_rig: OpenRig, browser: Browser
+) -> None:
+    async with open_rig() as rig, tab(browser, rig, key=OPERATOR_KEY) as opened:
+        call = await rig.ask()
+        doubt = Held(at=2, code="create_in_doubt", reason="Its answer was lost.")
+        await happen(rig.program.store, str(call.correlation_id), Sending(at=1), doubt)
+        await opened.go(f"requests/{call.correlation_id}", "Grant")
+        page = opened.page
+        await page.get_by_role("button", name="Retry").click()
+        await page.get_by_label("I looked: no ticket exists").check()
+        await page.get_by_role("dialog").get_by_label("Reason").fill("I looked")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await page.get_by_text("was sent back to work").wait_for()
+        assert await rig.state(call) is State.RECEIVED
+        assert (await rig.program.store.history(str(call.correlation_id)))[-1]["no_ticket"]
+
+
+async def test_what_does_not_fit_on_a_page_is_on_the_next(
+    open_rig: OpenRig, browser: Browser
+) -> None:
+    async with open_rig() as rig, tab(browser, rig, key=OPERATOR_KEY) as opened:
+        await asyncio.gather(*[rig.ask() for _ in range(51)])
+        await opened.go("requests?system=desk", "Requests")
+        page, rows = opened.page, opened.page.locator("#results tbody tr")
+        await page.get_by_role("link", name="Older").click()
+        await page.get_by_role("link", name="Newest").wait_for()
+        assert await rows.count() == 1
+        await page.get_by_role("link", name="Newest").click()
+        await page.get_by_role("link", name="Older").wait_for()
+        assert await rows.count() == 50
+        assert await page.get_by_label("Ticket system").input_value() == "desk"
 
 
 async def test_it_looks_again_by_itself_while_somebody_sees_it(

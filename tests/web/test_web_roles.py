@@ -43,6 +43,8 @@ async def test_a_role_does_what_it_may_and_nothing_else(start: Starts, role: Rol
             answer.refused(403, f"olga has the role {role}, and this needs {needed}")
         else:
             assert answer.status not in {401, 403}, path
+            kept = (answer.status, answer.headers.get("Cache-Control"))
+            assert kept[0] != 200 or kept[1] == "no-store", "a browser keeps what operators see"
         stranger = await site.call(method, path, key="ap_of-nobody", **how)
         assert stranger.status == 401
 

@@ -45,7 +45,10 @@ function tiles({ requests }) {
         {},
         make(
           "a",
-          { class: `tile ${state}${requests[state] ? "" : " none"}`, href: `#/requests?state=${state}` },
+          {
+            ...{ id: `tile-${state}`, href: `#/requests?state=${state}` },
+            class: `tile ${state}${requests[state] ? "" : " none"}`,
+          },
           make("span", { class: "number" }, requests[state].toLocaleString()),
           make("span", { class: "name" }, state),
           make("span", { class: "means" }, means),

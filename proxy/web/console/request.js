@@ -26,10 +26,13 @@ export function request(id, { again }) {
         make(
           "div",
           { class: "columns" },
-          card("What was asked for", fields(request.hookCall?.fields ?? {})),
-          card("Ticket", ticket(request)),
-          card("Decision", decision(request)),
-          card("witboost", caller(request)),
+          make(
+            "div",
+            {},
+            card("What was asked for", fields(request.hookCall?.fields ?? {})),
+            card("Decision", decision(request)),
+          ),
+          make("div", {}, card("Ticket", ticket(request)), card("witboost", caller(request))),
         ),
         card("What happened", history(request.history)),
       );
@@ -66,7 +69,7 @@ function buttons(request, operator, again) {
       + "role operate; ask whoever keeps operators.clients in the settings.",
     );
   }
-  const first = request.actions[0] === "retry" || request.actions[0] === "release";
+  const aside = ["held", "dead"].includes(request.status); // then the first is what it waits for
   return make(
     "div",
     { class: "buttons start" },
@@ -74,7 +77,7 @@ function buttons(request, operator, again) {
       "button",
       {
         ...{ type: "button", id: `act-${action}` },
-        class: ACTIONS[action].grave ? "quiet grave" : first && place === 0 ? "primary" : "quiet",
+        class: ACTIONS[action].grave ? "quiet grave" : aside && place === 0 ? "primary" : "quiet",
         click: () => actOn(request, action, again),
       },
       `${ACTIONS[action].name} …`,

@@ -46,21 +46,21 @@ export const EVENTS = {
   Refreshed: "Looked at now",
   Rerouted: "Route chosen again",
   Restored: "Restored from the audit",
-  Doubted: "The store is another one since: looked for again",
+  Doubted: "The store was restarted or replaced: looked for again",
 };
 
 /** What an operator may do to a request: the button, what it means, and how grave it is. */
 export const ACTIONS = {
-  retry: {
-    name: "Retry",
-    means: "Sends the request back to where it was set aside. It is tried again at once.",
-    done: "was sent back to work",
-  },
   release: {
     name: "Release",
     means: "Accepts the approval that a guard holds back: the ticket is read again, and must still "
       + "say so. Where access is awaited, says that it is there: witboost gets OK.",
     done: "was released",
+  },
+  retry: {
+    name: "Retry",
+    means: "Sends the request back to where it was set aside. It is tried again at once.",
+    done: "was sent back to work",
   },
   attach: {
     name: "Attach ticket",
