@@ -1,14 +1,16 @@
 """What a ticket says, and what its request waits for then."""
 
+from typing import Any
+
 import pytest
 
 from proxy.demo.faults import Fault
 from proxy.domain.models import State
 from tests.conftest import OpenRig
-from tests.rig import Rig
+from tests.rig import Rig, desk_tree
 from tests.story.test_history import decided
 from tests.story.test_operators import act
-from tests.story.watching import DAY, SECOND, TICKET, opened, unreadable
+from tests.story.watching import DAY, MINUTE, SECOND, TICKET, opened, unreadable, watch
 
 
 async def test_a_ticket_that_is_not_shown_is_looked_for_again_and_then_held(
@@ -150,3 +152,29 @@ async def test_an_operator_says_what_became_of_awaited_access(
         told = (last, "Fulfilled", "fulfilling", says)
         assert await watched.work() == [told, (last, "CalledBack", "done", {})]
         assert (rig.final(watched.call) or {})["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("listed", "pause"), [("31s", 30 * SECOND), ("30s", 6 * 60 * MINUTE), (None, 30 * SECOND)]
+)
+async def test_where_changes_are_listed_as_often_a_ticket_is_read_by_itself_as_a_safety_net(
+    open_rig: OpenRig, caplog: pytest.LogCaptureFixture, listed: str | None, pause: int
+) -> None:
+    changes = {
+        "path": "/api/tickets",
+        "query": {"updated_since": "{{ since }}"},
+        "tickets": "tickets",
+        "updated": "updated",
+    }
+
+    def declare(url: str) -> dict[str, Any]:
+        return desk_tree(url) | ({"changes": changes} if listed else {})
+
+    route = {"name": "default", "system": "desk", "poll": {"first": "30s"}}
+    worker = {"changes_every": listed or "30s"}
+    async with open_rig(routes=[route], declare=declare, worker=worker) as rig:
+        watched = await watch(rig, caplog)
+        assert [line[1] for line in await watched.work()] == ["Sending", "Opened"]
+        assert await watched.due_in() == 30 * SECOND, "a new one is read soon in any case"
+        assert await watched.work(after=30 * SECOND) == []
+        assert await watched.due_in() == pause
