@@ -2,6 +2,8 @@
 
 import pytest
 
+from proxy.demo.faults import Fault
+from proxy.pauses import OPENS_AFTER
 from tests.conftest import OpenRig
 from tests.rig import Rig
 from tests.story.test_history import decided
@@ -76,3 +78,33 @@ async def test_a_paused_witboost_hears_of_the_ticket_and_of_its_decision_later(
         assert await watched.due_in() == WAIT
         await act(rig, "main", "resume")
         assert [line[1] for line in await watched.work(after=WAIT)] == ["CalledBack"]
+
+
+async def paused(rig: Rig) -> set[str]:
+    return {name for name, pause in (await rig.program.shared.pauses()).items() if pause.since}
+
+
+@pytest.mark.parametrize("status", [None, 404])
+async def test_a_desk_is_down_when_different_requests_fail_and_up_when_it_answers_anything(
+    rig: Rig, status: int | None
+) -> None:
+    """One request that makes a desk stumble must not stop the others."""
+    await rig.ask()
+    await rig.work()
+    fails = Fault("read", "answer", status=503, times=None)
+    fault = rig.desk.switch_on(fails)
+    for _ in range(OPENS_AFTER + 1):
+        await rig.work(after=MINUTE)
+    assert await paused(rig) == set()
+    fault.off()
+    for _ in range(OPENS_AFTER - 1):
+        await rig.ask()
+    await rig.work()
+    fault = rig.desk.switch_on(fails)
+    await rig.work(after=MINUTE)
+    assert await paused(rig) == {"desk"}
+    fault.off()
+    if status:
+        rig.desk.switch_on(Fault("read", "answer", status=status))
+    await rig.work(after=MINUTE)
+    assert await paused(rig) == set()
