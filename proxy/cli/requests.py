@@ -52,6 +52,7 @@ def add(subparsers: Subparsers) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = _action(actions, "list", "list requests, newest first", run_list)
     add_filter(listing)
+    listing.add_argument("--ticket", metavar="KEY", help="those of this ticket, by its key or id")
     listing.add_argument(
         "--limit", type=_count, default=_USUAL, help=f"how many (default: {_USUAL})"
     )
@@ -93,7 +94,7 @@ def _count(text: str) -> int:
 def run_list(arguments: argparse.Namespace) -> int:
     """Print requests as a table; reads as many pages as the limit needs."""
     api, found = program_of(arguments), list[Mapping[str, Any]]()
-    query = filter_of(arguments)
+    query = filter_of(arguments) | ({"ticket": arguments.ticket} if arguments.ticket else {})
     while (left := arguments.limit - len(found)) > 0:
         page = api.get(query={**query, "limit": str(min(left, _PAGE))})
         found += page["requests"]

@@ -34,6 +34,10 @@ class Reads(Protocol):
         """Read the records of several requests alone; some may be gone."""
         ...
 
+    async def find(self, system: str, refs: Sequence[str]) -> list[str]:
+        """Return the ids of requests that a ticket's id or key, or a correlation id, names."""
+        ...
+
     async def due(self, correlation_id: str) -> int | None:
         """Return when a request is looked at next."""
         ...
@@ -79,14 +83,24 @@ class OperatorApi:
         """List requests, newest first, one page at a time."""
         self._operator(request, "read")
         page = Page.asked(request.query)
-        ids = await self._store.list_ids(page.states, limit=page.fetch, before=page.before)
-        records, following = page.cut(await self._store.records(ids), full=len(ids))
+        if ticket := request.query.get("ticket", ""):
+            records, following = await self._of_ticket(ticket, page.states), ""
+        else:
+            ids = await self._store.list_ids(page.states, limit=page.fetch, before=page.before)
+            records, following = page.cut(await self._store.records(ids), full=len(ids))
         fitting = [record for record in records if page.fits(record)]
         rows: Sequence[Mapping[str, Any]] = [summary_view(record) for record in fitting]
         if page.details:
             rows = await asyncio.gather(*map(self._detailed, fitting))
         body: dict[str, Any] = {"requests": rows}
         return private_answer(body | ({"next": following} if following else {}))
+
+    async def _of_ticket(self, ticket: str, states: Sequence[State]) -> Sequence[Record]:
+        """Return the requests that a ticket's key or id names, in whatever system, newest first."""
+        found = await asyncio.gather(*[self._store.find(it, [ticket]) for it in self._destinations])
+        records = await self._store.records(sorted({each for ids in found for each in ids}))
+        fitting = [record for record in records if record.state in states]
+        return sorted(fitting, key=lambda it: it.admitted_at, reverse=True)
 
     async def _detailed(self, record: Record) -> Mapping[str, Any]:
         """Return a row with what a person looks for; without it where it cannot be read now."""

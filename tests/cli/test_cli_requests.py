@@ -76,6 +76,14 @@ async def test_list_shows_requests_as_a_table_newest_first(rig: Rig, command: Co
     assert rows[1][4] == rig.tickets()[0]["key"]
 
 
+async def test_list_finds_the_request_of_a_ticket(rig: Rig, command: Command) -> None:
+    mine, _ = await rig.ask(), await rig.ask()
+    await rig.work()
+    (key,) = [it["key"] for it in rig.tickets() if it["correlation_id"] == mine.correlation_id]
+    said = await command("list", "--url", rig.url, "--ticket", key, "--json")
+    assert [it["correlationId"] for it in json.loads(said.out)] == [mine.correlation_id]
+
+
 async def test_list_takes_states_and_a_limit(rig: Rig, command: Command) -> None:
     first = await rig.ask()
     await rig.work(after=SECOND)

@@ -118,7 +118,7 @@ async def test_what_people_typed_is_text_and_a_retry_leads_to_the_end(
         page, place = opened.page, f"requests/{call.correlation_id}"
         await opened.go("requests?state=dead", "Requests")
         await page.get_by_role("link", name=HOSTILE).wait_for()
-        await page.get_by_label("Correlation id").fill(str(call.correlation_id))
+        await page.get_by_label("Correlation id or ticket").fill(str(call.correlation_id))
         await page.keyboard.press("Enter")
         await page.get_by_role("heading", level=1, name=f"Grant {HOSTILE} → {LINK}").wait_for()
         assert page.url.endswith(place)
@@ -270,6 +270,23 @@ async def test_what_does_not_fit_on_a_page_is_on_the_next(
         await page.get_by_role("link", name="Older").wait_for()
         assert await rows.count() == 50
         assert await page.get_by_label("Ticket system").input_value() == "desk"
+
+
+async def test_a_request_is_found_by_its_ticket(open_rig: OpenRig, browser: Browser) -> None:
+    async with open_rig() as rig, tab(browser, rig, key=OPERATOR_KEY) as opened:
+        mine, _ = await rig.ask(), await rig.ask({**GRANT, "identities": ["somebody-else"]})
+        await rig.work()
+        (key,) = [it["key"] for it in rig.tickets() if it["correlation_id"] == mine.correlation_id]
+        page, rows = opened.page, opened.page.locator("#results tbody tr")
+        await page.get_by_label("Correlation id or ticket").fill(key)
+        await page.get_by_role("button", name="Find").click()
+        await rows.get_by_text(str(mine.correlation_id)).wait_for()
+        assert await rows.count() == 1
+        link = rows.get_by_role("link", name=key)
+        assert (await link.get_attribute("rel"), await link.get_attribute("target")) == (
+            "noopener noreferrer",
+            "_blank",
+        )
 
 
 async def test_it_looks_again_by_itself_while_somebody_sees_it(

@@ -135,3 +135,22 @@ async def test_alarms_say_what_happened_to_what_and_when_the_last_one_first(site
         },
         {"alarm": "backlog_full", "at": "1970-01-01T00:00:00.001Z", "message": "More workers."},
     ]
+
+
+@pytest.mark.parametrize("of", ["id", "key"])
+async def test_a_request_is_found_by_its_ticket(site: Site, of: str) -> None:
+    mine = replace(TICKET, id="T-mine", key="INC-mine")
+    found = (await site.submit()).taken
+    await happen(site.store, found, Sending(at=1), Opened(at=2, ticket=mine))
+    await _living(site, *OPENED)
+
+    async def listed(query: str) -> list[str]:
+        page = await site.call("GET", f"/api/requests?{query}", key=OPERATOR_KEY)
+        assert "next" not in page.json
+        return [row["correlationId"] for row in page.json["requests"]]
+
+    ticket = getattr(mine, of)
+    assert await listed(f"ticket={ticket}") == await listed(f"ticket={found}") == [found]
+    assert await listed(f"ticket={ticket}&state=pending&system=desk") == [found]
+    assert not await listed(f"ticket={ticket}&state=done")
+    assert not await listed("ticket=INC-nobody")

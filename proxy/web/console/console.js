@@ -178,8 +178,11 @@ part("skip").addEventListener("click", (event) => {
 });
 part("search").addEventListener("submit", (event) => {
   event.preventDefault();
-  const id = new FormData(event.target).get("id").trim();
-  if (id) location.hash = `#/requests/${encodeURIComponent(id)}`;
+  const wanted = new FormData(event.target).get("for").trim();
+  if (!wanted) return;
+  location.hash = /^ar[0-9a-f]{28}$/.test(wanted)
+    ? `#/requests/${wanted}`
+    : `#/requests?${new URLSearchParams({ ticket: wanted })}`;
 });
 addEventListener("hashchange", route);
 document.addEventListener("visibilitychange", () => {

@@ -7,7 +7,13 @@ import { requestTable } from "./rows.js";
 import { ASIDE, may, OPEN, STATES } from "./words.js";
 
 const CHOICES = { "": "All", [ASIDE]: "Needs a person", [OPEN]: "Open" };
-const FIELDS = { system: "Ticket system", instance: "witboost instance", code: "Reason code" };
+const FIELDS = {
+  system: "Ticket system",
+  instance: "witboost instance",
+  code: "Reason code",
+  ticket: "Ticket",
+};
+const NAMED = ["system", "instance"]; // in the settings
 
 /** Return the page of what a query names; `go` leads to another one. */
 export function list(query, { go, again }) {
@@ -62,7 +68,7 @@ function filterForm(filter, destinations, go) {
     )),
     Object.entries(FIELDS).map(([name, label]) =>
       make("div", {}, make("label", { for: name }, label), make("input", {
-        ...{ id: name, name, value: filter[name], list: name === "code" ? null : "destinations" },
+        ...{ id: name, name, value: filter[name], list: NAMED.includes(name) && "destinations" },
         autocomplete: "off",
       }))),
     make("datalist", { id: "destinations" }, destinations.map((value) => make("option", { value }))),
@@ -81,7 +87,7 @@ function found({ requests, next, operator }, filter, query, again) {
   const older = new URLSearchParams(query);
   older.set("before", next);
   return [
-    filter.state && may(operator, "operate") && bulk(filter, again),
+    filter.state && !filter.ticket && may(operator, "operate") && bulk(filter, again),
     requests.length
       ? requestTable(requests)
       : make("p", { class: "calm" }, next ? "None on this page; look at older ones." : "No request matches."),
