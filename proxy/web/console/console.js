@@ -20,9 +20,9 @@ let timer = 0;
 /** Return the page that an address names. */
 function pageOf(hash) {
   const [path, query] = hash.replace(/^#?\/?/, "").split("?");
-  const [place, id] = path.split("/");
+  const [place, id] = path.split("/"); // ids have nothing to decode
   const ways = { go: (to) => { location.hash = to; }, again: () => look(SOON) };
-  if (place === "requests" && id) return request(decodeURIComponent(id), ways);
+  if (place === "requests" && id) return request(id, ways);
   if (place === "requests") return list(new URLSearchParams(query), ways);
   return overview(ways);
 }
