@@ -5,7 +5,6 @@ was to hear. Messages may name what people wrote, so they are encrypted where th
 """
 
 import asyncio
-import dataclasses
 import logging
 from dataclasses import replace
 from typing import Final
@@ -22,6 +21,7 @@ KEPT: Final = 7 * DAY
 """Milliseconds after which an alarm that did not sound again is forgotten."""
 
 _PAUSE: Final = 1.0  # seconds between two writes, however many alarms sound
+_LATER: Final = 10.0  # after one that failed
 _ENDS: Final = {
     Alarm.DESTINATION_RESUMED.value: Alarm.DESTINATION_PAUSED.value,
     Alarm.DESTINATION_PAUSED.value: Alarm.DESTINATION_RESUMED.value,
@@ -49,6 +49,7 @@ class AlarmBoard:
                 _log.info("Alarms could not be put into the store: %s", error)
                 for each in sounded:
                     self._alarms.keep(each)
+                await asyncio.sleep(_LATER)
             await asyncio.sleep(_PAUSE)
 
     async def write(self, sounded: list[Sounded]) -> None:
@@ -72,27 +73,30 @@ class AlarmBoard:
             await call("HDEL", self._key, *over)
 
     async def read(self) -> list[Sounded]:
-        """Return the alarms, the last first; those under a key that is missing are left out.
+        """Return the alarms, the last first; what cannot be read is left out.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
         words = flat(await self._store.batcher.command("HGETALL", self._key))
-        found = []
-        for place, hidden in zip(words[::2], words[1::2], strict=True):
-            try:
-                body = self._store.privacy.show(hidden, f"{self._key}:{place.decode()}")
-            except ConfigurationError:
-                continue
-            found.append(_sounded(body))
+        rows = zip(words[::2], words[1::2], strict=True)
+        found = [it for place, hidden in rows if (it := self._shown(place, hidden))]
         return sorted(found, key=lambda it: it.at, reverse=True)
+
+    def _shown(self, place: bytes, hidden: bytes) -> Sounded | None:
+        """Return an alarm as any version wrote it; None if a key is missing, or it is damaged."""
+        try:
+            body = self._store.privacy.show(hidden, f"{self._key}:{place.decode()}")
+            row = orjson.loads(body)
+        except (ConfigurationError, ValueError):
+            return None
+        match row:
+            case {"at": int(at), "alarm": str(alarm), "message": str(message), **more}:
+                named = (str(more.get(it, "")) for it in ("correlation_id", "destination"))
+                return Sounded(at, alarm, message, *named)
+            case _:
+                return None
 
 
 def _place(sounded: Sounded) -> str:
     return f"{sounded.alarm} {sounded.destination}".rstrip()
-
-
-def _sounded(body: bytes) -> Sounded:
-    """Return an alarm as any version wrote it."""
-    names = {field.name for field in dataclasses.fields(Sounded)}
-    return Sounded(**{name: it for name, it in orjson.loads(body).items() if name in names})

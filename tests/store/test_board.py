@@ -77,6 +77,16 @@ async def test_a_copy_of_the_store_does_not_show_what_an_alarm_says(
     assert await shown.read() == [], "its key is missing, and the others are still shown"
 
 
+@pytest.mark.parametrize("damaged", [b"{", b"[]", b'{"at": 1}', b"\xff", b'{"at": "x"}'])
+async def test_a_row_that_is_damaged_is_left_out_and_stops_nobody(
+    store: RedisStore, alarms: Alarms, damaged: bytes
+) -> None:
+    shown = AlarmBoard(store, alarms)
+    await store.client.hset(store.keys.shared("alarms"), b"\xff", damaged)
+    await shown.write([sounded(1)])
+    assert [it.at for it in await shown.read()] == [1]
+
+
 async def test_what_could_not_be_written_is_written_later_unless_it_sounded_again(
     store: RedisStore, alarms: Alarms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +101,7 @@ async def test_what_could_not_be_written_is_written_later_unless_it_sounded_agai
         wrote.set()
 
     monkeypatch.setattr(board, "_PAUSE", 0)
+    monkeypatch.setattr(board, "_LATER", 0)
     monkeypatch.setattr(shown, "write", unsteady)
     alarms.keep(sounded(1, Alarm.BACKLOG_FULL))
     alarms.sound(Alarm.REQUEST_HELD, "Look.", correlation_id="ar1", destination="desk")
