@@ -44,7 +44,7 @@ class TicketSystem(Protocol):
         ...
 
     async def open(self, request: ApprovalRequest) -> Ticket:
-        """Create the ticket; `TemporaryError.sent` tells whether it may exist after an error."""
+        """Create the ticket; after an error, its `sent` tells whether the ticket may exist."""
         ...
 
     async def fetch(self, ticket_id: str) -> Ticket:
