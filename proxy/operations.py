@@ -138,8 +138,7 @@ class Operations:
 
         Raises:
             NotFound: no such request, or no such ticket.
-            InvalidRequest: no guard holds the request and it awaits no access, or its ticket is not
-                approved now.
+            InvalidRequest: neither a guard nor access is waited for, or it is not approved now.
         """
 
         async def decide(entry: Entry) -> Event:
@@ -217,7 +216,8 @@ class Operations:
             digest, route = self._routes.choose(
                 lambda: approval_request(record.id, entry.payload, record.request_id)
             )
-            if (record.ticket_id or record.sent_at) and route.system != record.system:
+            ticket = record.ticket_id or record.sent_at or self._store.may_forget(record)
+            if ticket and route.system != record.system:
                 raise InvalidRequest(
                     f"route: {route.name} leads to {route.system or 'no ticket system'}, but"
                     f" request {record.id} has, or may have, a ticket in {record.system}"

@@ -240,6 +240,11 @@ class RedisStore(Reader):
         answers = await asyncio.gather(*(self.batcher.script(_WHO, [tag], []) for tag in tags))
         self.run_ids = {tag: it.decode() for tag, it in zip(tags, answers, strict=True)}
 
+    def may_forget(self, record: Record) -> bool:
+        """Whether another server took the record in, so that a create may be missing from it."""
+        server = self.run_ids.get(self.keys.tag_of(record.id))
+        return bool(record.unticketed and record.run_id and server and server != record.run_id)
+
     async def now(self) -> int:
         """Return the store's time in milliseconds."""
         if self._clock:

@@ -225,6 +225,25 @@ async def test_reroute_chooses_again_under_the_settings_of_now(open_rig: OpenRig
         assert ticket["correlation_id"] == call.correlation_id
 
 
+@pytest.mark.parametrize("forgotten", [True, False])
+async def test_a_request_that_may_have_a_ticket_does_not_go_elsewhere(
+    open_rig: OpenRig, *, forgotten: bool
+) -> None:
+    """Another server of the store took it in: a create may be missing from its record."""
+    async with open_rig() as rig:
+        store = rig.program.store
+        if forgotten:
+            store.run_ids = dict.fromkeys(store.keys.tags(), "an earlier start")
+        call = await rig.ask()
+        namespace = rig.program.settings.store.namespace
+    hr = {"name": "hr", "when": "domain == 'hr'", "system": "desk"}
+    async with open_rig(routes=[hr], store={"namespace": namespace}) as later:
+        status, said = await act(later, call, "reroute")
+        assert (status, "may have, a ticket in desk" in str(said)) == (
+            (400, True) if forgotten else (200, False)
+        )
+
+
 async def test_a_request_with_a_ticket_keeps_it(rig: Rig) -> None:
     call = await pending(rig)
     assert (await act(rig, call, "reroute"))[0] == 200  # the same system: the mapping may be new
