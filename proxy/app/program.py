@@ -155,7 +155,9 @@ class Program:
         listen = self.settings.listen
         moved = {part: place for part in (EVENTS, OPERATORS) if (place := getattr(listen, part))}
         main = self.listener(frozenset(PARTS - moved.keys()), working=working)
-        return [(listen, main)] + [(it, self.listener({part})) for part, it in moved.items()]
+        return [(listen, main)] + [
+            (it, self.listener({part}, working=working)) for part, it in moved.items()
+        ]
 
     def bounds(self) -> Bounds:
         """Return what connections to a listener are bounded by."""
@@ -170,10 +172,10 @@ class Program:
     def listener(self, parts: Collection[str] = PARTS, *, working: bool = False) -> web.Application:
         """Return the web application with the routes of these parts.
 
-        Where the same process is `working` as well, it takes in a few calls at a time. A step of a
-        request is a dozen turns of the event loop, and each of them waits for a turn of every call
-        that is being taken in: with one call for each connection, what was accepted would wait ever
-        longer (64 connections: a fifth of the callbacks in the same time).
+        Where the same process is `working` as well, it takes in a few calls at a time, and a few
+        events. A step of a request is a dozen turns of the event loop, and each of them waits for a
+        turn of every call that is being taken in: with one call for each connection, what was
+        accepted would wait ever longer (64 connections: a fifth of the callbacks in the same time).
         """
         settings, limits = self.settings, self.settings.limits
         service = Service(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,7 +48,7 @@ class Service:
     `path` is one more path of the hook, `event_memory` how many milliseconds an event is known
     again, `access` whether there is an access log, `published` gives the public keys of receipts,
     `destinations` are what operators may pause, `at_once` bounds the hook calls that are stored at
-    the same time (None: any number).
+    the same time, and the events that are looked into (None: any number).
     """
 
     flow: Flow
@@ -109,12 +109,16 @@ class Service:
         _add_health(app, health, parts)
         return app
 
+    def _room(self) -> AbstractAsyncContextManager[None]:
+        """Return what bounds how much of one kind is taken in at the same time."""
+        return nullcontext() if self.at_once is None else asyncio.Semaphore(self.at_once)
+
     def _serve_hooks(self, app: web.Application, watch: Watch, paths: Iterable[str]) -> None:
         hook = Hook(
             flow=self.flow,
             store=self.store,
             backlog=Backlog(watch=watch, slope=self.slope, alarms=self.alarms),
-            room=nullcontext() if self.at_once is None else asyncio.Semaphore(self.at_once),
+            room=self._room(),
             clients=self.clients,
             operators=self.operators,
             instances=self.instances,
@@ -128,6 +132,7 @@ class Service:
     def _serve_events(self, app: web.Application) -> None:
         events = Events(
             flow=self.flow,
+            room=self._room(),
             shared=self.shared,
             systems=self.systems,
             metrics=self.metrics,

@@ -1,6 +1,7 @@
 """Ticket events: verified, remembered, and then only a hint to look at a ticket."""
 
 from collections.abc import Collection, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -45,6 +46,7 @@ class Events:
         self,
         *,
         flow: Flow,
+        room: AbstractAsyncContextManager[None],
         shared: Remembers,
         systems: Mapping[str, PushesEvents],
         metrics: Metrics,
@@ -56,6 +58,7 @@ class Events:
         peers: Peers,
     ) -> None:
         self._flow = flow
+        self._room = room
         self._shared = shared
         self._systems = systems
         self._metrics = metrics
@@ -81,11 +84,8 @@ class Events:
                 raise
             self._count(name, "refused")
             raise Unauthorized(_REFUSED) from error
-        if await self._is_new(name, hint):
-            await self._flow.hint(name, hint)
-            self._count(name, "taken")
-        else:
-            self._count(name, "repeated")
+        async with self._room:
+            self._count(name, await self._mind(name, hint))
         return json_answer({}, 202)
 
     async def register(self, request: web.Request) -> web.Response:
@@ -135,6 +135,13 @@ class Events:
         if keys := self._keys.get(name):
             await keys.ready(request.headers)
         return system.read_event(request.headers, body, now=self._clock.now())
+
+    async def _mind(self, name: str, hint: TicketHint) -> str:
+        """Have the tickets of a new event read; return what it was."""
+        if not await self._is_new(name, hint):
+            return "repeated"
+        await self._flow.hint(name, hint)
+        return "taken"
 
     async def _is_new(self, name: str, hint: TicketHint) -> bool:
         """Remember an event before it has its effect: should that fail, polling finds the decision.
