@@ -13,7 +13,7 @@
 #                      replies dropped; ARGS='--seed 7' repeats a run          (some minutes)
 #   make fuzz           a million inputs for each parser of what strangers send (some minutes);
 #                      ARGS='--seed 7' repeats a run
-#   make mutants        small changes of what decides, and whether the tests notice  (half an hour)
+#   make mutants        small changes of what decides, and whether the tests notice           (long)
 #                      ARGS='proxy/flow.py' measures one module
 #   make model          the store's steps against a pure model, 2,000 examples  (some minutes)
 #   make open-tickets   100,000 open tickets, 100 decided per interval       (some minutes)
