@@ -67,6 +67,7 @@ async def live(
         client = await stack.enter_async_context(connect(redis_url))
         named = {key: tree["store"][key] for key in ("namespace", "partitions")}
         store = RedisStore(client, **named)
+        stack.push_async_callback(store.batcher.close)
         for name in SCRIPTS.values():  # else the first life on a server meets its end at NOSCRIPT
             await client.script_load(load_script(name).source)
         life = Life(nursery, play, crashes, site, witboost, folder, store)
@@ -79,7 +80,6 @@ async def live(
             await check_store(store)
         names = [name async for name in client.scan_iter(match=f"*{named['namespace']}*")]
         await client.unlink(*names)
-        await store.batcher.close()
         return outcome
 
 

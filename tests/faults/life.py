@@ -79,7 +79,9 @@ class Life:
             await self._to_rest()
 
     async def close(self) -> None:
-        """Let the last child end."""
+        """Let the last child end, and the frozen, where something went wrong before they thawed."""
+        for child in self.frozen:
+            child.abandon()
         if self.child is not None:
             await self.child.close()
 

@@ -64,8 +64,21 @@ class Child:
         """Let it end, and return when it has: the kernel closes its end of the channel then."""
         with contextlib.suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
-        while line := await self._next():
-            assert b'"failed"' not in line, line
+        try:
+            while line := await self._next():
+                assert b'"failed"' not in line, line
+        finally:
+            self._let_go()
+
+    def abandon(self) -> None:
+        """Kill it, frozen as it is, unless it has ended: nobody will let it go on."""
+        if self._channel.fileno() >= 0:
+            os.kill(self.pid, signal.SIGKILL)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
         self._channel.close()
 
     async def _next(self) -> bytes:

@@ -5,6 +5,7 @@ all points of the grant flow on the `rest` adapter and a sample of all others; `
 plays them all.
 """
 
+import gc
 import random
 from collections.abc import Sequence
 
@@ -13,8 +14,8 @@ import pytest
 from tests.faults.crash_points import Outcome, live
 from tests.faults.enumeration import describe, draw, lives, points
 from tests.faults.io_steps import MOMENTS, Crash, Manner, Moment
-from tests.faults.life import Play
-from tests.faults.nursery import Nursery
+from tests.faults.life import Life, Play
+from tests.faults.nursery import Ended, Nursery
 
 pytestmark = pytest.mark.timeout(400)  # dozens of lives a test, on machines that do more
 
@@ -63,6 +64,24 @@ async def test_two_crashes_cost_nothing(redis_url: str) -> None:
     outcomes = await lives(redis_url, draw(seed, 12, ends=2))
     assert describe(outcomes) == [], f"seed {seed}"
     assert any(len(outcome.ended_at) == 2 for outcome in outcomes), f"seed {seed}"
+
+
+async def test_a_life_that_fails_leaves_nothing_behind(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next test would be blamed: what is left open here is a warning, and so an error."""
+    bury = Life._bury
+
+    async def fails(life: Life, end: Ended) -> None:
+        await bury(life, end)
+        assert life.frozen
+        raise RuntimeError("as if the store did not answer")
+
+    monkeypatch.setattr(Life, "_bury", fails)
+    crash = Crash(CREATE, "after", "freeze")
+    with pytest.raises(ExceptionGroup, match="TaskGroup"):
+        await lives(redis_url, [(Play(), [crash])] * 4)
+    gc.collect()
 
 
 @pytest.mark.parametrize(("moment", "tickets"), [("before", 0), ("sent", 1), ("after", 1)])
