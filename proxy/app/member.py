@@ -17,10 +17,11 @@ from typing import Final
 import uvloop
 
 from proxy import logs
+from proxy.app.assembly import assemble
 from proxy.app.collecting import collect_seldom
 from proxy.app.messages import receive, send
 from proxy.app.part import Part
-from proxy.app.program import Program, assemble
+from proxy.app.program import Program
 from proxy.errors import ProxyError
 from proxy.settings import Settings
 

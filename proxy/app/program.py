@@ -1,14 +1,9 @@
-"""The program: every object that web, worker and command line share, made of the settings.
-
-`assemble` opens what must be closed, and closes it in order.
-"""
+"""The program: every object that web, worker and command line share, and what is made of them."""
 
 import functools
-import random
 import secrets
 import socket
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,39 +12,30 @@ from aiohttp import web
 from proxy.alarms import Alarms
 from proxy.app import callers
 from proxy.app.crew import Crew
-from proxy.app.outgoing import open_outgoing, prefixes
-from proxy.app.part import WHOLE, Part
+from proxy.app.outgoing import prefixes
+from proxy.app.part import Part
 from proxy.app.store import (
-    open_seals,
     open_sink,
-    open_store,
-    open_tokens,
-    refuse_to_drop,
-    store_url,
 )
 from proxy.audit.credentials import Credentials
 from proxy.audit.sealer import Sealer, Seals
 from proxy.changes import Changes
 from proxy.domain.addresses import read_networks
-from proxy.domain.clock import Clock, SystemClock
-from proxy.domain.schedule import Dice
+from proxy.domain.clock import Clock
 from proxy.flow import Flow
 from proxy.metrics import Metrics
 from proxy.operations import Operations
-from proxy.outbound import Observe
-from proxy.pauses import Pauses
 from proxy.receipts import Receipts
 from proxy.refusals import Refusals
 from proxy.settings import Settings
 from proxy.settings.credentials import credential_digests
 from proxy.settings.listen import Listen, Listener
-from proxy.step import Means, Policy
 from proxy.store.audit import AuditStreams
 from proxy.store.board import AlarmBoard
 from proxy.store.embedded import EmbeddedServer
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
-from proxy.tickets.port import ListsChanges, PushesEvents, TicketSystem
+from proxy.tickets.port import PushesEvents, TicketSystem
 from proxy.tickets.published_keys import PublishedKeys
 from proxy.web.backlog import Slope
 from proxy.web.build import EVENTS, OPERATORS, PARTS, Service, build_health
@@ -208,106 +194,3 @@ class Program:
             access=settings.logs.access,
         )
         return service.application(parts)
-
-
-@asynccontextmanager
-async def assemble(
-    settings: Settings,
-    *,
-    clock: Clock | None = None,
-    dice: Dice = random.random,
-    part: Part = WHOLE,
-) -> AsyncIterator[Program]:
-    """Open the program; what it opened is closed in reverse order.
-
-    A clock of its own (tests) is also the store's; otherwise the store's server tells the time.
-    A worker process is a `part`, which joins the store that is there.
-
-    Raises:
-        ConfigurationError: the store or the settings cannot be used.
-        StoreUnavailable: the store does not answer.
-    """
-    async with AsyncExitStack() as stack:
-        metrics = Metrics()
-        alarms = Alarms(metrics)
-        store, server = await open_store(settings, stack, alarms, clock, part.store_url)
-        shared = Shared(store)
-        await shared.connect()
-        await refuse_to_drop(settings, store)
-
-        local = clock or SystemClock()
-        outgoing = await open_outgoing(
-            settings,
-            stack,
-            open_tokens(settings, store),
-            clock=local,
-            dice=dice,
-            observe=_observer(metrics),
-            part=part,
-        )
-        routes = outgoing.routes(shared)
-        await routes.publish()
-        systems = outgoing.systems()
-        listing = {n: it for n, it in systems.items() if isinstance(it, ListsChanges)}
-        interval = settings.worker.changes_every
-        means = Means(
-            store=store,
-            pauses=_pauses(settings, part, shared, alarms, clock=local),
-            alarms=alarms,
-            metrics=metrics,
-            policy=_policy(settings),
-            dice=dice,
-            identities=settings.identities.compiled(),
-            listed=dict.fromkeys(listing, interval),
-        )
-        flow = Flow(means=means, routes=routes, instances=outgoing.instances(shared))
-        yield Program(
-            settings=settings,
-            part=part,
-            clock=local,
-            store=store,
-            shared=shared,
-            flow=flow,
-            operations=Operations(store=store, routes=routes),
-            alarms=alarms,
-            board=AlarmBoard(store, alarms),
-            metrics=metrics,
-            systems=systems,
-            event_keys={name: it for name in systems if (it := outgoing.event_keys(name))},
-            changes=Changes(
-                systems=listing,
-                flow=flow,
-                shared=shared,
-                pauses=means.pauses,
-                alarms=alarms,
-                interval=interval,
-            ),
-            streams=AuditStreams(store),
-            seals=await open_seals(settings, store),
-            server=server,
-            crew=Crew(settings, functools.partial(store_url, settings, server), alarms, metrics),
-        )
-
-
-def _observer(metrics: Metrics) -> Observe:
-    """Return what counts outgoing calls."""
-    series = metrics.call_seconds.labels
-    return lambda destination, outcome, seconds: series(destination, outcome).observe(seconds)
-
-
-def _pauses(
-    settings: Settings, part: Part, shared: Shared, alarms: Alarms, *, clock: Clock
-) -> Pauses:
-    share = max(1, part.share(settings.worker.concurrency) * 3 // 4)
-    return Pauses(shared=shared, alarms=alarms, clock=clock, share=share)
-
-
-def _policy(settings: Settings) -> Policy:
-    retries = settings.retries
-    return Policy(
-        retention=settings.store.retention,
-        create_for=retries.create,
-        callback_for=retries.callback,
-        refused_callback_for=retries.refused_callback,
-        missing_reads=retries.missing_reads,
-    )

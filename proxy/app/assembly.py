@@ -1,0 +1,136 @@
+"""Opens a program: one thing after the other, so that it is closed in reverse order."""
+
+import functools
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from proxy.alarms import Alarms
+from proxy.app.crew import Crew
+from proxy.app.outgoing import open_outgoing
+from proxy.app.part import WHOLE, Part
+from proxy.app.program import Program
+from proxy.app.store import (
+    open_seals,
+    open_store,
+    open_tokens,
+    refuse_to_drop,
+    store_url,
+)
+from proxy.changes import Changes
+from proxy.domain.clock import Clock, SystemClock
+from proxy.domain.schedule import Dice
+from proxy.flow import Flow
+from proxy.metrics import Metrics
+from proxy.operations import Operations
+from proxy.outbound import Observe
+from proxy.pauses import Pauses
+from proxy.settings import Settings
+from proxy.step import Means, Policy
+from proxy.store.audit import AuditStreams
+from proxy.store.board import AlarmBoard
+from proxy.store.shared import Shared
+from proxy.tickets.port import ListsChanges
+
+
+@asynccontextmanager
+async def assemble(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    dice: Dice = random.random,
+    part: Part = WHOLE,
+) -> AsyncIterator[Program]:
+    """Open the program; what it opened is closed in reverse order.
+
+    A clock of its own (tests) is also the store's; otherwise the store's server tells the time.
+    A worker process is a `part`, which joins the store that is there.
+
+    Raises:
+        ConfigurationError: the store or the settings cannot be used.
+        StoreUnavailable: the store does not answer.
+    """
+    async with AsyncExitStack() as stack:
+        metrics = Metrics()
+        alarms = Alarms(metrics)
+        store, server = await open_store(settings, stack, alarms, clock, part.store_url)
+        shared = Shared(store)
+        await shared.connect()
+        await refuse_to_drop(settings, store)
+
+        local = clock or SystemClock()
+        outgoing = await open_outgoing(
+            settings,
+            stack,
+            open_tokens(settings, store),
+            clock=local,
+            dice=dice,
+            observe=_observer(metrics),
+            part=part,
+        )
+        routes = outgoing.routes(shared)
+        await routes.publish()
+        systems = outgoing.systems()
+        listing = {n: it for n, it in systems.items() if isinstance(it, ListsChanges)}
+        interval = settings.worker.changes_every
+        means = Means(
+            store=store,
+            pauses=_pauses(settings, part, shared, alarms, clock=local),
+            alarms=alarms,
+            metrics=metrics,
+            policy=_policy(settings),
+            dice=dice,
+            identities=settings.identities.compiled(),
+            listed=dict.fromkeys(listing, interval),
+        )
+        flow = Flow(means=means, routes=routes, instances=outgoing.instances(shared))
+        yield Program(
+            settings=settings,
+            part=part,
+            clock=local,
+            store=store,
+            shared=shared,
+            flow=flow,
+            operations=Operations(store=store, routes=routes),
+            alarms=alarms,
+            board=AlarmBoard(store, alarms),
+            metrics=metrics,
+            systems=systems,
+            event_keys={name: it for name in systems if (it := outgoing.event_keys(name))},
+            changes=Changes(
+                systems=listing,
+                flow=flow,
+                shared=shared,
+                pauses=means.pauses,
+                alarms=alarms,
+                interval=interval,
+            ),
+            streams=AuditStreams(store),
+            seals=await open_seals(settings, store),
+            server=server,
+            crew=Crew(settings, functools.partial(store_url, settings, server), alarms, metrics),
+        )
+
+
+def _observer(metrics: Metrics) -> Observe:
+    """Return what counts outgoing calls."""
+    series = metrics.call_seconds.labels
+    return lambda destination, outcome, seconds: series(destination, outcome).observe(seconds)
+
+
+def _pauses(
+    settings: Settings, part: Part, shared: Shared, alarms: Alarms, *, clock: Clock
+) -> Pauses:
+    share = max(1, part.share(settings.worker.concurrency) * 3 // 4)
+    return Pauses(shared=shared, alarms=alarms, clock=clock, share=share)
+
+
+def _policy(settings: Settings) -> Policy:
+    retries = settings.retries
+    return Policy(
+        retention=settings.store.retention,
+        create_for=retries.create,
+        callback_for=retries.callback,
+        refused_callback_for=retries.refused_callback,
+        missing_reads=retries.missing_reads,
+    )
