@@ -115,3 +115,23 @@ async def test_a_flood_of_events_does_not_crowd_out_hook_calls(
         await flooding
     assert load.refused == flood.refused == 0
     assert (events < ACCEPTED) == bounded
+
+
+async def test_events_at_a_place_of_their_own_are_bounded_as_well(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near = CALLBACKS.format(9)
+    listen = {"port": 8080, "events": {"port": 8443}}
+    tree = settings_tree(
+        desk=near, witboost=near, redis_url=redis_url, folder=tmp_path, listen=listen
+    )
+    told: list[bool] = []
+
+    def listener(_program: Program, _parts: object, *, working: bool = False) -> web.Application:
+        told.append(working)
+        return web.Application()
+
+    monkeypatch.setattr(Program, "listener", listener)
+    async with assemble(make_settings(tmp_path, tree)) as program:
+        program.listeners(working=True)
+    assert told == [True, True]
