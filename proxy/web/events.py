@@ -38,6 +38,7 @@ class Fetches(Protocol):
 class Events:
     """Answers ticket systems; `memory` is how many milliseconds a repeat is known as one.
 
+    `room` bounds how many proven events are looked into at once, as it does hook calls.
     `keys` are those of systems whose keys must be fetched; `certified` names systems whose proof is
     a header that only a proxy before us can have written.
     """
