@@ -137,13 +137,16 @@ class Pauses:
             return True
         return await self._shared.may_probe(name, again_after=PROBE_EVERY)
 
-    def wait(self, name: str, now: int) -> int:
+    def wait(self, name: str, now: int, *, again: bool = False) -> int:
         """Return how long a request should leave a paused destination alone, in milliseconds.
 
         They wait in line, one behind the other: so many of them cost little more than a few, and
         the probes fall on all in turn. A line of a quarter of an hour begins again at its head.
         Where a system has been down for seconds only, it is looked at again within seconds. `now`
         is the store's time.
+
+        One that was refused `again` waits for the length of the line once more: what is refused to
+        it alone would otherwise be all that is ever tried.
         """
         pause = self._view.get(name, Pause())
         every = PROBE_EVERY
@@ -151,6 +154,8 @@ class Pauses:
             every = min(every, max(now - pause.since, pause.probe_at - pause.since, SECOND))
         head = max(now + every, pause.probe_at)
         place = self._line.get(name, 0) + APART
+        if again:
+            return head - now + min(max(place - now, every), SLOWEST_RETRY)
         if not head <= place <= head + SLOWEST_RETRY:
             place = head
         self._line[name] = place

@@ -232,19 +232,22 @@ class Step:
         """A credential or permission was refused: the destination's fault, or this request's."""
         event = kind(at=self.now, code="paused", reason=str(error), refused=error.request_specific)
         if await self.means.pauses.refused(destination, error, refused_at=self.record.refused_at):
-            return await self._wait(destination, event)
+            return await self._wait(destination, event, again=self.record.refusals > 0)
         if self.record.refusals < _REFUSALS:
             # a token revoked at a bad moment looks the same: once more, and on its own
             return await self.rest(event, self.now + backoff(self.record.refusals, self.means.dice))
         reason = f"{error}. Other requests succeed, so it is about this one."
         return await self.then(event).hold("refused", reason)
 
-    async def _wait(self, destination: str, event: Postponed) -> "Step | None":
+    async def _wait(
+        self, destination: str, event: Postponed, *, again: bool = False
+    ) -> "Step | None":
         """Let the record wait until the pause is over: who ends it brings back all that wait."""
         pauses, now = self.means.pauses, self.now
         known = self.record.code == event.code and not event.refused
         step = self.then(event, quiet=known)
-        due = due_at(step.record, now + pauses.wait(destination, now), now)
+        pause = pauses.wait(destination, now, again=again)
+        due = due_at(step.record, now + pause, now)
         waiting = await step.write(due)
         if await pauses.over(destination):  # it ended before we waited, so nobody saw us
             await waiting.write(now)

@@ -60,7 +60,7 @@ async def test_many_that_wait_cost_little_and_come_back_soon_but_not_all_at_once
 
 async def test_without_a_line_they_cost_much(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: each waits for as long as it would alone."""
-    monkeypatch.setattr(Pauses, "wait", lambda *_: 40 * SECOND)
+    monkeypatch.setattr(Pauses, "wait", lambda *_, **__: 40 * SECOND)
     await waiting(rig)
     assert looks(rig) - MANY > 4 * LONG // SECOND + 1
 
@@ -181,3 +181,28 @@ async def test_who_does_not_wait_stays_where_it_is(rig: Rig) -> None:
     assert len(claim.entries) == 1
     await act(rig, "desk", "resume")
     assert await due_in(rig) == MINUTE
+
+
+async def refused_alone(rig: Rig) -> HookCall:
+    """Let a desk refuse one request alone, the first that came; return another one."""
+    call = await rig.ask()
+    subject = call.correlation_id
+    rig.desk.switch_on(Fault("create", "answer", status=403, times=None, subject=subject))
+    await rig.work()
+    other = await rig.ask()
+    for _ in range(60):
+        await rig.work(after=SECOND)
+    return other
+
+
+async def test_who_is_refused_alone_lets_the_others_try(rig: Rig) -> None:
+    assert await rig.state(await refused_alone(rig)) is State.PENDING
+
+
+async def test_without_a_second_wait_it_alone_would_try(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control."""
+    wait = Pauses.wait
+    monkeypatch.setattr(Pauses, "wait", lambda pauses, name, now, **_: wait(pauses, name, now))
+    assert await rig.state(await refused_alone(rig)) is State.RECEIVED
