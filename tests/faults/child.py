@@ -114,7 +114,7 @@ class _Life:
                 await runner.setup()
                 await web.TCPSite(runner, "127.0.0.1", 0).start()
                 self.serving = True
-                self.say(port=runner.addresses[0][1], pid=os.getpid())
+                self.say(port=runner.addresses[0][1])
                 worker = program.worker()
                 work = asyncio.create_task(self._work(reader, program, worker))
                 met = asyncio.create_task(self._stopped())
@@ -167,6 +167,7 @@ def _live(order: Order) -> int:
     with socket.socket(socket.AF_UNIX) as channel:
         channel.connect(order.channel)
         life = _Life(order, channel, SharedClock(Path(order.clock)))
+        life.say(pid=os.getpid())
         try:
             asyncio.run(life.serve())
         except BaseException as error:  # noqa: BLE001 - whatever it was, the test must hear of it

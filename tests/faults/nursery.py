@@ -143,4 +143,6 @@ class Nursery:
             accept = asyncio.get_running_loop().sock_accept(self._door)
             channel, _ = await asyncio.wait_for(accept, WITHIN)
         channel.setblocking(False)
-        return Child(channel)
+        child = Child(channel)
+        await child.hear()  # who it is: it may have to be killed before it says more
+        return child
