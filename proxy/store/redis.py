@@ -151,19 +151,26 @@ class RedisStore(Reader):
     ) -> Claim:
         """Take at most `limit` due records for `lease` milliseconds, evenly from these partitions.
 
-        They are named by their tags; without any, it is all of them.
+        They are named by their tags; without any, it is all of them. Where there are more of them
+        than records may be taken, they are asked some at a time until one has something due: to
+        return with nothing means that there was nothing.
         """
         tags = tags or self.keys.tags()
         self._turn += 1
         start = self._turn % len(tags)
-        tags = [*tags[start:], *tags[:start]][: max(limit, 1)]
+        order, at_once = [*tags[start:], *tags[:start]], max(limit, 1)
         share = min(max(limit // len(tags), 1), _MOST_CLAIMED)
         args = [self.time, worker, self.operation(), share, lease]
-        asked = [self.batcher.script(_CLAIM, [tag], args) for tag in tags]
-        answers: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
-        taken = {tag: it for tag, it in zip(tags, answers, strict=True) if isinstance(it, list)}
+        answers: dict[str, Any] = {}
+        for first in range(0, len(order), at_once):
+            some = order[first : first + at_once]
+            asked = [self.batcher.script(_CLAIM, [tag], args) for tag in some]
+            answers |= zip(some, await asyncio.gather(*asked, return_exceptions=True), strict=True)
+            if any(it[2:] for it in answers.values() if isinstance(it, list)):
+                break
+        taken = {tag: it for tag, it in answers.items() if isinstance(it, list)}
         if not taken:  # of a cluster, a part may be there
-            raise answers[0]
+            raise next(iter(answers.values()))
         unread: dict[str, str] = {}
         rows = [row for answer in taken.values() for row in answer[2:]]
         entries = list(self._readable(rows, unread))

@@ -98,6 +98,19 @@ async def test_a_claim_is_exclusive_for_one_lease(store: RedisStore, clock: Manu
     assert second.record.fence == entry.record.fence + 1
 
 
+async def test_with_room_for_one_it_is_found_wherever_it_is(
+    store: RedisStore, clock: ManualClock
+) -> None:
+    """Nobody who has less room than there are partitions is told that nothing is due."""
+    for number in range(4 * len(store.keys.tags())):
+        admitted = await store.admit(admission(f"{URL}{number}"))
+        if number % 2:  # somebody may ask twice in a turn
+            assert not (await store.claim(worker="w", limit=1, lease=60_000, tags=["{no}"])).entries
+        claim = await store.claim(worker="w", limit=1, lease=60_000)
+        assert [entry.record.id for entry in claim.entries] == [admitted.id]
+        clock.advance(1)
+
+
 async def test_a_late_write_is_refused_by_the_fence(store: RedisStore, clock: ManualClock) -> None:
     await store.admit(admission())
     late = await claim_one(store, lease=1_000)
