@@ -252,15 +252,23 @@ class Flow:
     async def _callback_failed(
         self, step: Step, error: ProxyError, witboost: Receiver
     ) -> Step | None:
-        """Network and server errors are tried for days; a plain refusal only for a deploy."""
-        policy = self._means.policy
-        limit = policy.callback_for
+        """Network and server errors are tried for days; a plain refusal only for a deploy.
+
+        That may follow on an outage, so its time begins with the first refusal.
+        """
+        policy, code, in_a_row = self._means.policy, "unreachable", None
         if isinstance(error, PermanentError):
-            limit = policy.refused_callback_for
+            code, in_a_row = "callback_refused", policy.refused_callback_for
             error = TemporaryError(str(error), sent=error.sent)
         arrived = isinstance(error, TemporaryError) and error.sent
-        kind = Postponed if arrived else Uncalled
-        return await step.setback(error, witboost.name, kind=kind, give_up_after=limit)
+        return await step.setback(
+            error,
+            witboost.name,
+            kind=Postponed if arrived else Uncalled,
+            code=code,
+            give_up_after=policy.callback_for,
+            in_a_row=in_a_row,
+        )
 
     async def _rest(self, step: Step) -> Step | None:
         """Held, dead or done: little to do until its retention ends."""

@@ -197,12 +197,15 @@ class Step:
         destination: str,
         *,
         kind: type[Postponed] = Postponed,
+        code: str = "unreachable",
         give_up_after: int | None = None,
+        in_a_row: int | None = None,
     ) -> "Step | None":
         """Do what an error asks for: pause the destination, try again later, or hold.
 
-        `kind` is the event written for a later try; `give_up_after` bounds the request's own time
-        in it, which a paused destination does not use up.
+        `kind` is the event written for a later try, and `code` says why; `give_up_after` bounds the
+        request's own time in it, which a paused destination does not use up, and `in_a_row` what of
+        that was spent for this code alone.
         """
         match error:
             case ConfigurationError():
@@ -210,20 +213,25 @@ class Step:
             case TemporaryError():
                 delay = backoff(self.record.attempt, self.means.dice, error.retry_after)
                 if await self.means.pauses.paused(destination):  # an outage uses up no attempts
-                    event = kind(at=self.now, code="unreachable", reason=str(error))
+                    event = kind(at=self.now, code=code, reason=str(error))
                     return await self.rest(event, self.now + delay)
-                event = kind(at=self.now, code="unreachable", reason=str(error), delay=delay)
-                return await self.postpone(event, give_up_after=give_up_after)
+                event = kind(at=self.now, code=code, reason=str(error), delay=delay)
+                return await self.postpone(event, give_up_after=give_up_after, in_a_row=in_a_row)
             case PermanentError():
                 return await self.hold("refused", str(error))
             case _:
                 raise error
 
-    async def postpone(self, event: Postponed, *, give_up_after: int | None) -> "Step | None":
+    async def postpone(
+        self, event: Postponed, *, give_up_after: int | None, in_a_row: int | None = None
+    ) -> "Step | None":
         """Try again after the event's delay, or give up: the request's own time is bounded."""
-        if give_up_after is not None and self.record.waited + event.delay > give_up_after:
-            reason = f"Tried for {_days(give_up_after)}: {event.reason}"
-            return await self.then(event).die("gave_up", reason)
+        after = event.apply(self.record)
+        bounds = ((after.waited - after.before, in_a_row), (after.waited, give_up_after))
+        for spent, limit in bounds:
+            if limit is not None and spent > limit:
+                reason = f"Tried for {_days(limit)}: {event.reason}"
+                return await self.then(event).die("gave_up", reason)
         return await self.rest(event, self.now + event.delay)
 
     async def _refused(

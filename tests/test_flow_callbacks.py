@@ -1,5 +1,6 @@
 """What witboost may answer to a callback, and what the program makes of it: rule by rule."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -60,6 +61,53 @@ async def test_a_plain_refusal_is_tried_for_an_hour_and_then_dead_with_the_reaso
     assert says in entry.texts.reason
     assert rig.clock.now() - began > 30 * MINUTE
     assert entry.record.final
+
+
+async def test_the_hour_of_a_refusal_begins_with_it_and_not_with_the_outage(rig: Rig) -> None:
+    """A deploy: witboost fails for hours, and then its proxy does not know it yet."""
+    failing = rig.witboost.switch_on(Fault("callback", "answer", status=503, times=None))
+    call = await decided(rig)
+    for _ in range(24):
+        await rig.work(after=20 * MINUTE)
+    assert (await rig.entry(call)).record.waited > HOUR
+    failing.off()
+    refusing = rig.witboost.switch_on(Fault("callback", "answer", status=404, times=None))
+    for _ in range(2):
+        await rig.work(after=20 * MINUTE)
+        assert (await rig.entry(call)).record.code == "callback_refused"
+    refusing.off()
+    await rig.work(after=20 * MINUTE)
+    assert (rig.final(call) or {})["status"] == "OK"
+
+
+async def test_failures_and_refusals_in_turn_are_tried_for_three_days_all_together(
+    rig: Rig,
+) -> None:
+    call = await decided(rig)
+    began = rig.clock.now()
+    statuses = itertools.cycle([503, 422])
+    while await rig.state(call) is not State.DEAD:
+        fault = Fault("callback", "answer", status=next(statuses), times=None)
+        failing = rig.witboost.switch_on(fault)
+        await rig.work(after=20 * MINUTE)
+        failing.off()
+        assert rig.clock.now() - began < 5 * DAY
+    assert (await rig.entry(call)).texts.reason.startswith("Tried for 3 days: ")
+
+
+async def test_what_the_callback_cost_is_not_counted_for_the_word_to_the_ticket(rig: Rig) -> None:
+    failing = rig.witboost.switch_on(Fault("callback", "answer", status=503, times=None))
+    call = await rig.ask()
+    await rig.work()
+    await act(rig, call, "cancel")
+    for _ in range(4):
+        await rig.work(after=20 * MINUTE)
+    assert (await rig.entry(call)).record.waited > 0
+    rig.desk.switch_on(Fault("cancel", "answer", status=503, times=None))
+    failing.off()
+    await rig.work(after=20 * MINUTE)
+    record = (await rig.entry(call)).record
+    assert (record.state, record.attempt) == (State.DONE, 1)
 
 
 async def test_a_refusal_that_led_to_giving_up_is_no_earlier_attempt(rig: Rig) -> None:

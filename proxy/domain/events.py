@@ -17,6 +17,11 @@ ASIDE = (State.HELD, State.DEAD)
 """The states in which it does not, until an operator acts or the decision deadline passes."""
 
 
+def afresh(record: Record) -> Record:
+    """Return the record without its failures: a new stage begins with a clean count."""
+    return replace(record, attempt=0, waited=0, before=0, refused_at=0, refusals=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """Something that happened at a time (milliseconds since the epoch)."""
@@ -65,7 +70,12 @@ class Postponed(Event):
         )
         if not self.delay:
             return postponed
-        return replace(postponed, attempt=record.attempt + 1, waited=record.waited + self.delay)
+        return replace(
+            postponed,
+            attempt=record.attempt + 1,
+            waited=record.waited + self.delay,
+            before=record.before if record.code == self.code else record.waited,
+        )
 
     @override
     def write(self, texts: Texts) -> Texts:
@@ -131,16 +141,12 @@ class Read(Event):
     @override
     def apply(self, record: Record) -> Record:
         return replace(
-            Event.apply(self, record),
+            afresh(Event.apply(self, record)),
             native_status=self.ticket.native_status,
             ticket_key=self.ticket.key or record.ticket_key,
             key_fields=record.key_fields or self.ticket.key_fields,
             polls=record.polls + 1,
             missing=0,
-            attempt=0,
-            waited=0,
-            refused_at=0,
-            refusals=0,
         )
 
     @override
@@ -203,13 +209,9 @@ class Fulfilled(Event):
     @override
     def apply(self, record: Record) -> Record:
         return replace(
-            Event.apply(self, record),
+            afresh(Event.apply(self, record)),
             fulfilment=self.fulfilment,
             native_status=self.native_status or record.native_status,
-            attempt=0,
-            waited=0,
-            refused_at=0,
-            refusals=0,
         )
 
 

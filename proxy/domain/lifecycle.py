@@ -26,6 +26,7 @@ from proxy.domain.events import (
     Read,
     Sending,
     Uncalled,
+    afresh,
 )
 from proxy.domain.models import Entry, Record, State
 from proxy.domain.notices import Announced, Told
@@ -102,9 +103,8 @@ def advance(record: Record, event: Event) -> Record:
     if isinstance(event, Retried) and event.no_ticket and state is _S.OPENING:
         state = _S.RECEIVED
     changed = event.apply(record)
-    if isinstance(event, Opened | Decided):
-        # a new stage starts with a clean count of failures
-        return replace(changed, state=state, attempt=0, waited=0, refused_at=0, refusals=0)
+    if isinstance(event, Opened | Decided | CalledBack):
+        changed = afresh(changed)
     return replace(changed, state=state)
 
 

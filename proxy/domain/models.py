@@ -198,7 +198,8 @@ class Record:
     store server's at admission, or that of one which came later and whose doubt is noted. `fence`
     rises with every claim and every operator action, so a late writer is refused.
     `attempt` counts failures in a row of the present state and `waited` the pauses they cost:
-    the request's own time, which stands still while a destination is paused. `back` is the state
+    the request's own time, which stands still while a destination is paused; `before` is what they
+    had cost when the present `code` began. `back` is the state
     that a held or dead request returns to. `sent_at` is the moment of the last create that may
     have reached the ticket system; `doubt` says that its answer was lost. `calls` counts callbacks
     that may have reached witboost. `ours` says that an operator, a deadline or a route decided and
@@ -224,6 +225,7 @@ class Record:
     fence: int = 0
     attempt: int = 0
     waited: int = 0
+    before: int = 0
     sent_at: int = 0
     ticket_id: str = ""
     ticket_key: str = ""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
-from proxy.domain.events import Event
+from proxy.domain.events import Event, afresh
 from proxy.domain.models import Record, Texts
 from proxy.domain.values import replace
 
@@ -22,15 +22,7 @@ class Retried(Event):
 
     @override
     def apply(self, record: Record) -> Record:
-        back = replace(
-            Event.apply(self, record),
-            attempt=0,
-            waited=0,
-            missing=0,
-            refused_at=0,
-            refusals=0,
-            finished_at=0,
-        )
+        back = replace(afresh(Event.apply(self, record)), missing=0, finished_at=0)
         # without a run id, no restart of the store casts doubt on the operator's word
         return replace(back, sent_at=0, run_id="") if self.no_ticket else back
 

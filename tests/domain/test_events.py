@@ -57,7 +57,7 @@ BUSY = Record(
 )
 GOOD = {"code": "", "back": None}
 RESTED = {"attempt": 0, "waited": 0, "refused_at": 0, "refusals": 0}
-LATER = {"code": "later", "attempt": 4, "waited": 9_500}
+LATER = {"code": "later", "attempt": 4, "waited": 9_500, "before": 9_000}
 NO_TICKET = {"ticket_id": "", "ticket_key": "", "sent_at": 0}
 TICKET = Ticket("7", "DESK-7", "https://desk/7", "in_review", key_fields="other")
 APPROVED = Decision.APPROVED

@@ -159,7 +159,7 @@ async def test_fulfilment_has_its_own_deadline_to_the_millisecond(open_rig: Open
             3,
             "Uncalled",
             {
-                "code": "unreachable",
+                "code": "callback_refused",
                 "reason": "witboost main answered 404 to POST HOOK (fault of callback): check that"
                 " it exists and that our account may see it",
             },
@@ -169,7 +169,7 @@ async def test_fulfilment_has_its_own_deadline_to_the_millisecond(open_rig: Open
             1,
             "Uncalled",
             {
-                "code": "unreachable",
+                "code": "callback_refused",
                 "reason": "witboost main answered 422 to PUT HOOK (fault of callback): it refused"
                 " what we sent",
             },
