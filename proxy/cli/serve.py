@@ -90,8 +90,11 @@ async def serve(settings: Settings, role: Role) -> None:
             _log.info("Serving as %s", role, extra={"role": role})
             ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             _log.info("Stopping: what is held is finished or given back")
-        if worker is not None:
-            await worker.stop(settings.worker.stop_within / 1_000)
+            # beside the calls that are being answered: one time for both
+            within = settings.worker.stop_within / 1_000
+            stopped = asyncio.create_task(worker.stop(within)) if worker is not None else None
+        if stopped is not None:
+            await stopped
         for task in running:
             task.cancel()
         if worker is not None:

@@ -92,6 +92,50 @@ async def test_it_serves_with_the_embedded_store_and_stops_on_sigterm(tmp_path: 
         assert await asyncio.wait_for(program.wait(), 25) == 0
 
 
+async def test_calls_and_steps_that_hang_are_given_one_time_to_end_in(tmp_path: Path) -> None:
+    """A caller who stops in the middle of a body, and a desk that never answers: not in turn."""
+    reached = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.set()
+        await reader.read()
+        writer.close()
+
+    within = 4.0
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        desk = "http://{}:{}".format(*server.sockets[0].getsockname())
+        settings = settings_tree(
+            desk=desk,
+            witboost=NOWHERE,
+            redis_url=None,
+            folder=tmp_path,
+            worker={"stop_within": f"{within:.0f}s"},
+        )
+        settings["ticket_systems"]["desk"] |= {"deadline": "30s"}
+        async with started(tmp_path, settings) as program:
+            port = (await logged(program, "Listening"))["port"]
+            headers = {
+                "X-API-Key": API_KEY,
+                "X-Request-ID": "6f1c1b0e-0000-4000-8000-000000000000",
+            }
+            call = {"respondToUrl": f"{NOWHERE}/api/actionHandler/1", "fields": dict(GRANT)}
+            async with (
+                aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+                session.post("/", json=call, headers=headers) as answer,
+            ):
+                assert answer.status == 202
+            await asyncio.wait_for(reached.wait(), 20)
+            answers, caller = await asyncio.open_connection("127.0.0.1", port)
+            lines = ["POST / HTTP/1.1", "Host: x", f"X-API-Key: {API_KEY}", "Content-Length: 9"]
+            caller.write("\r\n".join([*lines, "Expect: 100-continue", "", ""]).encode())
+            await asyncio.wait_for(answers.readline(), 20)  # it is being read
+            began = asyncio.get_running_loop().time()
+            program.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(program.wait(), 25) == 0
+            assert within * 0.9 < asyncio.get_running_loop().time() - began < within * 1.75
+            caller.close()
+
+
 async def test_a_202_survives_a_sigkill_of_program_and_store(tmp_path: Path) -> None:
     settings = tree(tmp_path, None)
     url = f"{NOWHERE}/api/actionHandler/1"
