@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from typing_extensions import override
 
+from proxy.errors import InvalidRequest
 from proxy.web import http
+from proxy.web.answers import refusal
 from proxy.web.peers import Peers
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
@@ -111,6 +114,24 @@ class Connection(web.RequestHandler):
         """
         if self._reading_paused:
             super().resume_reading(resume_parser)
+
+    @override
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what reached no route, as all else is answered: aiohttp would quote what came."""
+        super().handle_error(request, status, exc, message)  # logs it; raises after an answer
+        said = Exception()
+        if isinstance(exc, HttpProcessingError):
+            said = InvalidRequest(f"the request cannot be read as HTTP ({type(exc).__name__})")
+        answer = refusal(said, unavailable=status)
+        answer.headers["Server"] = http.SERVER
+        answer.force_close()
+        return answer
 
     @override
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -17,6 +17,7 @@ from prometheus_client import Counter
 from proxy import logs
 from proxy.alarms import Alarm, Alarms
 from proxy.metrics import Metrics, Series
+from proxy.web import http
 from proxy.web.answers import EXPECTED, refusal
 
 CLIENT: Final = web.RequestKey("client", str)
@@ -82,6 +83,7 @@ class Frame:
         finally:
             self._note(request, status, perf_counter() - started, error)
         response.headers[_REQUEST_ID] = request_id
+        response.headers["Server"] = http.SERVER
         # answers that are ready together then leave together, and the peer wakes up once for them
         await asyncio.sleep(0)
         return response

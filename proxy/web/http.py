@@ -7,6 +7,9 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+SERVER: Final = "approval-proxy"
+"""What we call ourselves (RFC 9110 10.2.4): aiohttp would tell its version and Python's."""
+
 _log: Final = logging.getLogger(__name__)
 
 

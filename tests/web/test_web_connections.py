@@ -180,12 +180,20 @@ async def test_a_slow_body_has_its_own_deadline() -> None:
         HEAD + b"X-Long: " + b"x" * 9_000 + b"\r\n\r\n",
         b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\nHost: here\r\n\r\n",
         HEAD + b"".join(b"X-%d: 1\r\n" % number for number in range(200)) + b"\r\n",
+        HEAD + b"X-Control: xxxxxxxxx\x01\r\n\r\n",
+        HEAD + b"Content-Length: xxxxxxxxx\r\n\r\n",
     ],
 )
-async def test_a_long_head_is_refused(head: bytes) -> None:
+async def test_what_cannot_be_read_is_a_problem_that_repeats_nothing(head: bytes) -> None:
+    """Nor does it say what we are made of."""
     async with listening() as place:
         reader, writer = await place.come(head)
-        assert b" 400 " in (await ended(reader)).partition(b"\r\n")[0]
+        status, _, answer = (await ended(reader)).partition(b"\r\n")
+        assert b" 400 " in status
+        assert b"Content-Type: application/problem+json\r\n" in answer
+        assert b"Server: approval-proxy\r\n" in answer
+        assert b"cannot be read as HTTP" in answer
+        assert b"xxxxxxxxx" not in answer
         writer.close()
         reader, writer = await place.come(HEAD + b"\r\n")  # the control
         assert (await reader.readuntil(b"fine")).startswith(b"HTTP/1.1 200")

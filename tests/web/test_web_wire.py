@@ -66,3 +66,10 @@ async def test_a_stranger_that_asks_is_refused_before_it_sends(site: Site) -> No
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
     assert head.startswith(b"HTTP/1.1 401 ")
     writer.close()
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/console/", "/nowhere"])
+async def test_no_answer_says_what_we_are_made_of(site: Site, path: str) -> None:
+    async with site.session.get(site.base.with_path(path)) as response:
+        pass
+    assert response.headers["Server"] == "approval-proxy"
