@@ -1,4 +1,4 @@
-"""Calls that proved too little: counted, and a few of them kept for the audit.
+"""Calls that proved too little, or wanted what is others': counted, a few kept for the audit.
 
 A flood of them stays cheap: one entry per route and look, whatever it stands for.
 """

@@ -21,6 +21,8 @@ from proxy.web import http
 from proxy.web.answers import EXPECTED, refusal
 
 CLIENT: Final = web.RequestKey("client", str)
+DENIED: Final = web.RequestKey("denied", bool)
+"""Whether a caller may not do this, where the status does not say so."""
 _REQUEST_ID: Final = "X-Request-ID"
 _USABLE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LONGEST_PATH: Final = 200
@@ -112,9 +114,9 @@ class Frame:
             )
         series[0].inc()
         series[1].observe(seconds)
-        if status in _REFUSED:
-            path = request.path[:_LONGEST_PATH]
-            self._refused(route, remote=self._remote(request), path=path, error=error)
+        if status in _REFUSED or request.get(DENIED, False):
+            sample = {"path": request.path[:_LONGEST_PATH], "client": request.get(CLIENT, "")}
+            self._refused(route, remote=self._remote(request), error=error, **sample)
         level = logging.DEBUG if route in _QUIET else logging.INFO
         if self._access and _access.isEnabledFor(level):
             self._line(request, level, status, seconds, error)

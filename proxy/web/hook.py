@@ -15,7 +15,7 @@ from proxy.web.answers import json_answer
 from proxy.web.auth import Caller, Clients
 from proxy.web.backlog import Backlog
 from proxy.web.body import read_body
-from proxy.web.frame import CLIENT
+from proxy.web.frame import CLIENT, DENIED
 from proxy.web.ports import Flow, Limits
 from proxy.web.views import status_view
 from proxy.witboost.hook import HookCall, read_hook_call
@@ -68,7 +68,8 @@ class Hook:
         limits = self._limits
         body = await read_body(request, limit=limits.body, within=limits.body_deadline)
         call = read_hook_call(body, request.headers, max_depth=limits.depth)
-        caller = self._responsible(callers, call)
+        request[CLIENT] = callers[0].name
+        caller = self._responsible(callers, call, request)
         request[CLIENT] = caller.name
         await self._backlog.pass_gate()
         async with self._room:
@@ -76,11 +77,14 @@ class Hook:
         logs.correlation_id.set(admitted.id)
         return self._taken(admitted)
 
-    def _responsible(self, callers: Sequence[Caller], call: HookCall) -> Caller:
+    def _responsible(
+        self, callers: Sequence[Caller], call: HookCall, request: web.Request
+    ) -> Caller:
         """Return the caller whose instance may be called back at this URL."""
         for caller in callers:
             if allowed(call.respond_to, self._instances[caller.instance]):
                 return caller
+        request[DENIED] = True
         raise InvalidRequest(OUTSIDE)
 
     def _taken(self, admitted: Admitted) -> web.Response:
@@ -110,6 +114,7 @@ class Hook:
         correlation_id = request.match_info["correlationId"]
         entry = await self._store.load(correlation_id)
         if entry is None or not (operators or _sender(entry) in callers):
+            request[DENIED] = entry is not None
             raise NotFound("correlationId names no request of this client")
         logs.correlation_id.set(correlation_id)
         return json_answer(status_view(entry))

@@ -8,6 +8,9 @@ import orjson
 import pytest
 
 from proxy.domain.models import Decision, State
+from proxy.metrics import Metrics
+from proxy.refusals import Refusals
+from proxy.store.audit import AuditStreams
 from proxy.store.redis import RedisStore
 from proxy.store.shared import Shared
 from proxy.web.auth import Clients
@@ -210,6 +213,30 @@ async def test_a_key_belongs_to_one_instance(site: Site) -> None:
     entry = await site.store.load(answer.taken)
     assert entry is not None
     assert (entry.record.instance, entry.record.client) == ("other", "neighbour")
+
+
+async def test_who_reaches_for_what_is_others_is_in_the_audit(
+    start: Starts, store: RedisStore
+) -> None:
+    """The answer is a 400 or a 404 as for a slip, since the contract knows no 403."""
+    streams = AuditStreams(store)
+    refusals = Refusals(streams, Metrics())
+    site = await start(refusals=refusals)
+    own = f"/approval-requests/{(await site.submit()).taken}"
+    assert (await site.call("GET", own, key=WITBOOST_KEY)).status == 200
+    (await site.submit(body=b"{}")).refused(400, "respondToUrl")
+    (await site.call("GET", f"{own[:-1]}x", key=OTHER_KEY)).refused(404, "correlationId")
+    await refusals.flush()
+    assert [it.request for it in await streams.unsealed({}, limit=10)] == [own.rpartition("/")[2]]
+
+    await site.submit(key=WITBOOST_KEY, url="https://other.example.com/hooks/1")
+    await site.call("GET", own, key=OTHER_KEY)
+    await refusals.flush()
+    told = [orjson.loads(it.line) for it in await streams.unsealed({}, limit=10) if not it.request]
+    assert [(it["event"], it["samples"][0]["client"]) for it in told] == [
+        ("Refused", "witboost"),
+        ("Refused", "neighbour"),
+    ]
 
 
 async def test_authentication_can_be_switched_off_for_one_instance(start: Starts) -> None:
