@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from proxy.settings.sources import Key, Origins, variable_of
 
 _UNKNOWN: Final = "extra_forbidden"
-_SECTION: Final = "must be a section of `name: value` lines"
+_SECTION: Final = "must be a section of `name: value` lines, or in the environment JSON"
 
 
 def unknown_keys(error: ValidationError, model: type[BaseModel]) -> list[Key]:
@@ -67,7 +67,8 @@ def _sentence(error: ErrorDetails, key: Key, siblings: Sequence[str]) -> str:
         "dict_type": _SECTION,
         "model_attributes_type": _SECTION,
     }
-    return words.get(error["type"], error["msg"].replace("Input should be", "must be"))
+    said = error["msg"].replace("Input should", "must").replace("String should", "must")
+    return words.get(error["type"], said)
 
 
 def _place(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[Key, Sequence[str]]:

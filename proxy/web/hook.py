@@ -65,6 +65,7 @@ class Hook:
     async def submit(self, request: web.Request) -> web.Response:
         """Take an approval request in: who, then what, then store it, then answer."""
         callers = self._clients.identify(request.headers)  # before the body: strangers cost little
+        request[CLIENT] = callers[0].name  # for the log, should it be refused
         limits = self._limits
         body = await read_body(request, limit=limits.body, within=limits.body_deadline)
         call = read_hook_call(body, request.headers, max_depth=limits.depth)

@@ -42,6 +42,7 @@ async def test_a_refusal_says_why(site: Site, logged: Collected) -> None:
     (line,) = logged.of("proxy.access")
     assert line["status"] == 400
     assert "respondToUrl is missing" in line["error"]
+    assert line["client"] == "witboost"
 
 
 @pytest.mark.parametrize("given", ["x" * 129, "a b", "", "a;b", "é"])
