@@ -61,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         folder = folder or settings_of(arguments).audit_folder
         report = examine(folder, keys=arguments.keys, heads=arguments.head)
+    if not report.last:
+        report.problems.append("there is no line at all: is this where the audit is written to?")
     for note in report.notes:
         sys.stdout.write(f"note     {note}\n")
     for problem in report.problems:

@@ -152,6 +152,10 @@ def test_the_command_prints_problems_and_says_so_by_its_exit_code(
     file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[1:]))
     assert main(["audit", "verify", "--folder", str(folder)]) == 1
     assert "PROBLEM  the lines before line 2 are missing" in capsys.readouterr().out
+    file.unlink()
+    (folder / HEAD_FILE).unlink()
+    assert main(["audit", "verify", "--folder", str(folder)]) == 1
+    assert "PROBLEM  there is no line at all" in capsys.readouterr().out
 
 
 def test_lines_collected_from_standard_output_are_verified_as_files(

@@ -2,16 +2,18 @@
 
 import re
 import shutil
+import ssl
 import subprocess
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 from typing_extensions import override
 
 from proxy.domain.events import Event
-from proxy.web.console import PAGE, POLICY
+from proxy.web.console import PAGE, POLICY, Console
 from tests.web.conftest import OPERATOR_KEY, Answered, Site, Starts
 
 FILES = {it.name: it.read_text() for it in files("proxy.web.console").iterdir() if it.is_file()}
@@ -50,6 +52,15 @@ async def test_nothing_but_these_files_may_run_in_the_console(site: Site, path: 
     assert answer.body == (files("proxy.web.console") / name).read_bytes()
     kind = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg"}
     assert answer.headers["Content-Type"].startswith(kind[name.rpartition(".")[2]])
+
+
+async def test_where_we_speak_tls_browsers_keep_to_it() -> None:
+    spoken = make_mocked_request("GET", "/console/", sslcontext=ssl.create_default_context())
+    bare = make_mocked_request("GET", "/console/")
+    (secure, plain) = [(await Console().page(it)).headers for it in (spoken, bare)]
+    assert secure["Strict-Transport-Security"] == "max-age=31536000"
+    assert secure["Content-Security-Policy"] == POLICY
+    assert "Strict-Transport-Security" not in plain  # a reverse proxy before us says it
 
 
 def test_the_policy_allows_this_listener_alone() -> None:

@@ -34,6 +34,9 @@ _HEADERS: Final = {
     "Cache-Control": "no-cache",  # kept, and asked for again with its ETag
 }
 
+_SECURE: Final = {**_HEADERS, "Strict-Transport-Security": "max-age=31536000"}
+"""Where we speak TLS ourselves, browsers keep to it for a year (RFC 6797)."""
+
 
 @dataclass(frozen=True, slots=True)
 class _File:
@@ -63,12 +66,13 @@ class Console:
     def _answer(self, request: web.Request, name: str) -> web.Response:
         if (found := self._files.get(name)) is None:
             raise web.HTTPNotFound
-        if found.headers["ETag"] in request.headers.get("If-None-Match", ""):
-            return web.Response(status=304, headers=found.headers)
-        return web.Response(body=found.body, headers=found.headers)
+        headers = found.headers | (_SECURE if request.secure else _HEADERS)
+        if headers["ETag"] in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=found.body, headers=headers)
 
 
 def _file(name: str, body: bytes) -> _File:
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     kind = _KINDS[name.rpartition(".")[2]]
-    return _File(body, {**_HEADERS, "ETag": tag, "Content-Type": kind})
+    return _File(body, {"ETag": tag, "Content-Type": kind})
