@@ -180,4 +180,8 @@ def translate(error: Exception, command: str) -> StoreUnavailable | Configuratio
     if isinstance(error, ResponseError) and not passes:
         return ConfigurationError(f"Redis refused {command}: {text}. Check its version and ACL.")
     kind = type(error).__name__
-    return StoreUnavailable(f"Redis did not answer {command} ({kind}: {text}).", sent=True)
+    return StoreUnavailable(
+        f"Redis did not answer {command} ({kind}: {text.rstrip('.')}): look at the server and the"
+        " network to it.",
+        sent=True,
+    )

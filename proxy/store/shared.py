@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from proxy.domain.schedule import LONGEST_WAIT, SECOND
 from proxy.errors import ConfigurationError, StoreUnavailable
+from proxy.store.batching import translate
 from proxy.store.cluster import Cluster
 from proxy.store.moved import IMPORTING, go_on_where_imported
 from proxy.store.privacy import PLAIN
@@ -244,12 +245,18 @@ def _pause(found: Mapping[str, Any]) -> Pause:
 
 
 async def dangers(client: Redis | Cluster) -> list[str]:
-    """Return what in a Redis server's configuration can lose requests, one sentence each."""
+    """Return what in a Redis server's configuration can lose requests, one sentence each.
+
+    Raises:
+        StoreUnavailable: it does not answer at all.
+    """
     try:
         settings: dict[Any, Any] = {}
         for pattern in ("maxmemory-policy", "appendonly", "appendfsync", "save"):
             settings |= await client.config_get(pattern)
-    except Exception as error:  # noqa: BLE001 - managed servers forbid CONFIG in many ways
+    except Exception as error:  # managed servers forbid CONFIG in many ways
+        if isinstance(silent := translate(error, "CONFIG GET"), StoreUnavailable):
+            raise silent from error
         kind = type(error).__name__
         return [f"Redis does not let us read its configuration ({kind}): check persistence."]
     problems = []
