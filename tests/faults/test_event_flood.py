@@ -5,15 +5,9 @@ import pytest
 from proxy.step import Policy
 from proxy.web.events import Events
 from tests.conftest import OpenRig
-from tests.faults.event_flood import flood
+from tests.faults.event_flood import bound, flood
 
 COUNT = 3_000
-
-
-def bound(milliseconds: int) -> int:
-    """The bucket's burst, what leaks in meanwhile, and the usual polls beside it."""
-    policy = Policy()
-    return policy.hint_burst + milliseconds // policy.hint_interval + 4
 
 
 async def test_a_flood_of_events_decides_nothing_and_costs_few_reads(open_rig: OpenRig) -> None:
