@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from types import ModuleType
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -16,6 +17,7 @@ from proxy.oauth2.source import TokenSource
 from proxy.outbound.destination import Destination
 from proxy.step import Step
 from proxy.store import redis as store
+from proxy.store import shared
 from proxy.store.batching import Script
 from proxy.witboost.callback import Witboost
 from proxy.worker import Worker
@@ -23,6 +25,7 @@ from proxy.worker import Worker
 Removal = AbstractContextManager[Any]
 _FENCE: Final = "if old[1] ~= ARGV[3] then return {'stale', old[1]} end\n"
 _UNINDEX: Final = "redis.call('ZREM', key('s', old[3]), id)"
+_BACK: Final = "if at < due then make_due(id, at, ARGV[5]) end"
 
 
 def without(mechanism: str) -> Removal:
@@ -65,13 +68,13 @@ def _without_writing(kind: type[Event]) -> Removal:
     return patch.object(Step, "go_on", forget)
 
 
-def _without_line(line: str) -> Removal:
-    """Take a line out of the Lua step that writes changes."""
-    source = store._COMMIT.source
+def _without_line(line: str, module: ModuleType = store, name: str = "_COMMIT") -> Removal:
+    """Take a line, or a part of one, out of a Lua step."""
+    source = getattr(module, name).source
     assert line in source
     shorter = source.replace(line, "")
     digest = hashlib.sha1(shorter.encode()).hexdigest()  # noqa: S324 - as Redis names scripts
-    return patch.object(store, "_COMMIT", Script(shorter, digest))
+    return patch.object(module, name, Script(shorter, digest))
 
 
 def _without_reserving() -> Removal:
@@ -113,6 +116,7 @@ _REMOVALS: Final[Mapping[str, Callable[[], Removal]]] = {
     "sending stored before the callback": lambda: _without_writing(CallingBack),
     "fence": lambda: _without_line(_FENCE),
     "state index": lambda: _without_line(_UNINDEX),
+    "bringing back": lambda: _without_line(_BACK, shared, "_RESUME"),
     "giving back": _without_giving_back,
     "ticket reserved": _without_reserving,
     "lease checked before the create": lambda: patch.object(Lease, "left", lambda _: 10**9),

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from proxy.domain.models import Entry, Record, State
+from proxy.domain.schedule import LONGEST_WAIT
 from proxy.domain.values import replace
 from proxy.store.keys import Keys
 
 POLLED = (State.PENDING, State.FULFILLING)
+ASIDE = (State.HELD, State.DEAD)
 
 
 @dataclass
@@ -39,15 +41,25 @@ class Kept:
             self.record = replace(self.record, polls=0)
             self.due = wake if due is None else min(wake, due)
 
+    def waits_for(self, destination: str, now: int) -> bool:
+        """Whether the end of this destination's pause brings it back."""
+        record = self.record
+        waits = record.code == "paused" or record.state in ASIDE
+        return waits and destination in {record.system, record.instance} and not self.leased > now
+
 
 @dataclass
 class Model:
-    """All records, the newest of each URL, and which request each ticket belongs to."""
+    """All records, the newest of each URL, and which request each ticket belongs to.
+
+    `taking` has the request that alone may be given each ticket.
+    """
 
     keys: Keys
     kept: dict[str, Kept] = field(default_factory=dict)
     newest: dict[str, str] = field(default_factory=dict)
     tickets: dict[str, str] = field(default_factory=dict)
+    taking: dict[str, str] = field(default_factory=dict)
 
     def admit(self, url: str, content: str, *, reuse: bool) -> tuple[str, str | None]:
         """Return the verdict, and the request that stands where it is not a new one."""
@@ -69,7 +81,7 @@ class Model:
         """Take the earliest of each partition, and return their ids."""
         share = max(limit // self.keys.partitions, 1)
         taken = [
-            kept.record.id for tag in self.keys.tags() for _, kept in self._due(tag, now)[:share]
+            kept.record.id for tag in self.keys.tags() for _, kept in self._due(tag, 0, now)[:share]
         ]
         for each in taken:
             kept = self.kept[each]
@@ -77,12 +89,32 @@ class Model:
             kept.holder, kept.leased, kept.due = holder, now + lease, now + lease
         return taken
 
-    def _due(self, tag: str, now: int) -> list[tuple[tuple[int, str], Kept]]:
+    def _due(self, tag: str, after: int, until: int) -> list[tuple[tuple[int, str], Kept]]:
         return sorted(
             ((kept.due, kept.record.id), kept)
             for kept in self.kept.values()
-            if kept.due is not None and kept.due <= now and self.keys.tag_of(kept.record.id) == tag
+            if kept.due is not None
+            and after < kept.due <= until
+            and self.keys.tag_of(kept.record.id) == tag
         )
+
+    def bring_back(self, destination: str, now: int, apart: int) -> None:
+        """Bring back what waits for a destination, in its order, none later than it was due."""
+        for tag in self.keys.tags():
+            rows = [kept for _, kept in self._due(tag, now, now + LONGEST_WAIT)]
+            waiting = [kept for kept in rows if kept.waits_for(destination, now)]
+            for number, kept in enumerate(waiting):
+                assert kept.due is not None
+                kept.due = min(kept.due, now + number * apart)
+
+    def waits_for_anything(self, now: int) -> bool:
+        """Whether there is somebody to bring back."""
+        waiting = (it.due for it in self.kept.values() if it.record.code == "paused")
+        return any(due is not None and due > now for due in waiting)
+
+    def reserve(self, ref: str, correlation_id: str) -> str:
+        """Return who alone may be given a ticket: the first that asked."""
+        return self.taking.setdefault(ref, correlation_id)
 
     def commit(
         self,

@@ -28,6 +28,7 @@ from proxy.domain import events as happened
 from proxy.domain.lifecycle import TRANSITIONS, advance_entry
 from proxy.domain.models import Decision, Entry, Fulfilment, Record, State, Ticket
 from proxy.domain.operator_events import Refreshed, Rerouted, Retried
+from proxy.domain.schedule import DAY, SECOND
 from proxy.domain.values import replace
 from proxy.errors import Stale, Superseded
 from proxy.store import batching
@@ -35,6 +36,7 @@ from proxy.store.codec import history_entry
 from proxy.store.connecting import connect
 from proxy.store.keys import Keys
 from proxy.store.redis import Admission, RedisStore
+from proxy.store.shared import BACK_PER_SECOND, Shared
 from tests.faults.removals import without
 from tests.invariants import check_store
 from tests.manual_clock import ManualClock
@@ -45,7 +47,6 @@ EXAMPLES: Final = int(os.environ.get("MODEL_EXAMPLES", "12"))
 STEPS: Final = 40
 PARTITIONS: Final = 2
 LEASE: Final = 60_000
-SECOND: Final = 1_000
 URLS: Final = [f"https://witboost.example.com/api/actionHandler/{number}" for number in range(4)]
 
 Answer = TypeVar("Answer")
@@ -89,6 +90,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = RedisStore(
             self.client, namespace="model", partitions=PARTITIONS, clock=self.clock
         )
+        self.shared = Shared(self.store)
         self.model = Model(Keys("model", PARTITIONS))
         self.held: list[Entry] = []
         # the same ids in every example, or hypothesis could not repeat one
@@ -202,6 +204,34 @@ class StoreMachine(RuleBasedStateMachine):
         record = self.model.kept[chosen].record
         seen = replace(record, fence=record.fence - late)
         assert self._run(self.store.expire(seen)) == self.model.expire(seen)
+
+    @precondition(lambda self: self.held)
+    @rule(due=some.sampled_from([0.005, 5, 90, 7200]))
+    def wait(self, due: float) -> None:
+        """What workers hold waits for a paused destination, all until the same moment."""
+        event = happened.Postponed(at=self.clock.now(), code="paused", reason="x")
+        for before in self.held:
+            self._commit(before, event, self.clock.now() + int(due * SECOND))
+        self.held.clear()
+
+    @precondition(lambda self: self.model.waits_for_anything(self.clock.now()))
+    @rule(name=some.sampled_from(["desk", "main", "other"]))
+    def resume(self, name: str) -> None:
+        """A pause of a destination ends: who waits for it is brought back."""
+        assert self._run(self.shared.pause(name, "x", probe_after=SECOND))
+        assert self._run(self.shared.resume(name))
+        apart = PARTITIONS * SECOND // BACK_PER_SECOND
+        self.model.bring_back(name, self.clock.now(), apart)
+
+    @precondition(lambda self: self.model.kept)
+    @rule(data=some.data(), ticket=some.sampled_from(["a", "b"]), again=some.booleans())
+    def reserve(self, data: Any, ticket: str, *, again: bool) -> None:
+        """An operator wants to attach a ticket, perhaps one that others want as well."""
+        chosen = data.draw(some.sampled_from(sorted(self.model.kept)))
+        holder = self.model.reserve(ticket, chosen)
+        for _ in range(1 + again):
+            reserved = self.store.reserve("desk", ticket, chosen, keep=DAY)
+            assert self._run(reserved) == holder
 
     @rule(seconds=some.sampled_from([1, 10, 61]))
     def pass_time(self, seconds: int) -> None:
@@ -346,8 +376,8 @@ def test_the_steps_agree_with_the_model(machine: type[StoreMachine]) -> None:
     play(machine, EXAMPLES, STEPS, Phase.generate, Phase.shrink)
 
 
-@pytest.mark.parametrize("removed", ["fence", "state index"])
+@pytest.mark.parametrize("removed", ["fence", "state index", "ticket reserved", "bringing back"])
 def test_a_step_that_lost_a_line_disagrees(machine: type[StoreMachine], removed: str) -> None:
     """Negative control."""
     with without(removed), pytest.raises(AssertionError):
-        play(machine, 200, 20, Phase.generate)
+        play(machine, 2_000, STEPS, Phase.generate)
