@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -24,10 +25,14 @@ HANGS_AFTER: Final = 60.0
 event loop from answering for one. With the usual lease, what it held is due elsewhere by then."""
 
 
+_KEPT: Final = ("DYLD_", "LANG", "LC_", "LD_", "MALLOC_", "PATH", "PYTHON", "SSL_", "TMPDIR", "TZ")
+"""How variables begin that an interpreter, its libraries and TLS read; others may be secrets."""
+
+
 class Running:
     """A fresh interpreter in a session of its own.
 
-    It inherits standard error and its end of the socket: nothing that listens, no lock.
+    It inherits standard error and its end of the socket: nothing that listens, no lock, no secret.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Running:
                     *(sys.executable, "-P", "-m", module, name),
                     stdin=theirs.fileno(),
                     stdout=asyncio.subprocess.DEVNULL,
+                    env={name: it for name, it in os.environ.items() if name.startswith(_KEPT)},
                     start_new_session=True,  # Ctrl-C in a terminal goes to its whole process group
                 )
         except OSError:

@@ -16,12 +16,15 @@ Result = dict[str, Any]
 Rounds = Mapping[str, Result]
 """One round: `bare`, `always` and `everysec` with a result for each load, then the full paths."""
 
-BUSY = {"processes": 2, "concurrency": 256}
-"""The `worker` settings of the full path that is tuned for throughput."""
+WORKERS = {"busy": {"processes": 2, "concurrency": 256}, "alone": {"processes": 0}}
+"""The `worker` settings of the full paths that do not have the usual ones."""
 
 FULL = {
     "full": "",
-    "processes": "".join(f", worker.{name}: {value}" for name, value in BUSY.items()),
+    **{
+        called: "".join(f", worker.{name}: {value}" for name, value in worker.items())
+        for called, worker in WORKERS.items()
+    },
     "singly": ", tickets read one by one",
 }
 """The full paths: what each is called in a round, and what its row says of it."""

@@ -19,8 +19,9 @@ from types import MappingProxyType
 
 import yaml
 
+from proxy.settings.tree import Worker
 from proxy.store.embedded import EmbeddedServer, Fsync
-from tests.bench.report import BUSY, CLOSED, OPEN, Result, Rounds, faultless, machine, written
+from tests.bench.report import CLOSED, OPEN, WORKERS, Result, Rounds, faultless, machine, written
 from tests.rig import settings_tree
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +100,7 @@ async def proxy(
         )
         try:
             port = await _said(r'"port":(\d+)', log, program)
-            for number in range(1, worker.get("processes", 0) + 1):
+            for number in range(1, Worker(**worker).processes + 1):
                 await _said(f'"worker-{number} (works)"', log, program)
             yield int(port)
         finally:
@@ -155,7 +156,7 @@ async def full_path(
     """Measure hook call to callback: load, then drain until every status has arrived.
 
     `together` says whether the desk can read many tickets in one call, `worker` what is set for the
-    work; without processes of its own, who accepts also works.
+    work.
     """
     async with running("-m", "tests.bench.neighbours") as neighbours:
         near = int(await line_of(neighbours))
@@ -203,14 +204,17 @@ async def main() -> int:
 
 async def measured(folder: Path, seconds: float, *, opened: bool) -> Rounds:
     """Measure one round; `opened` says whether with the open loop."""
-    for name in ("singly", "processes"):
+    for name in ("singly", *WORKERS):
         (folder / name).mkdir()  # a store of its own
     return {
         "bare": await bare(seconds),
         "always": await accept(folder, "always", seconds, opened=opened),
         "everysec": await accept(folder, "everysec", seconds, opened=opened),
         "full": await full_path(folder, seconds),
-        "processes": await full_path(folder / "processes", seconds, worker=BUSY),
+        **{
+            name: await full_path(folder / name, seconds, worker=worker)
+            for name, worker in WORKERS.items()
+        },
         "singly": await full_path(folder / "singly", seconds, together=False),
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.bench.report import CLOSED, FULL, OPEN, Result, Rounds, faultless, written
+from tests.bench.report import CLOSED, FULL, OPEN, WORKERS, Result, Rounds, faultless, written
 from tests.bench.run import bare, full_path
 
 README = Path(__file__).parents[2] / "README.md"
@@ -14,8 +14,8 @@ README = Path(__file__).parents[2] / "README.md"
 
 @pytest.mark.parametrize(
     "how",
-    [{}, {"together": False}, {"worker": {"processes": 2}}],
-    ids=["together", "one by one", "worker processes"],
+    [{}, {"together": False}, *({"worker": worker} for worker in WORKERS.values())],
+    ids=["together", "one by one", *WORKERS],
 )
 async def test_the_full_path_of_the_benchmark_loses_nothing(
     tmp_path: Path, how: dict[str, Any]

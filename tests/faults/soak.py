@@ -179,7 +179,8 @@ class Soak:
             witboost=self.witboost.url,
             redis_url=_http(self.proxies["redis"]).replace("http", "redis"),
             folder=self.folder,
-            worker={"lease": "5s", "margin": "1s", "concurrency": 64},
+            # without processes of its own, so that who is killed or frozen is who works
+            worker={"processes": 0, "lease": "5s", "margin": "1s", "concurrency": 64},
             logs={"access": False},
         )
         tree["store"] |= {"namespace": NAMESPACE, "partitions": PARTITIONS}
