@@ -232,4 +232,7 @@ class Pauses:
         if self._seen_at is None or now - self._seen_at >= _FRESH_FOR:
             self._view = await self._shared.pauses()
             self._seen_at = now
+            for each, pause in self._view.items():
+                if pause.returning:  # whoever ended the pause has not done it, or not yet
+                    await self._shared.bring_back(each)
         return self._view.get(name, Pause())

@@ -53,7 +53,8 @@ class Pause:
     """A destination that is not used now: since when, why, and when one request tries it next.
 
     `since` is 0 where it is not paused; `resumed_at` is the last end of a pause, which proves
-    that another request succeeded.
+    that another request succeeded. `returning` since then until those that waited have been
+    brought back.
     """
 
     since: int = 0
@@ -61,6 +62,7 @@ class Pause:
     reason: str = ""
     probe_at: int = 0
     resumed_at: int = 0
+    returning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +115,27 @@ class Shared:
     ) -> bool:
         """End a pause that has one of these causes; True for the caller that ended it.
 
-        That one also brings back the requests that wait. Those that it cannot reach, because the
-        store or the process fails just then, come back when they are due anyway.
+        That one also brings back the requests that wait. Where the store or the process fails just
+        then, whoever looks next does.
         """
         ended = await self._pauses("resume", destination, " ".join(causes), by, reason)
         if ended:
-            with contextlib.suppress(StoreUnavailable):
-                await self._bring_back(destination)
+            await self.bring_back(destination)
         return ended
 
-    async def _bring_back(self, destination: str) -> None:
+    async def bring_back(self, destination: str) -> None:
+        """Make due what waits for a destination that is in use again; a repeat does no harm.
+
+        What a part of the store holds that does not answer comes back when it is due anyway.
+        """
         tags, wake = self._store.keys.tags(), self._store.keys.shared("wake")
         apart = len(tags) * SECOND // BACK_PER_SECOND
         words = [self._store.time, destination, LONGEST_WAIT, apart, wake]
-        await asyncio.gather(*[self._store.batcher.script(_RESUME, [tag], words) for tag in tags])
+        made_due = [self._store.batcher.script(_RESUME, [tag], words) for tag in tags]
+        with contextlib.suppress(StoreUnavailable):
+            await asyncio.gather(*made_due)
+        with contextlib.suppress(StoreUnavailable):
+            await self._pauses("returned", destination)
 
     async def pauses(self) -> dict[str, Pause]:
         """Return every destination that is paused or has been."""
@@ -241,7 +250,8 @@ def _pause(found: Mapping[str, Any]) -> Pause:
     """Return a pause as any version wrote it."""
     cause = Cause(found.get("cause", Cause.MISCONFIGURED))
     moments = {name: int(found[name]) for name in ("since", "probe_at", "resumed_at")}
-    return Pause(cause=cause, reason=found["reason"], **moments)
+    returning = bool(found.get("returning"))
+    return Pause(cause=cause, reason=found["reason"], returning=returning, **moments)
 
 
 async def dangers(client: Redis | Cluster) -> list[str]:

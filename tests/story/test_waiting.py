@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from unittest.mock import patch
 
 import pytest
 
@@ -18,6 +19,7 @@ SECOND = 1_000
 MINUTE = 60 * SECOND
 MANY = 400
 LONG = 3 * MINUTE
+SOON = MANY // BACK_PER_SECOND + 12  # seconds: one more round of the line, and all are back
 
 
 def looks(rig: Rig) -> int:
@@ -68,15 +70,24 @@ async def test_without_a_line_they_cost_much(rig: Rig, monkeypatch: pytest.Monke
 async def test_without_being_brought_back_many_come_late(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Negative control."""
+    """Negative control: nobody does it, neither who ended the pause nor who looks next."""
 
     async def forgets(_shared: Shared, _destination: str) -> None:
         pass
 
-    monkeypatch.setattr(Shared, "_bring_back", forgets)
+    monkeypatch.setattr(Shared, "bring_back", forgets)
     await waiting(rig)
     await act(rig, "desk", "resume", "done")
-    assert (await tickets_by_second(rig, MANY // BACK_PER_SECOND + 2))[-1] < MANY // 2
+    assert (await tickets_by_second(rig, SOON))[-1] < MANY // 2
+
+
+async def test_where_whoever_ended_a_pause_died_the_next_brings_them_back(rig: Rig) -> None:
+    await waiting(rig)
+    with patch.object(Shared, "bring_back", side_effect=EOFError), pytest.raises(EOFError):
+        await rig.program.shared.resume("desk")
+    assert (await rig.program.shared.pauses())["desk"].returning
+    assert (await tickets_by_second(rig, SOON))[-1] == MANY
+    assert not (await rig.program.shared.pauses())["desk"].returning
 
 
 async def test_the_line_is_as_long_as_a_quarter_of_an_hour(rig: Rig) -> None:

@@ -5,6 +5,7 @@
 --   probe: next probe after (ms), sooner where it is down for a short time only
 --          answers 1 for the one caller that may try now
 --   resume: causes that it may end, separated by spaces, who, reason
+--   returned: what waited has been brought back
 -- Answers 1 to the caller that began or ended a pause: a repeat changes nothing.
 local action, now, name = ARGV[1], clock(ARGV[2]), ARGV[3]
 local found = redis.call('HGET', KEYS[1], name)
@@ -22,6 +23,7 @@ if action == 'pause' then
     answer = 1
     pause.since = now
     pause.probe_at = probe_at
+    pause.returning = nil
     audit('Paused', cause, by, reason)
   elseif cause == 'rate_limited' then
     pause.probe_at = math.max(pause.probe_at, probe_at)
@@ -37,6 +39,8 @@ elseif action == 'probe' then
   end
   pause.probe_at = now + again
   answer = 1
+elseif action == 'returned' then
+  pause.returning = nil
 else
   local cause = pause.cause or 'misconfigured'
   if pause.since == 0 or not string.find(' ' .. ARGV[4] .. ' ', ' ' .. cause .. ' ', 1, true) then
@@ -45,6 +49,7 @@ else
   audit('Resumed', cause, ARGV[5], ARGV[6])
   pause.since = 0
   pause.resumed_at = now
+  pause.returning = true
   pause.reason = ''
   answer = 1
 end
