@@ -12,6 +12,7 @@ from proxy.settings.sources import Key, Origins, variable_of
 
 _UNKNOWN: Final = "extra_forbidden"
 _SECTION: Final = "must be a section of `name: value` lines, or in the environment JSON"
+_LIST: Final = "must be a list, [one, two]"
 
 
 def unknown_keys(error: ValidationError, model: type[BaseModel]) -> list[Key]:
@@ -65,6 +66,8 @@ def _sentence(error: ErrorDetails, key: Key, siblings: Sequence[str]) -> str:
         "value_error": str(context.get("error")),
         "model_type": _SECTION,
         "dict_type": _SECTION,
+        "tuple_type": _LIST,
+        "list_type": _LIST,
         "model_attributes_type": _SECTION,
     }
     said = error["msg"].replace("Input should", "must").replace("String should", "must")

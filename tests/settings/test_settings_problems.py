@@ -63,6 +63,8 @@ def test_keys_that_the_library_knows_are_unknown_here(example: Path) -> None:
         ("LISTEN__PORT", "70000", "must be less than or equal to 65535"),
         ("LISTEN__PATH", "hooks", "must match pattern"),
         ("LISTEN", "x", "must be a section of `name: value` lines, or in the environment JSON"),
+        ("ROUTES", "x", "must be a list"),
+        ("WITBOOST__MAIN__CALLBACK_URLS", "https://w.example/", "must be a list"),
         ("PUBLIC_URL", "approval.example.com", "is no web address"),
         ("PUBLIC_URL", "https://u:s3cret@example.com", "is no web address"),
         ("PUBLIC_URL", "https://[bad", "is no web address"),
