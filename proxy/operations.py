@@ -162,8 +162,8 @@ class Operations:
                 by=ticket.decided_by,
                 native_status=ticket.native_status,
                 comment=ticket.comment,
-                evidence=f"{system.name} {ticket.key}: {ticket.native_status}; released by {by}:"
-                f" {reason}",
+                evidence=f"{system.name} {ticket.key}: {ticket.native_status}; released by {by}",
+                reason=reason,
             )
 
         return await self._act(correlation_id, decide)
@@ -273,8 +273,8 @@ class Operations:
         return await self._act(correlation_id, decide)
 
     async def _fulfilled(self, fulfilment: Fulfilment, *, by: str, reason: str) -> Event:
-        evidence = f"operator {by}: {reason}"
-        return Fulfilled(at=await self._store.now(), fulfilment=fulfilment, evidence=evidence)
+        at, evidence = await self._store.now(), f"{fulfilment}, says operator {by}"
+        return Fulfilled(at=at, fulfilment=fulfilment, evidence=evidence, reason=reason)
 
     async def _act(self, correlation_id: str, decide: Callable[[Entry], Awaitable[Event]]) -> Entry:
         """Write what an operator decided on the record as it is; look again if it changed."""

@@ -159,7 +159,8 @@ class Decided(Event):
     """An outcome was accepted as the decision; the first one wins.
 
     `evidence` names what it was read from, `comment` is the approver's. `ours`: not the ticket
-    decided, so it must hear of it, if there is or may be one.
+    decided, so it must hear of it, if there is or may be one. `reason` is an operator's, for the
+    history alone.
     """
 
     decision: Decision
@@ -167,6 +168,7 @@ class Decided(Event):
     native_status: str = ""
     comment: str = ""
     evidence: str = ""
+    reason: str = ""
     ours: bool = False
 
     @override
@@ -200,11 +202,15 @@ class FulfilmentAwaited(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fulfilled(Event):
-    """The access is there, or it never will be; `evidence` names who said so, if not the ticket."""
+    """The access is there, or it never will be; `evidence` names who said so, if not the ticket.
+
+    `reason` is theirs, for the history alone.
+    """
 
     fulfilment: Fulfilment
     native_status: str = ""
     evidence: str = ""
+    reason: str = ""
 
     @override
     def apply(self, record: Record) -> Record:
@@ -213,6 +219,11 @@ class Fulfilled(Event):
             fulfilment=self.fulfilment,
             native_status=self.native_status or record.native_status,
         )
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        told = [it for it in (texts.evidence, self.evidence) if it]
+        return replace(Event.write(self, texts), evidence="; ".join(told))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from proxy.encryption import new_key
 from proxy.receipts import RECEIPT, sha256
 from proxy.signing import Verifier, key_set, new_signing_key, signer
 from tests.conftest import OpenRig
-from tests.rig import GRANT, OPERATOR_KEY, Rig, get_json
+from tests.rig import OPERATOR_KEY, Rig, get_json, post_json
 
 SECOND = 1_000
 ENCRYPTION = {"keys": [{"id": "k1", "key": new_key()}], "index_key": new_key()}
@@ -46,26 +46,68 @@ async def published(rig: Rig) -> bytes:
     return orjson.dumps(keys)
 
 
-async def test_a_receipt_says_who_decided_what_by_which_ticket(rig: Rig) -> None:
+async def test_a_receipt_says_who_decided_what_when_and_by_which_ticket(rig: Rig) -> None:
+    """Nothing else, and what people wrote as a hash: a receipt may be passed on."""
     request = await decided(rig)
     token = await receipt_of(rig, request)
     said = Verifier.of(await published(rig)).open(token, kind=RECEIPT)
-    (ticket,) = rig.tickets()
-    assert said["iss"] == "https://approval.example.com"
-    assert said["correlationId"] == request
-    assert said["ticket"]["key"] == ticket["key"]
-    assert said["ticket"]["nativeStatus"] == "approved"
-    assert said["decision"]["decision"] == "approved"
-    assert said["decision"]["by"] == "olga"
-    assert said["told"]["status"] == "OK"
     entry = await rig.program.store.load(request)
     assert entry is not None
-    assert said["route"] == entry.record.route
-    assert said["asked"]["sha256"] == sha256(entry.payload)
-    # a receipt may be passed on: what people wrote is in it as a hash
-    assert "fine with me" not in orjson.dumps(said).decode()
-    assert GRANT["motivation"] not in orjson.dumps(said).decode()
+    record = entry.record
+    (ticket,) = rig.tickets()
+    assert said == {
+        "iss": "https://approval.example.com",
+        "receipt": 1,
+        "correlationId": request,
+        "asked": {
+            "sha256": sha256(entry.payload),
+            "at": "2026-01-01T00:00:00.000Z",
+            "instance": "main",
+            "client": "witboost",
+            "requestId": record.request_id,
+        },
+        "route": record.route,
+        "ticket": {
+            "system": "desk",
+            "id": ticket["id"],
+            "key": ticket["key"],
+            "nativeStatus": "approved",
+        },
+        "decision": {
+            "decision": "approved",
+            "by": "olga",
+            "at": "2026-01-01T00:00:02.000Z",
+            "evidence": f"desk {ticket['key']}: approved",
+            "commentSha256": sha256(b"fine with me"),
+        },
+        "told": {
+            "status": "OK",
+            "at": "2026-01-01T00:00:02.000Z",
+            "sha256": sha256(entry.texts.callback.encode()),
+        },
+    }
     assert await receipt_of(rig, request) == token, "the same request has the same receipt"
+
+
+async def test_a_receipt_names_the_operators_who_had_a_say_and_not_why(open_rig: OpenRig) -> None:
+    """The approval was released, and that the access is there was said, by an operator."""
+    routes = [{"name": "default", "system": "desk", "callback_on": "fulfilment"}]
+    async with open_rig(encryption=ENCRYPTION, routes=routes) as rig:
+        call = await rig.ask()
+        await rig.work()
+        rig.desk.decide(rig.tickets()[-1]["id"], "approved", by="john.doe@company.com")
+        await rig.work(after=2 * SECOND)
+        for _ in range(2):
+            url = f"{rig.url}/api/requests/{call.correlation_id}/release"
+            assert (await post_json(url, OPERATOR_KEY, {"reason": "seen by me"}))[0] == 200
+            await rig.work()
+        token = await receipt_of(rig, str(call.correlation_id))
+        said = Verifier.of(await published(rig)).open(token, kind=RECEIPT)
+    assert said["fulfilment"] == "fulfilled"
+    assert said["decision"]["evidence"] == (
+        "desk DESK-1: approved; released by alice; fulfilled, says operator alice"
+    )
+    assert "seen by me" not in orjson.dumps(said).decode()
 
 
 async def test_an_undecided_request_has_none(rig: Rig) -> None:

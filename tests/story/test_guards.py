@@ -35,7 +35,9 @@ async def test_an_operator_releases_what_a_guard_holds(rig: Rig) -> None:
     final = rig.final(call)
     assert final is not None
     assert (final["status"], final["hookInfo"]["decidedBy"]) == ("OK", "john.doe@company.com")
-    assert "released by alice: checked by hand" in (await rig.entry(call)).texts.evidence
+    assert (await rig.entry(call)).texts.evidence == "desk DESK-1: approved; released by alice"
+    history = await rig.program.store.history(str(call.correlation_id))
+    assert [it["reason"] for it in history if it["event"] == "Decided"] == ["checked by hand"]
 
 
 async def test_an_operator_rejects_what_a_guard_holds(rig: Rig) -> None:

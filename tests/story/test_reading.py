@@ -147,11 +147,13 @@ async def test_an_operator_says_what_became_of_awaited_access(
             await watched.work(after=due)
         assert last == (5 * SECOND if held else SECOND), "to the millisecond, whenever it is read"
         await act(rig, watched.call, action)
-        evidence = "operator alice: checked by hand"
-        says = {"fulfilment": fulfilment, "evidence": evidence}
+        evidence = f"{fulfilment}, says operator alice"
+        says = {"fulfilment": fulfilment, "evidence": evidence, "reason": "checked by hand"}
         told = (last, "Fulfilled", "fulfilling", says)
         assert await watched.work() == [told, (last, "CalledBack", "done", {})]
         assert (rig.final(watched.call) or {})["status"] == status
+        texts = (await rig.entry(watched.call)).texts
+        assert texts.evidence == f"desk DESK-1: approved; {evidence}", "a receipt says so, too"
 
 
 @pytest.mark.parametrize(
