@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from proxy.errors import SettingsError
 from proxy.settings.checks import contradictions
 from proxy.settings.explain import explain
-from proxy.settings.problems import broken_sections, describe, unknown_keys
+from proxy.settings.problems import broken_sections, describe, unknown_keys, unknown_systems
 from proxy.settings.secrets import Secret
 from proxy.settings.sources import CONFIG, READING, Key, Sources, gather
 from proxy.settings.tree import Settings
@@ -42,12 +42,13 @@ def load(config: Path | None, environ: Mapping[str, str], *, secrets: bool = Tru
 
 
 def _read(sources: Sources) -> tuple[Settings | None, list[str]]:
+    strays = list(unknown_systems(sources.values))
     try:
         settings = Settings.read()
     except ValidationError as error:
         found = describe(error, Settings, sources.origins)
-        return None, [*sources.problems, *found, *_further(sources.values, error)]
-    return settings, [*sources.problems, *contradictions(settings)]
+        return None, [*sources.problems, *found, *strays, *_further(sources.values, error)]
+    return settings, [*sources.problems, *strays, *contradictions(settings)]
 
 
 def _further(values: dict[str, Any], error: ValidationError) -> list[str]:

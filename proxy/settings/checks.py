@@ -18,7 +18,6 @@ from proxy.settings.called import (
 from proxy.settings.explain import humane
 from proxy.settings.neighbours import Client
 from proxy.settings.oauth2 import OAuth2
-from proxy.settings.problems import nearest
 from proxy.settings.systems import overridden
 from proxy.settings.tree import Settings
 
@@ -126,14 +125,10 @@ def _overrides_are_sound(settings: Settings) -> Iterator[str]:
                 yield f"{where}: {each['msg'].removeprefix('Value error, ')}"
 
 
-def _routes_lead_somewhere(settings: Settings) -> Iterator[str]:
+def _routes_reach_their_end(settings: Settings) -> Iterator[str]:
     for index, route in enumerate(settings.routes):
-        if route.system is None:
-            continue
-        system = settings.ticket_systems.get(route.system)
+        system = settings.ticket_systems.get(route.system or "")
         if system is None:
-            advice = nearest(route.system, list(settings.ticket_systems))
-            yield f"routes.{index}.system: no ticket system is named {route.system!r}; {advice}"
             continue
         if route.callback_on == "fulfilment" and not system.fulfilment:
             yield (
@@ -279,7 +274,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]],
     (("routes",), _routes_can_be_told_apart),
     (("routes",), _routes_decide_or_ask),
     (("routes", "ticket_systems"), _overrides_are_sound),
-    (("routes", "ticket_systems"), _routes_lead_somewhere),
+    (("routes", "ticket_systems"), _routes_reach_their_end),
     (("routes", "ticket_systems"), _guards_can_pass),
     (("routes", "worker"), _polls_slow_down),
     (("retries", "ticket_systems"), _creates_outlive_doubt),

@@ -1,7 +1,7 @@
 """What is wrong with settings, in words for the person who wrote them."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -40,6 +40,17 @@ def describe(error: ValidationError, model: type[BaseModel], origins: Origins) -
         f"{'.'.join(key)}{_given(origins.of(key))}: {', or '.join(dict.fromkeys(sentences))}"
         for key, sentences in said.items()
     ]
+
+
+def unknown_systems(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each route that names no ticket system, whatever else is wrong there."""
+    systems, routes = values.get("ticket_systems"), values.get("routes")
+    if isinstance(systems, dict) and systems and isinstance(routes, list):
+        for index, route in enumerate(routes):
+            name = route.get("system") if isinstance(route, dict) else None
+            if isinstance(name, str) and name not in systems:
+                advice = nearest(name, list(systems))
+                yield f"routes.{index}.system: no ticket system is named {name!r}; {advice}"
 
 
 def nearest(name: str, known: Sequence[str], *, within: Key = ()) -> str:

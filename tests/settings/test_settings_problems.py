@@ -121,6 +121,23 @@ def test_everything_wrong_is_told_at_once(example: Path) -> None:
     ]
 
 
+def test_a_route_that_leads_nowhere_is_told_beside_a_broken_ticket_system(example: Path) -> None:
+    wrong = {f"{DESK}__SETTLE": "5", "ROUTES__0__SYSTEM": "dsk", "ROUTES__0__ON_DEADLINE": "wait"}
+    problems = _problems(example, **wrong)
+
+    assert [problem.split(" ")[0] for problem in problems] == [
+        "ticket_systems.desk.settle",
+        "routes.0.on_deadline",
+        "routes.0.system:",
+    ]
+    assert "did you mean desk?" in problems[2]
+
+
+@pytest.mark.parametrize("systems", ["[]", "{}"])
+def test_where_no_ticket_system_is_named_no_route_is_blamed(example: Path, systems: str) -> None:
+    assert len(_problems(example, TICKET_SYSTEMS=systems)) == 1
+
+
 def test_settings_do_not_change(example: Path) -> None:
     settings = load(example, {})
 
