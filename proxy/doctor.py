@@ -33,6 +33,10 @@ _UNKNOWN: Final = (
     "what was asked for, and where witboost waits for its status, is known to nobody here: it has"
     " to be sent again from there"
 )
+_UNSEALED: Final = (
+    "what was accepted and lost before it was sealed (the audit lags by about a second) leaves no"
+    " trace here: witboost still waits for such requests, and they have to be sent again from there"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,6 @@ class Doctor:
     def __init__(self, patient: Patient, *, repair: bool) -> None:
         self._it = patient
         self._repair = repair
-        self._lost = False  # whether the store forgot anything
 
     async def examine(self) -> AsyncIterator[Finding]:
         """Yield every finding."""
@@ -78,14 +81,7 @@ class Doctor:
         it = self._it
         async for finding in unknown_tickets(it.store, it.systems, since=it.since):
             yield finding
-        if self._lost:
-            yield Finding(
-                "unknown",
-                "the last moments before the loss",
-                "what was accepted and lost before it was sealed (the audit lags by about a second)"
-                " is known to nobody here: witboost still waits for such requests, and they have"
-                " to be sent again from there",
-            )
+        yield Finding("unknown", "the last moments before a loss", _UNSEALED)
 
     # -- the audit itself ----------------------------------------------------------------------
 
@@ -106,7 +102,6 @@ class Doctor:
                 f" {report.last}: their end was cut off, or other files hold it",
             )
         elif sealed.lines < report.last:
-            self._lost = True
             yield Finding(
                 "wrong",
                 "store",
@@ -137,7 +132,6 @@ class Doctor:
         if isinstance(known, str):
             yield Finding("wrong", remembered.id, f"the store lost it, and {known}")
             return
-        self._lost = True
         if found and set(kept) - set(remembered.history):
             yield went_on(found.record, known.record)
             return

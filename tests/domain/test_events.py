@@ -244,6 +244,11 @@ TEXTS = Texts("why", "https://desk/1", "their comment", "DESK-1: new", "{old}")
             decided(comment="fine", evidence="DESK-1: done"),
             {"reason": "", "comment": "fine", "evidence": "DESK-1: done"},
         ),
+        (Fulfilled(at=7, fulfilment=Fulfilment.FULFILLED), {"reason": ""}),
+        (
+            Fulfilled(at=7, fulfilment=Fulfilment.FAILED, evidence="failed, says alice"),
+            {"reason": "", "evidence": "DESK-1: new; failed, says alice"},
+        ),
         (CallingBack(at=7, body="{}"), {"callback": "{}"}),
         (CalledBack(at=7, note="it arrived before"), {"reason": "it arrived before"}),
         (Died(at=7, code="c", reason="r"), {"reason": "r"}),
