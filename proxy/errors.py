@@ -18,6 +18,7 @@ class TemporaryError(ProxyError):
         sent: whether the other side may have acted on the call. False is a proof (the connection
             was never made, or the answer says so); True is a doubt that only a look-up can settle.
         limited: whether the other side asked us to call it less, whatever the call.
+        crowded: whether the call had no turn among our own: no fault of the other side.
     """
 
     def __init__(
@@ -27,11 +28,13 @@ class TemporaryError(ProxyError):
         retry_after: int | None = None,
         sent: bool = True,
         limited: bool = False,
+        crowded: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.sent = sent
         self.limited = limited
+        self.crowded = crowded
 
 
 class PermanentError(ProxyError):

@@ -164,7 +164,8 @@ class Step:
         except StoreUnavailable:
             raise  # the token is kept there: no fault of the destination
         except TemporaryError as error:
-            await pauses.failed(destination, error, by=self.record.id)
+            if not error.crowded:
+                await pauses.failed(destination, error, by=self.record.id)
             raise
         except PermanentError:
             await pauses.answered(destination)

@@ -162,7 +162,11 @@ async def test_the_deadline_covers_waiting_for_a_slot_and_for_a_token(
     failures = await asyncio.gather(
         *(desk.send(call, repeatable=False) for _ in range(2)), return_exceptions=True
     )
-    assert [isinstance(e, TemporaryError) and not e.sent for e in failures] == [True, True]
+    assert [isinstance(e, TemporaryError) and (e.sent, e.crowded) for e in failures] == [
+        (False, False),
+        (False, True),
+    ]
+    assert "waiting for the calls before it" in str(failures[1])
     assert system.calls == []
 
 

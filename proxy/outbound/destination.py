@@ -89,19 +89,23 @@ class Destination:
             PermanentError: the call cannot be written as HTTP.
         """
         progress, started, outcome = Progress(self._reach), time.monotonic(), "refused"
+        crowded = True
         try:
             url = self._allowed(call)
             outcome = "error"
             async with asyncio.timeout(self.deadline / 1_000), self._slots:
+                crowded = False
                 answer = await self._authorised(call, url, progress, repeatable=repeatable)
             outcome = f"{answer.status // 100}xx"
         except TimeoutError as error:
             outcome = "timeout"
             where = "after it was sent" if progress.connected else "before it could be sent"
+            where = "waiting for the calls before it" if crowded else where
             raise TemporaryError(
                 f"{self.name}: {call.place} passed its deadline of {self.deadline} ms {where}:"
                 " check that the system is up and fast enough, or raise the deadline",
                 sent=progress.connected,
+                crowded=crowded,
             ) from error
         except _NetworkError as error:
             outcome = "lost" if error.sent else "unreachable"

@@ -9,9 +9,11 @@ import pytest
 
 from proxy.demo.faults import Fault
 from proxy.domain.models import State
-from proxy.pauses import Place
+from proxy.errors import TemporaryError
+from proxy.pauses import OPENS_AFTER, Place
+from proxy.store.shared import Pause
 from tests.conftest import OpenRig
-from tests.rig import desk_tree
+from tests.rig import Rig, desk_tree
 from tests.waiting import wait_until
 
 SECOND = 1_000
@@ -21,6 +23,15 @@ PLACES = 4  # of which one destination gets three
 def patient(url: str) -> dict[str, Any]:
     """A desk that may take longer than this test."""
     return {**desk_tree(url), "deadline": "30s"}
+
+
+def slow(url: str) -> dict[str, Any]:
+    """A desk that takes one call at a time, of which all that come together must be made soon."""
+    return {**desk_tree(url), "concurrency": 1, "deadline": "500ms", "settle": "1s"}
+
+
+def opened(rig: Rig) -> set[str]:
+    return {ticket["correlation_id"] for ticket in rig.tickets()}
 
 
 async def endless(_place: Place, _name: str) -> bool:
@@ -61,3 +72,28 @@ async def test_a_desk_that_hangs_leaves_room_for_callbacks(
                 hanging.off()
                 await rig.worker.stop(10)
                 await working
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["with it", "without it"])
+async def test_a_desk_with_more_calls_than_it_answers_in_time_is_not_held_to_be_down(
+    open_rig: OpenRig, monkeypatch: pytest.MonkeyPatch, *, removed: bool
+) -> None:
+    """Most of them had no turn, which says nothing of the desk; all are made in the end."""
+    if removed:
+        monkeypatch.setattr(
+            TemporaryError,
+            "crowded",
+            property(lambda _: False, lambda *_: None),
+            raising=False,
+        )
+    async with open_rig(declare=slow) as rig:
+        slowness = rig.desk.switch_on(Fault("create", "slow", seconds=0.15, times=None))
+        asked = [await rig.ask() for _ in range(3 * OPENS_AFTER)]
+        await rig.work()
+        pause = (await rig.program.shared.pauses()).get("desk", Pause())
+        assert bool(pause.since) == removed
+        slowness.off()
+        await rig.work(after=90 * SECOND)
+        await rig.work(after=90 * SECOND)
+        assert opened(rig) == {call.correlation_id for call in asked}
+        assert len(rig.tickets()) == len(asked)
