@@ -257,8 +257,10 @@ class Flow:
         That may follow on an outage, so its time begins with the first refusal.
         """
         policy, code, in_a_row = self._means.policy, "unreachable", None
+        limit = policy.callback_for
         if isinstance(error, PermanentError):
             code, in_a_row = "callback_refused", policy.refused_callback_for
+            limit = max(limit, in_a_row)
             error = TemporaryError(str(error), sent=error.sent)
         arrived = isinstance(error, TemporaryError) and error.sent
         return await step.setback(
@@ -266,7 +268,7 @@ class Flow:
             witboost.name,
             kind=Postponed if arrived else Uncalled,
             code=code,
-            give_up_after=policy.callback_for,
+            give_up_after=limit,
             in_a_row=in_a_row,
         )
 

@@ -40,11 +40,12 @@ async def test_what_is_given_up_says_how_long_it_was_tried(
         assert message == f"Request {watched.call.correlation_id} is dead: {entry.texts.reason}"
 
 
+@pytest.mark.parametrize("unreachable", ["3d", "2s"])
 async def test_a_decided_request_that_is_given_up_is_kept_for_its_time(
-    open_rig: OpenRig, caplog: pytest.LogCaptureFixture
+    open_rig: OpenRig, caplog: pytest.LogCaptureFixture, unreachable: str
 ) -> None:
     """Pauses of one, two and four seconds are seven; the next would be one too many."""
-    async with open_rig(retries={"refused_callback": "7s"}) as rig:
+    async with open_rig(retries={"refused_callback": "7s", "callback": unreachable}) as rig:
         watched = await opened(rig, caplog)
         rig.witboost.switch_on(Fault("callback", "answer", status=422, times=None))
         rig.desk.decide("1001", "approved")
