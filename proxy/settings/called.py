@@ -12,6 +12,15 @@ from proxy.settings.systems import System
 from proxy.settings.tree import Settings
 
 
+def destinations_have_names_of_their_own(settings: Settings) -> Iterator[str]:
+    """A pause, its probes and its end are known by name, whichever kind of system it is."""
+    for name in settings.witboost.keys() & settings.ticket_systems.keys():
+        yield (
+            f"witboost.{name}: ticket_systems.{name} has the same name, and a pause of one would be"
+            " one of both; rename one of them"
+        )
+
+
 def systems_are_encrypted(settings: Settings) -> Iterator[str]:
     """Credentials of ticket systems travel under TLS, or somebody said that they need not."""
     for name, system in settings.ticket_systems.items():

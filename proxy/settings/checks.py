@@ -10,6 +10,7 @@ from proxy.domain.durations import Milliseconds
 from proxy.domain.routing import UNROUTABLE
 from proxy.domain.schedule import SECOND
 from proxy.settings.called import (
+    destinations_have_names_of_their_own,
     instances_are_encrypted,
     literal_addresses_are_opened,
     nothing_leads_to_ourselves,
@@ -280,6 +281,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]],
     (("retries", "ticket_systems"), _creates_outlive_doubt),
     (("audit", "store"), _audit_outlives_requests),
     (("limits",), _slows_before_refusing),
+    (("ticket_systems", "witboost"), destinations_have_names_of_their_own),
     (("ticket_systems",), systems_are_encrypted),
     (("witboost",), instances_are_encrypted),
     (("outbound", "ticket_systems", "witboost"), literal_addresses_are_opened),

@@ -28,6 +28,13 @@ CONTRADICTIONS = {
         {"WORKER__PROCESSES": "2", "WITBOOST__MAIN__CALLBACK__CONCURRENCY": "1"},
         "worker.processes: 2 cannot share out witboost.main.callback.concurrency, which is 1",
     ),
+    "one name for an instance and a ticket system": (
+        {
+            "WITBOOST__DESK": '{"callback_urls": ["https://w.example.com/"], "authentication":'
+            ' "off", "credential": {"kind": "none"}}'
+        },
+        "witboost.desk: ticket_systems.desk has the same name",
+    ),
     "no time to settle": (
         {"TICKET_SYSTEMS__DESK__SETTLE": "0s"},
         "ticket_systems.desk.settle: must be longer than 0",
