@@ -16,6 +16,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from proxy import files
 from proxy.errors import ConfigurationError
 
 KEY_BYTES: Final = 32
@@ -149,15 +150,8 @@ def kept_key(path: Path) -> bytes:
         ConfigurationError: others may read the file, or it holds no key.
     """
     if not path.exists():
-        # written beside and renamed: a crash on the way leaves no half a key
-        unfinished = path.with_suffix(".new")
-        unfinished.unlink(missing_ok=True)
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(new_key())
-            file.flush()
-            os.fsync(descriptor)
-        unfinished.rename(path)
+        files.replace(path, new_key().encode())
+        files.keep_names(path.parent)  # else a power cut might keep the store and lose its key
     if path.stat().st_mode & 0o077:
         raise ConfigurationError(
             f"{path} may be read by others than its owner. Say chmod 600 {path}; if they have read"

@@ -1,5 +1,6 @@
-"""Files that may be replaced while we run: secrets, keys, certificates."""
+"""Files that may be replaced while we run (secrets, keys, certificates); files that must stay."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -47,3 +48,31 @@ def _mark(path: Path) -> _Mark | None:
         return None
     # the time of the last change also tells of permissions that were repaired
     return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a file for its owner alone in place of what is there, with its content on the disk.
+
+    It is written beside and renamed: a crash or a power cut leaves the former one, or none, and
+    never a half. Raises OSError.
+    """
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    unfinished.rename(path)
+
+
+def keep_names(folder: Path) -> None:
+    """Wait until the names of a folder's files are on the disk, which their contents do not imply.
+
+    fsync(2) says so. Raises OSError.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,9 +1,12 @@
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from proxy.audit.files import Folder
+from proxy.encryption import kept_key
 from proxy.files import EVERY, Watched
 from tests.manual_clock import ManualClock
 
@@ -124,3 +127,40 @@ def test_files_are_looked_at_once_a_second_however_often_they_are_used(
 
     assert EVERY == 1.0
     assert len(looks) == 4
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was waited for to be on the disk, by its name then, in order."""
+    names: list[str] = []
+    fsync = os.fsync
+
+    def wait(descriptor: int) -> None:
+        names.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", wait)
+    return names
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_key_is_on_the_disk_with_its_name(tmp_path: Path, synced: list[str]) -> None:
+    """A power cut that keeps the store must not lose what opens it."""
+    key = kept_key(tmp_path / "encryption.key")
+    assert synced == ["encryption.key.new", tmp_path.name]
+    assert kept_key(tmp_path / "encryption.key") == key
+    assert len(synced) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_lines_of_the_audit_are_on_the_disk_with_the_name_of_their_file(
+    tmp_path: Path, synced: list[str]
+) -> None:
+    """What the files hold leaves Redis, so it must be there after a power cut."""
+    folder = Folder(tmp_path / "audit")
+    for number in (1, 2):
+        folder.append(number, [b"{}"])
+        folder.publish("head.json", b"{}")
+    [file] = folder.files()
+    first, second = [file.path.name, "audit", "head.json.new"], [file.path.name, "head.json.new"]
+    assert synced == [*first, *second]

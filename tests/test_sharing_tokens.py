@@ -99,7 +99,7 @@ def test_a_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_half_a_key_of_a_crash_is_not_used(tmp_path: Path) -> None:
-    (tmp_path / "encryption.new").write_text("half")
+    (tmp_path / "encryption.key.new").write_text("half")
 
     assert len(kept_key(tmp_path / "encryption.key")) == 32
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import orjson
 
 from proxy.domain.schedule import DAY
+from proxy.files import keep_names, replace
 
 HEAD_FILE: Final = "head.json"
 KEYS_FILE: Final = "keys.json"
@@ -85,18 +86,19 @@ class Folder:
             path = self.folder / f"audit-{first:012d}-{now}.jsonl"
             self._file, self._size, how = AuditFile(first, now, path), 0, how | _NEW
         whole = b"".join(line + b"\n" for line in lines)
+        begins = not self._size
         with os.fdopen(os.open(self._file.path, how, 0o600), "wb") as file:
             file.write(whole)
             file.flush()
             os.fsync(file.fileno())
+        if begins:
+            keep_names(self.folder)
         self._size += len(whole)
 
     def publish(self, name: str, content: bytes) -> None:
-        """Write beside and rename, so that a reader finds the old or the new."""
+        """Replace it whole, so that a reader finds the old or the new."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        unfinished = self.folder / f"{name}.new"
-        unfinished.write_bytes(content)
-        unfinished.rename(self.folder / name)
+        replace(self.folder / name, content)
 
     def begin_anew(self) -> None:
         """Leave the present file as it is."""
