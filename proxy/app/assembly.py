@@ -11,6 +11,7 @@ from proxy.app.outgoing import open_outgoing
 from proxy.app.part import WHOLE, Part
 from proxy.app.program import Program
 from proxy.app.store import (
+    end_pauses_of_what_is_gone,
     open_seals,
     open_store,
     open_tokens,
@@ -57,6 +58,7 @@ async def assemble(
         shared = Shared(store)
         await shared.connect()
         await refuse_to_drop(settings, store)
+        await end_pauses_of_what_is_gone(settings, shared)
 
         local = clock or SystemClock()
         outgoing = await open_outgoing(

@@ -18,7 +18,7 @@ from proxy.store.embedded import EmbeddedServer
 from proxy.store.namespace import service_name
 from proxy.store.privacy import Privacy
 from proxy.store.redis import RedisStore
-from proxy.store.shared import dangers
+from proxy.store.shared import Shared, dangers
 from proxy.store.signing import open_signer, published_keys
 from proxy.store.tokens import RedisTokens
 
@@ -86,6 +86,16 @@ async def refuse_to_drop(settings: Settings, store: RedisStore) -> None:
             problems.append(f"ticket_systems.{system} is gone, but has {count} open requests")
     if problems:
         raise ConfigurationError(f"{'; '.join(problems)}. Keep it until they are done.")
+
+
+async def end_pauses_of_what_is_gone(settings: Settings, shared: Shared) -> None:
+    """End the pauses of systems and instances that are not in the settings any more.
+
+    Nobody calls those, so nothing else would, and we would be degraded for ever.
+    """
+    for name, pause in (await shared.pauses()).items():
+        if pause.since and name not in {*settings.witboost, *settings.ticket_systems}:
+            await shared.resume(name, reason="not in the settings any more")
 
 
 def open_tokens(settings: Settings, store: RedisStore) -> RedisTokens | None:

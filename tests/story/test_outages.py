@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from proxy import pauses
+from proxy.app import assemble
 from proxy.cli import main
 from proxy.demo.faults import Fault
 from proxy.demo.witboost import HookCall
@@ -254,6 +255,18 @@ async def test_the_commands_say_what_is_paused(
         words = [action, "desk", "--reason", "upgrade", "--url", rig.url]
         assert await asyncio.to_thread(main, words) == 0
         assert says in capsys.readouterr().out
+
+
+async def test_a_pause_ends_with_what_it_was_of(rig: Rig) -> None:
+    """An operator paused a desk, brought its requests to an end, and took it out of here."""
+    for name in ("formerly", "desk"):
+        await rig.program.shared.pause(name, "moving", probe_after=0, cause=Cause.MAINTENANCE)
+    async with assemble(rig.program.settings, clock=rig.clock) as again:
+        pauses = await again.shared.pauses()
+    assert {name: bool(it.since) for name, it in pauses.items()} == {
+        "formerly": False,
+        "desk": True,
+    }
 
 
 async def test_a_pause_of_an_earlier_version_is_read(rig: Rig) -> None:
