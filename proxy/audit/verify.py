@@ -62,14 +62,14 @@ class _Reading:
         self._verifier = verifier
         self._known: dict[int, _Known] = {}
         self._owed: set[bytes] = set()  # entries of a branch that was left: to be found again
-        self._expected: dict[int, str] = {}  # hashes that heads kept elsewhere promise
+        self._expected: set[tuple[int, str]] = set()  # lines that heads kept elsewhere promise
         self._begins_after: tuple[int, str] | None = None
         self._unreadable = False
 
     def expect(self, head: Any) -> None:
         content = self._opened(head, HEAD, "the head that was kept elsewhere")
         if content:
-            self._expected[content["lines"]] = content["hash"]
+            self._expected.add((content["lines"], content["hash"]))
 
     def read(self, name: str, lines: Iterable[bytes]) -> None:
         for number, text in enumerate(lines, 1):
@@ -97,8 +97,7 @@ class _Reading:
         self._known.pop(seq - _REACH, None)
         self._owed.discard(_said(line))
         self.report.last, self.report.hash = seq, hashed
-        if seq in self._expected and self._expected.pop(seq) != hashed:
-            self.report.problems.append(f"{where}: is not the line that a signed head names")
+        self._expected.discard((seq, hashed))  # also in a branch that is left
         if "head" in line:
             self._head(line, where)
         if "checkpoint" in line:
@@ -169,12 +168,14 @@ class _Reading:
                 f"{len(self._owed)} entries stand in lines that the chain left, and nowhere else:"
                 " was an older store restored, or the chain forked?"
             )
-        for lines in sorted(self._expected):
+        for lines, _ in sorted(self._expected):
             if lines > report.last:
                 report.problems.append(
                     f"the end is missing: a signed head names line {lines}, and the last one here"
                     f" is {report.last}"
                 )
+            elif lines >= report.first:
+                report.problems.append(f"line {lines} is not the one that a signed head names")
         if report.last > report.signed:
             report.problems.append(
                 f"lines {report.signed + 1} to {report.last} are covered by no head: the end was"

@@ -15,7 +15,7 @@ from proxy.audit.sealer import LEASE, Sealer, Seals, place_of
 from proxy.cli.audit import examine
 from proxy.domain.schedule import DAY, HOUR
 from proxy.encryption import new_key
-from proxy.errors import StoreUnavailable
+from proxy.errors import ConfigurationError, StoreUnavailable
 from proxy.refusals import Refusals
 from proxy.store.audit import AuditStreams, read_kept
 from tests.conftest import OpenRig
@@ -104,6 +104,8 @@ async def test_a_line_holds_the_record_encrypted(rig: Rig) -> None:
     entry = read_kept(rig.program.store, whole)
     assert entry.record.id == call.correlation_id
     assert b"john.doe_company.com" in entry.payload
+    with pytest.raises(ConfigurationError, match="changed or moved"):  # to another request's line
+        ring.open(line["sealed"].encode(), place=place_of("ar1"))
 
 
 async def test_what_is_sealed_leaves_redis(rig: Rig) -> None:

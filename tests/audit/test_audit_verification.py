@@ -6,7 +6,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from proxy.audit.chain import HEAD, Chain
+from proxy.audit.chain import HEAD, Chain, digest
 from proxy.audit.files import HEAD_FILE, KEYS_FILE
 from proxy.cli import main
 from proxy.cli.audit import examine
@@ -100,6 +100,40 @@ def test_what_is_done_to_the_lines_is_found(tmp_path: Path, edit: Edit, said: st
     assert said in "".join(problems[:1])
 
 
+@pytest.mark.parametrize(
+    ("kept", "problem"),
+    [
+        ((3, 4, 5), ""),
+        ((5, 4, 3), ""),
+        ((3, 4, 5, 9), ""),
+        ((3, 5), "1 entries stand in lines that the chain left, and nowhere else"),
+        ((), "3 entries stand in lines that the chain left, and nowhere else"),
+    ],
+)
+def test_what_was_sealed_again_must_all_be_there_again(
+    tmp_path: Path, kept: tuple[int, ...], problem: str
+) -> None:
+    """A sealer that did not see a batch goes on from the one before, in a file of its own."""
+    folder = written(tmp_path)
+    (file,) = folder.glob("audit-*")
+    lines = file.read_bytes().splitlines()
+    chain, entries = Chain(4, digest(lines[3])), {it["seq"]: it for it in map(orjson.loads, lines)}
+    branch = []
+    for seq in kept:
+        content = {**entries.get(seq + 2, {"stream": "1", "at": "9-9", "request": "", "entry": {}})}
+        branch.append(chain.add({k: v for k, v in content.items() if k not in {"seq", "prev"}}))
+    head = OURS.sign({"lines": chain.lines, "hash": chain.last, "at": 1}, kind=HEAD)
+    branch.append(chain.add({"head": head}))
+    (folder / "audit-000000000005-1700000000001.jsonl").write_bytes(b"\n".join([*branch, b""]))
+    (folder / HEAD_FILE).write_bytes(orjson.dumps({"head": head}))
+    report = examine(folder)
+    assert [note.partition(": ")[2] for note in report.notes] == [
+        "4 lines before it were sealed again"
+    ]
+    assert "".join(report.problems)[: len(problem) or None] == problem
+    assert (report.last, report.signed) == (chain.lines, chain.lines)
+
+
 def test_a_chain_that_was_made_anew_with_another_key_is_found(tmp_path: Path) -> None:
     """Every hash fits, and the signatures are good: only the published keys are not theirs."""
     folder = written(tmp_path, by=THEIRS)
@@ -124,6 +158,21 @@ def test_a_tail_cut_off_with_its_head_is_found_by_a_head_kept_elsewhere(tmp_path
     (folder / HEAD_FILE).write_bytes(orjson.dumps({"head": orjson.loads(lines[-1])["head"]}))
     assert not examine(folder).problems, "nothing in the folder itself can tell"
     assert "the end is missing" in examine(folder, heads=(kept,)).problems[0]
+
+
+def test_another_chain_of_ours_is_found_by_a_head_kept_elsewhere(tmp_path: Path) -> None:
+    """Whoever has the signing key may write the audit anew, but not the copies of its heads."""
+    folder = written(tmp_path)
+    kept = tmp_path / "kept.json"
+    kept.write_bytes((folder / HEAD_FILE).read_bytes())
+    chain = Chain()
+    lines = [*batch(chain, OURS, 2), *batch(chain, OURS, 4)]
+    (folder / HEAD_FILE).write_bytes(orjson.dumps({"head": orjson.loads(lines[-1])["head"]}))
+    (file,) = folder.glob("audit-*")
+    file.write_bytes(b"\n".join([*lines, b""]))
+    assert not examine(folder).problems, "nothing in the folder itself can tell"
+    (problem,) = examine(folder, heads=(kept,)).problems
+    assert problem == "line 7 is not the one that a signed head names"
 
 
 def test_old_heads_stay_verifiable_after_a_rotation(tmp_path: Path) -> None:
