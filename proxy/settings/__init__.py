@@ -42,19 +42,26 @@ def load(config: Path | None, environ: Mapping[str, str], *, secrets: bool = Tru
 
 
 def _read(sources: Sources) -> tuple[Settings | None, list[str]]:
-    strays = list(unknown_systems(sources.values))
-    try:
-        settings = Settings.read()
-    except ValidationError as error:
-        found = describe(error, Settings, sources.origins)
-        return None, [*sources.problems, *found, *strays, *_further(sources.values, error)]
-    return settings, [*sources.problems, *strays, *contradictions(settings)]
+    """Read again without unknown keys: what they hide, rules over several keys above all, is told
+    beside them.
+    """
+    found = [*sources.problems, *unknown_systems(sources.values)]
+    while True:
+        try:
+            settings = Settings.read()
+        except ValidationError as error:
+            found += describe(error, Settings, sources.origins)
+            unknown = unknown_keys(error, Settings)
+            for key in unknown:
+                _remove(sources.values, key)
+            if not unknown:
+                return None, list(dict.fromkeys([*found, *_further(sources.values, error)]))
+        else:
+            return settings, list(dict.fromkeys([*found, *contradictions(settings)]))
 
 
 def _further(values: dict[str, Any], error: ValidationError) -> list[str]:
-    """Return the contradictions between whatever is sound besides its unknown keys."""
-    for key in unknown_keys(error, Settings):
-        _remove(values, key)
+    """Return the contradictions between the sections in which nothing is wrong."""
     broken = broken_sections(error)
     sound = {
         name: TypeAdapter(field.rebuild_annotation()).validate_python(values[name])

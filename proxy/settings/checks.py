@@ -19,6 +19,7 @@ from proxy.settings.called import (
 from proxy.settings.explain import humane
 from proxy.settings.neighbours import Client
 from proxy.settings.oauth2 import OAuth2
+from proxy.settings.problems import describe
 from proxy.settings.systems import overridden
 from proxy.settings.tree import Settings
 
@@ -121,9 +122,8 @@ def _overrides_are_sound(settings: Settings) -> Iterator[str]:
         try:
             overridden(system.declaration, route.overrides)
         except ValidationError as error:
-            for each in error.errors(include_url=False, include_input=False):
-                where = ".".join(map(str, (place, *each["loc"])))
-                yield f"{where}: {each['msg'].removeprefix('Value error, ')}"
+            within = ("routes", str(index), "overrides")
+            yield from describe(error, type(system.declaration), settings.origins, within=within)
 
 
 def _routes_reach_their_end(settings: Settings) -> Iterator[str]:

@@ -21,18 +21,23 @@ def unknown_keys(error: ValidationError, model: type[BaseModel]) -> list[Key]:
 
 
 def broken_sections(error: ValidationError) -> set[str]:
-    """Return the top-level sections in which something beside an unknown key is wrong."""
-    return {str(e["loc"][0]) for e in error.errors() if e["type"] != _UNKNOWN}
+    """Return the top-level sections in which something is wrong."""
+    return {str(e["loc"][0]) for e in error.errors()}
 
 
-def describe(error: ValidationError, model: type[BaseModel], origins: Origins) -> list[str]:
+def describe(
+    error: ValidationError, model: type[BaseModel], origins: Origins, *, within: Key = ()
+) -> list[str]:
     """Return one sentence for each problem: the key, where it was set, what to do.
+
+    The model is that of what stands at the key `within`.
 
     The value is never quoted, because it may be a secret in the wrong place.
     """
     said: dict[Key, list[str]] = {}
     for each in error.errors(include_url=False, include_input=False):
-        key, siblings = _place(model, each["loc"])
+        inner, siblings = _place(model, each["loc"])
+        key = (*within, *inner)
         if each["type"].startswith("union_tag"):
             key = (*key, "kind")
         said.setdefault(key, []).append(_sentence(each, key, siblings))

@@ -101,11 +101,17 @@ CONTRADICTIONS = {
     ),
     "an override that breaks the declaration": (
         {"ROUTES__0__OVERRIDES": '{"create": {"body": {"title": "{{ verbe }}"}}}'},
-        "routes.0.overrides.create: body.title mentions 'verbe', which is not known",
+        (
+            "routes.0.overrides.create (environment APPROVAL_PROXY__ROUTES__0__OVERRIDES): "
+            "body.title mentions 'verbe', which is not known"
+        ),
     ),
     "an override of what is not there": (
         {"ROUTES__0__OVERRIDES": '{"craete": {}}'},
-        "routes.0.overrides.craete: Extra inputs are not permitted",
+        (
+            "routes.0.overrides.craete (environment APPROVAL_PROXY__ROUTES__0__OVERRIDES): "
+            "unknown key; did you mean routes.0.overrides.create?"
+        ),
     ),
     "a condition on what no request has": (
         {"ROUTES__0__WHEN": "verbe == 'grant'"},

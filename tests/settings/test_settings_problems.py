@@ -126,11 +126,22 @@ def test_a_route_that_leads_nowhere_is_told_beside_a_broken_ticket_system(exampl
     problems = _problems(example, **wrong)
 
     assert [problem.split(" ")[0] for problem in problems] == [
+        "routes.0.system:",
         "ticket_systems.desk.settle",
         "routes.0.on_deadline",
-        "routes.0.system:",
     ]
-    assert "did you mean desk?" in problems[2]
+    assert "did you mean desk?" in problems[0]
+
+
+def test_what_an_unknown_key_hides_is_told_beside_it(example: Path) -> None:
+    """A rule over several keys of a section is not asked while one of them is unknown."""
+    problems = _problems(
+        example, **{f"{DESK}__EVENTS__TOLERENCE": "5m", f"{DESK}__EVENTS__SIGNED": "{tmestamp}"}
+    )
+
+    assert len(problems) == 2
+    assert "did you mean ticket_systems.desk.events.tolerance?" in problems[0]
+    assert "signed holds {tmestamp}, which is not known" in problems[1]
 
 
 @pytest.mark.parametrize("systems", ["[]", "{}"])
