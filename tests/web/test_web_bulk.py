@@ -11,6 +11,7 @@ from proxy.domain.advice import ADVICE
 from proxy.domain.events import Died
 from proxy.domain.guards import GUARDED
 from proxy.domain.models import State
+from tests.manual_clock import ManualClock
 from tests.web.acting import decide, happen, hold
 from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Answered, Site
 
@@ -41,6 +42,24 @@ async def test_a_dry_run_counts_and_changes_nothing(site: Site) -> None:
     assert (await bulk(site, "retry", {"state": "dead,held", "code": "look"})).json["matching"] == 1
     assert (await bulk(site, "retry", {"state": "dead", "system": "x"})).json["matching"] == 0
     assert [await state(site, each) for each in dead] == [State.DEAD] * 3
+
+
+@pytest.mark.parametrize("apart", [0, 1_000])
+async def test_a_count_goes_over_all_pages(site: Site, clock: ManualClock, apart: int) -> None:
+    """What is only counted stays in the list, so each page must begin where the last one ended."""
+    for _ in range(7):
+        await hold(site.store, (await site.submit()).taken)
+        clock.advance(apart)
+    wanted = {"state": "held", "limit": "2"}
+    counted: list[int] = []
+    while len(counted) < 10:
+        page = (await bulk(site, "cancel", wanted)).json
+        counted.append(page["matching"])
+        if "next" not in page:
+            break
+        wanted["before"] = page["next"]
+    assert sum(counted) == 7
+    assert max(counted) == 2
 
 
 async def test_a_retry_of_many_goes_page_by_page_with_the_reason_in_each_history(

@@ -17,7 +17,7 @@ from proxy.web.ports import Limits
 from tests.manual_clock import ManualClock
 from tests.web.acting import happen
 from tests.web.conftest import WITBOOST_KEY, Answered, Collected, Site, Starts
-from tests.web.desk import EVENT_SECRET
+from tests.web.desk import EVENT_SECRET, Desk
 
 LATE = 50_000  # milliseconds after which the fixture's ticket is read if nobody hints
 
@@ -123,6 +123,7 @@ async def test_whatever_is_wrong_with_the_proof_has_the_same_401(
     assert {answer.body} == {unknown.body, unproven.body, changed.body}
     assert await _due_in(site.store) == LATE
     assert b"canary" not in answer.body
+    assert _counted(site, "refused") == 3, "of systems that there are"
 
 
 async def test_an_event_that_names_no_ticket_is_a_400(site: Site, clock: ManualClock) -> None:
@@ -136,11 +137,24 @@ async def test_an_event_has_a_size_and_a_client_key_opens_nothing(
     site = await start(limits=Limits(event=100))
     large = _event(clock, tree={"ticket": {"id": "T1"}, "pad": "x" * 100})
     (await _send(site, large)).refused(400, "longer than 100 bytes")
+    assert _counted(site, "unusable") == 1
     unknown = await _send(site, large, system="nobody")
     unknown.refused(400, "longer than 100 bytes")  # the names of systems are for nobody
     assert "nobody" not in site.metrics.text().decode()
     answer = await site.call("POST", "/ticket-events/desk", key=WITBOOST_KEY, data=b"{}")
     assert answer.status == 401
+
+
+async def test_a_system_knows_the_repeats_of_its_own_events_alone(
+    start: Starts, clock: ManualClock
+) -> None:
+    """Whoever knows one system's secret must not make another's events look like repeats."""
+    desk = Desk()
+    site = await start(systems={"desk": desk, "other": desk})
+    event = _event(clock)
+    for system in ("other", "desk", "desk"):
+        assert (await _send(site, event, system)).status == 202
+    assert (_counted(site, "taken"), _counted(site, "repeated")) == (1, 1)
 
 
 async def test_events_leave_no_signature_in_the_log(
