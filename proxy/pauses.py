@@ -145,7 +145,7 @@ class Pauses:
         Where a system has been down for seconds only, it is looked at again within seconds. `now`
         is the store's time.
 
-        One that was refused `again` waits for the length of the line once more: what is refused to
+        One that tries and fails `again` waits for the length of the line once more: what fails for
         it alone would otherwise be all that is ever tried.
         """
         pause = self._view.get(name, Pause())

@@ -11,7 +11,16 @@ from proxy.domain.events import Died, Event, Held, Postponed
 from proxy.domain.identities import Identities
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import ApprovalRequest, Entry, Record, Route, State, Ticket
-from proxy.domain.schedule import DAY, HOUR, MINUTE, SECOND, Dice, backoff, due_at
+from proxy.domain.schedule import (
+    DAY,
+    HOUR,
+    LONGEST_RETRY_AFTER,
+    MINUTE,
+    SECOND,
+    Dice,
+    backoff,
+    due_at,
+)
 from proxy.domain.values import replace
 from proxy.errors import (
     ConfigurationError,
@@ -212,10 +221,11 @@ class Step:
             case ConfigurationError():
                 return await self._refused(error, destination, kind)
             case TemporaryError():
-                delay = backoff(self.record.attempt, self.means.dice, error.retry_after)
                 if await self.means.pauses.paused(destination):  # an outage uses up no attempts
-                    event = kind(at=self.now, code=code, reason=str(error))
-                    return await self.rest(event, self.now + delay)
+                    event = kind(at=self.now, code="paused", reason=str(error))
+                    asked = min(error.retry_after or 0, LONGEST_RETRY_AFTER)
+                    return await self._wait(destination, event, again=True, least=asked)
+                delay = backoff(self.record.attempt, self.means.dice, error.retry_after)
                 event = kind(at=self.now, code=code, reason=str(error), delay=delay)
                 return await self.postpone(event, give_up_after=give_up_after, in_a_row=in_a_row)
             case PermanentError():
@@ -249,13 +259,13 @@ class Step:
         return await self.then(event).hold("refused", reason)
 
     async def _wait(
-        self, destination: str, event: Postponed, *, again: bool = False
+        self, destination: str, event: Postponed, *, again: bool = False, least: int = 0
     ) -> "Step | None":
         """Let the record wait until the pause is over: who ends it brings back all that wait."""
         pauses, now = self.means.pauses, self.now
-        known = self.record.code == event.code and not event.refused
+        known = self.record.code == event.code and not (event.refused or again)
         step = self.then(event, quiet=known)
-        pause = pauses.wait(destination, now, again=again)
+        pause = max(pauses.wait(destination, now, again=again), least)
         due = due_at(step.record, now + pause, now)
         waiting = await step.write(due)
         if await pauses.over(destination):  # it ended before we waited, so nobody saw us

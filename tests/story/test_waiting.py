@@ -1,7 +1,7 @@
 """Many requests wait for a destination: what that costs, and how they come back after it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from unittest.mock import patch
 
 import pytest
@@ -19,6 +19,7 @@ SECOND = 1_000
 MINUTE = 60 * SECOND
 MANY = 400
 LONG = 3 * MINUTE
+Alone = Callable[[Rig], Awaitable[HookCall]]
 SOON = MANY // BACK_PER_SECOND + 12  # seconds: one more round of the line, and all are back
 
 
@@ -200,20 +201,45 @@ async def refused_alone(rig: Rig) -> HookCall:
     subject = call.correlation_id
     rig.desk.switch_on(Fault("create", "answer", status=403, times=None, subject=subject))
     await rig.work()
-    other = await rig.ask()
-    for _ in range(60):
-        await rig.work(after=SECOND)
-    return other
+    return await rig.ask()
 
 
-async def test_who_is_refused_alone_lets_the_others_try(rig: Rig) -> None:
-    assert await rig.state(await refused_alone(rig)) is State.PENDING
+async def failing_alone(rig: Rig) -> HookCall:
+    """Let a desk that was down answer again, but for one request; return another, later one."""
+    call = await rig.ask()
+    subject = call.correlation_id
+    rig.desk.switch_on(Fault("*", "reset", times=None, subject=subject))
+    await rig.program.shared.pause("desk", "down", probe_after=SECOND, cause=Cause.UNREACHABLE)
+    await tickets_by_second(rig, 65)
+    return await rig.ask()
 
 
+ALONE = pytest.mark.parametrize("fails", [refused_alone, failing_alone])
+
+
+@ALONE
+async def test_who_fails_alone_lets_the_others_try(rig: Rig, fails: Alone) -> None:
+    other = await fails(rig)
+    await tickets_by_second(rig, 30)
+    assert await rig.state(other) is State.PENDING
+
+
+@ALONE
 async def test_without_a_second_wait_it_alone_would_try(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, fails: Alone
 ) -> None:
     """Negative control."""
     wait = Pauses.wait
     monkeypatch.setattr(Pauses, "wait", lambda pauses, name, now, **_: wait(pauses, name, now))
-    assert await rig.state(await refused_alone(rig)) is State.RECEIVED
+    other = await fails(rig)
+    await tickets_by_second(rig, 30)
+    assert await rig.state(other) is State.RECEIVED
+
+
+async def test_who_asks_for_a_longer_wait_is_given_it(rig: Rig) -> None:
+    """Whoever looks at a destination that is down, and is told when to come again, comes then."""
+    await rig.ask()
+    rig.desk.switch_on(Fault("create", "answer", status=429, retry_after="300"))
+    await rig.program.shared.pause("desk", "down", probe_after=SECOND, cause=Cause.UNREACHABLE)
+    await rig.work(after=2 * SECOND)
+    assert await due_in(rig) == 5 * MINUTE
