@@ -91,7 +91,7 @@ def gather(config: Path | None, environ: Mapping[str, str], *, secrets: bool = T
                 origins.add(_put(values, names, value), value, f"environment {variable}")
             except ValueError as error:
                 problems.append(f"environment {variable}: {error}")
-    referred = {value for key, value in leaves(values) if key[-1:] == ("env",)}
+    referred = [value for key, value in leaves(values) if key[-1:] == ("env",)]
     problems += [_stray(name) for name in environ if _is_stray(name) and name not in referred]
     return Sources(values, origins, environ, problems, secrets)
 

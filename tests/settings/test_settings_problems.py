@@ -94,6 +94,7 @@ def test_keys_that_the_library_knows_are_unknown_here(example: Path) -> None:
         (f"{DESK}__AUTH__CLIENT_SECRET", '{"env": "NOT_THERE"}', "NOT_THERE is not set"),
         (f"{DESK}__AUTH__CLIENT_SECRET", '{"vault": "s3cret"}', "is no secret"),
         (f"{DESK}__AUTH__CLIENT_SECRET", '[["s3cret"]]', "is no secret"),
+        (f"{DESK}__AUTH__CLIENT_SECRET", '{"env": []}', "names no variable"),
         (f"{DESK}__EVENTS__SECRETS", "[]", "is empty: at least one is required"),
     ],
 )
