@@ -163,6 +163,20 @@ async def test_no_connection_is_made_to_where_nobody_may_go(listener: Listener) 
     assert counted.count("refused") > 300
 
 
+async def test_a_connection_that_another_destination_may_have_is_not_used() -> None:
+    """One that is kept open is not made again, so nothing would judge where it leads."""
+    async with serving() as system, Outbound(loopback=True) as outbound:
+        may, call = towards(outbound, system.origin), Call("GET", f"{system.origin}/")
+        for _ in range(2):
+            assert (await may.send(call, repeatable=False)).status == 200
+        outbound._loopback = False
+        may_not = towards(outbound, system.origin)
+        with pytest.raises(ConfigurationError, match="is this machine itself"):
+            await may_not.send(call, repeatable=False)
+        assert (await may.send(call, repeatable=False)).status == 200
+    assert len(system.calls) == 3
+
+
 async def test_what_is_refused_says_what_would_open_it() -> None:
     async with Outbound() as outbound:
         for url, advice in {

@@ -1,4 +1,4 @@
-"""The only outgoing HTTP: one pool of connections that all destinations share.
+"""The only outgoing HTTP; destinations that may be led to the same places share connections.
 
 Callers import from here what they need to call another system.
 """
@@ -6,6 +6,7 @@ Callers import from here what they need to call another system.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import random
 from typing import ClassVar, Self
@@ -44,7 +45,7 @@ class EgressProxy:
 
 
 class Outbound:
-    """The connections that all destinations share; an async context that opens and closes it.
+    """The connections of all destinations; an async context that opens and closes them.
 
     `kind` is the class of its destinations.
     """
@@ -72,16 +73,16 @@ class Outbound:
         self._resolver = resolver
         self._observe = observe
         self._dice = dice
-        self._opened: Connector | None = None
+        self._pools: dict[Reach, Connector] | None = None
 
     async def __aenter__(self) -> Self:
-        self._opened = Connector(self._resolver)
+        self._pools = {}
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._opened is not None:
-            await self._opened.close()
-            self._opened = None
+        pools, self._pools = self._pools or {}, None
+        for pool in pools.values():
+            await pool.close()
 
     def destination(
         self,
@@ -111,12 +112,13 @@ class Outbound:
         proxy = None if direct else self._proxy
         if proxy is not None:  # then what we connect to is the proxy, and it sees to the rest
             networks, networks_setting = proxy.networks, "outbound.proxy.networks"
+        reach = Reach(tuple(networks), networks_setting, self._loopback)
         try:
             return self.kind(
-                self._connector,
+                partial(self._pool, reach),
                 name=name,
                 origins=origins,
-                reach=Reach(tuple(networks), networks_setting, self._loopback),
+                reach=reach,
                 proxy=proxy.url if proxy else None,
                 deadline=deadline,
                 concurrency=concurrency,
@@ -132,7 +134,11 @@ class Outbound:
                 f"{name}: an origin, `ca_file` or `client_certificate` is unusable: {error}"
             ) from error
 
-    def _connector(self) -> Connector:
-        if self._opened is None:
+    def _pool(self, reach: Reach) -> Connector:
+        """Return the connections that lead nowhere else: a pooled one is not judged once more."""
+        if self._pools is None:
             raise ConfigurationError("the connections are not open: calls are made while serving")
-        return self._opened
+        pool = self._pools.get(reach)
+        if pool is None:
+            pool = self._pools[reach] = Connector(self._resolver)
+        return pool
