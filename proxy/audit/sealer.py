@@ -115,10 +115,11 @@ class Sealer:
                 self._failing = True
                 known = isinstance(error, ProxyError | OSError)
                 _log.log(logging.INFO if known else logging.ERROR, "Not sealed", exc_info=error)
+                why = str(error).rstrip(".") or type(error).__name__
                 self._alarms.sound(
                     Alarm.AUDIT_STOPPED,
-                    f"The audit cannot be written: {str(error) or type(error).__name__}. Nothing is"
-                    " lost: entries wait in Redis, and take its memory. Look at audit.folder and"
+                    f"The audit cannot be written: {why}. Nothing is lost:"
+                    " entries wait in Redis, and take its memory. Look at audit.folder and"
                     " its disk.",
                 )
             return 0
