@@ -392,9 +392,11 @@ async def test_a_conflict_with_our_own_ticket_is_that_ticket(rig: Rig, *, made: 
     call = await rig.ask()
     await rig.work()
     assert len(rig.tickets()) == made
-    record = (await rig.entry(call)).record
-    assert record.state is (State.PENDING if made else State.DEAD)
-    assert record.code == ("" if made else "refused")
+    entry = await rig.entry(call)
+    assert entry.record.state is (State.PENDING if made else State.DEAD)
+    assert entry.record.code == ("" if made else "refused")
+    refused = "desk refused to create the ticket: desk answered 409"
+    assert made or entry.texts.reason.startswith(refused)
 
 
 async def test_a_create_that_was_given_up_leaves_no_doubt(open_rig: OpenRig) -> None:

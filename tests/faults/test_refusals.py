@@ -71,6 +71,21 @@ async def test_a_refused_client_is_nobodys_request(rig: Rig) -> None:
     assert await rig.state(call) is State.PENDING
 
 
+async def test_who_is_refused_a_third_time_while_others_succeed_is_held(rig: Rig) -> None:
+    """Each time the desk was paused and in use again in between: three tries, and no fourth."""
+    call = await rig.ask()
+    subject = call.correlation_id
+    rig.desk.switch_on(Fault("create", "answer", status=403, times=None, subject=subject))
+    await rig.work()
+    for _ in range(2):
+        assert await rig.state(call) is State.RECEIVED
+        await rig.program.shared.pause("desk", "refused to another one", probe_after=SECOND)
+        assert await rig.program.shared.resume("desk")
+        await rig.work(after=10 * SECOND)
+    assert await rig.state(call) is State.HELD
+    assert len(rig.desk.journal.of("fault")) == 3
+
+
 @pytest.mark.parametrize("removed", [False, True], ids=["with it", "without it"])
 async def test_a_paused_system_is_probed_by_one_request_at_a_time(
     rig: Rig, *, removed: bool
