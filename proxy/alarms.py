@@ -52,13 +52,14 @@ class Sounded:
 class Alarms:
     """Sounds alarms; each call is one alarm, so callers call once per occurrence.
 
-    The last one of each kind and destination is kept until somebody takes it over (`taken`).
+    The last one of each kind and destination is kept until somebody takes it over (`taken`);
+    `sounding` is set while there is one.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._kept: dict[tuple[str, str], Sounded] = {}
-        self._sounding = asyncio.Event()
+        self.sounding = asyncio.Event()
         for alarm in Alarm:  # a rule on an alarm that never sounded needs its zero
             metrics.alarms.labels(alarm)
 
@@ -84,12 +85,11 @@ class Alarms:
         place = sounded.alarm, sounded.destination
         if place not in self._kept or self._kept[place].at <= sounded.at:
             self._kept[place] = sounded
-        self._sounding.set()
+        self.sounding.set()
 
-    async def taken(self) -> list[Sounded]:
-        """Wait until there are alarms, and hand them over, the earliest first."""
-        await self._sounding.wait()
+    def taken(self) -> list[Sounded]:
+        """Hand over what sounded since the last time, the earliest first."""
         found = sorted(self._kept.values(), key=lambda it: it.at)
         self._kept.clear()
-        self._sounding.clear()
+        self.sounding.clear()
         return found

@@ -61,13 +61,12 @@ async def _work(
     worker = program.worker()
     working = asyncio.create_task(worker.run())
     asked = asyncio.create_task(_answer(program, reader, writer))
-    telling = asyncio.create_task(program.board.run())
-    send(writer)
-    await asyncio.wait((working, asked), return_when=asyncio.FIRST_COMPLETED)
-    await worker.stop(program.settings.worker.stop_within / 1_000)
-    asked.cancel()
-    telling.cancel()
-    await working
+    async with program.board.taking_over():
+        send(writer)
+        await asyncio.wait((working, asked), return_when=asyncio.FIRST_COMPLETED)
+        await worker.stop(program.settings.worker.stop_within / 1_000)
+        asked.cancel()
+        await working
 
 
 async def _answer(

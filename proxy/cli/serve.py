@@ -69,12 +69,11 @@ async def serve(settings: Settings, role: Role) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with assemble(settings) as program:
+    async with assemble(settings) as program, program.board.taking_over():
         worker = None if role == "web" else program.working()
         sealer, credentials = program.sealer(), program.credentials()
         running: list[asyncio.Task[object]] = [
             asyncio.create_task(stop.wait()),
-            asyncio.create_task(program.board.run()),
         ]
         for said in callers.ending(settings, program.clock.now()):
             _log.warning(said)

@@ -6,6 +6,8 @@ was to hear. Messages may name what people wrote, so they are encrypted where th
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Final
 
@@ -39,18 +41,36 @@ class AlarmBoard:
         self._alarms = alarms
         self._key = store.keys.shared("alarms")
 
-    async def run(self) -> None:
-        """Write down what sounds, until cancelled; what cannot be written now is kept."""
+    @asynccontextmanager
+    async def taking_over(self) -> AsyncIterator[None]:
+        """Write down what sounds inside the block; what sounded last, on leaving it."""
+        running = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+            await self._take_over()
+
+    async def _run(self) -> None:
         while True:
-            sounded = await self._alarms.taken()
-            try:
+            await self._alarms.sounding.wait()
+            await asyncio.sleep(_PAUSE if await self._take_over() else _LATER)
+
+    async def _take_over(self) -> bool:
+        """Write down what sounded; False where that cannot be now, and it is kept."""
+        sounded = self._alarms.taken()
+        try:
+            if sounded:
                 await self.write(sounded)
-            except ProxyError as error:
-                _log.info("Alarms could not be put into the store: %s", error)
-                for each in sounded:
-                    self._alarms.keep(each)
-                await asyncio.sleep(_LATER)
-            await asyncio.sleep(_PAUSE)
+        except (ProxyError, asyncio.CancelledError) as error:
+            for each in sounded:
+                self._alarms.keep(each)
+            if not isinstance(error, ProxyError):
+                raise
+            _log.info("Alarms could not be put into the store: %s", error)
+            return False
+        return True
 
     async def write(self, sounded: list[Sounded]) -> None:
         """Put alarms in the place of earlier ones, and forget what is old.

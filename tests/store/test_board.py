@@ -105,9 +105,43 @@ async def test_what_could_not_be_written_is_written_later_unless_it_sounded_agai
     monkeypatch.setattr(shown, "write", unsteady)
     alarms.keep(sounded(1, Alarm.BACKLOG_FULL))
     alarms.sound(Alarm.REQUEST_HELD, "Look.", correlation_id="ar1", destination="desk")
-    running = asyncio.create_task(shown.run())
-    await asyncio.wait_for(wrote.wait(), 10)
-    running.cancel()
+    async with shown.taking_over():
+        await asyncio.wait_for(wrote.wait(), 10)
     held, full = await shown.read()
     assert (held.message, held.correlation_id, held.destination) == ("Look.", "ar1", "desk")
     assert full.at == 5
+
+
+async def test_what_sounds_at_the_very_end_is_written_as_well(
+    store: RedisStore, alarms: Alarms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other within a second, and the last while the first is being written."""
+    shown, writing = AlarmBoard(store, alarms), asyncio.Event()
+    write, hangs = shown.write, iter((True,))
+
+    async def slow(each: list[Sounded]) -> None:
+        writing.set()
+        if next(hangs, False):
+            await asyncio.Event().wait()
+        await write(each)
+
+    monkeypatch.setattr(shown, "write", slow)
+    async with shown.taking_over():
+        alarms.keep(sounded(1, PAUSED, destination="desk"))
+        await asyncio.wait_for(writing.wait(), 10)
+        alarms.keep(sounded(2, Alarm.WORKER_ENDED))
+    assert [it.at for it in await shown.read()] == [2, 1]
+
+
+async def test_a_store_that_is_gone_at_the_end_stops_nobody(
+    store: RedisStore, alarms: Alarms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = AlarmBoard(store, alarms)
+
+    async def gone(_each: list[Sounded]) -> None:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(shown, "write", gone)
+    async with shown.taking_over():
+        alarms.keep(sounded(1))
+    assert alarms.taken() == [sounded(1)]
