@@ -9,6 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any, Final
 
 from aiohttp import web
@@ -30,7 +31,7 @@ Refused = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """How many connections at once, all together and of one address; times in milliseconds.
+    """How many connections at once, all together and of one client; times in milliseconds.
 
     `first_request` is for the head of the first request, `idle` for the pause between two, and for
     an answer that the peer does not read.
@@ -53,11 +54,12 @@ class Connections:
 
     def come(self, address: str) -> bool:
         """Count a new connection; False if it is one too many."""
-        self._open[address] += 1
+        client = _client(address)
+        self._open[client] += 1
         if self._open.total() > self.bounds.connections:
             self.refused("too_many")
             return False
-        many = self._open[address] > self.bounds.per_client
+        many = self._open[client] > self.bounds.per_client
         if many and not self._peers.is_trusted(address):
             self.refused("too_many_of_client")
             return False
@@ -65,9 +67,19 @@ class Connections:
 
     def go(self, address: str) -> None:
         """Forget a connection."""
-        self._open[address] -= 1
-        if not self._open[address]:
-            del self._open[address]
+        client = _client(address)
+        self._open[client] -= 1
+        if not self._open[client]:
+            del self._open[client]
+
+
+def _client(address: str) -> str:
+    """Return whom an address counts for: a client with IPv6 has a whole /64 (RFC 4291 2.5.4)."""
+    try:
+        found = IPv6Address(address)
+    except ValueError:
+        return address
+    return str(found.ipv4_mapped or IPv6Network((found, 64), strict=False))
 
 
 class Connection(web.RequestHandler):

@@ -215,6 +215,19 @@ async def test_one_address_has_only_so_many_connections() -> None:
             await writer.wait_closed()
 
 
+def test_whoever_has_one_address_of_ipv6_has_a_network_of_them() -> None:
+    cut: list[str] = []
+    connections = Connections(Bounds(per_client=2), Peers(), cut.append)
+    coming = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1", "fe80::1%eth0"]
+    assert [connections.come(it) for it in coming] == [True, True, False, True, True]
+    for each in coming:
+        connections.go(each)
+    assert connections.come("2001:db8::4")
+    mapped = [f"::ffff:192.0.2.{number}" for number in range(5)]
+    assert all(connections.come(it) for it in mapped), "these are five clients of IPv4"
+    assert cut == ["too_many_of_client"]
+
+
 async def test_without_that_bound_it_has_as_many_as_it_wants() -> None:
     """The negative control."""
     async with listening() as place:
