@@ -7,7 +7,7 @@ from aiohttp.test_utils import unused_port
 from typing_extensions import override
 
 from proxy.errors import TemporaryError
-from proxy.outbound import Call, NoCredential, Outbound, StaticHeader
+from proxy.outbound import Accompanied, Call, NoCredential, Outbound, StaticHeader
 from tests.systems import System, always, drop, fine, in_turn, serving, towards
 
 
@@ -208,3 +208,34 @@ async def test_a_header_whose_value_is_replaced_carries_the_new_one(
     await desk.send(call, repeatable=False)
 
     assert [received.headers["X-Key"] for received in system.calls] == ["first", "second"]
+
+
+async def test_the_key_of_a_gateway_goes_with_every_call_beside_the_token(
+    outbound: Outbound, system: System
+) -> None:
+    """A refused token is renewed as without it, and what must not change is the proof's own."""
+
+    class Renewed(StaticHeader):
+        __slots__ = ()
+
+        @override
+        def refused(self, headers: Mapping[str, str]) -> bool:
+            return headers[self.name] == "Bearer old" and bool(live.pop(0))
+
+    live, keys = ["Bearer old", "Bearer new"], ["k1"]
+    proof = Renewed("Authorization", lambda: live[0])
+    beside = {"X-Gateway-Key": lambda: keys[-1], "Authorization": lambda: "Bearer other"}
+    desk = towards(outbound, system.origin, credential=Accompanied(proof, beside))
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        refused = request.headers["Authorization"] == "Bearer old"
+        return web.Response(status=401 if refused else 200)
+
+    system.respond = respond
+    answer = await desk.send(Call("GET", system.origin), repeatable=False)
+    keys.append("k2")
+    await desk.send(Call("GET", system.origin), repeatable=False)
+
+    assert answer.status == 200
+    sent = [(it.headers["Authorization"], it.headers["X-Gateway-Key"]) for it in system.calls]
+    assert sent == [("Bearer old", "k1"), ("Bearer new", "k1"), ("Bearer new", "k2")]

@@ -20,6 +20,7 @@ from proxy.errors import ConfigurationError
 from proxy.oauth2.kept import TokenIdentity
 from proxy.oauth2.source import Fetch
 from proxy.outbound import (
+    Accompanied,
     Credential,
     Destination,
     EgressProxy,
@@ -165,6 +166,13 @@ class Outgoing:
         )
 
     def _ticket_credential(self, name: str, system: System) -> Credential:
+        credential = self._proof(name, system)
+        if not system.secret_headers:
+            return credential
+        beside = {name: secret.reveal for name, secret in system.secret_headers.items()}
+        return Accompanied(credential, beside)
+
+    def _proof(self, name: str, system: System) -> Credential:
         auth = system.auth
         match auth:
             case OAuth2():

@@ -18,11 +18,12 @@ from proxy.domain.schedule import Dice
 from proxy.errors import ConfigurationError
 from proxy.outbound.answers import Answer, Call, check
 from proxy.outbound.connector import Connector
-from proxy.outbound.credentials import Credential, NoCredential, StaticHeader
+from proxy.outbound.credentials import Accompanied, Credential, NoCredential, StaticHeader
 from proxy.outbound.destination import ANSWER_LIMIT, Destination, Observe
 from proxy.tls import Certificate, Tls
 
 __all__ = [
+    "Accompanied",
     "Answer",
     "Call",
     "Credential",

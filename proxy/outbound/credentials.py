@@ -1,4 +1,4 @@
-"""What proves who we are to a destination, and the two proofs that need no token."""
+"""What proves who we are to a destination, and the proofs that need no token."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -61,3 +61,24 @@ class StaticHeader(_Lasting):
     async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:  # noqa: ARG002 - the seam
         """Return the header."""
         return {self.name: self.value()}
+
+
+@dataclass(frozen=True, slots=True)
+class Accompanied:
+    """A credential with fixed headers beside it, such as the key of an API gateway."""
+
+    credential: Credential
+    beside: Mapping[str, Callable[[], str]] = field(repr=False)
+
+    async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:
+        """Return them all; raises as the credential does."""
+        proof = await self.credential.headers(url, method)
+        return {**{name: value() for name, value in self.beside.items()}, **proof}
+
+    def heard(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+        """Tell the credential, and return what it says."""
+        return self.credential.heard(url, status, headers)
+
+    def refused(self, headers: Mapping[str, str]) -> bool:
+        """Tell the credential, and return what it says: nothing beside it can be renewed."""
+        return self.credential.refused(headers)

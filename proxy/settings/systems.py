@@ -19,12 +19,14 @@ from proxy.tickets.proofs import read_key
 from proxy.tickets.rest_declaration import RestDeclaration
 from proxy.tickets.servicenow_declaration import ServiceNowDeclaration, ServiceNowEvents
 
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]  # RFC 9110 5.6.2
+
 
 class FixedHeader(Section):
     """A header that never changes, such as an API key."""
 
     kind: Literal["header"]
-    name: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]  # RFC 9110 5.6.2
+    name: HeaderName
     value: Secret
 
 
@@ -87,6 +89,7 @@ class System(Declaration):
     declared: ClassVar[type[Declaration]]
 
     auth: Annotated[OAuth2 | FixedHeader | NoCredential, Field(discriminator="kind")]
+    secret_headers: dict[HeaderName, Secret] = Field(default={})
     networks: OpenedNetworks = ()
     direct: bool = False
     ca_file: ReadableFile | None = None
@@ -100,6 +103,7 @@ class System(Declaration):
             mode="json",
             exclude={
                 "auth": True,
+                "secret_headers": True,
                 "networks": True,
                 "direct": True,
                 "ca_file": True,

@@ -190,9 +190,10 @@ def test_no_secret_is_shown_wherever_it_is_written(explain: Explain) -> None:
         "name": "Authorization",
         "value": "Token token-in-the-settings",
     }
+    tree["ticket_systems"]["desk"]["secret_headers"] = {"X-Gateway-Key": "token-in-the-settings"}
     _, shown = explain(FIELDS, tree)
     (call,) = shown["ticket"]["calls"]
-    assert call["headers"]["Authorization"] == MASK
+    assert call["headers"]["Authorization"] == call["headers"]["X-Gateway-Key"] == MASK
     _, said = explain(FIELDS, tree, "--at", "2026-12-24T18:00:00Z")
     assert "token-in-the-settings" not in f"{shown} {said}"
 
