@@ -101,8 +101,8 @@ class Operations:
         Raises:
             NotFound: no such request, or no such ticket.
             InvalidRequest: the request has a ticket or a decision, a newer one has its URL, the
-                ticket is that of another request, which it must not decide twice, or what was given
-                is no id or key.
+                ticket is that of another request or carries it, and must not decide twice, or what
+                was given is no id or key.
         """
         if not reference(ticket):
             raise InvalidRequest(
@@ -120,7 +120,8 @@ class Operations:
             found = await system.fetch(ticket)
             taker = await self._store.reserve(system.name, found.id, record.id, keep=MINUTE)
             owners = await self._store.find(system.name, [found.id])
-            if others := {taker, *owners} - {record.id}:
+            carried = [it for it in found.carries if await self._store.load(it)]
+            if others := {taker, *owners, *carried} - {record.id}:
                 raise InvalidRequest(
                     f"ticketKey: {found.key} is the ticket of request {', '.join(others)}"
                 )

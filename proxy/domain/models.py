@@ -95,8 +95,8 @@ class Ticket:
     `decided_by` is how people name who decided; `deciders` are all the ways in which the system
     names that person or those persons (account, e-mail address), `decider_groups` the groups that
     they decided for, `key_fields` is a digest of the fields that a decision is about: guards
-    compare them. `note` is what a person should know of a new ticket. Each is empty where the
-    system does not say.
+    compare them. `note` is what a person should know of a new ticket, `carries` what stands where
+    the correlation id of its request does. Each is empty where the system does not say.
     """
 
     id: str
@@ -113,6 +113,7 @@ class Ticket:
     decider_groups: Sequence[str] = ()
     key_fields: str = ""
     note: str = ""
+    carries: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,11 +211,13 @@ class Jira:
         key = reference(tree.get("key")) or ticket_id
         moment = moment_of(fields.get("created"))
         status = name_of(fields.get("status"))
+        held = fields.get(self._declared.correlation_field)
         return Ticket(
             id=ticket_id,
             key=key,
             url=self._url(key),
             native_status=status,
+            carries=[str(it) for it in (held if isinstance(held, list) else [held])],
             fulfilment=self._declared.fulfilled(status),
             created_at=rfc3339(moment) if moment is not None else "",
             key_fields=digest([fields.get(field) for field in self._declared.key_fields]),

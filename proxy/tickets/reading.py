@@ -66,6 +66,7 @@ class TicketReader:
         named = places.model_dump()
         named["key"] = places.key or places.id
         named["fulfilment"] = places.fulfilment or places.status
+        named["carries"] = declaration.find.match if declaration.find else None
         self._places = Places(named)
         self._declaration = declaration
         self._base_url = URL(declaration.base_url)
@@ -82,6 +83,7 @@ class TicketReader:
             key=places.reference("key", tree) or ticket_id,
             url=self._url(tree),
             native_status=status,
+            carries=places.texts("carries", tree),
             outcome=self._declaration.outcome(status),
             fulfilment=self._declaration.fulfilled(places.text("fulfilment", tree)),
             created_at=places.text("created", tree),

@@ -228,6 +228,7 @@ class ServiceNow:
             key=reference(text_of(row.get("number"))) or ticket_id,
             url=f"{declared.base_url}/nav_to.do?uri={target}",
             native_status=status,
+            carries=[text_of(row.get("correlation_id"))],
             outcome=declared.outcome(status),
             fulfilment=declared.fulfilled(text_of(row.get(declared.fulfilment_field))),
             created_at=rfc3339(moment) if moment is not None else "",

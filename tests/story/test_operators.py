@@ -1,12 +1,15 @@
 """What operators do: look, retry with a reason, attach a ticket that was found."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from proxy.demo.faults import Fault
 from proxy.domain.models import State
+from proxy.tickets.reading import Places
 from tests.conftest import OpenRig
 from tests.rig import OPERATOR_KEY, Rig, desk_tree, post_json
 
@@ -68,6 +71,28 @@ async def test_a_ticket_decides_one_request_only(open_rig: OpenRig) -> None:
         assert str(other.correlation_id) in str(problem)
         assert await rig.state(call) is State.HELD
         assert (await act(rig, call, "attach", ticketKey=rig.tickets()[1]["key"]))[0] == 200
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["with it", "without it"])
+async def test_a_ticket_that_carries_another_request_is_not_attached(
+    rig: Rig, *, removed: bool
+) -> None:
+    """Also before that one knows it: whose it is stands in the ticket. Without, two follow it."""
+    rig.desk.switch_on(Fault("create", "answer", status=422))
+    call = await rig.ask()
+    await rig.work()
+    rig.desk.switch_on(Fault("create", "reset", after_effect=True))
+    other = await rig.ask()
+    await rig.work()
+    assert await rig.state(other) is State.OPENING
+    ticket = rig.tickets()[0]["key"]
+    with patch.object(Places, "texts", return_value=()) if removed else nullcontext():
+        status, problem = await act(rig, call, "attach", ticketKey=ticket)
+    assert (str(other.correlation_id) in str(problem)) is not removed
+    assert status == (200 if removed else 400)
+    await rig.work(after=60 * SECOND)
+    followed = [(await rig.entry(it)).record.ticket_key == ticket for it in (call, other)]
+    assert followed == [removed, True]
 
 
 async def test_an_operator_vouches_that_there_is_no_ticket(open_rig: OpenRig) -> None:

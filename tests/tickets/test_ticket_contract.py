@@ -47,6 +47,7 @@ async def test_a_new_ticket_says_how_people_find_it_and_is_pending(rig: Rig) -> 
     opened = await rig.system.open(approval_request())
     fetched = await rig.system.fetch(opened.id)
     assert (fetched.id, fetched.key) == (opened.id, opened.key)
+    assert "r-1" in fetched.carries
     assert fetched.url.startswith("http")
     assert fetched.outcome is Outcome.PENDING
 
