@@ -7,13 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.domain.events import (
-    WORKING,
-    Decided,
-    Event,
-    Fulfilled,
-    Opened,
-)
+from proxy.domain.events import WORKING, Decided, Event, Fulfilled, Opened
 from proxy.domain.guards import GUARDED
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import TRIAL, Decision, Entry, Fulfilment, Outcome, State
