@@ -44,7 +44,7 @@ from proxy.web.peers import Peers
 from proxy.web.ports import Limits
 from proxy.worker import Worker
 
-_SHARE: Final = 16  # requests worked on for each hook call that is taken in at the same time
+_SHARE: Final = 32  # requests worked on for each hook call that is taken in at the same time
 
 
 @dataclass(frozen=True, slots=True)

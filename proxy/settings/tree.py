@@ -120,7 +120,7 @@ class Worker(Section):
     """How much is done at once, and how long a worker may own a request without a sign of life."""
 
     processes: Annotated[int, Field(ge=0, le=64)] = 1
-    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 128
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 256
     lease: Duration = parse_duration("60s")
     margin: Duration = parse_duration("5s")
     stop_within: Duration = parse_duration("20s")

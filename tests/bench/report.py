@@ -16,7 +16,7 @@ Result = dict[str, Any]
 Rounds = Mapping[str, Result]
 """One round: `bare`, `always` and `everysec` with a result for each load, then the full paths."""
 
-WORKERS = {"busy": {"processes": 2, "concurrency": 256}, "alone": {"processes": 0}}
+WORKERS = {"busy": {"processes": 2}, "alone": {"processes": 0}}
 """The `worker` settings of the full paths that do not have the usual ones."""
 
 FULL = {
