@@ -100,7 +100,8 @@ async def proxy(
         )
         try:
             port = await _said(r'"port":(\d+)', log, program)
-            for number in range(1, Worker(**worker).processes + 1):
+            processes = 0 if role == "web" else Worker(**worker).processes
+            for number in range(1, processes + 1):
                 await _said(f'"worker-{number} (works)"', log, program)
             yield int(port)
         finally:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.bench.report import CLOSED, FULL, OPEN, WORKERS, Result, Rounds, faultless, written
-from tests.bench.run import bare, full_path
+from tests.bench.run import accept, bare, full_path
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -31,6 +31,13 @@ async def test_the_yardstick_answers_every_load() -> None:
     found = await bare(0.1)
 
     assert [found[f"{size} connections"]["refused"] for size in CLOSED] == [0] * len(CLOSED)
+
+
+async def test_accepting_takes_every_call_of_every_load(tmp_path: Path) -> None:
+    found = await accept(tmp_path, "everysec", 0.1, opened=True)
+
+    assert len(found) == len(CLOSED) + len(OPEN)
+    assert [load["refused"] for load in found.values()] == [0] * len(found)
 
 
 @pytest.mark.parametrize("path", FULL)
