@@ -24,8 +24,7 @@ HANGS_AFTER: Final = 60.0
 """Seconds of silence after which a process is killed: a start takes a few, and no step keeps its
 event loop from answering for one. With the usual lease, what it held is due elsewhere by then."""
 
-
-_KEPT: Final = ("DYLD_", "LANG", "LC_", "LD_", "MALLOC_", "PATH", "PYTHON", "SSL_", "TMPDIR", "TZ")
+_KEPT: Final = ("LANG", "LC_", "LD_", "MALLOC_", "OPENSSL_", "PATH", "PYTHON", "SSL_", "TZ")
 """How variables begin that an interpreter, its libraries and TLS read; others may be secrets."""
 
 
