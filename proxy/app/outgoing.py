@@ -166,11 +166,9 @@ class Outgoing:
         )
 
     def _ticket_credential(self, name: str, system: System) -> Credential:
-        credential = self._proof(name, system)
-        if not system.secret_headers:
-            return credential
+        proof = self._proof(name, system)
         beside = {name: secret.reveal for name, secret in system.secret_headers.items()}
-        return Accompanied(credential, beside)
+        return Accompanied(proof, beside) if beside else proof
 
     def _proof(self, name: str, system: System) -> Credential:
         auth = system.auth

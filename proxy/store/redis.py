@@ -35,7 +35,6 @@ _MOST_CLAIMED: Final = 1_000
 
 Verdict = Literal["new", "same", "open", "used"]
 
-
 _ADMIT, _CLAIM, _COMMIT, _HINT, _EXPIRE, _WHO, _RESERVE = map(
     load_script, ("admit", "claim", "commit", "hint", "expire", "who", "reserve")
 )
@@ -95,7 +94,7 @@ class RedisStore(Reader):
         self.client: Any = client
         self._clock = clock
         self.run_ids: dict[str, str] = {}  # of each partition's server: written at admission
-        self._turn = 0
+        self._turns = itertools.count(1)
         self._process = secrets.token_hex(8)
         self._operations = itertools.count()
         self._bits = unguessable()
@@ -151,13 +150,11 @@ class RedisStore(Reader):
     ) -> Claim:
         """Take at most `limit` due records for `lease` milliseconds, evenly from these partitions.
 
-        They are named by their tags; without any, it is all of them. Where there are more of them
-        than records may be taken, they are asked some at a time until one has something due: to
-        return with nothing means that there was nothing.
+        They are named by their tags; without any, it is all of them. More of them than records may
+        be taken are asked some at a time: nothing is returned only where nothing was due.
         """
         tags = tags or self.keys.tags()
-        self._turn += 1
-        start = self._turn % len(tags)
+        start = next(self._turns) % len(tags)
         order, at_once = [*tags[start:], *tags[:start]], max(limit, 1)
         share = min(max(limit // len(tags), 1), _MOST_CLAIMED)
         args = [self.time, worker, self.operation(), share, lease]
@@ -172,11 +169,9 @@ class RedisStore(Reader):
         if not taken:  # of a cluster, a part may be there
             raise next(iter(answers.values()))
         unread: dict[str, str] = {}
-        rows = [row for answer in taken.values() for row in answer[2:]]
-        entries = list(self._readable(rows, unread))
-        now = min(int(answer[0]) for answer in taken.values())
+        entries = list(self._readable([row for it in taken.values() for row in it[2:]], unread))
         run_ids = {tag: it[1].decode() for tag, it in taken.items() if it[1]}
-        return Claim(now, entries, run_ids, unread)
+        return Claim(min(int(it[0]) for it in taken.values()), entries, run_ids, unread)
 
     async def commit(
         self,
