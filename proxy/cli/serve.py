@@ -72,9 +72,7 @@ async def serve(settings: Settings, role: Role) -> None:
     async with assemble(settings) as program, program.board.taking_over():
         worker = None if role == "web" else program.working()
         sealer, credentials = program.sealer(), program.credentials()
-        running: list[asyncio.Task[object]] = [
-            asyncio.create_task(stop.wait()),
-        ]
+        running: list[asyncio.Task[object]] = [asyncio.create_task(stop.wait())]
         for said in callers.ending(settings, program.clock.now()):
             _log.warning(said)
         async with _listening(program, role):
