@@ -12,7 +12,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -40,32 +41,41 @@ def moments(manner: Manner) -> tuple[Moment, ...]:
 
 
 async def points(
-    redis_url: str,
-    play: Play,
-    moment: Moment,
-    manner: Manner = "kill",
-    *,
-    started: bool = True,
-    lanes: int = LANES,
+    redis_url: str, play: Play, moment: Moment, manner: Manner = "kill", *, started: bool = True
 ) -> list[Outcome]:
     """Return what comes of a crash at each step, until there is none left.
 
     `started` leaves out the start of the program, in which only a kill makes a difference.
     """
-    numbers = itertools.count(await _start(redis_url, play) if started else 1)
+    async with Nursery() as nursery:
+        first = await _start(nursery, redis_url, play) if started else 1
+        ends = partial(Crash, moment=moment, manner=manner)
+        return await _points(nursery, redis_url, play, ends, first, lanes=LANES)
+
+
+async def _points(
+    nursery: Nursery,
+    redis_url: str,
+    play: Play,
+    ends: Callable[[int], Crash],
+    first: int,
+    *,
+    lanes: int = 1,
+) -> list[Outcome]:
+    numbers = itertools.count(first)
     outcomes: list[Outcome] = []
 
-    async def lane(nursery: Nursery) -> None:
+    async def lane() -> None:
         for number in numbers:
-            outcome = await live(nursery, redis_url, play, [Crash(number, moment, manner)])
+            outcome = await live(nursery, redis_url, play, [ends(number)])
             if outcome.ended_at:
                 outcomes.append(outcome)
             elif number > len(outcome.steps):
                 return
 
-    async with Nursery() as nursery, asyncio.TaskGroup() as tasks:
+    async with asyncio.TaskGroup() as tasks:
         for _ in range(lanes):
-            tasks.create_task(lane(nursery))
+            tasks.create_task(lane())
     return outcomes
 
 
@@ -115,10 +125,9 @@ def describe(outcomes: Iterable[Outcome]) -> list[str]:
     ]
 
 
-async def _start(redis_url: str, play: Play) -> int:
+async def _start(nursery: Nursery, redis_url: str, play: Play) -> int:
     """Return the number of the step that admits the request."""
-    async with Nursery() as nursery:
-        return (await live(nursery, redis_url, play)).steps.index(START) + 1
+    return (await live(nursery, redis_url, play)).steps.index(START) + 1
 
 
 async def main(systems: Sequence[str], flows: Sequence[str], seed: int, sample: int | None) -> int:
@@ -126,8 +135,9 @@ async def main(systems: Sequence[str], flows: Sequence[str], seed: int, sample: 
     began, totals = time.monotonic(), Counter[str]()
     with tempfile.TemporaryDirectory(prefix="ap-") as folder:
         async with await start_server(Path(folder), fsync="everysec") as server:
-            for system, flow in () if sample else itertools.product(systems, flows):
-                totals += await _every_point(server.url, Play(flow, system))
+            async with Nursery() as nursery:
+                for system, flow in () if sample else itertools.product(systems, flows):
+                    totals += await _every_point(nursery, server.url, Play(flow, system))
             if sample:
                 drawn = draw(seed, sample, systems=systems, flows=flows)
                 played = await lives(server.url, drawn, lanes=MOST_LANES)
@@ -139,21 +149,27 @@ async def main(systems: Sequence[str], flows: Sequence[str], seed: int, sample: 
     return 1 if totals["wrong"] else 0
 
 
-async def _every_point(redis_url: str, play: Play) -> Counter[str]:
-    """Crash at each step in each manner; the start of the program is the same in every flow."""
-    outcomes = [
-        outcome
-        for manner in MANNERS
-        for moment in moments(manner)
-        for outcome in await points(
-            redis_url,
-            play,
-            moment,
-            manner,
-            started=manner != "kill" or play.flow != "grant",
-            lanes=MOST_LANES,
-        )
-    ]
+async def _every_point(nursery: Nursery, redis_url: str, play: Play) -> Counter[str]:
+    """Crash at each step in each manner, each of these in a lane of its own.
+
+    The start of the program is the same in every flow.
+    """
+    first = await _start(nursery, redis_url, play)
+    async with asyncio.TaskGroup() as tasks:
+        played = [
+            tasks.create_task(
+                _points(
+                    nursery,
+                    redis_url,
+                    play,
+                    partial(Crash, moment=moment, manner=manner),
+                    1 if manner == "kill" and play.flow == "grant" else first,
+                )
+            )
+            for manner in MANNERS
+            for moment in moments(manner)
+        ]
+    outcomes = [outcome for task in played for outcome in task.result()]
     return _report(f"{play.flow} on {play.system}", outcomes)
 
 
