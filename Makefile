@@ -61,7 +61,7 @@ fuzz: .venv/develops
 	.venv/bin/python -m tests.fuzzing.run $(ARGS)
 
 model: .venv/develops
-	MODEL_EXAMPLES=2000 .venv/bin/pytest tests/store/test_model.py
+	MODEL_EXAMPLES=$(or $(MODEL_EXAMPLES),2000) .venv/bin/pytest tests/store/test_model.py
 
 open-tickets: .venv/develops
 	.venv/bin/python -m tests.faults.open_tickets $(ARGS)
