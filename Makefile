@@ -46,16 +46,16 @@ compose-test:
 	deploy/test-compose.sh
 
 crash-points: .venv/develops
-	.venv/bin/python -m tests.faults.enumeration $(ARGS)
+	.venv/bin/python -m tests.support.faults.enumeration $(ARGS)
 
 event-flood: .venv/develops
-	.venv/bin/python -m tests.faults.event_flood $(ARGS)
+	.venv/bin/python -m tests.support.faults.event_flood $(ARGS)
 
 soak: .venv/develops
-	.venv/bin/python -m tests.faults.soak $(ARGS)
+	.venv/bin/python -m tests.support.faults.soak $(ARGS)
 
 mutants: .venv/develops
-	.venv/bin/python -m tests.mutants $(ARGS)
+	.venv/bin/python -m tests.support.mutants $(ARGS)
 
 fuzz: .venv/develops
 	.venv/bin/python -m tests.fuzzing.run $(ARGS)
@@ -64,7 +64,7 @@ model: .venv/develops
 	MODEL_EXAMPLES=$(or $(MODEL_EXAMPLES),2000) .venv/bin/pytest tests/store/test_model.py
 
 open-tickets: .venv/develops
-	.venv/bin/python -m tests.faults.open_tickets $(ARGS)
+	.venv/bin/python -m tests.support.faults.open_tickets $(ARGS)
 
 lint: .venv/develops
 	.venv/bin/ruff check .

@@ -12,8 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from proxy import decisions, doubts, endings
-from proxy.domain.events import (
+from proxy.domain.events.base import (
     CalledBack,
     CallingBack,
     Fulfilled,
@@ -23,6 +22,7 @@ from proxy.domain.events import (
     Sending,
     Uncalled,
 )
+from proxy.domain.events.notifications import Announced
 from proxy.domain.models import (
     TRIAL,
     Decision,
@@ -32,7 +32,10 @@ from proxy.domain.models import (
     Ticket,
     TicketHint,
 )
-from proxy.domain.notices import Announced
+from proxy.engine import closing, creating, deciding
+from proxy.engine.lease import Lease
+from proxy.engine.routes import Routes
+from proxy.engine.step import Means, Step
 from proxy.errors import (
     ConfigurationError,
     Conflict,
@@ -42,12 +45,9 @@ from proxy.errors import (
     Stale,
     TemporaryError,
 )
-from proxy.lease import Lease
-from proxy.routes import Routes
-from proxy.step import Means, Step
-from proxy.store.redis import Admission, Admitted
+from proxy.store.requests import Admission, Admitted
 from proxy.witboost.callback import Nobody, Receiver, announcement, callback_body
-from proxy.witboost.hook import HookCall, approval_request, respond_to
+from proxy.witboost.hook_call import HookCall, approval_request, respond_to
 
 _log: Final = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Flow:
             route, system = await self._routes.of(entry.record)
             with self._means.pauses.place() as place:
                 claimed = Step(entry, entry, lease, route, system, self._means, place)
-                step: Step | None = doubts.mind_lost_intent(claimed)
+                step: Step | None = creating.mind_lost_intent(claimed)
                 while step is not None:
                     with self._timers[step.record.state].time():
                         step = await self._next(step)
@@ -120,14 +120,14 @@ class Flow:
     async def _next(self, step: Step) -> Step | None:
         record = step.record
         if not record.decision and not record.fired and step.now >= record.deadline_at:
-            return await decisions.meet_deadline(step)
+            return await deciding.meet_deadline(step)
         match record.state:
             case State.RECEIVED | State.OPENING if step.route.decide:
-                return await decisions.decide_at_once(step)
+                return await deciding.decide_at_once(step)
             case State.RECEIVED:
                 return await self._create(step)
             case State.OPENING:
-                return await doubts.settle(step, create=self._create)
+                return await creating.settle(step, create=self._create)
             case State.PENDING:
                 return await self._read_ticket(step)
             case State.DECIDED if record.decision is Decision.APPROVED:
@@ -154,14 +154,14 @@ class Flow:
             ticket = await step.ask(system.open(step.shown), "create", system.name)
         except (PermanentError, TemporaryError) as error:
             if error.sent:
-                return await doubts.in_doubt(step, error)
+                return await creating.in_doubt(step, error)
             if isinstance(error, PermanentError):
-                return await doubts.refused(step, error)
+                return await creating.refused(step, error)
             limit = self._means.policy.create_for
             return await step.setback(error, system.name, kind=NotSent, give_up_after=limit)
         except ConfigurationError as error:
             return await step.setback(error, system.name, kind=NotSent)
-        return await doubts.follow(step, ticket, how="created")
+        return await creating.follow(step, ticket, how="created")
 
     # -- one decision --------------------------------------------------------------------------
 
@@ -172,16 +172,16 @@ class Flow:
         try:
             ticket = await step.fetch()
         except NotFound as error:
-            return await decisions.not_shown(step, error)
+            return await deciding.not_shown(step, error)
         except ProxyError as error:
             return await step.setback(error, step.system.name)
-        if objections := decisions.objections_to(step, ticket):
-            return await decisions.hold_approval(step, objections)
-        if decided := decisions.judge(step, ticket):
+        if objections := deciding.objections_to(step, ticket):
+            return await deciding.hold_approval(step, objections)
+        if decided := deciding.judge(step, ticket):
             return decided
         if step.route.announce and not step.record.announced:
             step = await self._announce(step, ticket)
-        return await decisions.wait(step, ticket)
+        return await deciding.wait(step, ticket)
 
     async def _announce(self, step: Step, ticket: Ticket) -> Step:
         """Tell witboost where people see the open ticket: a courtesy, tried once it is in use."""
@@ -210,16 +210,16 @@ class Flow:
         try:
             ticket = await step.fetch()
         except ProxyError as error:
-            return await decisions.fulfilment_unread(step, error)
+            return await deciding.fulfilment_unread(step, error)
         if ticket.fulfilment in {Fulfilment.FULFILLED, Fulfilment.FAILED}:
             status = ticket.native_status
             return step.then(
                 Fulfilled(at=step.now, fulfilment=ticket.fulfilment, native_status=status)
             )
-        step = decisions.mind_reversal(step, ticket)
+        step = deciding.mind_reversal(step, ticket)
         if step.now >= step.record.fulfil_by:
-            return await decisions.meet_fulfilment_deadline(step)
-        return await decisions.wait(step, ticket)
+            return await deciding.meet_fulfilment_deadline(step)
+        return await deciding.wait(step, ticket)
 
     # -- one final status ----------------------------------------------------------------------
 
@@ -278,9 +278,9 @@ class Flow:
         if not record.finished_at:
             return await step.rest(None, None)
         if record.untold and record.state is State.DONE:
-            return await endings.tell_ticket(step)
+            return await closing.tell_ticket(step)
         ends = record.finished_at + self._means.policy.retention
         if step.now < ends:
-            return await endings.look_back(step)
+            return await closing.look_back(step)
         await self._means.store.expire(record)
         return None

@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from proxy import logs
-from proxy.alarms import Alarm, Alarms
 from proxy.domain.clock import Clock
 from proxy.domain.models import Entry
+from proxy.engine.lease import Lease
 from proxy.errors import ProxyError, StoreUnavailable
 from proxy.flow import Flow
-from proxy.lease import Lease
-from proxy.store.redis import RedisStore
+from proxy.observability import logs
+from proxy.observability.alarms import Alarm, Alarms
+from proxy.store.requests import RedisStore
 
 LONGEST_SLEEP: Final = 5.0
 """Seconds; bounds what a lost wake-up can cost."""

@@ -11,14 +11,14 @@ from typing import Any, Protocol
 import pytest
 from redis.asyncio import Redis
 
-from proxy.store.connecting import connect
-from proxy.store.redis import RedisStore
-from tests.canaries import CanaryLog, found_in, stored
-from tests.invariants import check_store
-from tests.manual_clock import ManualClock
-from tests.rig import Rig
-from tests.rig import open_rig as start_rig
-from tests.servers import ServerKind, start_server
+from proxy.store.client.connections import connect
+from proxy.store.requests import RedisStore
+from tests.support.canaries import CanaryLog, found_in, stored
+from tests.support.invariants import check_store
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import Rig
+from tests.support.rig import open_rig as start_rig
+from tests.support.servers import ServerKind, start_server
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ async def store(redis: Redis, clock: ManualClock) -> AsyncIterator[RedisStore]:
 
 
 class OpenRig(Protocol):
-    """Starts the whole program as the test wants it; see `tests.rig.open_rig`."""
+    """Starts the whole program as the test wants it; see `tests.support.rig.open_rig`."""
 
     def __call__(self, **how: Any) -> AbstractAsyncContextManager[Rig]: ...
 

@@ -5,12 +5,8 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from proxy.alarms import Alarms
-from proxy.app.crew import Crew
-from proxy.app.outgoing import open_outgoing
-from proxy.app.part import WHOLE, Part
-from proxy.app.program import Program
-from proxy.app.store import (
+from proxy.app.destinations import open_outgoing
+from proxy.app.open_store import (
     end_pauses_of_what_is_gone,
     open_seals,
     open_store,
@@ -18,18 +14,22 @@ from proxy.app.store import (
     refuse_to_drop,
     store_url,
 )
-from proxy.changes import Changes
+from proxy.app.processes.share import WHOLE, Part
+from proxy.app.processes.supervisor import Crew
+from proxy.app.runtime import Program
+from proxy.change_poller import Changes
 from proxy.domain.clock import Clock, SystemClock
 from proxy.domain.schedule import Dice
+from proxy.engine.operator_actions import Operations
+from proxy.engine.pauses import Pauses
+from proxy.engine.step import Means, Policy
 from proxy.flow import Flow
-from proxy.metrics import Metrics
-from proxy.operations import Operations
-from proxy.outbound import Observe
-from proxy.pauses import Pauses
+from proxy.observability.alarms import Alarms
+from proxy.observability.metrics import Metrics
+from proxy.outbound.destination import Observe
 from proxy.settings import Settings
-from proxy.step import Means, Policy
-from proxy.store.audit import AuditStreams
-from proxy.store.board import AlarmBoard
+from proxy.store.audit_streams import AuditStreams
+from proxy.store.recent_alarms import AlarmBoard
 from proxy.store.shared import Shared
 from proxy.tickets.port import ListsChanges
 

@@ -12,12 +12,10 @@ from urllib.parse import urlsplit
 
 from yarl import URL
 
-from proxy.app.ways import way_to
+from proxy.app.connection_options import way_to
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import Dice
 from proxy.errors import ConfigurationError
-from proxy.oauth2.assertions import SigningKey as LoadedKey
-from proxy.oauth2.assertions import load_key
 from proxy.oauth2.client_authentication import (
     ClientAuthentication,
     ClientSecretBasic,
@@ -31,14 +29,18 @@ from proxy.oauth2.discovery import Discovery, Fixed
 from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.endpoint import Asked, TokenEndpoint
 from proxy.oauth2.grants import ClientCredentials, Grant, JwtBearer, TokenExchange
-from proxy.oauth2.kept import Kept, RefreshTokens, TokenIdentity
-from proxy.oauth2.refreshing import Refreshing
-from proxy.oauth2.source import Fetch, TokenSource
-from proxy.outbound import Destination, NoCredential, Outbound
+from proxy.oauth2.refresh_grant import Refreshing
+from proxy.oauth2.shared_tokens import Kept, RefreshTokens, TokenIdentity
+from proxy.oauth2.token_source import Fetch, TokenSource
+from proxy.outbound.client import Outbound
+from proxy.outbound.credentials import NoCredential
+from proxy.outbound.destination import Destination
+from proxy.security.private_keys import SigningKey as LoadedKey
+from proxy.security.private_keys import load_key
+from proxy.security.tls import Certificate
 from proxy.settings.oauth2 import Login, OAuth2, SigningKey
-from proxy.settings.systems import System
+from proxy.settings.ticket_systems import System
 from proxy.store.tokens import RedisTokens
-from proxy.tls import Certificate
 
 _log = logging.getLogger(__name__)
 

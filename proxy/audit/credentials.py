@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.encryption import KeyRing
 from proxy.errors import ProxyError
-from proxy.store.audit import AuditStreams
-from proxy.store.redis import RedisStore
+from proxy.security.key_ring import KeyRing
+from proxy.store.audit_streams import AuditStreams
+from proxy.store.requests import RedisStore
 
 EVERY: Final = 60.0
 """Seconds between two looks at files that may be replaced."""

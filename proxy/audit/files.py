@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import orjson
 
 from proxy.domain.schedule import DAY
-from proxy.files import keep_names, replace
+from proxy.security.watched_files import keep_names, replace
 
 HEAD_FILE: Final = "head.json"
 KEYS_FILE: Final = "keys.json"

@@ -17,16 +17,16 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.alarms import Alarm, Alarms
 from proxy.audit.chain import CHECKPOINT, GENESIS, HEAD, Chain, digest
 from proxy.audit.files import HEAD_FILE, KEYS_FILE, AuditFile, Sink, parsed
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import HOUR, SECOND
-from proxy.encryption import KeyRing
 from proxy.errors import ProxyError
-from proxy.metrics import Metrics
-from proxy.signing import Signer
-from proxy.store.audit import AuditEntry, AuditStreams, Kept, Sealed
+from proxy.observability.alarms import Alarm, Alarms
+from proxy.observability.metrics import Metrics
+from proxy.security.key_ring import KeyRing
+from proxy.security.signing import Signer
+from proxy.store.audit_streams import AuditEntry, AuditStreams, Kept, Sealed
 from proxy.store.codec import ADMITTED
 
 LEASE: Final = 15 * SECOND

@@ -9,7 +9,7 @@ import orjson
 
 from proxy.audit.chain import CHECKPOINT, GENESIS, HEAD, digest
 from proxy.audit.files import parsed
-from proxy.signing import Verifier
+from proxy.security.signing import Verifier
 
 _REACH: Final = 200_000
 """Lines that are remembered: how far before its end the chain may branch off."""

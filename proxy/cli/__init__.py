@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy import __version__
-from proxy.cli import (
+from proxy.cli.commands import (
     audit,
     check,
     demo,
@@ -15,12 +15,12 @@ from proxy.cli import (
     explain,
     keys,
     login,
-    pausing,
+    pause,
     receipts,
     requests,
     serve,
     store,
-    trial,
+    try_,
 )
 from proxy.errors import ProxyError, SettingsError
 
@@ -33,12 +33,12 @@ _COMMANDS: Final = (
     explain,
     keys,
     login,
-    pausing,
+    pause,
     receipts,
     requests,
     serve,
     store,
-    trial,
+    try_,
 )
 
 

@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from proxy.cli.operator_api import OperatorApi
+from proxy.cli.client import OperatorApi
 from proxy.cli.options import add_config, settings_of
 from proxy.settings.sources import OPERATOR_KEY, OPERATOR_URL
 

@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Final, Self
 
-from proxy.demo.journal import Entry, read_journal
 from proxy.errors import ConfigurationError
+from proxy.simulators.journal import Entry, read_journal
 
 _LOCK: Final = "demo.lock"
 

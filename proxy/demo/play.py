@@ -10,10 +10,10 @@ from typing import Final, TextIO
 
 import aiohttp
 
-from proxy.demo.casts import CASTS, Cast
 from proxy.demo.report import Report
 from proxy.demo.scenes import SCENES, Play, Scene
 from proxy.demo.stage import Stage, open_stage
+from proxy.demo.system_kinds import CASTS, Cast
 from proxy.demo.timeline import Page, Timeline
 from proxy.demo.verdict import Expected, judge
 from proxy.errors import ConfigurationError

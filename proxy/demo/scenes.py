@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from proxy.demo.journal import Entry
-from proxy.demo.observed import Observed
+from proxy.demo.simulator_client import Observed
 from proxy.demo.stage import Stage
 from proxy.demo.timeline import Timeline
+from proxy.simulators.journal import Entry
 
 _SOON: Final = 10.0
 """Seconds in which anything must happen; far more than it takes, for the sake of busy machines."""

@@ -17,11 +17,11 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from proxy.demo.casts import Cast
-from proxy.demo.children import Child
+from proxy.demo.child_process import Child
 from proxy.demo.folder import DemoFolder
-from proxy.demo.observed import Observed, until
-from proxy.domain.api_keys import hash_key, new_key
+from proxy.demo.simulator_client import Observed, until
+from proxy.demo.system_kinds import Cast
+from proxy.security.api_keys import hash_key, new_key
 
 _NAMES: Final = ("desk", "witboost", "proxy")
 _PORTS: Final = range(20_000, 32_000)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TextIO
 
-from proxy.demo.journal import Entry
-from proxy.demo.observed import Observed
+from proxy.demo.simulator_client import Observed
+from proxy.simulators.journal import Entry
 
 WIDTH: Final = 100
 _INDENT: Final = " " * 21

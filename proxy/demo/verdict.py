@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from proxy.demo.faults import ENDINGS
-from proxy.demo.journal import Entry
-from proxy.demo.tickets import DECISIONS
+from proxy.simulators.desk.tickets import DECISIONS
+from proxy.simulators.journal import Entry, is_attempt
 
 STATUS_OF = {"approved": "OK", "rejected": "KO", "cancelled": "KO"}
 ACCEPTED_CALL = 202
@@ -109,18 +108,6 @@ def judge(
     return Verdict(tuple(rows), tuple(problems))
 
 
-def attempts_at(witboost: Iterable[Entry], hook_id: str) -> list[Entry]:
-    """Return the callbacks that reached a hook, those that a fault ended before it included."""
-    return [entry for entry in witboost if entry.get("hook") == hook_id and _is_attempt(entry)]
-
-
-def _is_attempt(entry: Entry) -> bool:
-    if entry["kind"] == "fault":
-        ended = entry["fault"] in ENDINGS and not entry["after_effect"]
-        return ended and bool(entry["operation"] == "callback")
-    return bool(entry["kind"] == "callback")
-
-
 def _join_witboost(witboost: Sequence[Entry], requests: dict[str, _Request]) -> Iterable[str]:
     owners: dict[str, list[str]] = defaultdict(list)
     for entry in witboost:
@@ -131,7 +118,7 @@ def _join_witboost(witboost: Sequence[Entry], requests: dict[str, _Request]) -> 
             elif correlation_id not in owners[hook_id]:
                 owners[hook_id].append(correlation_id)
                 requests[correlation_id].hooks.append(hook_id)
-    for entry in filter(_is_attempt, witboost):
+    for entry in filter(is_attempt, witboost):
         hook_id, owned = entry["hook"], owners[entry["hook"]]
         if entry.get("outcome") in ("unknown_hook", "invalid"):
             yield f"hook {hook_id}: callback {entry['seq']} is refused as {entry['outcome']}"

@@ -8,7 +8,7 @@ the same record: time comes from the event. The README's diagram is tested again
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from proxy.domain.events import (
+from proxy.domain.events.base import (
     ASIDE,
     WORKING,
     CalledBack,
@@ -28,11 +28,11 @@ from proxy.domain.events import (
     Uncalled,
     afresh,
 )
+from proxy.domain.events.notifications import Announced, Told
+from proxy.domain.events.operator import Refreshed, Rerouted, Retried
+from proxy.domain.events.recovery import Doubted, Restored
 from proxy.domain.models import Entry, Record, State
-from proxy.domain.notices import Announced, Told
-from proxy.domain.operator_events import Refreshed, Rerouted, Retried
-from proxy.domain.repairs import Doubted, Restored
-from proxy.domain.values import replace
+from proxy.domain.replace import replace
 from proxy.errors import IllegalTransition
 
 LATE: Final = "late"  # an event of an earlier stage: changes nothing

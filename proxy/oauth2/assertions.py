@@ -1,4 +1,4 @@
-"""Signed JWTs that prove who we are (RFC 7523): keys, and assertions made with them.
+"""Signed JWTs that prove who we are (RFC 7523).
 
 joserfc signs. authlib's own signer writes `jti` into the caller's claims, so that every later
 assertion repeats it; here claims are copied and each assertion has a `jti` of its own.
@@ -7,58 +7,19 @@ assertion repeats it; here claims are copied and each assertion has a `jti` of i
 import secrets
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
-import orjson
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 from proxy.domain.schedule import MINUTE, SECOND
 from proxy.errors import ConfigurationError
+from proxy.security.private_keys import SigningKey
 
 LONGEST_LIFETIME: Final = MINUTE
 SKEW: Final = 10 * SECOND
 """How far `iat` and `nbf` lie in the past: more than synchronised clocks are ever apart, and little
 enough to leave 50 of the 60 seconds. Wider skews are learned from the server's `Date`."""
-SMALLEST_RSA_KEY: Final = 2048
-
-_RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
-_CURVES: Final = {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": ("ES512",)}
-_EDWARDS: Final = ("EdDSA",)
-
-
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    """A key and how it signs; `kid` is empty where the server finds the key without."""
-
-    key: Key = field(repr=False)
-    algorithm: str
-    kid: str = ""
-
-
-def load_key(text: str, *, algorithm: str | None = None, kid: str | None = None) -> SigningKey:
-    """Return the private key in a PEM or JWK text.
-
-    The algorithm is that of the settings, else that of the JWK, else the usual one for the key's
-    type: RS256, ES256, ES384, ES512 or EdDSA.
-
-    Raises:
-        ConfigurationError: no private key, a weak one, or one that does not fit the algorithm.
-    """
-    key = _imported(text.strip())
-    if not key.is_private:
-        raise ConfigurationError("the signing key is a public key: give the private one")
-    fit = _algorithms(key)
-    chosen = algorithm or str(key.get("alg") or fit[0])
-    if chosen not in fit:
-        raise ConfigurationError(
-            f"the signing key cannot sign with {chosen}: choose one of {', '.join(fit)},"
-            " or another key"
-        )
-    return SigningKey(key, chosen, kid if kid is not None else str(key.get("kid") or ""))
 
 
 def assertion(
@@ -114,56 +75,3 @@ def signed(key: SigningKey, header: Mapping[str, Any], content: Mapping[str, Any
             f"nothing can be signed with {key.algorithm} ({type(error).__name__}): check the"
             " key and the additional claims"
         ) from None
-
-
-def _imported(text: str) -> Key:
-    """Return the key; causes are not chained, because a library may quote the key."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecurityWarning)
-            if not text.startswith("{"):
-                return _from_pem(text)
-            tree = orjson.loads(text)
-            kinds: dict[str, type[RSAKey | ECKey | OKPKey]] = {
-                "RSA": RSAKey,
-                "EC": ECKey,
-                "OKP": OKPKey,
-            }
-            return kinds[tree["kty"]].import_key(tree)
-    except (JoseError, ValueError, TypeError, KeyError):
-        raise ConfigurationError(
-            "the signing key cannot be read: give an RSA, EC or Ed25519 private key as PEM without"
-            " password, or as JWK"
-        ) from None
-
-
-def _from_pem(text: str) -> Key:
-    for kind in (RSAKey, ECKey, OKPKey):
-        try:
-            return kind.import_key(text)
-        except (JoseError, ValueError, TypeError):
-            continue
-    raise ValueError("no key")
-
-
-def _algorithms(key: Key) -> tuple[str, ...]:
-    """Return what a key may sign with, the usual algorithm first."""
-    match key:
-        case RSAKey():
-            private = key.private_key
-            assert isinstance(private, RSAPrivateKey)
-            if private.key_size < SMALLEST_RSA_KEY:
-                raise ConfigurationError(
-                    f"the signing key is an RSA key of {private.key_size} bits: make one of at"
-                    f" least {SMALLEST_RSA_KEY} (RFC 7518 3.3)"
-                )
-            return _RSA
-        case ECKey() if key.curve_name in _CURVES:
-            return _CURVES[key.curve_name]
-        case OKPKey() if key.curve_name == "Ed25519":
-            return _EDWARDS
-        case OctKey() | _:
-            raise ConfigurationError(
-                "the signing key is of a kind we cannot sign with: use RSA, P-256, P-384, P-521"
-                " or Ed25519"
-            )

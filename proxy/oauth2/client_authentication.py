@@ -10,8 +10,9 @@ from authlib.common.urls import add_params_to_qs
 from joserfc.jwk import OctKey
 
 from proxy.errors import ConfigurationError
-from proxy.oauth2.assertions import SigningKey, assertion
-from proxy.outbound.answers import Call
+from proxy.oauth2.assertions import assertion
+from proxy.outbound.responses import Call
+from proxy.security.private_keys import SigningKey
 
 BasicEncoding = Literal["rfc6749", "raw"]
 SecretAlgorithm = Literal["HS256", "HS384", "HS512"]

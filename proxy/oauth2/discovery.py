@@ -12,8 +12,8 @@ from authlib.oidc.discovery import get_well_known_url as openid_url
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import HOUR, MINUTE
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
-from proxy.outbound import Destination
-from proxy.outbound.answers import Answer, Call, retry_after
+from proxy.outbound.destination import Destination
+from proxy.outbound.responses import Answer, Call, retry_after
 
 KEPT: Final = HOUR
 ASKED_AGAIN: Final = MINUTE

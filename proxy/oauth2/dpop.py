@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import SECOND
-from proxy.oauth2.assertions import SigningKey, signed
-from proxy.outbound.answers import http_date
+from proxy.oauth2.assertions import signed
+from proxy.outbound.responses import http_date
+from proxy.security.private_keys import SigningKey
 
 TELLING_SKEW: Final = 5 * SECOND
 """A clock found this much wrong explains a refused proof: `Date` says whole seconds only."""

@@ -13,8 +13,8 @@ from proxy.oauth2.discovery import Discovery, Fixed, Metadata
 from proxy.oauth2.dpop import TELLING_SKEW, Dpop
 from proxy.oauth2.grants import Grant
 from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token, TokenRefused, parse_token
-from proxy.outbound import Destination
-from proxy.outbound.answers import Answer, Call, http_date
+from proxy.outbound.destination import Destination
+from proxy.outbound.responses import Answer, Call, http_date
 
 _UNPROVEN: Final = frozenset({"invalid_client", "unauthorized_client"})
 """Some servers name a wrong secret or key `unauthorized_client`, the code for a missing grant."""

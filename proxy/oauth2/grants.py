@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Protocol
 
-from proxy.oauth2.assertions import LONGEST_LIFETIME, SigningKey, assertion
+from proxy.oauth2.assertions import LONGEST_LIFETIME, assertion
 from proxy.oauth2.client_authentication import Server
+from proxy.security.private_keys import SigningKey
 
 ACCESS_TOKEN: Final = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a type
 

@@ -17,7 +17,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from proxy.errors import ConfigurationError, Unauthorized
-from proxy.outbound.answers import one_line
+from proxy.outbound.responses import one_line
 
 _ENTROPY: Final = 32  # bytes, as RFC 7636 7.1 and RFC 9700 want
 _CODE: Final = re.compile(r"[\x21-\x7e]{1,4096}")

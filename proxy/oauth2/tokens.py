@@ -14,7 +14,7 @@ import orjson
 from proxy.domain.clock import SystemClock
 from proxy.domain.schedule import DAY, MINUTE
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
-from proxy.outbound.answers import Answer, excerpt, retry_after
+from proxy.outbound.responses import Answer, excerpt, retry_after
 
 DEFAULT_LIFETIME: Final = 5 * MINUTE
 

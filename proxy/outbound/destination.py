@@ -15,15 +15,15 @@ import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from yarl import URL
 
-from proxy.domain.addresses import Reach
 from proxy.domain.schedule import Dice
-from proxy.domain.urls import under
 from proxy.errors import ConfigurationError, PermanentError, TemporaryError
-from proxy.outbound import wire
-from proxy.outbound.answers import Answer, Call, without_secrets
-from proxy.outbound.connector import PROGRESS, Connector, Progress
+from proxy.net.addresses import Reach
+from proxy.net.urls import under
+from proxy.outbound import http1
 from proxy.outbound.credentials import Credential
-from proxy.tls import Tls
+from proxy.outbound.guarded_connector import PROGRESS, Connector, Progress
+from proxy.outbound.responses import Answer, Call, without_secrets
+from proxy.security.tls import Tls
 
 Observe = Callable[[str, str, float], None]
 """Is told destination, outcome (`2xx`, `timeout`, `refused` ...) and seconds of each send."""
@@ -190,7 +190,7 @@ class Destination:
         progress.refused.clear()
         PROGRESS.set(progress)
         try:
-            status, headers, body = await wire.exchange(
+            status, headers, body = await http1.exchange(
                 self._connector(),
                 self._origin(url),
                 url,
@@ -199,7 +199,7 @@ class Destination:
                 body=call.body,
                 limit=self._answer_limit + 1,
             )
-        except wire.FAILURES as error:
+        except http1.FAILURES as error:
             raise self._failure(error, call, url, progress) from error
         except ValueError:
             # not chained: aiohttp's words repeat the header, which may be a secret
@@ -213,7 +213,7 @@ class Destination:
         place, trust = _origin(url), self._tls.context()
         known = self._common.get(place)
         if known is None or known.ssl is not trust:
-            known = self._common[place] = wire.origin(url, trust, self._proxy)
+            known = self._common[place] = http1.origin(url, trust, self._proxy)
         return known
 
     def _failure(

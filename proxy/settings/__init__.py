@@ -7,12 +7,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from proxy.errors import SettingsError
-from proxy.settings.checks import contradictions
-from proxy.settings.explain import explain
-from proxy.settings.problems import broken_sections, describe, unknown_keys, unknown_systems
+from proxy.settings.cross_checks import contradictions
+from proxy.settings.effective import explain
+from proxy.settings.error_text import broken_sections, describe, unknown_keys, unknown_systems
+from proxy.settings.model import Settings
 from proxy.settings.secrets import Secret
 from proxy.settings.sources import CONFIG, READING, Key, Sources, gather
-from proxy.settings.tree import Settings
 
 __all__ = ["CONFIG", "Secret", "Settings", "explain", "load"]
 

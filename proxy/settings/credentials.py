@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from proxy.settings.model import Settings
 from proxy.settings.neighbours import Client
 from proxy.settings.secrets import Secret
-from proxy.settings.tree import Settings
 
 
 def credential_digests(settings: Settings) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import ByteSize, Field
 
 from proxy.domain.durations import parse_duration
-from proxy.settings.fields import Duration, Networks, ReadableFile, Section, Size, UrlPath, Word
+from proxy.settings.types import Duration, Networks, ReadableFile, Section, Size, UrlPath, Word
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 

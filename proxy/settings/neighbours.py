@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 
 from proxy.domain.durations import parse_duration
-from proxy.settings.fields import (
+from proxy.settings.secrets import Secret
+from proxy.settings.types import (
     CallbackUrl,
     Duration,
     KeyHash,
@@ -20,7 +21,6 @@ from proxy.settings.fields import (
     WebUrl,
     WordOff,
 )
-from proxy.settings.secrets import Secret
 
 
 class ClientKey(Section):

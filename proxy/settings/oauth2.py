@@ -6,7 +6,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from proxy.domain.durations import parse_duration
-from proxy.settings.fields import (
+from proxy.settings.secrets import Secret
+from proxy.settings.types import (
     Duration,
     Issuer,
     OpenedNetworks,
@@ -15,7 +16,6 @@ from proxy.settings.fields import (
     WebUrl,
     Word,
 )
-from proxy.settings.secrets import Secret
 
 ClientAuthenticationName = Literal[
     "client_secret_basic",

@@ -10,7 +10,7 @@ from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
-from proxy.files import Watched
+from proxy.security.watched_files import Watched
 from proxy.settings.sources import READING
 
 _log: Final = logging.getLogger(__name__)

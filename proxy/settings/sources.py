@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.settings.yaml_text import read_file
+from proxy.settings.yaml_loader import read_file
 
 Key = tuple[str, ...]
 """The place of a setting: `("ticket_systems", "desk", "base_url")`; list items by their index."""

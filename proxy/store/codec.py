@@ -8,9 +8,9 @@ from typing import Any, Final, get_args, get_type_hints
 
 import orjson
 
-from proxy.domain.events import Event
+from proxy.domain.events.base import Event
 from proxy.domain.models import Record, State, Texts, Ticket
-from proxy.domain.values import replace
+from proxy.domain.replace import replace
 
 
 def _reader(hint: Any) -> type[int] | type[str] | type[StrEnum]:

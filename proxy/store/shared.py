@@ -12,13 +12,13 @@ from redis.asyncio import Redis
 
 from proxy.domain.schedule import LONGEST_WAIT, SECOND
 from proxy.errors import ConfigurationError, StoreUnavailable
-from proxy.store.batching import translate
-from proxy.store.cluster import Cluster
-from proxy.store.moved import IMPORTING, go_on_where_imported
-from proxy.store.privacy import PLAIN
-from proxy.store.reading import flat
-from proxy.store.redis import LAYOUT, RedisStore
-from proxy.store.scripts import load_script
+from proxy.store.at_rest import PLAIN
+from proxy.store.client.cluster import Cluster
+from proxy.store.client.pipeline import translate
+from proxy.store.client.scripts import load_script
+from proxy.store.placement import IMPORTING, go_on_where_imported
+from proxy.store.queries import flat
+from proxy.store.requests import LAYOUT, RedisStore
 
 _PAUSE, _LOOK, _RESUME = map(load_script, ("pause", "look", "resume"))
 

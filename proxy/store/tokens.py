@@ -6,11 +6,11 @@ from typing import Any, Final
 import orjson
 from typing_extensions import override
 
-from proxy.encryption import KeyRing
-from proxy.oauth2.kept import CurrentRefreshToken, RefreshTokens, SharedToken, TokenStore
+from proxy.oauth2.shared_tokens import CurrentRefreshToken, RefreshTokens, SharedToken, TokenStore
+from proxy.security.key_ring import KeyRing
+from proxy.store.client.scripts import load_script
 from proxy.store.keys import LOGINS
-from proxy.store.redis import RedisStore
-from proxy.store.scripts import load_script
+from proxy.store.requests import RedisStore
 
 _TOKENS: Final = load_script("tokens")
 _HOST: Final = socket.gethostname()

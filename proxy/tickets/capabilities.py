@@ -9,11 +9,11 @@ from typing import Any
 
 from proxy.domain.models import Outcome, Ticket, TicketHint
 from proxy.errors import ConfigurationError, Conflict
-from proxy.outbound import Destination
-from proxy.tickets.challenges import Challenges
-from proxy.tickets.declaration import Declaration
+from proxy.outbound.destination import Destination
+from proxy.tickets.declaring.base import Declaration
+from proxy.tickets.events.challenges import Challenges
+from proxy.tickets.events.reader import EventReader
 from proxy.tickets.port import TicketSystem
-from proxy.tickets.signatures import EventReader
 
 
 def undecided(ticket: Ticket, *, system: str) -> Ticket:

@@ -9,7 +9,8 @@ import orjson
 from yarl import URL
 
 from proxy.errors import TemporaryError
-from proxy.outbound import Call, Destination, check
+from proxy.outbound.destination import Destination
+from proxy.outbound.responses import Call, check
 
 
 class JsonApi:

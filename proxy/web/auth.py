@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
-from proxy.domain.api_keys import hash_key
 from proxy.domain.clock import Clock, SystemClock
 from proxy.errors import Forbidden, Unauthorized
+from proxy.security.api_keys import hash_key
 
 Role = Literal["read", "operate", "admin"]
 _ROLES: Final = get_args(Role)

@@ -9,12 +9,12 @@ from aiohttp import web
 from proxy.domain.clock import Clock
 from proxy.domain.models import TicketHint
 from proxy.errors import InvalidRequest, Unauthorized
-from proxy.metrics import Metrics
+from proxy.observability.metrics import Metrics
 from proxy.tickets.port import AnswersChallenges, PushesEvents
-from proxy.web.answers import json_answer
-from proxy.web.body import read_body
-from proxy.web.peers import Peers
-from proxy.web.ports import Flow, Limits
+from proxy.web.http.body import read_body
+from proxy.web.http.limits import Flow, Limits
+from proxy.web.http.responses import json_answer
+from proxy.web.http.trusted_proxies import Peers
 
 _REFUSED: Final = "The event does not prove where it comes from."
 

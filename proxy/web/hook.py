@@ -6,19 +6,19 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
-from proxy import logs
 from proxy.domain.models import Entry
-from proxy.domain.urls import CallbackPrefix, allowed
 from proxy.errors import InvalidRequest, NotFound
-from proxy.store.redis import Admitted
-from proxy.web.answers import json_answer
+from proxy.net.urls import CallbackPrefix, allowed
+from proxy.observability import logs
+from proxy.store.requests import Admitted
 from proxy.web.auth import Caller, Clients
-from proxy.web.backlog import Backlog
-from proxy.web.body import read_body
-from proxy.web.frame import CLIENT, DENIED
-from proxy.web.ports import Flow, Limits
-from proxy.web.views import status_view
-from proxy.witboost.hook import HookCall, read_hook_call
+from proxy.web.backpressure import Backlog
+from proxy.web.http.body import read_body
+from proxy.web.http.limits import Flow, Limits
+from proxy.web.http.middleware import CLIENT, DENIED
+from proxy.web.http.responses import json_answer
+from proxy.web.operator_api.views import status_view
+from proxy.witboost.hook_call import HookCall, read_hook_call
 
 OUTSIDE: Final = (
     "respondToUrl lies under none of the callback URLs that the settings allow for the witboost"

@@ -11,9 +11,10 @@ from typing import Final, Literal, Protocol
 import orjson
 
 from proxy.domain.models import TRIAL, Decision, Fulfilment, Record, Texts, Ticket
-from proxy.domain.urls import CallbackPrefix, allowed, normalise
 from proxy.errors import ConfigurationError, InvalidRequest, NotFound
-from proxy.outbound import Call, Destination, check
+from proxy.net.urls import CallbackPrefix, allowed, normalise
+from proxy.outbound.destination import Destination
+from proxy.outbound.responses import Call, check
 
 Method = Literal["auto", "PUT", "PATCH", "POST"]
 

@@ -20,8 +20,8 @@ from proxy.domain.clock import Clock
 from proxy.domain.schedule import DAY, HOUR, MINUTE
 from proxy.errors import ConfigurationError, PermanentError, TemporaryError
 from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token
-from proxy.outbound import Destination
-from proxy.outbound.answers import Answer, Call, check
+from proxy.outbound.destination import Destination
+from proxy.outbound.responses import Answer, Call, check
 
 EXCHANGE_PATH: Final = "/api/auth/access-tokens/jwt"
 SUBJECT: Final = "backstage-server"

@@ -9,19 +9,19 @@ from unittest.mock import AsyncMock, patch
 import orjson
 import pytest
 
-from proxy.alarms import Alarm
+from proxy.audit.denied_calls import Refusals
 from proxy.audit.files import Folder, files_in
 from proxy.audit.sealer import LEASE, Sealer, Seals, place_of
-from proxy.cli.audit import examine
+from proxy.cli.commands.audit import examine
 from proxy.domain.schedule import DAY, HOUR
-from proxy.encryption import new_key
 from proxy.errors import ConfigurationError, StoreUnavailable
-from proxy.refusals import Refusals
-from proxy.store.audit import AuditStreams, read_kept
+from proxy.observability.alarms import Alarm
+from proxy.security.key_ring import new_key
+from proxy.store.audit_streams import AuditStreams, read_kept
 from tests.conftest import OpenRig
-from tests.manual_clock import ManualClock
-from tests.rig import OPERATOR_KEY, Rig, post_json
-from tests.waiting import wait_until
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import OPERATOR_KEY, Rig, post_json
+from tests.support.waiting import wait_until
 
 SECOND = 1_000
 KEYS = {"keys": [{"id": "k1", "key": new_key()}], "index_key": new_key()}

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
+from proxy.audit.denied_calls import Refusals
 from proxy.audit.files import files_in
-from proxy.audit.recall import recall
-from proxy.cli.audit import examine
-from proxy.doctor import Doctor, Patient
+from proxy.audit.replay import recall
+from proxy.cli.commands.audit import examine
 from proxy.domain.schedule import DAY
-from proxy.encryption import new_key
-from proxy.refusals import Refusals
+from proxy.maintenance.doctor import Doctor, Patient
+from proxy.security.key_ring import new_key
 from proxy.store.tokens import RedisTokens
-from tests.faults.topologies import cluster
-from tests.invariants import check_store
-from tests.manual_clock import ManualClock
-from tests.rig import OPERATOR_KEY, open_rig, post_json
+from tests.support.faults.topologies import cluster
+from tests.support.invariants import check_store
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import OPERATOR_KEY, open_rig, post_json
 
 ENCRYPTION = {"keys": [{"id": "k1", "key": new_key()}], "index_key": new_key()}
 

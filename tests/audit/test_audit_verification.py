@@ -9,8 +9,8 @@ import pytest
 from proxy.audit.chain import HEAD, Chain, digest
 from proxy.audit.files import HEAD_FILE, KEYS_FILE
 from proxy.cli import main
-from proxy.cli.audit import examine
-from proxy.signing import Signer, key_set, new_signing_key, signer
+from proxy.cli.commands.audit import examine
+from proxy.security.signing import Signer, key_set, new_signing_key, signer
 
 OURS = signer([new_signing_key()])
 THEIRS = signer([new_signing_key()])

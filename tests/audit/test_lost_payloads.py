@@ -2,10 +2,10 @@
 
 import pytest
 
-from proxy.alarms import Alarm
 from proxy.domain.models import State
-from tests.audit.test_doctor import Machine, machine, results
-from tests.rig import Rig
+from proxy.observability.alarms import Alarm
+from tests.maintenance.test_doctor import Machine, machine, results
+from tests.support.rig import Rig
 
 __all__ = ["machine"]
 

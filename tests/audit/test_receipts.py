@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
+from proxy.audit.receipts import RECEIPT, sha256
 from proxy.cli import main
 from proxy.domain.schedule import DAY
-from proxy.encryption import new_key
-from proxy.receipts import RECEIPT, sha256
-from proxy.signing import Verifier, key_set, new_signing_key, signer
+from proxy.security.key_ring import new_key
+from proxy.security.signing import Verifier, key_set, new_signing_key, signer
 from tests.conftest import OpenRig
-from tests.rig import OPERATOR_KEY, Rig, get_json, post_json
+from tests.support.rig import OPERATOR_KEY, Rig, get_json, post_json
 
 SECOND = 1_000
 ENCRYPTION = {"keys": [{"id": "k1", "key": new_key()}], "index_key": new_key()}

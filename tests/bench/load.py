@@ -18,7 +18,7 @@ from collections.abc import Callable
 import uvloop
 
 from tests.bench.wire import Messages
-from tests.rig import API_KEY
+from tests.support.rig import API_KEY
 
 _FIELDS = {
     "identities": ["john.doe_company.com", "jane.roe_company.com"],

@@ -19,10 +19,10 @@ from types import MappingProxyType
 
 import yaml
 
-from proxy.settings.tree import Worker
-from proxy.store.embedded import EmbeddedServer, Fsync
+from proxy.settings.model import Worker
+from proxy.store.embedded.server import EmbeddedServer, Fsync
 from tests.bench.report import CLOSED, OPEN, WORKERS, Result, Rounds, faultless, machine, written
-from tests.rig import settings_tree
+from tests.support.rig import settings_tree
 
 ROOT = Path(__file__).parents[2]
 CALLBACKS = "http://127.0.0.1:{}"

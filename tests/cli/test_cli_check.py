@@ -8,7 +8,7 @@ import pytest
 
 from proxy import __version__
 from proxy.cli import main
-from tests.example_settings import CANARY, EXAMPLE, write_example
+from tests.support.example_settings import CANARY, EXAMPLE, write_example
 
 
 @pytest.fixture

@@ -12,20 +12,20 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from proxy.app.beside import calling
+from proxy.app.offline import calling
 from proxy.cli import main
-from proxy.cli.event_probe import event_secrets
-from proxy.cli.live import Probe, examine
-from proxy.demo.desk import Desk
-from proxy.demo.faults import Fault
-from proxy.demo.witboost import Witboost
-from proxy.domain.addresses import Reach
+from proxy.cli.live.checks import Probe, examine
+from proxy.cli.live.events import event_secrets
 from proxy.errors import ConfigurationError
+from proxy.net.addresses import Reach
+from proxy.security.tls import Tls
 from proxy.settings import Secret
+from proxy.simulators.desk.server import Desk
+from proxy.simulators.faults import Fault
+from proxy.simulators.witboost import Witboost
 from proxy.tickets.port import Inspected
-from proxy.tls import Tls
-from tests.certificates import Authority
-from tests.rig import API_KEY, CLIENT_SECRET, Rig, settings_tree
+from tests.support.certificates import Authority
+from tests.support.rig import API_KEY, CLIENT_SECRET, Rig, settings_tree
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -13,7 +13,7 @@ import yaml
 
 from proxy.cli import main
 from proxy.settings.secrets import MASK
-from proxy.tickets import KINDS
+from proxy.tickets.kinds import KINDS
 
 DEPLOY: Final = Path(__file__).parents[2] / "deploy" / "examples"
 GOLDEN: Final = Path(__file__).parent / "golden"

@@ -8,9 +8,9 @@ import yaml
 
 from proxy.cli import main
 from proxy.errors import SettingsError
+from proxy.security.signing import signer
 from proxy.settings import load
-from proxy.signing import signer
-from tests.example_settings import write_example
+from tests.support.example_settings import write_example
 
 
 def test_a_new_key_is_shown_with_the_line_that_lets_it_in(

@@ -18,11 +18,11 @@ from redis.asyncio import Redis
 from yarl import URL
 
 from proxy.app import assemble
-from proxy.demo.desk import Desk
-from proxy.encryption import new_key
 from proxy.errors import ConfigurationError
+from proxy.security.key_ring import new_key
 from proxy.settings import load
-from tests.rig import CLIENT_SECRET, settings_tree
+from proxy.simulators.desk.server import Desk
+from tests.support.rig import CLIENT_SECRET, settings_tree
 
 ROOT: Final = Path(__file__).parents[2]
 

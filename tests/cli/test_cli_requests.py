@@ -10,12 +10,12 @@ import pytest
 from aiohttp import web
 
 from proxy.cli import main
-from proxy.demo.faults import Fault
-from proxy.demo.witboost import HookCall
 from proxy.domain.models import State
+from proxy.simulators.faults import Fault
+from proxy.simulators.witboost import HookCall
 from tests.conftest import OpenRig
-from tests.example_settings import write_example
-from tests.rig import OPERATOR_KEY, Rig, desk_tree
+from tests.support.example_settings import write_example
+from tests.support.rig import OPERATOR_KEY, Rig, desk_tree
 
 SECOND = 1_000
 
@@ -101,7 +101,7 @@ async def test_list_reads_as_many_pages_as_the_limit_needs(
     rig: Rig, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = [await rig.ask() for _ in range(5)]
-    monkeypatch.setattr("proxy.cli.requests._PAGE", 2)
+    monkeypatch.setattr("proxy.cli.commands.requests._PAGE", 2)
     said = await command("list", "--url", rig.url, "--limit", "4", "--json")
     shown = [each["correlationId"] for each in json.loads(said.out)]
     assert len(set(shown)) == 4

@@ -15,12 +15,12 @@ import pytest
 import yaml
 from redis.asyncio import Redis
 
-from proxy.domain.api_keys import hash_key
-from proxy.store.redis import RedisStore
-from tests.certificates import Authority
-from tests.rig import API_KEY, GRANT, OPERATOR_KEY, settings_tree
+from proxy.security.api_keys import hash_key
+from proxy.store.requests import RedisStore
 from tests.store.test_steps import admission
-from tests.waiting import wait_until
+from tests.support.certificates import Authority
+from tests.support.rig import API_KEY, GRANT, OPERATOR_KEY, settings_tree
+from tests.support.waiting import wait_until
 
 NOWHERE = "http://127.0.0.1:9"
 

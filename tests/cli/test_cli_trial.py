@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from proxy.cli import trial
+from proxy.cli.commands import try_
 from proxy.errors import ConfigurationError, PermanentError
 from tests.conftest import OpenRig
-from tests.rig import GRANT, OPERATOR_KEY, Rig
+from tests.support.rig import GRANT, OPERATOR_KEY, Rig
 
 SECOND = 1_000
 Step = Callable[[Rig], None]
@@ -61,7 +61,7 @@ async def attempt(
         key=OPERATOR_KEY,
         config=None,
     )
-    return await asyncio.to_thread(trial.run, arguments, pause=pause)
+    return await asyncio.to_thread(try_.run, arguments, pause=pause)
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ import aiohttp
 import pytest
 from typing_extensions import override
 
-from proxy.demo.casts import CASTS, Cast
 from proxy.demo.folder import DemoFolder
 from proxy.demo.play import INTERRUPTED, run
 from proxy.demo.scenes import SCENES, Play
+from proxy.demo.system_kinds import CASTS, Cast
 from proxy.demo.timeline import WIDTH, Page
 from proxy.errors import ConfigurationError
 from proxy.settings import load

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.demo.serve import arguments
-from proxy.domain.api_keys import hash_key
 from proxy.domain.durations import parse_duration
+from proxy.security.api_keys import hash_key
 from proxy.settings import Settings, load
 from proxy.settings.oauth2 import OAuth2
+from proxy.simulators.serve import arguments
 
 ROOT = Path(__file__).parents[2]
 DEMO_SECRETS = ROOT / "deploy" / "compose" / "demo-secrets"

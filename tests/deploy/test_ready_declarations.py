@@ -19,9 +19,10 @@ import pytest
 from aiohttp import web
 
 from proxy.domain.models import Outcome
-from proxy.outbound import NoCredential, Outbound
+from proxy.outbound.client import Outbound
+from proxy.outbound.credentials import NoCredential
 from proxy.settings import Settings, load
-from proxy.tickets import open_system
+from proxy.tickets.kinds import open_system
 from proxy.tickets.port import (
     AnswersChallenges,
     Cancels,
@@ -31,8 +32,8 @@ from proxy.tickets.port import (
     PushesEvents,
     TicketSystem,
 )
-from tests.systems import System, serving
-from tests.tickets.declarations import approval_request
+from tests.support.declarations import approval_request
+from tests.support.systems import System, serving
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 NAMES = ("zendesk", "glpi", "freshservice")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.events import (
+from proxy.domain.events.base import (
     CalledBack,
     CallingBack,
     Decided,
@@ -22,10 +22,10 @@ from proxy.domain.events import (
     Sending,
     Uncalled,
 )
+from proxy.domain.events.notifications import Announced, Told
+from proxy.domain.events.operator import Refreshed, Rerouted, Retried
+from proxy.domain.events.recovery import Doubted, Restored, sent_again
 from proxy.domain.models import Decision, Fulfilment, Record, State, Texts, Ticket
-from proxy.domain.notices import Announced, Told
-from proxy.domain.operator_events import Refreshed, Rerouted, Retried
-from proxy.domain.repairs import Doubted, Restored, sent_again
 
 S = State
 BUSY = Record(

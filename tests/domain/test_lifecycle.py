@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain import events, notices, operator_events
-from proxy.domain.events import (
+from proxy.domain.events import base, notifications, operator
+from proxy.domain.events.base import (
     CalledBack,
     CallingBack,
     Decided,
@@ -23,10 +23,10 @@ from proxy.domain.events import (
     Sending,
     Uncalled,
 )
+from proxy.domain.events.operator import Retried
+from proxy.domain.events.recovery import Doubted, Restored
 from proxy.domain.lifecycle import TRANSITIONS, advance, advance_entry
 from proxy.domain.models import Decision, Entry, Fulfilment, Record, State, Texts, Ticket
-from proxy.domain.operator_events import Retried
-from proxy.domain.repairs import Doubted, Restored
 from proxy.errors import IllegalTransition
 
 NEW = Record("ar1", State.RECEIVED, "main", "desk", "r", "c", "x", 0, 1_000_000)
@@ -36,8 +36,8 @@ SAMPLES: dict[type[Event], dict[str, Any]] = {
     Sending: {},
     NotSent: {"code": "c", "reason": "r", "delay": 5},
     Opened: {"ticket": TICKET},
-    events.Read: {"ticket": TICKET},
-    events.Missing: {"code": "c", "reason": "r", "delay": 5},
+    base.Read: {"ticket": TICKET},
+    base.Missing: {"code": "c", "reason": "r", "delay": 5},
     Decided: {"decision": Decision.APPROVED},
     FulfilmentAwaited: {"by": 99},
     Fulfilled: {"fulfilment": Fulfilment.FULFILLED},
@@ -48,10 +48,10 @@ SAMPLES: dict[type[Event], dict[str, Any]] = {
     Held: {"code": "c", "reason": "r"},
     Died: {"code": "c", "reason": "r"},
     Retried: {"by": "alice", "reason": "r"},
-    operator_events.Refreshed: {"by": "alice", "reason": "r"},
-    operator_events.Rerouted: {"by": "alice", "reason": "r", "route": "r2", "system": "desk"},
-    notices.Announced: {},
-    notices.Told: {"note": "withdrawn"},
+    operator.Refreshed: {"by": "alice", "reason": "r"},
+    operator.Rerouted: {"by": "alice", "reason": "r", "route": "r2", "system": "desk"},
+    notifications.Announced: {},
+    notifications.Told: {"note": "withdrawn"},
     Doubted: {"run_id": "another", "reason": "r"},
     Restored: {"by": "doctor", "reason": "r"},
 }
@@ -146,7 +146,7 @@ def test_a_late_event_changes_nothing() -> None:
     done = run(Sending, Opened, Decided, CalledBack)
     assert advance(done, sample(Opened, ticket=Ticket("9", "X-9"))) is done
     entry = Entry(done, Texts(reason="kept"), b"")
-    assert advance_entry(entry, sample(events.Read)) == entry
+    assert advance_entry(entry, sample(base.Read)) == entry
 
 
 @pytest.mark.parametrize("way", [(Sending, Opened), (Sending, Opened, Decided)])
@@ -242,7 +242,7 @@ def test_random_histories_never_lose_a_decision(kinds: list[type[Event]]) -> Non
         if after.state in {State.DECIDED, State.FULFILLING, State.DONE}:
             assert after.decision is not None
         if after.state in {State.HELD, State.DEAD}:
-            assert after.back in events.WORKING
+            assert after.back in base.WORKING
         assert after.attempt >= 0
         record, decided = after, after.decision
 

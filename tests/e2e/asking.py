@@ -14,12 +14,13 @@ from proxy.oauth2.endpoint import Asked, TokenEndpoint
 from proxy.oauth2.grants import AuthorizationCode
 from proxy.oauth2.login import Authorization, begin, code_of
 from proxy.oauth2.tokens import Token
-from proxy.outbound import Destination, Outbound
+from proxy.outbound.client import Outbound
 from proxy.outbound.credentials import NoCredential
-from proxy.tls import Certificate
-from tests.certificates import Pair
+from proxy.outbound.destination import Destination
+from proxy.security.tls import Certificate
 from tests.e2e.oidc_clients import Client
 from tests.e2e.oidc_provider import JWT, LIFETIME, OPAQUE, REDIRECT_URI, SCOPE, OidcProvider
+from tests.support.certificates import Pair
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from playwright.async_api import Browser, Page, Route
 from yarl import URL
 
-from tests.rig import OPERATOR_KEY, Rig
+from tests.support.rig import OPERATOR_KEY, Rig
 
 WIDE: Final = (1440, 900)
 NARROW: Final = (360, 740)

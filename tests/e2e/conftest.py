@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from proxy.outbound import Outbound
-from tests.certificates import Authority
+from proxy.outbound.client import Outbound
 from tests.e2e.asking import Asking, Stage
 from tests.e2e.npm import node_program
 from tests.e2e.oidc_clients import make_clients
 from tests.e2e.oidc_provider import running
+from tests.support.certificates import Authority
 
 
 @pytest.fixture(scope="session")

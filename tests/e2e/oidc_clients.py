@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from proxy.domain.clock import SystemClock
-from proxy.oauth2.assertions import SigningKey, load_key
 from proxy.oauth2.client_authentication import (
     ClientAuthentication,
     ClientSecretBasic,
@@ -24,8 +23,9 @@ from proxy.oauth2.client_authentication import (
     TlsClientAuth,
 )
 from proxy.oauth2.dpop import Dpop
-from tests.certificates import Authority, Pair
+from proxy.security.private_keys import SigningKey, load_key
 from tests.e2e.oidc_provider import REDIRECT_URI
+from tests.support.certificates import Authority, Pair
 
 # A secret is printable ASCII (RFC 6749 A.2), and this server registers no other: an umlaut is
 # tested against our own server. For HS256 the server wants 32 bytes at least.

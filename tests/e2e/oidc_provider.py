@@ -18,7 +18,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 from yarl import URL
 
-from tests.certificates import Authority, Pair
+from tests.support.certificates import Authority, Pair
 
 OPAQUE: Final = "https://desk.example.com/opaque"
 JWT: Final = "https://desk.example.com/jwt"

@@ -9,9 +9,7 @@ from joserfc.jwk import ECKey, RSAKey
 from yarl import URL
 
 from proxy.domain.clock import SystemClock
-from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError
-from proxy.oauth2.assertions import SigningKey
 from proxy.oauth2.client_authentication import (
     ClientAuthentication,
     ClientSecretBasic,
@@ -22,10 +20,14 @@ from proxy.oauth2.client_authentication import (
 from proxy.oauth2.discovery import Discovery
 from proxy.oauth2.endpoint import Asked, TokenEndpoint
 from proxy.oauth2.grants import ClientCredentials, JwtBearer
-from proxy.oauth2.refreshing import Refreshing
+from proxy.oauth2.refresh_grant import Refreshing
 from proxy.oauth2.tokens import TokenRefused
-from proxy.outbound import Destination, NoCredential, Outbound
-from proxy.store.redis import RedisStore
+from proxy.outbound.client import Outbound
+from proxy.outbound.credentials import NoCredential
+from proxy.outbound.destination import Destination
+from proxy.security.key_ring import KeyRing
+from proxy.security.private_keys import SigningKey
+from proxy.store.requests import RedisStore
 from proxy.store.tokens import RedisTokens
 from tests.e2e.canaille import Canaille, canaille
 from tests.e2e.environments import python_with

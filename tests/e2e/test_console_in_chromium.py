@@ -9,20 +9,20 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
-from proxy.alarms import Sounded
-from proxy.demo.faults import Fault
-from proxy.demo.witboost import HookCall
-from proxy.domain.api_keys import hash_key
-from proxy.domain.events import Held, Sending
+from proxy.domain.events.base import Held, Sending
 from proxy.domain.models import State
-from proxy.encryption import new_key
+from proxy.observability.alarms import Sounded
+from proxy.security.api_keys import hash_key
+from proxy.security.key_ring import new_key
+from proxy.simulators.faults import Fault
+from proxy.simulators.witboost import HookCall
 from tests.conftest import OpenRig
 from tests.e2e.browsing import NARROW, WIDE, tab, without_policy
 from tests.e2e.chromium import chromium
 from tests.e2e.npm import npm_program
-from tests.rig import GRANT, OPERATOR_KEY, Rig, desk_tree, get_json
-from tests.waiting import wait_until
-from tests.web.acting import happen
+from tests.support.acting import happen
+from tests.support.rig import GRANT, OPERATOR_KEY, Rig, desk_tree, get_json
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

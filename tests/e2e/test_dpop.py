@@ -9,17 +9,17 @@ import pytest
 from yarl import URL
 
 from proxy.domain.clock import SystemClock
-from proxy.encryption import KeyRing
-from proxy.oauth2.assertions import load_key
 from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.grants import AuthorizationCode, RefreshToken
 from proxy.oauth2.login import code_of
-from proxy.oauth2.refreshing import Refreshing
-from proxy.oauth2.source import TokenSource
+from proxy.oauth2.refresh_grant import Refreshing
+from proxy.oauth2.token_source import TokenSource
 from proxy.oauth2.tokens import Token, TokenRefused
-from proxy.outbound.answers import Answer, Call
 from proxy.outbound.credentials import Credential, NoCredential
-from proxy.store.redis import RedisStore
+from proxy.outbound.responses import Answer, Call
+from proxy.security.key_ring import KeyRing
+from proxy.security.private_keys import load_key
+from proxy.store.requests import RedisStore
 from proxy.store.tokens import RedisTokens
 from tests.e2e.asking import Asking
 from tests.e2e.oidc_clients import DPOP, DPOP_PUBLIC, Client, new_key

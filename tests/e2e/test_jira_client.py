@@ -13,12 +13,12 @@ import aiohttp
 import orjson
 import pytest
 
-from proxy.demo.jira import REQUEST_TYPE, SERVICE_DESK, Jira
-from proxy.demo.jira_issues import TEXT_FIELD
-from proxy.demo.jira_shapes import Shapes, account
-from proxy.demo.jira_site import rate_limit
+from proxy.simulators.jira.issues import TEXT_FIELD
+from proxy.simulators.jira.server import REQUEST_TYPE, SERVICE_DESK, Jira
+from proxy.simulators.jira.shapes import Shapes, account
+from proxy.simulators.jira.site import rate_limit
 from tests.e2e.npm import node_program
-from tests.tickets.rigs import jira_site
+from tests.support.ticket_rigs import jira_site
 
 pytestmark = pytest.mark.timeout(600)  # the first test may install packages
 

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from proxy.demo.faults import Fault
-from proxy.demo.jira import Jira
-from proxy.demo.jira_issues import ASKS, Issues
-from proxy.demo.jira_shapes import Shapes, account
-from proxy.demo.jira_site import LIMITS, rate_limit
 from proxy.domain.models import Outcome
 from proxy.errors import Conflict, NotFound, PermanentError, TemporaryError
-from proxy.outbound import Outbound
-from proxy.tickets.jira_site import PAGE, Site
+from proxy.outbound.client import Outbound
+from proxy.simulators.faults import Fault
+from proxy.simulators.jira.issues import ASKS, Issues
+from proxy.simulators.jira.server import Jira
+from proxy.simulators.jira.shapes import Shapes, account
+from proxy.simulators.jira.site import LIMITS, rate_limit
+from proxy.tickets.jira.client import PAGE, Site
 from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges
 from tests.e2e.npm import npm_program
 from tests.e2e.prism import SCRIPT, prism
-from tests.tickets.declarations import approval_request
-from tests.tickets.rigs import BY_STATUS, ISSUE, REQUEST, JiraRig, jira_site, jira_system
+from tests.support.declarations import approval_request
+from tests.support.ticket_rigs import BY_STATUS, ISSUE, REQUEST, JiraRig, jira_site, jira_system
 
 SPECIFICATION = "jira-cloud.openapi.yaml"
 KINDS: list[dict[str, Any]] = [{}, {"issue": ISSUE, "correlation_field": "labels", **BY_STATUS}]

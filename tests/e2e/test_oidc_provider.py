@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError
 from proxy.oauth2.client_authentication import PrivateKeyJwt, Server
 from proxy.oauth2.grants import AuthorizationCode, ClientCredentials, RefreshToken
 from proxy.oauth2.login import code_of
-from proxy.oauth2.refreshing import Refreshing
+from proxy.oauth2.refresh_grant import Refreshing
 from proxy.oauth2.tokens import TokenRefused
-from proxy.outbound.answers import Call
-from proxy.store.redis import RedisStore
+from proxy.outbound.responses import Call
+from proxy.security.key_ring import KeyRing
+from proxy.store.requests import RedisStore
 from proxy.store.tokens import RedisTokens
 from tests.e2e.asking import Asking
 from tests.e2e.oidc_clients import CONFIDENTIAL, DPOP, DPOP_PUBLIC, PUBLIC

@@ -7,14 +7,14 @@ from typing import Any, Protocol
 import pytest
 from aiohttp import web
 
-from proxy.demo.credentials import StaticBearer
-from proxy.demo.faults import Fault
-from proxy.demo.witboost import HookCall, Witboost
 from proxy.domain.models import State
+from proxy.simulators.credentials import StaticBearer
+from proxy.simulators.faults import Fault
+from proxy.simulators.witboost import HookCall, Witboost
 from tests.conftest import OpenRig
 from tests.e2e.npm import npm_program
 from tests.e2e.prism import SCRIPT, prism, violations
-from tests.rig import API_KEY, GRANT, Rig
+from tests.support.rig import API_KEY, GRANT, Rig
 
 HOOK = "witboost-remote-request-hook.openapi.yaml"
 CALLBACK = "witboost-hook-status.openapi.yaml"

@@ -13,11 +13,11 @@ from aiohttp import web
 from typing_extensions import override
 
 from proxy.app import Program, assemble
-from proxy.demo.events import signed_headers
+from proxy.simulators.events import signed_headers
 from proxy.web.events import Events
 from tests.bench.load import Load
 from tests.bench.run import CALLBACKS, MANY, line_of, running
-from tests.rig import EVENT_SECRET, make_settings, settings_tree
+from tests.support.rig import EVENT_SECRET, make_settings, settings_tree
 
 CONNECTIONS = 64
 ACCEPTED = 640

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.faults.crash_points import Outcome, live
-from tests.faults.enumeration import describe, draw, lives, points
-from tests.faults.io_steps import MOMENTS, Crash, Manner, Moment
-from tests.faults.life import Life, Play
-from tests.faults.nursery import Ended, Nursery
+from tests.support.faults.crash_points import Outcome, live
+from tests.support.faults.enumeration import describe, draw, lives, points
+from tests.support.faults.io_steps import MOMENTS, Crash, Manner, Moment
+from tests.support.faults.life import Life, Play
+from tests.support.faults.nursery import Ended, Nursery
 
 pytestmark = pytest.mark.timeout(400)  # dozens of lives a test, on machines that do more
 

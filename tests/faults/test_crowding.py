@@ -7,14 +7,14 @@ from unittest.mock import patch
 
 import pytest
 
-from proxy.demo.faults import Fault
 from proxy.domain.models import State
+from proxy.engine.pauses import OPENS_AFTER, Place
 from proxy.errors import TemporaryError
-from proxy.pauses import OPENS_AFTER, Place
+from proxy.simulators.faults import Fault
 from proxy.store.shared import Pause
 from tests.conftest import OpenRig
-from tests.rig import Rig, desk_tree
-from tests.waiting import wait_until
+from tests.support.rig import Rig, desk_tree
+from tests.support.waiting import wait_until
 
 SECOND = 1_000
 PLACES = 4  # of which one destination gets three

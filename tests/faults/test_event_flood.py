@@ -2,10 +2,10 @@
 
 import pytest
 
-from proxy.step import Policy
+from proxy.engine.step import Policy
 from proxy.web.events import Events
 from tests.conftest import OpenRig
-from tests.faults.event_flood import bound, flood
+from tests.support.faults.event_flood import bound, flood
 
 COUNT = 3_000
 

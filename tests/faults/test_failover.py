@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from proxy.demo.verdict import judge
-from proxy.demo.witboost import HookCall
 from proxy.domain.models import State
-from tests.faults.topologies import Topology, cluster, sentinel
-from tests.invariants import check_store
-from tests.manual_clock import ManualClock
-from tests.rig import GRANT, Rig, open_rig
-from tests.waiting import wait_until
+from proxy.simulators.witboost import HookCall
+from tests.support.faults.topologies import Topology, cluster, sentinel
+from tests.support.invariants import check_store
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import GRANT, Rig, open_rig
+from tests.support.waiting import wait_until
 
 Start = Callable[[Path], AbstractAsyncContextManager[Topology]]
 WITHIN = 60.0

@@ -11,9 +11,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from tests.faults.fault_proxy import Fault, FaultProxy
-from tests.servers import start_server
-from tests.waiting import wait_until
+from tests.support.faults.fault_proxy import Fault, FaultProxy
+from tests.support.servers import start_server
+from tests.support.waiting import wait_until
 
 
 class Echo:

@@ -17,15 +17,15 @@ from unittest.mock import patch
 import pytest
 
 from proxy.demo.verdict import judge
-from proxy.demo.witboost import HookCall, Witboost
 from proxy.domain.schedule import DAY
 from proxy.errors import ProxyError
-from tests.faults.child import AT_REST
-from tests.faults.fault_proxy import KINDS, Fault, FaultProxy, Kind
-from tests.invariants import check_store
-from tests.manual_clock import ManualClock
-from tests.rig import GRANT, Rig, desk_tree, open_rig
-from tests.waiting import wait_until
+from proxy.simulators.witboost import HookCall, Witboost
+from tests.support.faults.child import AT_REST
+from tests.support.faults.fault_proxy import KINDS, Fault, FaultProxy, Kind
+from tests.support.invariants import check_store
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import GRANT, Rig, desk_tree, open_rig
+from tests.support.waiting import wait_until
 
 Place = Literal["redis", "token endpoint", "ticket system", "witboost"]
 PLACES: tuple[Place, ...] = ("redis", "token endpoint", "ticket system", "witboost")
@@ -52,7 +52,7 @@ SUFFERS: Mapping[Kind, Mapping[str, Any]] = {
 @pytest.fixture
 def patience() -> contextlib.AbstractContextManager[Any]:
     """Wait for the store for a shorter time than in earnest."""
-    return patch("proxy.store.batching._ANSWERED_WITHIN", 0.4)
+    return patch("proxy.store.client.pipeline._ANSWERED_WITHIN", 0.4)
 
 
 @pytest.fixture

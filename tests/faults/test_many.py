@@ -3,10 +3,10 @@
 import random
 from pathlib import Path
 
-from tests.faults.many import ROOM, Crowd, roomy_desk
-from tests.invariants import check_store
-from tests.manual_clock import ManualClock
-from tests.rig import open_rig
+from tests.support.faults.many import ROOM, Crowd, roomy_desk
+from tests.support.invariants import check_store
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import open_rig
 
 COUNT = 300
 

@@ -8,14 +8,14 @@ from unittest.mock import patch
 import pytest
 
 from proxy.app import assemble
-from proxy.demo.faults import Fault
 from proxy.domain.models import State
 from proxy.settings import Settings
-from tests.faults.removals import without
-from tests.invariants import check_store
-from tests.manual_clock import ManualClock
-from tests.rig import Rig, open_rig
-from tests.story.test_operators import act
+from proxy.simulators.faults import Fault
+from tests.engine.test_operators import act
+from tests.support.faults.removals import without
+from tests.support.invariants import check_store
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import Rig, open_rig
 
 SECOND = 1_000
 MINUTE = 60 * SECOND

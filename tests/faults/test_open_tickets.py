@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.faults.open_tickets import DECIDED, INTERVALS, MOST_CALLS, measured
+from tests.support.faults.open_tickets import DECIDED, INTERVALS, MOST_CALLS, measured
 
 FEW, MANY = 500, 3_000
 

@@ -5,10 +5,10 @@ from unittest.mock import patch
 
 import pytest
 
-from proxy.demo.faults import Fault
 from proxy.domain.models import State
+from proxy.simulators.faults import Fault
 from proxy.store.shared import Shared
-from tests.rig import Rig
+from tests.support.rig import Rig
 
 SECOND = 1_000
 MINUTE = 60 * SECOND

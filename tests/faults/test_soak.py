@@ -6,8 +6,8 @@ import random
 import pytest
 import uvloop
 
-from tests.faults.evidence import Freeze, Said, Terms, is_declared
-from tests.faults.soak import Figures, soak
+from tests.support.faults.evidence import Freeze, Said, Terms, is_declared
+from tests.support.faults.soak import Figures, soak
 
 COUNT = 200
 TERMS = Terms(lease=5_000, settle=1_000, deadline=2_000)

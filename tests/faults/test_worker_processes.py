@@ -15,17 +15,17 @@ import aiohttp
 import pytest
 import yaml
 
-from proxy.demo.desk import Desk
-from proxy.demo.faults import Fault
-from proxy.demo.ticket_simulator import Account
 from proxy.demo.verdict import judge
-from proxy.demo.witboost import HookCall, Witboost
-from proxy.store.connecting import connect
-from proxy.store.embedded import EmbeddedServer
-from proxy.store.redis import RedisStore
-from tests.faults.soak import free_ports
-from tests.rig import API_KEY, CLIENT_SECRET, EVENT_SECRET, GRANT, settings_tree
-from tests.waiting import wait_until
+from proxy.simulators.desk.server import Desk
+from proxy.simulators.faults import Fault
+from proxy.simulators.ticket_system import Account
+from proxy.simulators.witboost import HookCall, Witboost
+from proxy.store.client.connections import connect
+from proxy.store.embedded.server import EmbeddedServer
+from proxy.store.requests import RedisStore
+from tests.support.faults.soak import free_ports
+from tests.support.rig import API_KEY, CLIENT_SECRET, EVENT_SECRET, GRANT, settings_tree
+from tests.support.waiting import wait_until
 
 WITHIN = 30.0
 WORKER = {"processes": 2, "concurrency": 2, "lease": "4s", "margin": "1s", "stop_within": "500ms"}

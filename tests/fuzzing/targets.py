@@ -16,11 +16,11 @@ from urllib.parse import unquote, urlsplit
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxy.domain.urls import CallbackPrefix, allowed, normalise
 from proxy.errors import InvalidRequest, Unauthorized
-from proxy.tickets.event_declaration import Events
-from proxy.tickets.signatures import EventReader
-from proxy.witboost.hook import HookCall, approval_request, read_hook_call, respond_to
+from proxy.net.urls import CallbackPrefix, allowed, normalise
+from proxy.tickets.events.declaration import Events
+from proxy.tickets.events.reader import EventReader
+from proxy.witboost.hook_call import HookCall, approval_request, read_hook_call, respond_to
 from tests.fuzzing.mutations import Mutations
 
 Target = Callable[[Mutations], None]

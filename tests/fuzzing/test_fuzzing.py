@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from proxy.domain import urls
-from proxy.domain.urls import CallbackPrefix
-from proxy.tickets.proofs import Signature
-from proxy.witboost import hook
+from proxy.net import urls
+from proxy.net.urls import CallbackPrefix
+from proxy.tickets.events.proofs import Signature
+from proxy.witboost import hook_call
 from tests.fuzzing.mutations import Mutations
 from tests.fuzzing.targets import TARGETS
 
@@ -48,5 +48,5 @@ def test_a_policy_that_compares_only_a_beginning_is_found(monkeypatch: pytest.Mo
 
 
 def test_a_reader_that_minds_the_spelling_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hook, "_content", lambda _tree, body, _problems: body.hex())
+    monkeypatch.setattr(hook_call, "_content", lambda _tree, body, _problems: body.hex())
     breaks("hook body")

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from aiohttp import web
 from joserfc.jwk import ECKey
 
-from proxy.oauth2.assertions import SigningKey
 from proxy.oauth2.client_authentication import (
     ClientAuthentication,
     ClientSecretBasic,
@@ -17,13 +16,15 @@ from proxy.oauth2.client_authentication import (
 )
 from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.grants import ClientCredentials
-from proxy.oauth2.kept import Kept
-from proxy.oauth2.source import TokenSource
-from proxy.outbound import Destination, Outbound
-from proxy.outbound.answers import Answer, Call
-from tests.manual_clock import ManualClock
+from proxy.oauth2.shared_tokens import Kept
+from proxy.oauth2.token_source import TokenSource
+from proxy.outbound.client import Outbound
+from proxy.outbound.destination import Destination
+from proxy.outbound.responses import Answer, Call
+from proxy.security.private_keys import SigningKey
 from tests.oauth2.strict_server import CLIENT, StrictServer, token_endpoint
-from tests.systems import System, serving, towards
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import System, serving, towards
 
 SECRET = "canary-secret"
 BASIC = ClientSecretBasic(CLIENT, lambda: SECRET)

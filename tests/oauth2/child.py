@@ -13,20 +13,22 @@ from functools import partial
 import orjson
 from typing_extensions import override
 
-from proxy.encryption import KeyRing
 from proxy.errors import ProxyError
 from proxy.oauth2.client_authentication import NoAuthentication
 from proxy.oauth2.discovery import Fixed
 from proxy.oauth2.endpoint import Asked, TokenEndpoint
 from proxy.oauth2.grants import ClientCredentials
-from proxy.oauth2.kept import Kept
-from proxy.oauth2.refreshing import Refreshing
-from proxy.oauth2.source import Fetch, TokenSource
-from proxy.outbound import Destination, NoCredential, Outbound
-from proxy.store.connecting import connect
-from proxy.store.redis import RedisStore
+from proxy.oauth2.refresh_grant import Refreshing
+from proxy.oauth2.shared_tokens import Kept
+from proxy.oauth2.token_source import Fetch, TokenSource
+from proxy.outbound.client import Outbound
+from proxy.outbound.credentials import NoCredential
+from proxy.outbound.destination import Destination
+from proxy.security.key_ring import KeyRing
+from proxy.store.client.connections import connect
+from proxy.store.requests import RedisStore
 from proxy.store.tokens import RedisTokens
-from tests.manual_clock import ManualClock
+from tests.support.manual_clock import ManualClock
 
 HOUR = 3_600_000
 WITHIN = 60_000

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from proxy.oauth2.client_authentication import ClientAuthentication
-from proxy.outbound import Outbound
-from tests.manual_clock import ManualClock
+from proxy.outbound.client import Outbound
 from tests.oauth2.chain import BASIC, KEY, SECRET, Chain, OpenChain, open_chain
 from tests.oauth2.strict_server import StrictServer
-from tests.systems import System, serving
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import System, serving
 
 
 @pytest.fixture

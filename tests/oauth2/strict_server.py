@@ -21,8 +21,10 @@ from proxy.oauth2.client_authentication import ClientAuthentication
 from proxy.oauth2.discovery import Discovery, Fixed
 from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.endpoint import Asked, TokenEndpoint
-from proxy.outbound import Destination, NoCredential, Outbound
-from tests.manual_clock import ManualClock
+from proxy.outbound.client import Outbound
+from proxy.outbound.credentials import NoCredential
+from proxy.outbound.destination import Destination
+from tests.support.manual_clock import ManualClock
 
 CLIENT: Final = "cl:ié nt&="
 ODD_SECRETS: Final = ("a+b%2Fc d", "ü:\"'\\", "x&=y%+ \"'\\" * 100)

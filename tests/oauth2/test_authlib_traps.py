@@ -23,15 +23,14 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 
 from proxy.errors import ProxyError
-from proxy.oauth2.assertions import SigningKey
 from proxy.oauth2.client_authentication import ClientSecretBasic, PrivateKeyJwt, Server
 from proxy.oauth2.discovery import Discovery
 from proxy.oauth2.grants import JwtBearer
-from proxy.oauth2.source import TokenSource
+from proxy.oauth2.token_source import TokenSource
 from proxy.oauth2.tokens import Token, TokenRefused, lifetime, parse_token
-from proxy.outbound import Outbound
-from proxy.outbound.answers import Answer, Call
-from tests.manual_clock import ManualClock
+from proxy.outbound.client import Outbound
+from proxy.outbound.responses import Answer, Call
+from proxy.security.private_keys import SigningKey
 from tests.oauth2.strict_server import (
     CLIENT,
     ODD_SECRETS,
@@ -40,7 +39,8 @@ from tests.oauth2.strict_server import (
     fields_of,
     token_endpoint,
 )
-from tests.systems import System, always
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import System, always
 
 NOW = 1_767_225_600_000
 URL = "https://as.example.com/token"
@@ -215,7 +215,7 @@ async def test_a_kept_token_costs_no_lock_and_no_wait(clock: ManualClock) -> Non
 def test_nothing_deprecated_and_no_second_http_client_is_imported() -> None:
     """authlib.jose goes away with authlib 2; its clients would bring an HTTP stack of their own."""
     program = (
-        "import sys, proxy.oauth2.endpoint, proxy.oauth2.login, proxy.oauth2.source\n"
+        "import sys, proxy.oauth2.endpoint, proxy.oauth2.login, proxy.oauth2.token_source\n"
         "bad = {'httpx', 'httpx2', 'requests', 'anyio'} & set(sys.modules)\n"
         "print(sorted(bad | {name for name in sys.modules if name.startswith('authlib.jose')}))"
     )

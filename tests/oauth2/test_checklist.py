@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.endpoint import Asked
-from proxy.oauth2.kept import Kept, TokenIdentity
-from proxy.oauth2.refreshing import Refreshing
-from proxy.oauth2.source import TokenSource
-from proxy.outbound.answers import Call, check
-from proxy.store.redis import RedisStore
+from proxy.oauth2.refresh_grant import Refreshing
+from proxy.oauth2.shared_tokens import Kept, TokenIdentity
+from proxy.oauth2.token_source import TokenSource
+from proxy.outbound.responses import Call, check
+from proxy.security.key_ring import KeyRing
+from proxy.store.requests import RedisStore
 from proxy.store.tokens import RedisTokens
 from tests.oauth2.chain import BASIC, Chain, OpenChain
 from tests.oauth2.strict_server import token_endpoint
-from tests.systems import always, drop, towards
+from tests.support.systems import always, drop, towards
 
 IDENTITY = TokenIdentity(issuer="i", client_id="c", grant="g")
 HOUR = 3_600_000

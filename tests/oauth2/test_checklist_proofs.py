@@ -13,20 +13,20 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from joserfc.jwk import OctKey
 
-from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError, ProxyError
 from proxy.oauth2.client_authentication import ClientSecretBasic, ClientSecretJwt, ClientSecretPost
 from proxy.oauth2.discovery import KEPT, Discovery
 from proxy.oauth2.grants import ClientCredentials
-from proxy.oauth2.kept import Kept, TokenIdentity
-from proxy.outbound.answers import Call
-from proxy.store.redis import RedisStore
+from proxy.oauth2.shared_tokens import Kept, TokenIdentity
+from proxy.outbound.responses import Call
+from proxy.security.key_ring import KeyRing
+from proxy.security.tls import Certificate
+from proxy.store.requests import RedisStore
 from proxy.store.tokens import RedisTokens
-from proxy.tls import Certificate
-from tests.certificates import Authority
 from tests.oauth2.chain import BASIC, SIGNED, Chain, OpenChain
 from tests.oauth2.strict_server import CLIENT, ODD_SECRETS, connecting, token_endpoint
-from tests.systems import always, serving
+from tests.support.certificates import Authority
+from tests.support.systems import always, serving
 
 IDENTITY = TokenIdentity(issuer="i", client_id="c", grant="g")
 HOUR = 3_600_000
@@ -77,7 +77,7 @@ async def test_09_no_assertion_comes_twice(opened: OpenChain) -> None:
 async def test_10_tls_is_verified_on_both_sides(
     tmp_path: Path, chain: Chain, *, trusts: bool, shows: bool, newest: ssl.TLSVersion
 ) -> None:
-    """Own CA, client certificate, and TLS 1.2 at least; reloading is in tests/test_tls.py."""
+    """Own CA, client certificate, and TLS 1.2 at least; reloading: tests/security/test_tls.py."""
     ours, theirs = Authority.found(tmp_path, "ours"), Authority.found(tmp_path, "theirs")
     context = theirs.server(tmp_path).server(client_ca=ours.ca_file)
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED

@@ -10,7 +10,7 @@ from joserfc.errors import BadSignatureError
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 from proxy.errors import ConfigurationError
-from proxy.oauth2.assertions import SKEW, SigningKey, assertion, load_key
+from proxy.oauth2.assertions import SKEW, assertion
 from proxy.oauth2.client_authentication import (
     ASSERTION_TYPE,
     BasicEncoding,
@@ -24,7 +24,8 @@ from proxy.oauth2.client_authentication import (
     Server,
     TlsClientAuth,
 )
-from proxy.outbound.answers import Call
+from proxy.outbound.responses import Call
+from proxy.security.private_keys import SigningKey, load_key
 
 NOW = 1_767_225_600_000
 SERVER = Server("https://as.example.com", "https://as.example.com/token", NOW)

@@ -11,11 +11,11 @@ from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.client_authentication import ClientSecretBasic
 from proxy.oauth2.discovery import ASKED_AGAIN, KEPT, Discovery, Fixed, Metadata
 from proxy.oauth2.grants import ClientCredentials
-from proxy.outbound import Outbound
-from tests.certificates import Authority
-from tests.manual_clock import ManualClock
+from proxy.outbound.client import Outbound
 from tests.oauth2.strict_server import CLIENT, StrictServer, connecting, document, token_endpoint
-from tests.systems import System, always, drop, serving
+from tests.support.certificates import Authority
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import System, always, drop, serving
 
 OAUTH = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"

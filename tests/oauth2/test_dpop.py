@@ -9,14 +9,14 @@ from aiohttp import web
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 from proxy.errors import ConfigurationError
-from proxy.oauth2.assertions import SigningKey
 from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.tokens import TokenRefused
-from proxy.outbound.answers import Call
-from tests.manual_clock import ManualClock
+from proxy.outbound.responses import Call
+from proxy.security.private_keys import SigningKey
 from tests.oauth2.chain import BASIC, SIGNED, Chain, OpenChain
 from tests.oauth2.possession import Possession
-from tests.systems import always, drop
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import always, drop
 
 KEY = ECKey.generate_key("P-256")
 STRANGER = ECKey.generate_key("P-256")

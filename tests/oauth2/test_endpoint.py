@@ -7,16 +7,16 @@ from aiohttp import web
 from joserfc.jwk import ECKey
 
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
-from proxy.oauth2.assertions import SigningKey
 from proxy.oauth2.client_authentication import ClientSecretBasic, PrivateKeyJwt
 from proxy.oauth2.discovery import Fixed
 from proxy.oauth2.endpoint import Asked, TokenEndpoint
 from proxy.oauth2.grants import ClientCredentials, JwtBearer, RefreshToken
 from proxy.oauth2.tokens import TokenRefused
-from proxy.outbound import Outbound
-from tests.manual_clock import ManualClock
+from proxy.outbound.client import Outbound
+from proxy.security.private_keys import SigningKey
 from tests.oauth2.strict_server import CLIENT, StrictServer, token_endpoint
-from tests.systems import System, always, serving
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import System, always, serving
 
 SECRET = "canary-secret"
 BASIC = ClientSecretBasic(CLIENT, lambda: SECRET)

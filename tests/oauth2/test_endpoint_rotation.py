@@ -8,7 +8,6 @@ from joserfc.jwk import ECKey, RSAKey
 
 from proxy.errors import TemporaryError
 from proxy.oauth2 import endpoint as endpoint_module
-from proxy.oauth2.assertions import SigningKey
 from proxy.oauth2.client_authentication import (
     ClientAuthentication,
     ClientSecretBasic,
@@ -18,10 +17,11 @@ from proxy.oauth2.client_authentication import (
 from proxy.oauth2.endpoint import TokenEndpoint
 from proxy.oauth2.grants import AuthorizationCode, ClientCredentials, Grant, JwtBearer, RefreshToken
 from proxy.oauth2.tokens import TokenRefused
-from proxy.outbound import Outbound
-from tests.manual_clock import ManualClock
+from proxy.outbound.client import Outbound
+from proxy.security.private_keys import SigningKey
 from tests.oauth2.strict_server import CLIENT, ODD_SECRETS, StrictServer, token_endpoint
-from tests.systems import System, always, drop, in_turn
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import System, always, drop, in_turn
 
 SECRET = "canary-secret"
 BASIC = ClientSecretBasic(CLIENT, lambda: SECRET)

@@ -15,7 +15,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
-from proxy.oauth2.assertions import SigningKey
 from proxy.oauth2.client_authentication import (
     ClientAuthentication,
     ClientSecretBasic,
@@ -28,11 +27,12 @@ from proxy.oauth2.client_authentication import (
 from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.grants import Grant, JwtBearer, TokenExchange
 from proxy.oauth2.tokens import TokenRefused
-from proxy.outbound import Outbound
-from proxy.tls import Certificate
-from tests.certificates import Authority
+from proxy.outbound.client import Outbound
+from proxy.security.private_keys import SigningKey
+from proxy.security.tls import Certificate
 from tests.oauth2.possession import Possession
 from tests.oauth2.strict_server import CLIENT, StrictServer, token_endpoint
+from tests.support.certificates import Authority
 
 SECRET: Final = "canary-" + "s3cret" * 8
 ISSUER: Final = "https://as.example.com"

@@ -4,7 +4,6 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from proxy.oauth2.assertions import SigningKey
 from proxy.oauth2.client_authentication import Server
 from proxy.oauth2.grants import (
     ACCESS_TOKEN,
@@ -15,6 +14,7 @@ from proxy.oauth2.grants import (
     RefreshToken,
     TokenExchange,
 )
+from proxy.security.private_keys import SigningKey
 
 SERVER = Server("https://as.example.com", "https://as.example.com/token", 1_767_225_600_000)
 EXCHANGE = TokenExchange(subject_token=lambda: "canary-s")

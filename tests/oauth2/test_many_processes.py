@@ -20,11 +20,11 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from proxy.encryption import KeyRing
-from proxy.store.redis import RedisStore
+from proxy.security.key_ring import KeyRing
+from proxy.store.requests import RedisStore
 from proxy.store.tokens import RedisTokens
 from tests.oauth2.child import HOUR
-from tests.systems import serving
+from tests.support.systems import serving
 
 ROOT: Final = Path(__file__).parents[2]
 KEY: Final = "a" * 40
@@ -222,7 +222,7 @@ async def _run(it: World, dice: random.Random, *, refreshes: int) -> Count:
 async def test_killed_processes_lock_nobody_out_but_in_the_one_window(
     redis: Redis, redis_url: str, kind: str, refreshes: int
 ) -> None:
-    """The window: the server has rotated, and its answer is not stored (`proxy.oauth2.refreshing`).
+    """The window: the server rotated, and its answer is not stored (`proxy.oauth2.refresh_grant`).
 
     The control stores a rotated token only before its next use, and so is locked out far more.
     """

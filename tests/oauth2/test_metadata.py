@@ -7,7 +7,7 @@ import pytest
 
 from proxy.errors import ConfigurationError
 from proxy.oauth2.discovery import Metadata, read_metadata
-from proxy.outbound.answers import Answer
+from proxy.outbound.responses import Answer
 from tests.oauth2.strict_server import document
 
 HTTPS = "https://as.example.com/realm"

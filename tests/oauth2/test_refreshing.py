@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 from typing_extensions import override
 
-from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError, StoreUnavailable, TemporaryError
 from proxy.oauth2.grants import Grant, RefreshToken
-from proxy.oauth2.refreshing import Refreshing
+from proxy.oauth2.refresh_grant import Refreshing
 from proxy.oauth2.tokens import Token, TokenRefused
-from proxy.store.redis import RedisStore
+from proxy.security.key_ring import KeyRing
+from proxy.store.requests import RedisStore
 from proxy.store.tokens import RedisTokens
 
 KEY = "k"

@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 
 from tests.conftest import OpenRig
-from tests.rig import desk_tree
-from tests.systems import serving
+from tests.support.rig import desk_tree
+from tests.support.systems import serving
 
 
 async def answering(request: web.Request) -> web.StreamResponse:

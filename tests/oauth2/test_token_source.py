@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
-from proxy.oauth2.source import TokenSource
+from proxy.oauth2.token_source import TokenSource
 from proxy.oauth2.tokens import Token
-from tests.manual_clock import ManualClock
+from tests.support.manual_clock import ManualClock
 
 URL = "https://desk.example.com/"
 HOUR = 3_600_000

@@ -8,7 +8,7 @@ from multidict import CIMultiDict
 
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.tokens import Token, TokenRefused, parse_token
-from proxy.outbound.answers import Answer
+from proxy.outbound.responses import Answer
 
 URL = "https://as.example.com/oauth/token"
 GOOD = {"access_token": "canary-token", "token_type": "Bearer", "expires_in": 3600}

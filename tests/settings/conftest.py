@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.files import Watched
-from tests.example_settings import write_example
-from tests.manual_clock import ManualClock
+from proxy.security.watched_files import Watched
+from tests.support.example_settings import write_example
+from tests.support.manual_clock import ManualClock
 
 
 @pytest.fixture

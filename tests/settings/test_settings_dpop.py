@@ -10,13 +10,14 @@ from joserfc.jwk import ECKey
 
 from proxy.app.token_sources import TokenSources, identity, login_key
 from proxy.errors import ConfigurationError, SettingsError
-from proxy.outbound import Call, Outbound
+from proxy.outbound.client import Outbound
+from proxy.outbound.responses import Call
 from proxy.settings import Settings, explain, load
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import MASK
-from tests.manual_clock import ManualClock
 from tests.oauth2.possession import Possession
-from tests.systems import serving, towards
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import serving, towards
 
 VARIABLE = "APPROVAL_PROXY__TICKET_SYSTEMS__DESK__AUTH"
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from proxy.domain.durations import parse_duration
-from proxy.settings.explain import humane
+from proxy.settings.effective import humane
 
 
 @pytest.mark.parametrize(

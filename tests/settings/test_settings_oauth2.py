@@ -9,12 +9,13 @@ from aiohttp import web
 
 from proxy.app.token_sources import TokenSources
 from proxy.errors import SettingsError, TemporaryError
-from proxy.outbound import Call, Outbound
+from proxy.outbound.client import Outbound
+from proxy.outbound.responses import Call
 from proxy.settings import Settings, explain, load
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import MASK
-from tests.manual_clock import ManualClock
-from tests.systems import serving, towards
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import serving, towards
 
 AUTH: Final = "ticket_systems.desk.auth"
 CLIENT: Final = {

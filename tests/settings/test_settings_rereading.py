@@ -11,13 +11,13 @@ from joserfc.jwk import ECKey
 
 from proxy.app.token_sources import TokenSources
 from proxy.oauth2.grants import ClientCredentials
-from proxy.outbound import Outbound
+from proxy.outbound.client import Outbound
 from proxy.settings import Settings, load
 from proxy.settings.oauth2 import OAuth2
-from tests.certificates import Authority
-from tests.example_settings import CANARY
-from tests.manual_clock import ManualClock
-from tests.systems import always, serving
+from tests.support.certificates import Authority
+from tests.support.example_settings import CANARY
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import always, serving
 
 SECRET = "APPROVAL_PROXY__TICKET_SYSTEMS__DESK__AUTH__CLIENT_SECRET"
 

@@ -6,7 +6,7 @@ from proxy.errors import SettingsError
 from proxy.settings import Settings, explain, load
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import MASK
-from tests.example_settings import CANARY
+from tests.support.example_settings import CANARY
 
 SECRET = "APPROVAL_PROXY__TICKET_SYSTEMS__DESK__AUTH__CLIENT_SECRET"
 

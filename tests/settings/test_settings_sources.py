@@ -7,7 +7,7 @@ from proxy.settings import CONFIG, explain, load
 from proxy.settings.neighbours import AccessToken
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.sources import gather
-from proxy.settings.systems import RestSystem
+from proxy.settings.ticket_systems import RestSystem
 
 
 def _origins(config: Path, environ: dict[str, str]) -> dict[str, str]:

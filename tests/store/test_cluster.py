@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from proxy.errors import ConfigurationError, StoreUnavailable
-from proxy.store.batching import Batcher
-from proxy.store.cluster import Cluster, ClusterBatcher
-from proxy.store.connecting import connect, reach
+from proxy.store.client.cluster import Cluster, ClusterBatcher
+from proxy.store.client.connections import connect, reach
+from proxy.store.client.pipeline import Batcher
 
 Reply = Callable[[list[bytes]], bytes]
 
@@ -125,7 +125,7 @@ async def test_a_command_that_is_refused_is_not_tried_again() -> None:
 async def test_a_cluster_that_is_down_is_waited_for_only_so_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("proxy.store.cluster._WITHIN", 0.3)
+    monkeypatch.setattr("proxy.store.client.cluster._WITHIN", 0.3)
     async with nodes(1) as (node,), reached(node) as batcher:
         answering(node, lambda: node.port, lambda _: b"-CLUSTERDOWN The cluster is down\r\n")
         with pytest.raises(StoreUnavailable, match="The cluster is down"):

@@ -16,15 +16,15 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from proxy.errors import ConfigurationError
-from proxy.store import embedded
-from proxy.store.embedded import EmbeddedServer, find_program
-from tests.servers import ServerKind, start_server
-from tests.waiting import wait_until
+from proxy.store.embedded import server as embedded
+from proxy.store.embedded.server import EmbeddedServer, find_program
+from tests.support.servers import ServerKind, start_server
+from tests.support.waiting import wait_until
 
 OWNER = """
 import asyncio, json, sys
 from pathlib import Path
-from proxy.store.embedded import EmbeddedServer
+from proxy.store.embedded.server import EmbeddedServer
 
 async def own():
     server = await EmbeddedServer.start(Path(sys.argv[1]))

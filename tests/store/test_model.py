@@ -24,24 +24,24 @@ from hypothesis.stateful import (
 )
 from typing_extensions import override
 
-from proxy.domain import events as happened
+from proxy.domain.events import base as happened
+from proxy.domain.events.operator import Refreshed, Rerouted, Retried
 from proxy.domain.lifecycle import TRANSITIONS, advance_entry
 from proxy.domain.models import Decision, Entry, Fulfilment, Record, State, Ticket
-from proxy.domain.operator_events import Refreshed, Rerouted, Retried
+from proxy.domain.replace import replace
 from proxy.domain.schedule import DAY, SECOND
-from proxy.domain.values import replace
 from proxy.errors import Stale, Superseded
-from proxy.store import batching
+from proxy.store.client import pipeline
+from proxy.store.client.connections import connect
 from proxy.store.codec import history_entry
-from proxy.store.connecting import connect
 from proxy.store.keys import Keys
-from proxy.store.redis import Admission, RedisStore
+from proxy.store.requests import Admission, RedisStore
 from proxy.store.shared import BACK_PER_SECOND, Shared
-from tests.faults.removals import without
-from tests.invariants import check_store
-from tests.manual_clock import ManualClock
-from tests.servers import start_server
-from tests.store.model import Model
+from tests.support.faults.removals import without
+from tests.support.invariants import check_store
+from tests.support.manual_clock import ManualClock
+from tests.support.servers import start_server
+from tests.support.store_model import Model
 
 EXAMPLES: Final = int(os.environ.get("MODEL_EXAMPLES", "12"))
 STEPS: Final = 40
@@ -350,7 +350,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[StoreMach
     That the server stands still for a while, on a machine that does more, is no difference.
     """
     folder: Path = tmp_path_factory.mktemp("model")
-    with asyncio.Runner() as runner, patch.object(batching, "_ANSWERED_WITHIN", 300.0):
+    with asyncio.Runner() as runner, patch.object(pipeline, "_ANSWERED_WITHIN", 300.0):
         server = runner.run(start_server(folder, fsync="everysec"))
         yield type("Machine", (StoreMachine,), {"url": server.url})
         runner.run(server.close())

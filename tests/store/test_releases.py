@@ -14,12 +14,12 @@ import pytest
 
 from proxy.domain.models import State
 from proxy.errors import ConfigurationError
-from proxy.store.redis import LAYOUT
-from tests.invariants import check_store
-from tests.manual_clock import ManualClock
-from tests.rig import OPERATOR_KEY, Rig, post_json
-from tests.servers import start_server
+from proxy.store.requests import LAYOUT
 from tests.store.releases.stage import NAMESPACE, Dump, client_of, load, reopen, stage
+from tests.support.invariants import check_store
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import OPERATOR_KEY, Rig, post_json
+from tests.support.servers import start_server
 
 RELEASES = sorted((Path(__file__).parent / "releases").glob("*.json"))
 HOUR = 3_600_000

@@ -5,14 +5,14 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from proxy.domain.events import Decided, Opened, Sending
+from proxy.domain.events.base import Decided, Opened, Sending
 from proxy.domain.lifecycle import advance
 from proxy.domain.models import Decision, Entry, State, Ticket
 from proxy.errors import Stale, Superseded
-from proxy.store.audit import AuditStreams
+from proxy.store.audit_streams import AuditStreams
 from proxy.store.codec import history_entry
-from proxy.store.redis import Admission, Admitted, RedisStore
-from tests.manual_clock import ManualClock
+from proxy.store.requests import Admission, Admitted, RedisStore
+from tests.support.manual_clock import ManualClock
 
 pytestmark = pytest.mark.parametrize(
     "redis_url", ["embedded", "redis-server"], indirect=True, scope="session"

@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.encryption import KeyRing
 from proxy.errors import ConfigurationError, StoreUnavailable
-from proxy.store.audit import AuditStreams
-from proxy.store.batching import Script
-from proxy.store.redis import RedisStore
+from proxy.security.key_ring import KeyRing
+from proxy.store.audit_streams import AuditStreams
+from proxy.store.client.pipeline import Script
+from proxy.store.requests import RedisStore
 from proxy.store.tokens import _TOKENS, RedisTokens
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.parametrize(
     "redis_url", ["embedded", "redis-server"], indirect=True, scope="session"

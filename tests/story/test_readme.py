@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 import proxy
-from proxy.alarms import Alarm
 from proxy.cli import main
-from proxy.cli.requests import SIMPLE
-from proxy.domain.events import ASIDE, WORKING
+from proxy.cli.commands.requests import SIMPLE
+from proxy.domain.events.base import ASIDE, WORKING
 from proxy.domain.lifecycle import BACK, LATE, TRANSITIONS
 from proxy.domain.models import State
+from proxy.observability.alarms import Alarm
 from proxy.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]

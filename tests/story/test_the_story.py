@@ -1,8 +1,8 @@
 """Read these first: what the program does, one short test each."""
 
-from proxy.demo.faults import Fault
 from proxy.domain.models import State
-from tests.rig import GRANT, OPERATOR_KEY, Rig, get_json
+from proxy.simulators.faults import Fault
+from tests.support.rig import GRANT, OPERATOR_KEY, Rig, get_json
 
 SECOND = 1_000
 DAY = 24 * 3600 * SECOND

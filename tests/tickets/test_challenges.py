@@ -8,12 +8,12 @@ import aiohttp
 import pytest
 
 from proxy.errors import Unauthorized
-from proxy.tickets.challenges import Challenges
-from proxy.tickets.event_declaration import Events
-from proxy.tickets.signatures import EventReader
-from tests.canaries import EVENT_SECRET
+from proxy.tickets.events.challenges import Challenges
+from proxy.tickets.events.declaration import Events
+from proxy.tickets.events.reader import EventReader
 from tests.conftest import OpenRig
-from tests.rig import desk_tree
+from tests.support.canaries import EVENT_SECRET
+from tests.support.rig import desk_tree
 
 SECRET = b"of the events"
 GRAPH = {"method": "POST", "token": "query.validationToken", "answer": "{{ token }}"}

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from proxy.demo.faults import Fault
 from proxy.domain.models import State
+from proxy.simulators.faults import Fault
 from tests.conftest import OpenRig
-from tests.faults.ticket_systems import NEW, SITES, Site
-from tests.manual_clock import ManualClock
-from tests.rig import Rig
+from tests.support.faults.ticket_systems import NEW, SITES, Site
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import Rig
 
 SECOND = 1_000
 MINUTE = 60 * SECOND

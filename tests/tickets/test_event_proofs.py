@@ -20,12 +20,12 @@ from pydantic import ValidationError
 
 from proxy.domain.models import TicketHint
 from proxy.errors import InvalidRequest, Unauthorized
-from proxy.settings.systems import SignedEvents
-from proxy.tickets.event_declaration import PRESETS, Events
-from proxy.tickets.event_tokens import key_id, published_keys
-from proxy.tickets.jira_declaration import JiraEvents
-from proxy.tickets.proofs import read_key
-from proxy.tickets.signatures import EventReader
+from proxy.settings.ticket_systems import SignedEvents
+from proxy.tickets.events.declaration import PRESETS, Events
+from proxy.tickets.events.jwt import key_id, published_keys
+from proxy.tickets.events.proofs import read_key
+from proxy.tickets.events.reader import EventReader
+from proxy.tickets.jira.declaration import JiraEvents
 
 NOW = 1_800_000_000_000
 SECONDS = str(NOW // 1_000)

@@ -12,8 +12,8 @@ from multidict import CIMultiDict
 
 from proxy.domain.models import TicketHint
 from proxy.errors import InvalidRequest, Unauthorized
-from proxy.tickets.event_declaration import Events
-from proxy.tickets.signatures import EventReader
+from proxy.tickets.events.declaration import Events
+from proxy.tickets.events.reader import EventReader
 
 NOW = 1_800_000_000_000
 SECONDS = str(NOW // 1_000)

@@ -5,9 +5,9 @@ from typing import Any, Final
 import pytest
 
 from proxy.errors import InvalidRequest, Unauthorized
-from proxy.tickets.event_declaration import Events
-from proxy.tickets.event_writing import empty_event
-from proxy.tickets.signatures import EventReader
+from proxy.tickets.events.declaration import Events
+from proxy.tickets.events.probe import empty_event
+from proxy.tickets.events.reader import EventReader
 
 NOW: Final = 1_800_000_000_000
 WHSEC: Final = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

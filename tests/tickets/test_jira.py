@@ -7,11 +7,6 @@ from typing import Any
 
 import pytest
 
-from proxy.demo.faults import Fault
-from proxy.demo.jira_events import with_token
-from proxy.demo.jira_issues import TEXT_FIELD
-from proxy.demo.jira_shapes import account
-from proxy.demo.jira_site import LIMITS, rate_limit
 from proxy.domain.models import Fulfilment, Outcome, Ticket
 from proxy.errors import (
     ConfigurationError,
@@ -22,14 +17,19 @@ from proxy.errors import (
     Unauthorized,
 )
 from proxy.settings import load
-from proxy.tickets.jira_declaration import JiraDeclaration
-from proxy.tickets.jira_site import MOST_FETCHED, PAGE, Site
-from proxy.tickets.jira_text import wiki_comment
+from proxy.simulators.faults import Fault
+from proxy.simulators.jira.events import with_token
+from proxy.simulators.jira.issues import TEXT_FIELD
+from proxy.simulators.jira.shapes import account
+from proxy.simulators.jira.site import LIMITS, rate_limit
+from proxy.tickets.jira.client import MOST_FETCHED, PAGE, Site
+from proxy.tickets.jira.declaration import JiraDeclaration
+from proxy.tickets.jira.text import wiki_comment
 from proxy.tickets.port import Cancels, Comments, FetchesMany, Inspects, ListsChanges, PushesEvents
-from tests.example_settings import CANARY, EXAMPLE, write_example
-from tests.manual_clock import ManualClock
-from tests.tickets.declarations import approval_request
-from tests.tickets.rigs import BY_STATUS, ISSUE, REQUEST, SECRET, JiraRig, jira_rig
+from tests.support.declarations import approval_request
+from tests.support.example_settings import CANARY, EXAMPLE, write_example
+from tests.support.manual_clock import ManualClock
+from tests.support.ticket_rigs import BY_STATUS, ISSUE, REQUEST, SECRET, JiraRig, jira_rig
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE

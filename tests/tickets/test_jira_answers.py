@@ -8,15 +8,15 @@ import pytest
 from aiohttp import web
 
 from proxy.errors import TemporaryError
-from proxy.outbound import Outbound
-from proxy.tickets import open_system
-from proxy.tickets.jira import Jira
-from proxy.tickets.jira_approvals import verdict
-from proxy.tickets.jira_declaration import Approvals
+from proxy.outbound.client import Outbound
+from proxy.tickets.jira.approvals import verdict
+from proxy.tickets.jira.declaration import Approvals
+from proxy.tickets.jira.system import Jira
+from proxy.tickets.kinds import open_system
 from proxy.tickets.port import FetchesMany, ListsChanges, TicketSystem
-from tests.systems import serving, towards
-from tests.tickets.declarations import approval_request
-from tests.tickets.rigs import REQUEST
+from tests.support.declarations import approval_request
+from tests.support.systems import serving, towards
+from tests.support.ticket_rigs import REQUEST
 
 Act = Callable[[TicketSystem], Awaitable[Any]]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from proxy.demo.faults import Fault
-from proxy.demo.jira import REQUEST_TYPE, SERVICE_DESK, Jira
-from proxy.demo.jira_issues import TEXT_FIELD
 from proxy.domain.models import Decision, State
+from proxy.simulators.faults import Fault
+from proxy.simulators.jira.issues import TEXT_FIELD
+from proxy.simulators.jira.server import REQUEST_TYPE, SERVICE_DESK, Jira
 from tests.conftest import OpenRig
-from tests.manual_clock import ManualClock
-from tests.rig import CLIENT_SECRET, EVENT_SECRET, Rig
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import CLIENT_SECRET, EVENT_SECRET, Rig
 
 SECOND = 1_000
 MINUTE = 60 * SECOND

@@ -12,13 +12,13 @@ from joserfc.jwk import ECKey, Key, RSAKey
 from pydantic import ValidationError
 
 from proxy.errors import TemporaryError, Unauthorized
-from proxy.outbound import Outbound
-from proxy.settings.systems import SignedEvents
-from proxy.tickets.event_declaration import Events
-from proxy.tickets.published_keys import ASKED_AGAIN, KEPT, PublishedKeys
-from proxy.tickets.signatures import EventReader
-from tests.manual_clock import ManualClock
-from tests.systems import System, always, serving, towards
+from proxy.outbound.client import Outbound
+from proxy.settings.ticket_systems import SignedEvents
+from proxy.tickets.events.declaration import Events
+from proxy.tickets.events.jwks import ASKED_AGAIN, KEPT, PublishedKeys
+from proxy.tickets.events.reader import EventReader
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import System, always, serving, towards
 
 SHAPE = Events.model_validate(
     {

@@ -9,11 +9,12 @@ import pytest
 
 from proxy.domain.models import Fulfilment, Outcome
 from proxy.errors import ConfigurationError, NotFound, PermanentError, ProxyError, TemporaryError
-from proxy.outbound import NoCredential, Outbound
-from proxy.tickets import open_system
+from proxy.outbound.client import Outbound
+from proxy.outbound.credentials import NoCredential
+from proxy.tickets.kinds import open_system
 from proxy.tickets.port import Comments, TicketSystem
-from tests.systems import System, always, serving
-from tests.tickets.declarations import approval_request, declaration, desk_mapping
+from tests.support.declarations import approval_request, declaration, desk_mapping
+from tests.support.systems import System, always, serving
 
 TICKET = {"id": 7, "key": "DESK-7", "url": "/t/7", "status": "approved", "correlation_id": "r-1"}
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as some
 
 from proxy.domain.models import Outcome
 from proxy.errors import TemporaryError
-from proxy.tickets.approvals import combined
-from tests.tickets.declarations import declaration
-from tests.tickets.rest_rig import before, ticket
+from proxy.tickets.rest.approvals import combined
+from tests.support.declarations import declaration
+from tests.support.rest_rig import before, ticket
 
 A, R, P, C, F = (
     Outcome.APPROVED,

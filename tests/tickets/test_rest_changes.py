@@ -9,9 +9,9 @@ from aiohttp import web
 
 from proxy.errors import Conflict, PermanentError, TemporaryError
 from proxy.tickets.port import Cancels, Comments
-from tests.systems import System
-from tests.tickets.declarations import approval_request, declaration
-from tests.tickets.rest_rig import before, ticket
+from tests.support.declarations import approval_request, declaration
+from tests.support.rest_rig import before, ticket
+from tests.support.systems import System
 
 CREATE = {
     "path": "/tickets",

@@ -6,11 +6,12 @@ from pydantic import ValidationError
 
 from proxy.domain.models import Outcome
 from proxy.errors import ConfigurationError
-from proxy.outbound import NoCredential, Outbound
-from proxy.tickets import open_system
+from proxy.outbound.client import Outbound
+from proxy.outbound.credentials import NoCredential
+from proxy.tickets.kinds import open_system
 from proxy.tickets.port import Cancels, Comments, PushesEvents, TicketSystem
-from proxy.tickets.rest_declaration import RestDeclaration
-from tests.tickets.declarations import declaration, desk_mapping
+from proxy.tickets.rest.declaration import RestDeclaration
+from tests.support.declarations import declaration, desk_mapping
 
 
 def test_a_frozen_declaration_is_read_back_as_the_same() -> None:

@@ -7,12 +7,12 @@ import pytest
 from aiohttp import web
 
 from proxy.errors import ProxyError, TemporaryError
-from proxy.tickets.lists import Pages
-from proxy.tickets.moments import Moments
+from proxy.tickets.declaring.timestamps import Moments
 from proxy.tickets.port import FetchesMany, ListsChanges
-from proxy.tickets.rest_api import MOST_PAGES, next_link
-from tests.tickets.declarations import declaration
-from tests.tickets.rest_rig import Answering, before, ticket
+from proxy.tickets.rest.client import MOST_PAGES, next_link
+from proxy.tickets.rest.lists import Pages
+from tests.support.declarations import declaration
+from tests.support.rest_rig import Answering, before, ticket
 
 T0 = 1_767_261_600_000  # 2026-01-01T10:00:00Z
 SIZE = 3

@@ -10,10 +10,10 @@ from hypothesis import strategies as some
 from yarl import URL
 
 from proxy.errors import PermanentError
-from proxy.tickets.calls import CallShape
-from proxy.tickets.templates import problems_of, problems_of_path, tree_template
-from proxy.tickets.values import CUT, reference, shorten
-from proxy.tickets.wire import LONGEST_CALL, CallWriter
+from proxy.tickets.declaring.calls import CallShape
+from proxy.tickets.declaring.sanitize import CUT, reference, shorten
+from proxy.tickets.declaring.templates import problems_of, problems_of_path, tree_template
+from proxy.tickets.rest.request_writer import LONGEST_CALL, CallWriter
 
 TEXTS = some.text(some.characters(codec=None), max_size=60)
 

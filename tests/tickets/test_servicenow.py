@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from proxy.demo.faults import Fault
-from proxy.demo.servicenow_tables import CATALOG_ITEM
 from proxy.domain.models import Fulfilment, Outcome, Ticket
 from proxy.errors import ConfigurationError, NotFound, PermanentError, TemporaryError
+from proxy.simulators.faults import Fault
+from proxy.simulators.servicenow.tables import CATALOG_ITEM
 from proxy.tickets.port import (
     Cancels,
     Comments,
@@ -18,11 +18,11 @@ from proxy.tickets.port import (
     ListsChanges,
     PushesEvents,
 )
-from proxy.tickets.servicenow import ServiceNow
-from proxy.tickets.servicenow_declaration import ServiceNowDeclaration
-from proxy.tickets.servicenow_table import PAGE
-from tests.tickets.declarations import approval_request
-from tests.tickets.rigs import ServiceNowRig, servicenow_rig
+from proxy.tickets.servicenow.client import PAGE
+from proxy.tickets.servicenow.declaration import ServiceNowDeclaration
+from proxy.tickets.servicenow.system import ServiceNow
+from tests.support.declarations import approval_request
+from tests.support.ticket_rigs import ServiceNowRig, servicenow_rig
 
 ORDER = {"item": CATALOG_ITEM, "correlation_variable": "witboost_request"}
 SECOND = 1_000

@@ -17,8 +17,8 @@ from proxy.errors import (
     Unauthorized,
 )
 from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges, PushesEvents
-from tests.tickets.declarations import approval_request
-from tests.tickets.rigs import RIGS, Rig
+from tests.support.declarations import approval_request
+from tests.support.ticket_rigs import RIGS, Rig
 
 Operation = Literal["create", "find", "read"]
 NOW = 1_800_000_000_000

@@ -9,11 +9,11 @@ from hypothesis import strategies as some
 
 from proxy.domain.identities import Identities
 from proxy.domain.models import ApprovalRequest
-from proxy.tickets.calls import names_of
-from proxy.tickets.servicenow_table import harmless
-from proxy.tickets.templates import tree_template
-from proxy.tickets.wording import DESCRIPTION, TITLE
-from proxy.witboost.hook import approval_request
+from proxy.tickets.declaring.calls import names_of
+from proxy.tickets.declaring.default_text import DESCRIPTION, TITLE
+from proxy.tickets.declaring.templates import tree_template
+from proxy.tickets.servicenow.client import harmless
+from proxy.witboost.hook_call import approval_request
 
 LIMITS = {"title": 120, "description": 4_000}
 _WORDS = tree_template({"title": TITLE, "description": DESCRIPTION}, "words", LIMITS)

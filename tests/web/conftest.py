@@ -19,34 +19,34 @@ from redis.backoff import NoBackoff
 from typing_extensions import override
 from yarl import URL
 
-from proxy.alarms import Alarms
-from proxy.domain.api_keys import hash_key
+from proxy.audit.denied_calls import Refusals
+from proxy.audit.receipts import Receipts
 from proxy.domain.models import Route
-from proxy.domain.urls import CallbackPrefix
+from proxy.engine.operator_actions import Operations
+from proxy.engine.pauses import Pauses
+from proxy.engine.routes import Routes
+from proxy.engine.step import Means, Policy
 from proxy.flow import Flow
-from proxy.logs import JsonFormatter
-from proxy.metrics import Metrics
-from proxy.operations import Operations
-from proxy.outbound import Outbound
+from proxy.net.urls import CallbackPrefix
+from proxy.observability.alarms import Alarms
+from proxy.observability.logs import JsonFormatter
+from proxy.observability.metrics import Metrics
+from proxy.outbound.client import Outbound
 from proxy.outbound.credentials import NoCredential
-from proxy.pauses import Pauses
-from proxy.receipts import Receipts
-from proxy.refusals import Refusals
-from proxy.routes import Routes
-from proxy.signing import key_set
-from proxy.step import Means, Policy
-from proxy.store.audit import AuditStreams
-from proxy.store.board import AlarmBoard
-from proxy.store.redis import RedisStore
+from proxy.security.api_keys import hash_key
+from proxy.security.signing import key_set
+from proxy.store.audit_streams import AuditStreams
+from proxy.store.recent_alarms import AlarmBoard
+from proxy.store.requests import RedisStore
 from proxy.store.shared import Shared
+from proxy.web.app import PARTS, Service
 from proxy.web.auth import Caller, Client, Clients
-from proxy.web.backlog import Slope
-from proxy.web.build import PARTS, Service
-from proxy.web.peers import Peers
-from proxy.web.ports import Limits
+from proxy.web.backpressure import Slope
+from proxy.web.http.limits import Limits
+from proxy.web.http.trusted_proxies import Peers
 from proxy.witboost.callback import Witboost
-from tests.manual_clock import ManualClock
-from tests.web.desk import Desk
+from tests.support.manual_clock import ManualClock
+from tests.support.web_desk import Desk
 
 PUBLIC_URL = "https://approval.example.com/base"
 

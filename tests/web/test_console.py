@@ -12,7 +12,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from typing_extensions import override
 
-from proxy.domain.events import Event
+from proxy.domain.events.base import Event
 from proxy.web.console import PAGE, POLICY, Console
 from tests.web.conftest import OPERATOR_KEY, Answered, Site, Starts
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from proxy.alarms import Alarms
 from proxy.domain.models import State
 from proxy.errors import TemporaryError
-from proxy.metrics import Metrics
-from proxy.store.redis import RedisStore
+from proxy.observability.alarms import Alarms
+from proxy.observability.metrics import Metrics
+from proxy.store.requests import RedisStore
 from proxy.store.shared import Shared
-from proxy.web.backlog import Backlog, Slope
-from proxy.web.watch import Watch
-from tests.manual_clock import ManualClock
+from proxy.web.backpressure import Backlog, Slope
+from proxy.web.health.store_monitor import Watch
+from tests.support.manual_clock import ManualClock
 
 SLOPE = Slope(limit=100, slow_from=50, slowest=2_000)
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 import proxy
-from proxy.domain.advice import ADVICE
-from proxy.domain.events import Died
+from proxy.domain.events.base import Died
 from proxy.domain.guards import GUARDED
 from proxy.domain.models import State
-from tests.manual_clock import ManualClock
-from tests.web.acting import decide, happen, hold
+from proxy.domain.remediation import ADVICE
+from tests.support.acting import decide, happen, hold
+from tests.support.manual_clock import ManualClock
 from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Answered, Site
 
 

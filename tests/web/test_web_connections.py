@@ -12,11 +12,11 @@ from typing import cast
 import pytest
 from aiohttp import web
 
-from proxy.domain.addresses import read_networks
 from proxy.errors import InvalidRequest
-from proxy.web.body import read_body
-from proxy.web.connections import BoundedSite, Bounds, Connections
-from proxy.web.peers import Peers
+from proxy.net.addresses import read_networks
+from proxy.web.http.body import read_body
+from proxy.web.http.connections import BoundedSite, Bounds, Connections
+from proxy.web.http.trusted_proxies import Peers
 
 WITHIN = web.AppKey("within", int)
 HEAD = b"GET / HTTP/1.1\r\nHost: here\r\n"

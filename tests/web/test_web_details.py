@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from proxy.alarms import Sounded
-from proxy.domain.events import Decided, Died, Event, FulfilmentAwaited, Held, Opened, Sending
+from proxy.domain.events.base import Decided, Died, Event, FulfilmentAwaited, Held, Opened, Sending
 from proxy.domain.guards import GUARDED
 from proxy.domain.models import Decision, Outcome, Ticket
-from proxy.domain.possible import ACTIONS
-from proxy.web.views import MASKED, detail_view
-from tests.web.acting import happen, hold
+from proxy.domain.operator_actions import ACTIONS
+from proxy.observability.alarms import Sounded
+from proxy.web.operator_api.views import MASKED, detail_view
+from tests.support.acting import happen, hold
 from tests.web.conftest import OPERATOR_KEY, Answered, Site
 
 TICKET = Ticket(id="T1", key="INC1", url="https://desk.example.com/T1", outcome=Outcome.APPROVED)

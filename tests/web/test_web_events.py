@@ -7,17 +7,17 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.demo.events import signed_headers
-from proxy.domain.addresses import read_networks
-from proxy.domain.events import Opened, Sending
+from proxy.domain.events.base import Opened, Sending
 from proxy.domain.models import Ticket
-from proxy.store.redis import RedisStore
-from proxy.web.peers import Peers
-from proxy.web.ports import Limits
-from tests.manual_clock import ManualClock
-from tests.web.acting import happen
+from proxy.net.addresses import read_networks
+from proxy.simulators.events import signed_headers
+from proxy.store.requests import RedisStore
+from proxy.web.http.limits import Limits
+from proxy.web.http.trusted_proxies import Peers
+from tests.support.acting import happen
+from tests.support.manual_clock import ManualClock
+from tests.support.web_desk import EVENT_SECRET, Desk
 from tests.web.conftest import WITBOOST_KEY, Answered, Collected, Site, Starts
-from tests.web.desk import EVENT_SECRET, Desk
 
 LATE = 50_000  # milliseconds after which the fixture's ticket is read if nobody hints
 

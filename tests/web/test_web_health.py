@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from proxy.alarms import Alarms
 from proxy.domain.models import State
-from proxy.metrics import Metrics
-from proxy.store.redis import RedisStore
+from proxy.observability.alarms import Alarms
+from proxy.observability.metrics import Metrics
+from proxy.store.requests import RedisStore
 from proxy.store.shared import Shared
-from proxy.web.watch import Watch
-from tests.manual_clock import ManualClock
+from proxy.web.health.store_monitor import Watch
+from tests.support.manual_clock import ManualClock
 from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Collected, Site, Starts, Workers
 
 

@@ -7,16 +7,16 @@ from typing import Any
 import orjson
 import pytest
 
+from proxy.audit.denied_calls import Refusals
 from proxy.domain.models import Decision, State
-from proxy.metrics import Metrics
-from proxy.refusals import Refusals
-from proxy.store.audit import AuditStreams
-from proxy.store.redis import RedisStore
+from proxy.observability.metrics import Metrics
+from proxy.store.audit_streams import AuditStreams
+from proxy.store.requests import RedisStore
 from proxy.store.shared import Shared
 from proxy.web.auth import Clients
-from proxy.web.backlog import Slope
-from proxy.web.ports import Limits
-from tests.web.acting import set_state
+from proxy.web.backpressure import Slope
+from proxy.web.http.limits import Limits
+from tests.support.acting import set_state
 from tests.web.conftest import (
     CALLBACK,
     OPERATOR_KEY,

@@ -11,12 +11,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from proxy.domain.addresses import read_networks
-from proxy.metrics import Metrics
-from proxy.tls import Certificate, ServerTls
-from proxy.web.connections import BoundedSite, Bounds, Connections
-from proxy.web.peers import Peers
-from tests.certificates import Authority, Pair
+from proxy.net.addresses import read_networks
+from proxy.observability.metrics import Metrics
+from proxy.security.tls import Certificate, ServerTls
+from proxy.web.http.connections import BoundedSite, Bounds, Connections
+from proxy.web.http.trusted_proxies import Peers
+from tests.support.certificates import Authority, Pair
 from tests.web.conftest import OPERATOR_KEY, Starts
 
 ROUTES: Mapping[str, tuple[str, str]] = {

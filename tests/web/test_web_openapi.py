@@ -9,9 +9,9 @@ from aiohttp import web
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
 
-from proxy.alarms import Sounded
-from proxy.web.health import description
-from tests.web.acting import hold
+from proxy.observability.alarms import Sounded
+from proxy.web.health.endpoints import description
+from tests.support.acting import hold
 from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Site, Starts
 
 CONTRACT = Path(__file__).parent.parent / "specs" / "witboost-remote-request-hook.openapi.yaml"

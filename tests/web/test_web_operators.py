@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.events import Died
+from proxy.domain.events.base import Died
 from proxy.domain.models import State, Ticket
-from proxy.store.redis import RedisStore
-from tests.manual_clock import ManualClock
-from tests.web.acting import decide, happen, hold
+from proxy.store.requests import RedisStore
+from tests.support.acting import decide, happen, hold
+from tests.support.manual_clock import ManualClock
 from tests.web.conftest import CALLBACK, OPERATOR_KEY, WITBOOST_KEY, Answered, Site
 
 ROUTES = [

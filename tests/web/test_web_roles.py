@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.api_keys import hash_key
 from proxy.errors import Unauthorized
+from proxy.security.api_keys import hash_key
 from proxy.web.auth import Caller, Client, Clients, Role
-from tests.manual_clock import ManualClock
+from tests.support.manual_clock import ManualClock
 from tests.web.conftest import Starts
 
 REASON = {"reason": "because"}

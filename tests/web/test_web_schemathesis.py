@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.conftest import OpenRig
-from tests.rig import API_KEY, OPERATOR_KEY, Rig
+from tests.support.rig import API_KEY, OPERATOR_KEY, Rig
 
 PHASES = "examples,coverage,fuzzing,stateful"
 # What fits the description may be refused all the same: a request that is decided cannot be

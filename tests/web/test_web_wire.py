@@ -35,7 +35,7 @@ async def test_what_cannot_be_read_is_a_400_and_stays_out_of_the_log(
     writer.close()
     assert everything.split(b" ", 2)[1] == b"400"
     assert b"canary" not in logged.text
-    assert any(line["logger"] == "proxy.web.http" for line in logged.lines)
+    assert any(line["logger"] == "proxy.web.http.protocol" for line in logged.lines)
     assert all(line["level"] in {"debug", "info"} for line in logged.lines)
     assert not any("exception" in line for line in logged.lines)
 

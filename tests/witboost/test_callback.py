@@ -5,18 +5,19 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.demo.credentials import ServiceAccount
-from proxy.demo.faults import Fault
-from proxy.demo.witboost import Witboost as Simulator
 from proxy.domain.models import Decision, Fulfilment, Record, State, Texts
-from proxy.domain.urls import CallbackPrefix
 from proxy.errors import ConfigurationError, Conflict, NotFound, PermanentError, TemporaryError
-from proxy.oauth2.source import TokenSource
-from proxy.outbound import Credential, Outbound
+from proxy.net.urls import CallbackPrefix
+from proxy.oauth2.token_source import TokenSource
+from proxy.outbound.client import Outbound
+from proxy.outbound.credentials import Credential
+from proxy.simulators.credentials import ServiceAccount
+from proxy.simulators.faults import Fault
+from proxy.simulators.witboost import Witboost as Simulator
 from proxy.witboost.callback import Method, Witboost, callback_body
 from proxy.witboost.credentials import AccessTokenExchange
-from tests.manual_clock import ManualClock
-from tests.systems import System, always, in_turn, serving, towards
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import System, always, in_turn, serving, towards
 
 RECORD = Record(
     id="c1",

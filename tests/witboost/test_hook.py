@@ -10,7 +10,7 @@ from multidict import CIMultiDict
 
 from proxy.domain.models import Verb
 from proxy.errors import InvalidRequest
-from proxy.witboost.hook import HookCall, approval_request, read_hook_call
+from proxy.witboost.hook_call import HookCall, approval_request, read_hook_call
 
 URL = "http://my-instance.witboost.com/api/actionHandler/123456"
 REQUEST_ID = "0b0e4a52-62f6-4e08-8f22-0a6e1c63a1d1"

@@ -5,14 +5,14 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.demo.credentials import ServiceAccount
-from proxy.demo.witboost import Witboost as Simulator
 from proxy.errors import ConfigurationError, TemporaryError
-from proxy.oauth2.source import TokenSource
-from proxy.outbound import Outbound
+from proxy.oauth2.token_source import TokenSource
+from proxy.outbound.client import Outbound
+from proxy.simulators.credentials import ServiceAccount
+from proxy.simulators.witboost import Witboost as Simulator
 from proxy.witboost.credentials import AccessTokenExchange, SharedSecret, decode_base64
-from tests.manual_clock import ManualClock
-from tests.systems import always, drop, serving, towards
+from tests.support.manual_clock import ManualClock
+from tests.support.systems import always, drop, serving, towards
 
 SECRET = "c2VjcmV0LWtleS1mb3ItdGVzdC12ZWN0b3I="
 VECTOR = (

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from proxy.demo.faults import Fault
-from tests.manual_clock import ManualClock
-from tests.rig import GRANT, Rig
-from tests.servers import start_server
+from proxy.simulators.faults import Fault
 from tests.store.releases.stage import Dump, client_of, dumped, stage
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import GRANT, Rig
+from tests.support.servers import start_server
 
 SECOND = 1_000
 

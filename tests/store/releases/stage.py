@@ -11,9 +11,9 @@ from typing import Any, Final
 import orjson
 from redis.asyncio import Redis
 
-from proxy.demo.desk import Desk
-from tests.manual_clock import ManualClock
-from tests.rig import Rig, open_rig
+from proxy.simulators.desk.server import Desk
+from tests.support.manual_clock import ManualClock
+from tests.support.rig import Rig, open_rig
 
 NAMESPACE: Final = "release"
 PORTS: Final[Mapping[str, int]] = {"desk": 28_098, "witboost": 28_099}

@@ -1,0 +1,292 @@
+"""Every system we call, made from the settings: ticket systems, witboost instances, credentials."""
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final, assert_never
+
+from proxy.app.connection_options import way_to
+from proxy.app.processes.share import WHOLE, Part
+from proxy.app.token_sources import TokenSources, certificate
+from proxy.domain.clock import Clock
+from proxy.domain.models import Guards, Poll, Route
+from proxy.domain.routing import UNROUTABLE, Rule
+from proxy.domain.schedule import Dice
+from proxy.engine.routes import Routes
+from proxy.errors import ConfigurationError
+from proxy.net.addresses import read_networks
+from proxy.net.urls import CallbackPrefix
+from proxy.oauth2.shared_tokens import TokenIdentity
+from proxy.oauth2.token_source import Fetch
+from proxy.outbound.client import EgressProxy, Outbound
+from proxy.outbound.credentials import Accompanied, Credential, NoCredential, StaticHeader
+from proxy.outbound.destination import Destination, Observe
+from proxy.settings import Settings
+from proxy.settings.model import Route as RouteSettings
+from proxy.settings.neighbours import (
+    AccessToken,
+    NoCallbackCredential,
+    SharedSecret,
+    StaticBearer,
+    WitboostInstance,
+)
+from proxy.settings.oauth2 import OAuth2
+from proxy.settings.ticket_systems import FixedHeader, System, overridden
+from proxy.settings.ticket_systems import NoCredential as NoTicketCredential
+from proxy.store.shared import Shared
+from proxy.store.tokens import RedisTokens
+from proxy.tickets.declaring.expressions import finder
+from proxy.tickets.events.jwks import PublishedKeys
+from proxy.tickets.kinds import open_system
+from proxy.tickets.port import TicketSystem
+from proxy.witboost import credentials
+from proxy.witboost.callback import Witboost
+
+TICKET_ANSWER_LIMIT: Final = 8 * 1024 * 1024
+"""Bytes of one answer of a ticket system: a hundred tickets with long descriptions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Turns what the settings say of other systems into objects; calls are made while serving."""
+
+    settings: Settings
+    outbound: Outbound
+    clock: Clock
+    sources: TokenSources
+    part: Part = WHOLE
+    _destinations: dict[str, Destination] = field(default_factory=dict)
+    _event_keys: dict[str, PublishedKeys] = field(default_factory=dict)
+
+    def systems(self) -> dict[str, TicketSystem]:
+        """Return every ticket system under the present settings, for events and checks."""
+        return {
+            name: self.open(name, system.declaration.model_dump(mode="json"))
+            for name, system in self.settings.ticket_systems.items()
+        }
+
+    def open(self, name: str, declaration: Mapping[str, Any]) -> TicketSystem:
+        """Return a ticket system: this declaration, with the present origins and credentials.
+
+        Raises:
+            ConfigurationError: the settings do not have the system any more.
+        """
+        system = self.settings.ticket_systems.get(name)
+        if system is None:
+            raise ConfigurationError(f"ticket_systems.{name} is not in the settings any more")
+        if name not in self._destinations:
+            self._destinations[name] = self._ticket_destination(name, system)
+        return open_system(
+            name=name,
+            declaration=declaration,
+            http=self._destinations[name],
+            event_secrets=keys.now if (keys := self.event_keys(name)) else system.event_secrets,
+        )
+
+    def event_keys(self, name: str) -> PublishedKeys | None:
+        """Return what fetches the keys that a ticket system's events are signed with, if any."""
+        system = self.settings.ticket_systems[name]
+        if name not in self._event_keys and (events := system.events) and events.jwks_url:
+            http = self.outbound.destination(
+                f"{name}: keys",
+                origins=[events.jwks_url],
+                deadline=system.deadline,
+                concurrency=1,
+                credential=NoCredential(),
+                **way_to(
+                    system, f"ticket_systems.{name}.events.jwks_networks", events.jwks_networks
+                ),
+            )
+            keys = PublishedKeys(http, events.jwks_url, events, self.clock)
+            self._event_keys[name] = keys
+        return self._event_keys.get(name)
+
+    def instances(self, shared: Shared) -> dict[str, Witboost]:
+        """Return every witboost instance; `shared` remembers how each takes a callback."""
+        return {
+            name: self._instance(name, it, shared) for name, it in self.settings.witboost.items()
+        }
+
+    def routes(self, shared: Shared) -> Routes:
+        """Return where requests go; `shared` holds the routes that earlier ones have taken."""
+        return Routes(
+            rules=self.rules(),
+            otherwise=self.unroutable(),
+            shared=shared,
+            open_system=lambda route: self.open(route.system, route.declaration),
+        )
+
+    def rules(self) -> list[Rule]:
+        """Return the routes that new requests may take, in order, each with its condition."""
+        return [
+            Rule(self._route(it), finder(it.when) if it.when else None, it.when or "")
+            for it in self.settings.routes
+        ]
+
+    def unroutable(self) -> Route:
+        """Return the route of requests to which no rule applies: a person must look."""
+        reason = "No route applies to this request: add one, then `requests reroute` it"
+        return self._route(RouteSettings(name=UNROUTABLE, decide="hold", reason=reason))
+
+    def _route(self, chosen: RouteSettings) -> Route:
+        fields = chosen.model_dump(exclude={"when", "overrides"}, exclude_none=True)
+        poll, guards = fields.pop("poll"), fields.pop("guards")
+        return Route(
+            **{"system": "", **fields},
+            poll=Poll(**poll),
+            guards=Guards(**guards),
+            declaration=self._declaration(chosen) if chosen.system else {},
+        )
+
+    def _declaration(self, route: RouteSettings) -> Mapping[str, Any]:
+        declared = self.settings.ticket_systems[route.system or ""].declaration
+        return overridden(declared, route.overrides).model_dump(mode="json")
+
+    def _ticket_destination(self, name: str, system: System) -> Destination:
+        return self.outbound.destination(
+            name,
+            origins=[system.base_url],
+            deadline=system.deadline,
+            concurrency=self.part.share(system.concurrency),
+            credential=self._ticket_credential(name, system),
+            **way_to(system, f"ticket_systems.{name}.networks"),
+            client_certificate=certificate(system.auth)
+            if isinstance(system.auth, OAuth2)
+            else None,
+            answer_limit=TICKET_ANSWER_LIMIT,
+        )
+
+    def _ticket_credential(self, name: str, system: System) -> Credential:
+        proof = self._proof(name, system)
+        beside = {name: secret.reveal for name, secret in system.secret_headers.items()}
+        return Accompanied(proof, beside) if beside else proof
+
+    def _proof(self, name: str, system: System) -> Credential:
+        auth = system.auth
+        match auth:
+            case OAuth2():
+                return self.sources.of(name, system, auth)
+            case FixedHeader():
+                return StaticHeader(auth.name, auth.value.reveal)
+            case NoTicketCredential():
+                return NoCredential()
+        assert_never(auth)
+
+    def _instance(self, name: str, instance: WitboostInstance, shared: Shared) -> Witboost:
+        callback = instance.callback
+        fingerprint = hashlib.sha256(repr((instance.callback_urls, callback)).encode())
+        http = self.outbound.destination(
+            name,
+            origins=instance.callback_urls,
+            deadline=callback.deadline,
+            concurrency=self.part.share(callback.concurrency),
+            credential=self._callback_credential(name, instance),
+            renew_on=frozenset({401, 403}),
+            **way_to(instance, f"witboost.{name}.networks"),
+        )
+        return Witboost(
+            name=name,
+            http=http,
+            method=callback.method,
+            memory=_Methods(shared, fingerprint.hexdigest()[:16]),
+            prefixes=prefixes(instance),
+            reuse_after_final=instance.reuse_after_final,
+        )
+
+    def exchange(self, name: str, instance: WitboostInstance, wanted: AccessToken) -> Fetch:
+        """Return what exchanges an instance's access token for a short-lived one."""
+        return credentials.AccessTokenExchange(
+            http=self.outbound.destination(
+                f"{name}: token",
+                origins=[wanted.url],
+                deadline=instance.callback.deadline,
+                concurrency=1,
+                credential=NoCredential(),
+                **way_to(instance, f"witboost.{name}.credential.networks", wanted.networks),
+            ),
+            url=wanted.url,
+            access_token=wanted.access_token.reveal,
+            clock=self.clock,
+            duration=wanted.duration,
+            scope=wanted.scope or "",
+        )
+
+    def _callback_credential(self, name: str, instance: WitboostInstance) -> Credential:
+        wanted = instance.credential
+        match wanted:
+            case AccessToken():
+                return self.sources.shared(
+                    f"{name}: token",
+                    self.exchange(name, instance, wanted),
+                    _identity(instance, wanted),
+                    instance.callback.deadline,
+                )
+            case SharedSecret():
+                signed = credentials.SharedSecret(wanted.secret.reveal, clock=self.clock)
+                return self.sources.own(f"{name}: token", signed)
+            case StaticBearer():
+                token = wanted.token
+                return StaticHeader("Authorization", lambda: f"Bearer {token.reveal()}")
+            case NoCallbackCredential():
+                return NoCredential()
+        assert_never(wanted)
+
+
+def _identity(instance: WitboostInstance, wanted: AccessToken) -> TokenIdentity:
+    return TokenIdentity(
+        issuer=wanted.url,
+        client_id=hashlib.sha256(wanted.access_token.reveal().encode()).hexdigest(),
+        grant="access_token",
+        subject=str(wanted.duration),
+        scope=wanted.scope or "",
+        origins=tuple(instance.callback_urls),
+    )
+
+
+class _Methods:
+    """Learned callback methods under the settings they were learned with."""
+
+    def __init__(self, shared: Shared, fingerprint: str) -> None:
+        self._shared = shared
+        self._fingerprint = fingerprint
+
+    async def learned(self, instance: str) -> str | None:
+        """Return the method that this instance took under these settings."""
+        return await self._shared.learned(f"{instance}:{self._fingerprint}")
+
+    async def learn(self, instance: str, method: str) -> None:
+        """Remember it."""
+        await self._shared.learn(f"{instance}:{self._fingerprint}", method)
+
+
+def prefixes(instance: WitboostInstance) -> Sequence[CallbackPrefix]:
+    """Return where an instance may be called back."""
+    return [CallbackPrefix.parse(url) for url in instance.callback_urls]
+
+
+async def open_outgoing(
+    settings: Settings,
+    stack: AsyncExitStack,
+    tokens: RedisTokens | None,
+    *,
+    clock: Clock,
+    dice: Dice = random.random,
+    observe: Observe = lambda _name, _outcome, _seconds: None,
+    part: Part = WHOLE,
+) -> Outgoing:
+    """Return what calls other systems, through one session that the stack closes.
+
+    `tokens` is where processes share tokens; without it, this one has its own. A `part` makes its
+    share of the calls that a destination gets at once.
+    """
+    wanted = settings.outbound
+    proxy = None
+    if through := wanted.proxy:
+        proxy = EgressProxy(through.url.reveal(), read_networks(through.networks))
+    outbound = await stack.enter_async_context(
+        Outbound(loopback=wanted.loopback, proxy=proxy, dice=dice, observe=observe)
+    )
+    sources = TokenSources(outbound=outbound, clock=clock, dice=dice, tokens=tokens)
+    return Outgoing(settings, outbound, clock, sources, part)

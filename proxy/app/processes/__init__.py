@@ -1,0 +1,1 @@
+"""Worker processes: their supervisor, their share of the limits, and their messages."""

@@ -1,0 +1,194 @@
+"""The program: every object that web, worker and command line share, and what is made of them."""
+
+import functools
+import secrets
+import socket
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from proxy.app import api_clients
+from proxy.app.destinations import prefixes
+from proxy.app.open_store import open_sink
+from proxy.app.processes.share import Part
+from proxy.app.processes.supervisor import Crew
+from proxy.audit.credentials import Credentials
+from proxy.audit.denied_calls import Refusals
+from proxy.audit.receipts import Receipts
+from proxy.audit.sealer import Sealer, Seals
+from proxy.change_poller import Changes
+from proxy.domain.clock import Clock
+from proxy.engine.operator_actions import Operations
+from proxy.flow import Flow
+from proxy.net.addresses import read_networks
+from proxy.observability.alarms import Alarms
+from proxy.observability.metrics import Metrics
+from proxy.settings import Settings
+from proxy.settings.credentials import credential_digests
+from proxy.settings.listen import Listen, Listener
+from proxy.store.audit_streams import AuditStreams
+from proxy.store.embedded.server import EmbeddedServer
+from proxy.store.recent_alarms import AlarmBoard
+from proxy.store.requests import RedisStore
+from proxy.store.shared import Shared
+from proxy.tickets.events.jwks import PublishedKeys
+from proxy.tickets.port import PushesEvents, TicketSystem
+from proxy.web.app import EVENTS, OPERATORS, PARTS, Service, build_health
+from proxy.web.backpressure import Slope
+from proxy.web.http.connections import Bounds
+from proxy.web.http.limits import Limits
+from proxy.web.http.trusted_proxies import Peers
+from proxy.worker import Worker
+
+_SHARE: Final = 32  # requests worked on for each hook call that is taken in at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs: every object that web, worker and command line need."""
+
+    settings: Settings
+    part: Part
+    clock: Clock
+    store: RedisStore
+    shared: Shared
+    flow: Flow
+    operations: Operations
+    alarms: Alarms
+    board: AlarmBoard
+    metrics: Metrics
+    systems: Mapping[str, TicketSystem]
+    event_keys: Mapping[str, PublishedKeys]
+    changes: Changes
+    streams: AuditStreams
+    seals: Seals
+    server: EmbeddedServer | None
+    crew: Crew
+
+    def worker(self) -> Worker:
+        """Return a worker; it does nothing before it is told to run."""
+        work = self.settings.worker
+        return Worker(
+            name=f"{socket.gethostname()}-{secrets.token_hex(4)}",
+            store=self.store,
+            flow=self.flow,
+            alarms=self.alarms,
+            clock=self.clock,
+            concurrency=self.part.share(work.concurrency),
+            lease=work.lease,
+            margin=work.margin,
+            own=self.part.of_these(self.store.keys.tags()),
+        )
+
+    def working(self) -> Worker | Crew:
+        """Return what works: worker processes, or this one."""
+        return self.crew if self.settings.worker.processes else self.worker()
+
+    @property
+    def peers(self) -> Peers:
+        """Who may say for whom they call."""
+        return Peers(read_networks(self.settings.listen.trusted_proxies))
+
+    @property
+    def receipts(self) -> Receipts:
+        """What signs receipts of decisions."""
+        return Receipts(self.seals.signer, self.settings.public_url)
+
+    def sealer(self) -> Sealer:
+        """Return what writes the audit down, one process at a time."""
+        audit = self.settings.audit
+        return Sealer(
+            streams=self.streams,
+            sink=open_sink(self.settings),
+            seals=self.seals,
+            alarms=self.alarms,
+            metrics=self.metrics,
+            clock=self.clock,
+            every=audit.every,
+            retention=audit.retention,
+        )
+
+    def credentials(self) -> Credentials | None:
+        """Return what notes changes of credentials; without a key, their digests cannot be kept."""
+        if self.seals.ring is None:
+            return None
+        return Credentials(
+            store=self.store,
+            streams=self.streams,
+            ring=self.seals.ring,
+            read=functools.partial(credential_digests, self.settings),
+            by=f"settings on {socket.gethostname()}",
+        )
+
+    def health(self) -> web.Application:
+        """Return the web application of a process that only works."""
+        return build_health(
+            store=self.store,
+            shared=self.shared,
+            crew=self.crew,
+            metrics=self.metrics,
+            alarms=self.alarms,
+            clock=self.clock,
+            access=self.settings.logs.access,
+        )
+
+    def listeners(self, *, working: bool) -> list[tuple[Listen | Listener, web.Application]]:
+        """Return each place to listen at, with what is served there; see `listener`."""
+        listen = self.settings.listen
+        moved = {part: place for part in (EVENTS, OPERATORS) if (place := getattr(listen, part))}
+        main = self.listener(frozenset(PARTS - moved.keys()), working=working)
+        return [(listen, main)] + [
+            (it, self.listener({part}, working=working)) for part, it in moved.items()
+        ]
+
+    def bounds(self) -> Bounds:
+        """Return what connections to a listener are bounded by."""
+        limits = self.settings.limits
+        return Bounds(
+            connections=limits.connections,
+            per_client=limits.connections_per_client,
+            first_request=limits.first_request,
+            idle=limits.idle,
+        )
+
+    def listener(self, parts: Collection[str] = PARTS, *, working: bool = False) -> web.Application:
+        """Return the web application with the routes of these parts.
+
+        Where the same process is `working` as well, it takes in a few calls at a time, and a few
+        events. A step of a request is a dozen turns of the event loop, and each of them waits for a
+        turn of every call that is being taken in: with one call for each connection, what was
+        accepted would wait ever longer (64 connections: a fifth of the callbacks in the same time).
+        """
+        settings, limits = self.settings, self.settings.limits
+        service = Service(
+            flow=self.flow,
+            operations=self.operations,
+            store=self.store,
+            shared=self.shared,
+            clients=api_clients.clients(settings),
+            operators=api_clients.operators(settings),
+            instances={name: prefixes(it) for name, it in settings.witboost.items()},
+            systems={n: it for n, it in self.systems.items() if isinstance(it, PushesEvents)},
+            destinations={*settings.ticket_systems, *settings.witboost},
+            public_url=settings.public_url,
+            path=settings.listen.path,
+            limits=Limits(body=limits.body, depth=limits.depth, body_deadline=limits.body_deadline),
+            slope=Slope(limit=limits.backlog, slow_from=limits.slow_from, slowest=limits.slowest),
+            at_once=max(1, settings.worker.concurrency // _SHARE) if working else None,
+            event_memory=api_clients.event_memory(settings),
+            event_keys=self.event_keys,
+            certified=api_clients.certified(settings),
+            peers=self.peers,
+            refusals=Refusals(self.streams, self.metrics),
+            receipts=self.receipts,
+            published=self.seals.published,
+            crew=self.crew,
+            metrics=self.metrics,
+            alarms=self.alarms,
+            board=self.board,
+            clock=self.clock,
+            access=settings.logs.access,
+        )
+        return service.application(parts)

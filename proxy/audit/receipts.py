@@ -1,0 +1,114 @@
+"""A receipt of a decision: who was asked what, which ticket said what, and what witboost was told.
+
+It is signed, so whoever keeps it can show it to somebody who trusts our public keys, long after the
+request is gone. Of what people asked and commented it holds hashes alone, as it may be passed on.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from proxy.domain.models import Entry, Record
+from proxy.errors import InvalidRequest, NotFound
+from proxy.security.signing import Signer
+
+RECEIPT: Final = "approval-receipt+jws"
+"""The header `typ` of a receipt, by which it is told from everything else that is signed."""
+
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """Issues receipts in the name of `issuer`, the address of this program."""
+
+    signer: Signer | None
+    issuer: str
+
+    def issue(self, entry: Entry) -> str:
+        """Return the receipt of a decided request, the same for the same state of it.
+
+        Raises:
+            InvalidRequest: nothing is decided yet.
+            NotFound: there is no key to sign with.
+        """
+        if entry.record.decision is None:
+            raise InvalidRequest(f"state: request {entry.record.id} has no decision yet")
+        if self.signer is None:
+            raise NotFound(
+                "There are no receipts, because there is no key to sign them with: set signing.keys"
+                " or encryption.keys"
+            )
+        return self.signer.sign(
+            {"iss": self.issuer, "receipt": _VERSION, **content(entry)}, kind=RECEIPT
+        )
+
+
+def content(entry: Entry) -> Mapping[str, Any]:
+    """Return what a receipt says of a decided request; what there is not, it leaves out."""
+    record, texts = entry.record, entry.texts
+    return _present(
+        correlationId=record.id,
+        asked=_present(
+            sha256=sha256(entry.payload) if entry.payload else "",
+            at=_moment(record.admitted_at),
+            instance=record.instance,
+            client=record.client,
+            requestId=record.request_id,
+        ),
+        route=record.route,
+        ticket=_ticket(record),
+        decision=_present(
+            decision=record.decision,
+            by=record.decided_by,
+            at=_moment(record.decided_at),
+            evidence=texts.evidence,
+            commentSha256=sha256(texts.comment.encode()) if texts.comment else "",
+        ),
+        fulfilment=record.fulfilment,
+        told=_told(entry),
+    )
+
+
+def _ticket(record: Record) -> Mapping[str, Any]:
+    if not record.ticket_id:
+        return {}
+    return _present(
+        system=record.system,
+        id=record.ticket_id,
+        key=record.ticket_key,
+        nativeStatus=record.native_status,
+    )
+
+
+def _told(entry: Entry) -> Mapping[str, Any]:
+    """Return what witboost was told, once it was."""
+    body = entry.texts.callback
+    if not (entry.record.finished_at and body):
+        return {}
+    return _present(
+        status=orjson.loads(body).get("status"),
+        at=_moment(entry.record.finished_at),
+        sha256=sha256(body.encode()),
+    )
+
+
+def sha256(text: bytes) -> str:
+    """Return the hash that stands for a text in a receipt."""
+    return hashlib.sha256(text).hexdigest()
+
+
+def _moment(milliseconds: int) -> str:
+    """Return a moment as text (RFC 3339, UTC), nothing for none."""
+    if not milliseconds:
+        return ""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _present(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value not in ("", None, {})}

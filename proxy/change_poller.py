@@ -1,0 +1,117 @@
+"""One question per interval in place of one per ticket: what has changed?
+
+A list of changes is a hint, as an event is: it makes the requests concerned due, and their tickets
+are read as ever. All processes share the turns and the moment up to which changes are known, so
+one of them asks, and another goes on where it stopped. What a list should miss is found by the
+reads of each ticket, which then come seldom.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+from proxy.domain.models import TicketHint
+from proxy.domain.schedule import DAY, MINUTE, SECOND
+from proxy.engine.pauses import Pauses
+from proxy.errors import ConfigurationError, ProxyError, TemporaryError
+from proxy.flow import Flow
+from proxy.observability.alarms import Alarm, Alarms
+from proxy.store.shared import Shared
+from proxy.tickets.port import ListsChanges
+
+FIRST_LOOK: Final = DAY  # back from now: more than any clock or zone is wrong by
+AHEAD: Final = 15 * MINUTE  # by which the ticket system's clock may be ahead of ours
+_CHUNK: Final = 100  # tickets that are looked up in the store at once
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Changes:
+    """Asks each ticket system that lists changes, once per `interval` milliseconds in total."""
+
+    def __init__(
+        self,
+        *,
+        systems: Mapping[str, ListsChanges],
+        flow: Flow,
+        shared: Shared,
+        pauses: Pauses,
+        alarms: Alarms,
+        interval: int,
+    ) -> None:
+        self._systems = systems
+        self._flow = flow
+        self._shared = shared
+        self._pauses = pauses
+        self._alarms = alarms
+        self._interval = interval
+        self._hinted: dict[str, Mapping[str, int]] = {}
+        self._failing: set[str] = set()
+        self._refused_at: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Ask whenever it is a system's turn, until cancelled; without any, only wait for that."""
+        if not self._systems:
+            await asyncio.Event().wait()
+        while True:
+            wait = self._interval
+            try:
+                wait = await self.look()
+            except ProxyError as error:
+                self._alarms.sound(Alarm.STORE_UNREACHABLE, f"Changes are not looked for: {error}")
+            await asyncio.sleep(wait / SECOND)
+
+    async def look(self) -> int:
+        """Ask every system whose turn it is; return the milliseconds until the next turn.
+
+        Raises:
+            StoreUnavailable: turns and hints are kept there.
+        """
+        waits = [await self._turn(name) for name in self._systems]
+        return min(waits, default=self._interval)
+
+    async def _turn(self, name: str) -> int:
+        turn = await self._shared.turn(name, self._interval)
+        if turn.ours and await self._pauses.usable(name):
+            try:
+                await self._ask(name, turn.known or turn.now - FIRST_LOOK, turn.now)
+            except ConfigurationError as error:
+                refused_at = self._refused_at.get(name, 0)
+                if await self._pauses.refused(name, error, refused_at=refused_at):
+                    self._refused_at[name] = turn.now
+                else:  # all else is answered since: our account may do anything but list
+                    self._failed(name, error)
+            except ProxyError as error:
+                if isinstance(error, TemporaryError):
+                    await self._pauses.failed(name, error, by="changes")
+                self._failed(name, error)
+        return max(turn.next - turn.now, SECOND)
+
+    async def _ask(self, name: str, known: int, now: int) -> None:
+        system = self._systems[name]
+        changed = await system.changes(known - system.overlap)
+        await self._pauses.succeeded(name)
+        self._failing.discard(name)
+        self._refused_at.pop(name, None)
+        before = self._hinted.get(name, {})
+        news = [ref for ref, at in changed.items() if before.get(ref) != at]
+        for at in range(0, len(news), _CHUNK):
+            await self._flow.hint(name, TicketHint(news[at : at + _CHUNK], ""))
+        # only now: a crash before this line asks again, one after it has hinted
+        self._hinted[name] = changed
+        latest = min(max(changed.values(), default=0), now + AHEAD)
+        if latest > known or not known:
+            await self._shared.known(name, max(latest, known))
+
+    def _failed(self, name: str, error: ProxyError) -> None:
+        """Say once that a list fails: decisions are found later, by the reads of each ticket."""
+        if name not in self._failing:
+            self._failing.add(name)
+            self._alarms.sound(
+                Alarm.CHANGES_UNREADABLE,
+                f"{name} does not list its changes: {error}. Decisions are found late until it"
+                " does, by the reads of each ticket.",
+                destination=name,
+            )
+        _log.info("%s: changes could not be read: %s", name, error)

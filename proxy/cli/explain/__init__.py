@@ -1,0 +1,1 @@
+"""Explanations: what the proxy would do with a hook call."""

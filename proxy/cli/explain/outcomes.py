@@ -1,0 +1,133 @@
+"""What each native status of a ticket system would lead to: decision, callback, fulfilment.
+
+A record is led through its life, so that callbacks are those that witboost would get.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from proxy.domain.events.base import Decided, Event, Fulfilled, FulfilmentAwaited, Opened, Sending
+from proxy.domain.lifecycle import advance_entry
+from proxy.domain.models import (
+    Decision,
+    Entry,
+    Fulfilment,
+    Record,
+    Route,
+    State,
+    Texts,
+    Ticket,
+)
+from proxy.engine.deciding import AT_ONCE, DECISIONS
+from proxy.tickets.kinds import declaration_of
+from proxy.witboost.callback import announcement, callback_body
+
+CORRELATION_ID: Final = "ar" + "0" * 28
+"""Stands for the id that a request gets; of the same form."""
+
+_MOMENT: Final = 1  # any but none, and never shown
+_TICKET: Final = Ticket(id="<ticket id>", key="<ticket key>", url="<ticket URL>")
+_WHEN: Final = "<when it was decided>"
+_OTHER: Final = "<any other>"
+
+
+def what_follows(route: Route, instance: str, body: bytes) -> dict[str, Any]:
+    """Return what comes after the ticket, under the names of its stages.
+
+    Raises:
+        ConfigurationError: the route's declaration cannot be used.
+    """
+    entry = _admitted(route, instance, body)
+    stages: dict[str, Any] = {}
+    if route.announce:
+        stages["announcement"] = orjson.loads(announcement(entry.record, _TICKET))
+    stages["decision"] = list(_decisions(route, entry))
+    if route.callback_on == "fulfilment":
+        stages["fulfilment"] = list(_fulfilments(route, entry))
+    return stages
+
+
+def _decisions(route: Route, entry: Entry) -> Iterator[dict[str, Any]]:
+    """Yield, for each status of the decision map, what it leads to; for any other too."""
+    if not route.system:
+        yield _at_once(route, entry)
+        return
+    entry = _after(entry, Sending(at=_MOMENT), Opened(at=_MOMENT, ticket=_TICKET))
+    for native, outcome in declaration_of(route.system, route.declaration).outcomes.items():
+        decision = DECISIONS.get(outcome)
+        if decision is None:
+            yield {"native": native, "outcome": outcome.value, "then": "the ticket is read again"}
+            continue
+        decided = _after(entry, _decided(decision, by="<who decided>", comment="<comment>"))
+        yield {"native": native, "outcome": outcome.value, **_then(route, decided)}
+    alarm = "taken for pending, with the alarm unknown_native_status"
+    yield {"native": _OTHER, "outcome": None, "then": alarm}
+
+
+def _fulfilments(route: Route, entry: Entry) -> Iterator[dict[str, Any]]:
+    """Yield, for each status of the fulfilment map, what it leads to once approved."""
+    entry = _after(
+        entry,
+        Sending(at=_MOMENT),
+        Opened(at=_MOMENT, ticket=_TICKET),
+        _decided(Decision.APPROVED, by="<who decided>", comment="<comment>"),
+        FulfilmentAwaited(at=_MOMENT, by=_MOMENT),
+    )
+    declared = declaration_of(route.system, route.declaration)
+    for native, fulfilment in declared.fulfilment.items():
+        if fulfilment is Fulfilment.WAITING:
+            then: Mapping[str, Any] = {"then": "the ticket is read again"}
+        else:
+            ended = _after(entry, Fulfilled(at=_MOMENT, fulfilment=fulfilment))
+            then = {"then": "witboost is called back", "callback": _callback(ended)}
+        yield {"native": native, "fulfilment": fulfilment.value, **then}
+
+
+def _at_once(route: Route, entry: Entry) -> dict[str, Any]:
+    """Return what a route without a ticket system leads to."""
+    decision = AT_ONCE.get(route.decide)
+    if decision is None:
+        return {"native": None, "outcome": None, "then": f"held for a person: {route.reason}"}
+    decided = _after(entry, _decided(decision, by=f"route {route.name}", comment=route.reason))
+    return {"native": None, "outcome": decision.value, **_then(route, decided)}
+
+
+def _then(route: Route, decided: Entry) -> dict[str, Any]:
+    decision = decided.record.decision
+    awaits = decision is Decision.APPROVED and route.callback_on == "fulfilment"
+    then = "its fulfilment is awaited" if awaits else "witboost is called back"
+    told = {} if awaits else {"callback": _callback(decided)}
+    return {"decision": decision.value if decision else None, "then": then, **told}
+
+
+def _decided(decision: Decision, *, by: str, comment: str) -> Decided:
+    return Decided(at=_MOMENT, decision=decision, by=by, comment=comment)
+
+
+def _callback(entry: Entry) -> Any:
+    tree = orjson.loads(callback_body(entry.record, entry.texts))
+    tree["hookInfo"]["decidedAt"] = _WHEN
+    return tree
+
+
+def _after(entry: Entry, *events: Event) -> Entry:
+    for event in events:
+        entry = advance_entry(entry, event)
+    return entry
+
+
+def _admitted(route: Route, instance: str, body: bytes) -> Entry:
+    record = Record(
+        id=CORRELATION_ID,
+        state=State.RECEIVED,
+        instance=instance,
+        system=route.system,
+        route="",
+        client="",
+        content="",
+        admitted_at=_MOMENT,
+        deadline_at=_MOMENT,
+    )
+    return Entry(record, Texts(), body)

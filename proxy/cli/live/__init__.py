@@ -1,0 +1,1 @@
+"""`check --live`: checks that call the configured systems."""

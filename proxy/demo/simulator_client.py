@@ -1,0 +1,112 @@
+"""A simulator in another process: its journal as far as it was read, and its switches."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from proxy.simulators.journal import Entry
+
+_LONGEST_LOOK: Final = 5.0
+_PAUSE: Final = 0.05
+"""Seconds between two looks at something that announces nothing, such as a closed port."""
+
+_DOWN_WITHIN: Final = 5.0
+
+Found = TypeVar("Found")
+
+
+async def until(look: Callable[[], Awaitable[Found]], *, within: float) -> Found:
+    """Look again and again until there is something to be found.
+
+    Raises:
+        TimeoutError: there was nothing within so many seconds.
+    """
+    async with asyncio.timeout(within):
+        while not (found := await look()):  # noqa: ASYNC110 - nobody here announces it
+            await asyncio.sleep(_PAUSE)
+    return found
+
+
+class Observed:
+    """Follows one simulator over HTTP; `control` is the path prefix of its journal and faults.
+
+    Attributes:
+        entries: what was read of the journal so far, from its beginning.
+    """
+
+    def __init__(self, name: str, url: str, http: aiohttp.ClientSession, control: str = "") -> None:
+        self.name = name
+        self.url = url
+        self.entries: list[Entry] = []
+        self._http = http
+        self._control = f"{url}{control}"
+
+    async def catch_up(self, *, wait: float = 0.0) -> None:
+        """Read what is new, waiting up to some seconds for anything; nothing while it is down."""
+        query = {"after": str(len(self.entries)), "wait": f"{wait:.3f}"}
+        try:
+            async with self._http.get(f"{self._control}/journal", params=query) as answer:
+                self.entries += orjson.loads(await answer.read())["entries"]
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError):
+            await asyncio.sleep(min(wait, _PAUSE))
+
+    async def next_of(self, kind: str, *, within: float, **fields: Any) -> Entry:
+        """Return the first entry of a kind whose fields have these values, now or later.
+
+        Raises:
+            TimeoutError: it was not written within so many seconds.
+        """
+        deadline = time.monotonic() + within
+        seen = 0
+        while True:
+            for entry in self.entries[seen:]:
+                if entry["kind"] == kind and fields.items() <= entry.items():
+                    return entry
+            seen = len(self.entries)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                wanted = " ".join(f"{name}={value}" for name, value in fields.items())
+                raise TimeoutError(
+                    f"the journal of {self.name} has no {kind!r} with {wanted} after {within:g} s"
+                )
+            await self.catch_up(wait=min(left, _LONGEST_LOOK))
+
+    async def post(self, path: str, body: dict[str, Any]) -> Any:
+        """Send what a person, or witboost, would send; returns the answer's JSON, if it has any.
+
+        Raises:
+            aiohttp.ClientError: it refused, or cannot be reached.
+        """
+        async with self._http.post(f"{self.url}{path}", json=body) as answer:
+            answer.raise_for_status()
+            return orjson.loads(await answer.read() or b"null")
+
+    async def switch_on(self, operation: str, kind: str, **how: Any) -> None:
+        """Make something go wrong; see `Fault`."""
+        body = {"operation": operation, "kind": kind, **how}
+        async with self._http.post(f"{self._control}/faults", json=body) as answer:
+            answer.raise_for_status()
+
+    async def switch_off(self) -> None:
+        """Let everything go right again."""
+        async with self._http.delete(f"{self._control}/faults") as answer:
+            answer.raise_for_status()
+
+    async def go_down(self, seconds: float) -> None:
+        """Close its port for some seconds; returns when nobody can connect."""
+        await self.post(f"{self._control.removeprefix(self.url)}/outage", {"seconds": seconds})
+        await until(self._refuses, within=_DOWN_WITHIN)
+
+    async def _refuses(self) -> bool:
+        address = URL(self.url)
+        try:
+            _, writer = await asyncio.open_connection(address.host, address.port)
+        except OSError:
+            return True
+        writer.close()
+        return False

@@ -1,0 +1,1 @@
+"""Events: everything that can happen to a request."""

@@ -1,0 +1,292 @@
+"""What can happen to an approval request: each event and the fields that it changes.
+
+Which event is possible in which state, and where it leads, is the table in `lifecycle`.
+"""
+
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from proxy.domain.models import Decision, Fulfilment, Record, State, Texts, Ticket
+from proxy.domain.replace import replace
+
+WORKING = (State.RECEIVED, State.OPENING, State.PENDING, State.DECIDED, State.FULFILLING)
+"""The states in which the worker goes on by itself."""
+
+ASIDE = (State.HELD, State.DEAD)
+"""The states in which it does not, until an operator acts or the decision deadline passes."""
+
+
+def afresh(record: Record) -> Record:
+    """Return the record without its failures: a new stage begins with a clean count."""
+    return replace(record, attempt=0, waited=0, before=0, refused_at=0, refusals=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened at a time (milliseconds since the epoch)."""
+
+    at: int
+
+    def apply(self, record: Record) -> Record:
+        """Return the record with this event's fields; the table sets the state."""
+        return replace(record, code="", back=None)
+
+    def write(self, texts: Texts) -> Texts:
+        """Return the texts with what this event says; a good event clears the last reason."""
+        return replace(texts, reason="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending(Event):
+    """A create is about to be sent: the intent, stored before the act."""
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(Event.apply(self, record), sent_at=self.at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postponed(Event):
+    """Nothing came of an attempt.
+
+    `delay` is the request's own time; 0 means that the destination is paused, which uses up
+    nothing. `refused` marks a 401 or 403 that may concern this one request.
+    """
+
+    code: str
+    reason: str
+    delay: int = 0
+    refused: bool = False
+
+    @override
+    def apply(self, record: Record) -> Record:
+        postponed = replace(
+            record,
+            # a request set aside keeps the reason why
+            code=record.code if record.state in ASIDE else self.code,
+            refused_at=self.at if self.refused else record.refused_at,
+            refusals=record.refusals + self.refused,
+        )
+        if not self.delay:
+            return postponed
+        return replace(
+            postponed,
+            attempt=record.attempt + 1,
+            waited=record.waited + self.delay,
+            before=record.before if record.code == self.code else record.waited,
+        )
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return replace(texts, reason=self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotSent(Postponed):
+    """A create certainly made no ticket, so it may be sent again."""
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(Postponed.apply(self, record), sent_at=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncalled(Postponed):
+    """A callback certainly had no effect, so a later 409 is not its echo."""
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(Postponed.apply(self, record), calls=record.calls - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing(Postponed):
+    """A known ticket was not shown: never a decision."""
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(Postponed.apply(self, record), missing=record.missing + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened(Event):
+    """The ticket is known: created, found by a look-up, or attached by an operator."""
+
+    ticket: Ticket
+    how: str = "created"
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(
+            Event.apply(self, record),
+            ticket_id=self.ticket.id,
+            ticket_key=self.ticket.key,
+            native_status=self.ticket.native_status,
+            polls=0,
+            missing=0,
+        )
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return replace(texts, reason="", ticket_url=self.ticket.url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read(Event):
+    """The ticket was read and says nothing final."""
+
+    ticket: Ticket
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(
+            afresh(Event.apply(self, record)),
+            native_status=self.ticket.native_status,
+            ticket_key=self.ticket.key or record.ticket_key,
+            key_fields=record.key_fields or self.ticket.key_fields,
+            polls=record.polls + 1,
+            missing=0,
+        )
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return replace(texts, reason="", ticket_url=self.ticket.url or texts.ticket_url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided(Event):
+    """An outcome was accepted as the decision; the first one wins.
+
+    `evidence` names what it was read from, `comment` is the approver's. `ours`: not the ticket
+    decided, so it must hear of it, if there is or may be one. `reason` is an operator's, for the
+    history alone.
+    """
+
+    decision: Decision
+    by: str = ""
+    native_status: str = ""
+    comment: str = ""
+    evidence: str = ""
+    reason: str = ""
+    ours: bool = False
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(
+            Event.apply(self, record),
+            ours=int(self.ours),
+            untold=int(self.ours and bool(record.ticket_id or record.sent_at)),
+            decision=self.decision,
+            decided_by=self.by,
+            decided_at=self.at,
+            native_status=self.native_status or record.native_status,
+        )
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return replace(texts, reason="", comment=self.comment, evidence=self.evidence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FulfilmentAwaited(Event):
+    """The callback waits until the access is really there, at the longest until `by`."""
+
+    by: int
+
+    @override
+    def apply(self, record: Record) -> Record:
+        awaited = Event.apply(self, record)
+        return replace(awaited, fulfilment=Fulfilment.WAITING, fulfil_by=self.by, polls=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fulfilled(Event):
+    """The access is there, or it never will be; `evidence` names who said so, if not the ticket.
+
+    `reason` is theirs, for the history alone.
+    """
+
+    fulfilment: Fulfilment
+    native_status: str = ""
+    evidence: str = ""
+    reason: str = ""
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(
+            afresh(Event.apply(self, record)),
+            fulfilment=self.fulfilment,
+            native_status=self.native_status or record.native_status,
+        )
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        told = [it for it in (texts.evidence, self.evidence) if it]
+        return replace(Event.write(self, texts), evidence="; ".join(told))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallingBack(Event):
+    """A callback is about to be sent: from here on a 409 may mean that it arrived before."""
+
+    body: str
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(record, calls=record.calls + 1)
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return replace(texts, callback=self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledBack(Event):
+    """witboost has the final status; `note` says how we know where it is not a plain 2xx.
+
+    `write_back`: the ticket shall hear of it.
+    """
+
+    note: str = ""
+    write_back: bool = False
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return replace(texts, reason=self.note)
+
+    @override
+    def apply(self, record: Record) -> Record:
+        untold = record.untold or int(self.write_back and bool(record.ticket_id))
+        return replace(Event.apply(self, record), finished_at=self.at, untold=untold)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Died(Event):
+    """Given up, with the reason."""
+
+    code: str
+    reason: str
+
+    @override
+    def apply(self, record: Record) -> Record:
+        # setting aside twice keeps the first place to return to
+        back = record.state if record.state in WORKING else record.back
+        finished = self.at if record.decision is not None else 0
+        return replace(record, back=back, code=self.code, finished_at=finished)
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return replace(texts, reason=self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(Died):
+    """A person must look. `fired`: the decision deadline led here, and it fires only once."""
+
+    fired: bool = False
+
+    @override
+    def apply(self, record: Record) -> Record:
+        aside = Died.apply(self, record)
+        return replace(aside, fired=1 if self.fired else record.fired, finished_at=0)

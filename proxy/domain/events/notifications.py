@@ -1,0 +1,39 @@
+"""What others were told beside the final status: courtesies, which change nothing."""
+
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from proxy.domain.events.base import Event
+from proxy.domain.models import Record, Texts
+from proxy.domain.replace import replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced(Event):
+    """witboost heard that the ticket is open, or did not: it is only a courtesy."""
+
+    note: str = ""
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(record, announced=1)
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told(Event):
+    """The ticket heard how its request ended, or it never will; `note` says which."""
+
+    note: str
+
+    @override
+    def apply(self, record: Record) -> Record:
+        return replace(Event.apply(self, record), untold=0)
+
+    @override
+    def write(self, texts: Texts) -> Texts:
+        return texts

@@ -1,0 +1,118 @@
+"""When the answer to a create was lost: exactly one ticket, all the same.
+
+The intent and the time of sending were stored before. The create is never repeated before a ticket
+must be visible; only a look-up by correlation id after that proves that there is none.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from proxy.domain.events.base import Decided, NotSent, Opened, Postponed
+from proxy.domain.events.recovery import Doubted
+from proxy.domain.models import Decision, Ticket
+from proxy.domain.schedule import backoff
+from proxy.engine.step import Step
+from proxy.errors import Conflict, PermanentError, ProxyError
+from proxy.observability.alarms import Alarm
+
+Act = Callable[[Step], Awaitable[Step | None]]
+
+
+def visible_at(step: Step, since: int) -> int:
+    """Return when the ticket of a create that was sent at `since` must be visible."""
+    return since + step.system.deadline + step.system.settle
+
+
+async def in_doubt(step: Step, error: ProxyError) -> Step | None:
+    """Wait until a ticket must be visible, before looking for it; longer each time it happens."""
+    now = step.now
+    pause = backoff(step.record.attempt, step.means.dice, getattr(error, "retry_after", None))
+    delay = max(visible_at(step, step.record.sent_at) - now, pause)
+    event = Postponed(at=now, code="create_in_doubt", reason=str(error), delay=delay)
+    return await step.postpone(event, give_up_after=step.means.policy.create_for)
+
+
+def mind_lost_intent(step: Step) -> Step:
+    """Doubt that no create was sent, where the store may have lost the intent of one.
+
+    It can have been sent until now: a replica takes its master's place without a start of its own.
+    """
+    record, run_id = step.record, step.lease.run_id
+    same = not (run_id and record.run_id) or run_id == record.run_id
+    if same or not record.unticketed:
+        return step
+    reason = "The store was restarted, failed over or restored: it may have forgotten a create"
+    return step.then(Doubted(at=step.lease.latest(), run_id=run_id, reason=reason))
+
+
+async def settle(step: Step, *, create: Act) -> Step | None:
+    """Find the ticket of a create that may have been sent, or create it after all.
+
+    A system that can neither be asked nor told to take a repeat leaves the doubt to a person.
+    """
+    system = step.system
+    if system.finds and step.now < (visible := visible_at(step, step.record.sent_at)):
+        return await step.rest(None, visible)
+    if system.finds:
+        return await look_up(step, otherwise=create)
+    if system.idempotent:
+        return await create(step)
+    return await step.hold(
+        "create_in_doubt",
+        f"{system.name} may have created a ticket whose answer was lost, and it cannot be asked."
+        f" Look for {step.record.id} there: attach the ticket, or retry with --no-ticket-exists.",
+    )
+
+
+async def look_up(step: Step, *, otherwise: Act) -> Step | None:
+    """Follow the ticket that carries our correlation id; where there is none, do the other."""
+    system = step.system
+    if not await step.usable(system.name):
+        return None
+    try:
+        tickets = await step.ask(system.find(step.record.id), "find", system.name)
+    except ProxyError as error:
+        return await step.setback(error, system.name)
+    if not tickets:
+        return await otherwise(step)
+    if len(tickets) > 1:
+        keys = ", ".join(ticket.key for ticket in tickets)
+        step.means.alarms.sound(
+            Alarm.SEVERAL_TICKETS,
+            f"{system.name} has several tickets for request {step.record.id}: {keys}. The oldest"
+            " one is followed; close the others.",
+            correlation_id=step.record.id,
+            destination=system.name,
+        )
+    return await follow(step, tickets[0], how="found")
+
+
+async def follow(step: Step, ticket: Ticket, *, how: str) -> Step | None:
+    """Store the ticket; it is read soon, because an event may have come before we knew it."""
+    if ticket.note:
+        step.means.alarms.sound(
+            Alarm.TICKET_NOT_AS_WANTED,
+            f"Ticket {ticket.key} of request {step.record.id} was opened, but {ticket.note}",
+            correlation_id=step.record.id,
+            destination=step.system.name,
+        )
+    event = Opened(at=step.now, ticket=ticket, how=how)
+    return await step.rest(event, step.now + step.route.poll.first)
+
+
+async def refused(step: Step, error: PermanentError) -> Step | None:
+    """The system understood the create and refused it for good: no ticket, for certain.
+
+    A conflict may be with a ticket of ours that came later than anything may: look once more.
+    """
+    if isinstance(error, Conflict) and step.system.finds:
+        return await look_up(step, otherwise=lambda step: _no_ticket(step, error))
+    return await _no_ticket(step, error)
+
+
+async def _no_ticket(step: Step, error: PermanentError) -> Step | None:
+    reason = f"{step.system.name} refused to create the ticket: {error}"
+    step = step.then(NotSent(at=step.now, code="refused", reason=reason))
+    if step.route.on_refusal == "fail":
+        failed = Decided(at=step.now, decision=Decision.FAILED, comment=reason, evidence=reason)
+        return step.then(failed)
+    return await step.die("refused", reason)

@@ -1,0 +1,294 @@
+"""What an operator may do to a request, each with a reason that goes into its history."""
+
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final
+
+import orjson
+
+from proxy.domain.events.base import WORKING, Decided, Event, Fulfilled, Opened
+from proxy.domain.events.operator import Refreshed, Rerouted, Retried
+from proxy.domain.guards import GUARDED
+from proxy.domain.lifecycle import advance_entry
+from proxy.domain.models import TRIAL, Decision, Entry, Fulfilment, Outcome, State
+from proxy.domain.schedule import MINUTE, due_at
+from proxy.engine.routes import Routes
+from proxy.errors import (
+    ConfigurationError,
+    InvalidRequest,
+    NotFound,
+    Stale,
+    Superseded,
+    TemporaryError,
+)
+from proxy.store.codec import history_entry
+from proxy.store.requests import Admission, RedisStore
+from proxy.tickets.declaring.sanitize import LONGEST_REFERENCE, reference
+from proxy.witboost import fields as read
+from proxy.witboost.hook_call import approval_request
+
+_TRIES = 5
+_TEST: Final = "TEST of the approval proxy: please decide this ticket. Nobody gets any access."
+
+
+def as_test(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a trial: these, or plain ones, marked where a person reads them.
+
+    Who gets access stands in nearly every title, and why in every description.
+    """
+    plain = {"verb": "grant", "requester": "TEST", "resource": "TEST"}
+    marked = [f"TEST {person}" for person in read.identities(fields)] or ["TEST"]
+    why = f"{_TEST} {read.motivation(fields)}".rstrip()
+    return {**plain, **fields, "identities": marked, "motivation": why}
+
+
+class Operations:
+    """Actions of operators: each raises the fence, so whoever works on the record stops."""
+
+    def __init__(self, *, store: RedisStore, routes: Routes) -> None:
+        self._store = store
+        self._routes = routes
+
+    async def allowed_fields(self, entry: Entry) -> Collection[str] | None:
+        """Return the fields of a hook call that may be shown; None for all, none if in doubt."""
+        try:
+            route, _ = await self._routes.of(entry.record)
+        except ConfigurationError:
+            return ()
+        return route.allowed_fields
+
+    async def retry(
+        self, correlation_id: str, *, by: str, reason: str, no_ticket_exists: bool = False
+    ) -> Entry:
+        """Send a held or dead request back to the state it came from.
+
+        Raises:
+            NotFound: no such request.
+            InvalidRequest: it is neither held nor dead, a newer request has its URL, or it is in
+                doubt whether a ticket exists, which only a person can know.
+        """
+
+        async def decide(entry: Entry) -> Event:
+            record = entry.record
+            if record.state not in {State.HELD, State.DEAD}:
+                raise InvalidRequest(
+                    f"state: request {record.id} is {record.state}; only held and"
+                    " dead requests can be retried"
+                )
+            doubt = record.back is State.OPENING and not record.ticket_id and record.sent_at
+            _, system = await self._routes.of(record)
+            if doubt and not no_ticket_exists and not (system.finds or system.idempotent):
+                raise InvalidRequest(
+                    f"noTicketExists: {system.name} may have created a ticket for {record.id} and"
+                    " cannot be asked. Attach the ticket, or say that no ticket exists."
+                )
+            return Retried(
+                at=await self._store.now(), by=by, reason=reason, no_ticket=no_ticket_exists
+            )
+
+        return await self._act(correlation_id, decide)
+
+    async def attach(self, correlation_id: str, ticket: str, *, by: str, reason: str) -> Entry:
+        """Follow a ticket that an operator found; its id or key must be known to the system.
+
+        Raises:
+            NotFound: no such request, or no such ticket.
+            InvalidRequest: the request has a ticket or a decision, a newer one has its URL, the
+                ticket is that of another request or carries it, and must not decide twice, or what
+                was given is no id or key.
+        """
+        if not reference(ticket):
+            raise InvalidRequest(
+                "ticketKey must be the id or key of a ticket: one line of at most"
+                f" {LONGEST_REFERENCE} visible characters"
+            )
+
+        async def decide(entry: Entry) -> Event:
+            record = entry.record
+            if record.decision or record.ticket_id:
+                raise InvalidRequest(
+                    f"state: request {record.id} has a ticket or a decision already"
+                )
+            _, system = await self._routes.of(record)
+            found = await system.fetch(ticket)
+            taker = await self._store.reserve(system.name, found.id, record.id, keep=MINUTE)
+            owners = await self._store.find(system.name, [found.id])
+            carried = [it for it in found.carries if await self._store.load(it)]
+            if others := {taker, *owners, *carried} - {record.id}:
+                raise InvalidRequest(
+                    f"ticketKey: {found.key} is the ticket of request {', '.join(others)}"
+                )
+            return Opened(
+                at=await self._store.now(), ticket=found, how=f"attached by {by}: {reason}"
+            )
+
+        return await self._act(correlation_id, decide)
+
+    async def release(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Accept the approval that a guard holds back, if the ticket still says so; or the access.
+
+        What was approved and is awaited is there then: somebody saw to it who need not tell the
+        ticket system.
+
+        Raises:
+            NotFound: no such request, or no such ticket.
+            InvalidRequest: neither a guard nor access is waited for, or it is not approved now.
+        """
+
+        async def decide(entry: Entry) -> Event:
+            record = entry.record
+            if record.fulfilment is Fulfilment.WAITING:
+                return await self._fulfilled(Fulfilment.FULFILLED, by=by, reason=reason)
+            if record.state is not State.HELD or record.code != GUARDED:
+                raise InvalidRequest(
+                    f"state: no guard holds request {record.id}, which is {record.state}"
+                )
+            _, system = await self._routes.of(record)
+            ticket = await system.fetch(record.ticket_id)
+            if ticket.outcome is not Outcome.APPROVED:
+                raise InvalidRequest(
+                    f"state: ticket {ticket.key} is {ticket.native_status!r} now, which is no"
+                    " approval that could be released"
+                )
+            return Decided(
+                at=await self._store.now(),
+                decision=Decision.APPROVED,
+                by=ticket.decided_by,
+                native_status=ticket.native_status,
+                comment=ticket.comment,
+                evidence=f"{system.name} {ticket.key}: {ticket.native_status}; released by {by}",
+                reason=reason,
+            )
+
+        return await self._act(correlation_id, decide)
+
+    async def reject(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Decide without the ticket: no; the ticket is withdrawn, or told by a comment.
+
+        Of what was approved and is awaited, it says that the access never will be there.
+
+        Raises:
+            NotFound: no such request.
+            InvalidRequest: the request is decided already, and awaits no access.
+        """
+        return await self._end(correlation_id, Decision.REJECTED, by=by, reason=reason)
+
+    async def cancel(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """End the request as not wanted any more; raises and tells the ticket as `reject` does."""
+        return await self._end(correlation_id, Decision.CANCELLED, by=by, reason=reason)
+
+    async def refresh(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Go on with a request now, whenever it was due: read its ticket, send its callback.
+
+        Raises:
+            NotFound: no such request.
+            InvalidRequest: there is nothing to go on with.
+        """
+
+        async def decide(entry: Entry) -> Event:
+            if entry.record.state not in WORKING:
+                raise InvalidRequest(
+                    f"state: request {entry.record.id} is {entry.record.state}; held and dead ones"
+                    " can be retried"
+                )
+            return Refreshed(at=await self._store.now(), by=by, reason=reason)
+
+        return await self._act(correlation_id, decide)
+
+    async def reroute(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+        """Choose the route again, under the rules and mappings of now.
+
+        Raises:
+            NotFound: no such request.
+            InvalidRequest: it is decided, or it has, or may have, a ticket in another system.
+        """
+
+        async def decide(entry: Entry) -> Event:
+            record = entry.record
+            if record.decision:
+                raise InvalidRequest(f"state: request {record.id} is decided already")
+            digest, route = self._routes.choose(
+                lambda: approval_request(record.id, entry.payload, record.request_id)
+            )
+            ticket = record.ticket_id or record.sent_at or self._store.may_forget(record)
+            if ticket and route.system != record.system:
+                raise InvalidRequest(
+                    f"route: {route.name} leads to {route.system or 'no ticket system'}, but"
+                    f" request {record.id} has, or may have, a ticket in {record.system}"
+                )
+            now = await self._store.now()
+            return Rerouted(at=now, by=by, reason=reason, route=digest, system=route.system)
+
+        return await self._act(correlation_id, decide)
+
+    async def try_out(self, system: str, fields: Mapping[str, Any], *, by: str) -> str:
+        """Open a request marked TEST under the first route to a system; return its correlation id.
+
+        It takes the way of any other request; only its callback is kept and not sent, and its
+        ticket is withdrawn in the end. `fields` are what a hook call would have brought.
+
+        Raises:
+            InvalidRequest: no route leads to this system.
+        """
+        digest, route = self._routes.leading_to(system)
+        url = f"https://trial.invalid/{uuid.uuid4()}"
+        body = orjson.dumps({"respondToUrl": url, "fields": as_test(fields)})
+        admitted = await self._store.admit(
+            Admission(
+                respond_to=url,
+                content=hashlib.sha256(body).hexdigest(),
+                body=body,
+                request_id=str(uuid.uuid4()),
+                instance=TRIAL,
+                client=by,
+                system=route.system,
+                route=digest,
+                decision_deadline=route.decision_deadline,
+                reuse_after_final=False,
+            )
+        )
+        return admitted.id
+
+    async def _end(self, correlation_id: str, decision: Decision, *, by: str, reason: str) -> Entry:
+        async def decide(entry: Entry) -> Event:
+            if entry.record.fulfilment is Fulfilment.WAITING:
+                return await self._fulfilled(Fulfilment.FAILED, by=by, reason=reason)
+            if entry.record.decision:
+                raise InvalidRequest(f"state: request {entry.record.id} is decided already")
+            return Decided(
+                at=await self._store.now(),
+                decision=decision,
+                by=f"operator {by}",
+                comment=reason,
+                evidence=f"operator {by}",
+                ours=True,
+            )
+
+        return await self._act(correlation_id, decide)
+
+    async def _fulfilled(self, fulfilment: Fulfilment, *, by: str, reason: str) -> Event:
+        at, evidence = await self._store.now(), f"{fulfilment}, says operator {by}"
+        return Fulfilled(at=at, fulfilment=fulfilment, evidence=evidence, reason=reason)
+
+    async def _act(self, correlation_id: str, decide: Callable[[Entry], Awaitable[Event]]) -> Entry:
+        """Write what an operator decided on the record as it is; look again if it changed."""
+        for _ in range(_TRIES):
+            entry = await self._store.load(correlation_id)
+            if entry is None:
+                raise NotFound(f"There is no request {correlation_id}")
+            event = await decide(entry)
+            after = advance_entry(entry, event)
+            history = [history_entry(event, after.record)]
+            due = due_at(after.record, event.at, event.at)
+            try:
+                return await self._store.commit(
+                    entry, after, history, due=due, take_over=True, only_newest=True
+                )
+            except Stale:
+                continue
+            except Superseded as newer:
+                raise InvalidRequest(
+                    f"id: a newer request with the same respondToUrl exists: {newer}"
+                ) from newer
+        raise TemporaryError(f"Request {correlation_id} keeps changing; try again", sent=False)

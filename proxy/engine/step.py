@@ -1,0 +1,299 @@
+"""One step of one request: what it may write, and what it does when something goes wrong."""
+
+import logging
+from collections.abc import Awaitable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeVar
+
+from proxy.domain.events.base import Died, Event, Held, Postponed
+from proxy.domain.identities import Identities
+from proxy.domain.lifecycle import advance_entry
+from proxy.domain.models import ApprovalRequest, Entry, Record, Route, State, Ticket
+from proxy.domain.replace import replace
+from proxy.domain.schedule import (
+    DAY,
+    HOUR,
+    LONGEST_RETRY_AFTER,
+    MINUTE,
+    SECOND,
+    Dice,
+    backoff,
+    due_at,
+)
+from proxy.engine.batched_reads import Reads
+from proxy.engine.lease import Lease
+from proxy.engine.pauses import Pauses, Place
+from proxy.errors import (
+    ConfigurationError,
+    PermanentError,
+    ProxyError,
+    StoreUnavailable,
+    TemporaryError,
+)
+from proxy.observability import logs
+from proxy.observability.alarms import Alarm, Alarms
+from proxy.observability.metrics import Metrics
+from proxy.store.codec import history_entry
+from proxy.store.requests import RedisStore
+from proxy.tickets.port import TicketSystem
+from proxy.witboost.hook_call import approval_request
+
+_log: Final = logging.getLogger("proxy.flow")
+
+_REFUSALS: Final = 2  # in a row, others succeeding in between, before a person must look
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long things are tried and kept, in milliseconds of a request's own time."""
+
+    retention: int = 90 * DAY
+    create_for: int = 3 * DAY
+    callback_for: int = 3 * DAY
+    refused_callback_for: int = HOUR
+    missing_reads: int = 5
+    hint_interval: int = 5 * SECOND
+    hint_burst: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every step works with.
+
+    `listed` says every how many milliseconds the changes of a ticket system are listed; a system
+    that cannot list them is not in it.
+    """
+
+    store: RedisStore
+    pauses: Pauses
+    alarms: Alarms
+    metrics: Metrics
+    policy: Policy
+    dice: Dice
+    identities: Identities = field(default_factory=Identities)
+    listed: Mapping[str, int] = field(default_factory=dict)
+    reads: Reads = field(default_factory=Reads)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A claimed record, the time for which it is ours, and the route that applies to it.
+
+    `stored` is the record as the store has it, `entry` as it is after the events that are not
+    written yet.
+    """
+
+    entry: Entry
+    stored: Entry
+    lease: Lease
+    route: Route
+    system: TicketSystem
+    means: Means
+    place: Place
+    unwritten: tuple[tuple[Event, Record, Entry], ...] = ()
+
+    @property
+    def record(self) -> Record:
+        """The record after everything that happened so far."""
+        return self.entry.record
+
+    @property
+    def now(self) -> int:
+        """The store's time."""
+        return self.lease.now()
+
+    @property
+    def request(self) -> ApprovalRequest:
+        """What was asked for, with what the settings know of the requester."""
+        return self._request(None)
+
+    @property
+    def shown(self) -> ApprovalRequest:
+        """What the ticket system may see of it."""
+        return self._request(self.route.allowed_fields)
+
+    def _request(self, allowed: Collection[str] | None) -> ApprovalRequest:
+        record, known = self.record, self.means.identities
+        return approval_request(
+            record.id, self.entry.payload, record.request_id, known, allowed=allowed
+        )
+
+    def then(self, event: Event, *, quiet: bool = False) -> "Step":
+        """Apply an event that is written together with the next one: nothing was done yet.
+
+        `quiet` leaves no line in the history: for what repeats, such as a read without news.
+        """
+        after = advance_entry(self.entry, event)
+        news = () if quiet else ((event, self.record, after),)
+        return replace(self, entry=after, unwritten=self.unwritten + news)
+
+    async def go_on(self, event: Event, *, quiet: bool = False) -> "Step":
+        """Write the event and stay the one who works on the record.
+
+        Raises:
+            Stale: it is not ours any more.
+        """
+        return await self.then(event, quiet=quiet).write("keep")
+
+    async def rest(
+        self, event: Event | None, due: int | None, *, quiet: bool = False
+    ) -> "Step | None":
+        """Write the event, give the record back, and say when it wants attention next.
+
+        Returns None, as `hold`, `die` and `setback` do: there is no next step.
+        """
+        step = self.then(event, quiet=quiet) if event else self
+        await step.write(due_at(step.record, due, self.now))
+        return None
+
+    async def write(self, due: int | Literal["keep"] | None) -> "Step":
+        """Write what is not written yet; "keep" keeps the record ours."""
+        history = [history_entry(event, after.record) for event, _, after in self.unwritten]
+        written = await self.means.store.commit(self.stored, self.entry, history, due=due)
+        for event, before, after in self.unwritten:
+            self._tell(event, before, after)
+        return replace(self, entry=written, stored=written, unwritten=())
+
+    async def hold(self, code: str, reason: str, *, fired: bool = False) -> "Step | None":
+        """Set the request aside for a person."""
+        return await self.rest(Held(at=self.now, code=code, reason=reason, fired=fired), None)
+
+    async def die(self, code: str, reason: str) -> "Step | None":
+        """Give the request up; decided, it is kept for the retention time."""
+        due = self.now + self.means.policy.retention if self.record.decision else None
+        return await self.rest(Died(at=self.now, code=code, reason=reason), due)
+
+    async def ask(self, question: Awaitable[Answer], what: str, destination: str) -> Answer:
+        """Await a call to another system within the lease; an answer ends that system's pause."""
+        pauses = self.means.pauses
+        try:
+            answer = await self.lease.bounded(question, f"{destination}: {what}")
+        except StoreUnavailable:
+            raise  # the token is kept there: no fault of the destination
+        except TemporaryError as error:
+            if not error.crowded:
+                await pauses.failed(destination, error, by=self.record.id)
+            raise
+        except PermanentError:
+            await pauses.answered(destination)
+            raise
+        finally:
+            self.place.leave()
+        await pauses.succeeded(destination)
+        return answer
+
+    async def fetch(self) -> Ticket:
+        """Read the ticket, together with others where its system can."""
+        read = self.means.reads.fetch(self.system, self.record.ticket_id)
+        return await self.ask(read, "read", self.system.name)
+
+    async def usable(self, destination: str) -> bool:
+        """Whether the destination may be called now; if not, the record was given back to wait."""
+        if not await self.place.take(destination):
+            pause = SECOND + int(SECOND * self.means.dice())
+            await self.rest(None, self.now + pause)
+            return False
+        if await self.means.pauses.usable(destination):
+            return True
+        reason = f"{destination} is paused; see its alarm"
+        await self._wait(destination, Postponed(at=self.now, code="paused", reason=reason))
+        return False
+
+    async def setback(
+        self,
+        error: ProxyError,
+        destination: str,
+        *,
+        kind: type[Postponed] = Postponed,
+        code: str = "unreachable",
+        give_up_after: int | None = None,
+        in_a_row: int | None = None,
+    ) -> "Step | None":
+        """Do what an error asks for: pause the destination, try again later, or hold.
+
+        `kind` is the event written for a later try, and `code` says why; `give_up_after` bounds the
+        request's own time in it, which a paused destination does not use up, and `in_a_row` what of
+        that was spent for this code alone.
+        """
+        match error:
+            case ConfigurationError():
+                return await self._refused(error, destination, kind)
+            case TemporaryError():
+                if await self.means.pauses.paused(destination):  # an outage uses up no attempts
+                    event = kind(at=self.now, code="paused", reason=str(error))
+                    asked = min(error.retry_after or 0, LONGEST_RETRY_AFTER)
+                    return await self._wait(destination, event, again=True, least=asked)
+                delay = backoff(self.record.attempt, self.means.dice, error.retry_after)
+                event = kind(at=self.now, code=code, reason=str(error), delay=delay)
+                return await self.postpone(event, give_up_after=give_up_after, in_a_row=in_a_row)
+            case PermanentError():
+                return await self.hold("refused", str(error))
+            case _:
+                raise error
+
+    async def postpone(
+        self, event: Postponed, *, give_up_after: int | None, in_a_row: int | None = None
+    ) -> "Step | None":
+        """Try again after the event's delay, or give up: the request's own time is bounded."""
+        after = event.apply(self.record)
+        bounds = ((after.waited - after.before, in_a_row), (after.waited, give_up_after))
+        for spent, limit in bounds:
+            if limit is not None and spent > limit:
+                reason = f"Tried for {_days(limit)}: {event.reason}"
+                return await self.then(event).die("gave_up", reason)
+        return await self.rest(event, self.now + event.delay)
+
+    async def _refused(
+        self, error: ConfigurationError, destination: str, kind: type[Postponed]
+    ) -> "Step | None":
+        """A credential or permission was refused: the destination's fault, or this request's."""
+        event = kind(at=self.now, code="paused", reason=str(error), refused=error.request_specific)
+        if await self.means.pauses.refused(destination, error, refused_at=self.record.refused_at):
+            return await self._wait(destination, event, again=self.record.refusals > 0)
+        if self.record.refusals < _REFUSALS:
+            # a token revoked at a bad moment looks the same: once more, and on its own
+            return await self.rest(event, self.now + backoff(self.record.refusals, self.means.dice))
+        reason = f"{error}. Other requests succeed, so it is about this one."
+        return await self.then(event).hold("refused", reason)
+
+    async def _wait(
+        self, destination: str, event: Postponed, *, again: bool = False, least: int = 0
+    ) -> "Step | None":
+        """Let the record wait until the pause is over: who ends it brings back all that wait."""
+        pauses, now = self.means.pauses, self.now
+        known = self.record.code == event.code and not (event.refused or again)
+        step = self.then(event, quiet=known)
+        pause = max(pauses.wait(destination, now, again=again), least)
+        due = due_at(step.record, now + pause, now)
+        waiting = await step.write(due)
+        if await pauses.over(destination):  # it ended before we waited, so nobody saw us
+            await waiting.write(now)
+        return None
+
+    def _tell(self, event: Event, before: Record, after: Entry) -> None:
+        """Log the event; a person must hear of requests set aside and of contradictions."""
+        record = after.record
+        says = f"{record.id}: {type(event).__name__}, now {record.state}"
+        logs.info(_log, says, {"state": record.state, "code": record.code})
+        named = {"correlation_id": record.id, "destination": record.system}
+        if record.state is not before.state and record.state in {State.HELD, State.DEAD}:
+            alarm = Alarm.REQUEST_HELD if record.state is State.HELD else Alarm.REQUEST_DEAD
+            self.means.alarms.sound(
+                alarm, f"Request {record.id} is {record.state}: {after.texts.reason}", **named
+            )
+        if record.conflicts > before.conflicts:
+            self.means.alarms.sound(
+                Alarm.DECISION_CONFLICT,
+                f"Ticket {record.ticket_key} of request {record.id} changed its decision after"
+                f" {record.decision} was accepted; the first one stands. Look at the ticket.",
+                **named,
+            )
+
+
+def _days(milliseconds: int) -> str:
+    hours = milliseconds // HOUR
+    if hours >= 2 * 24:
+        return f"{hours // 24} days"
+    return f"{hours} hours" if hours > 1 else f"{milliseconds // MINUTE} minutes"

@@ -1,0 +1,1 @@
+"""Maintenance: the doctor's findings and the export of a store."""

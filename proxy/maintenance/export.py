@@ -1,0 +1,187 @@
+"""Export and import of a whole store: how the index key is changed, and what a backup is.
+
+A request keeps its correlation id, which tickets carry, and with it its partition. Only the names
+of what it is found by are made anew, under the index key in force.
+"""
+
+import base64
+import secrets
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from proxy.audit.indexing import reindexed
+from proxy.errors import ConfigurationError
+from proxy.maintenance.export_file import (
+    ExportFile,
+    ExportWriter,
+    Head,
+    Origin,
+    refuse_to_overwrite,
+)
+from proxy.security.key_ring import KeyRing
+from proxy.store.audit_streams import AuditStreams
+from proxy.store.keys import Keys
+from proxy.store.placement import IMPORTING, written_placement
+from proxy.store.requests import LAYOUT, RedisStore
+from proxy.store.shared import Shared
+from proxy.store.transfer.exporter import items
+from proxy.store.transfer.importer import Arriving
+from proxy.store.transfer.namespace import is_empty, last_changes, refuse_while_served, remove_all
+
+_STREAM: Final = "exports"
+
+
+async def export_store(store: RedisStore, path: Path, *, by: str) -> Head:
+    """Write everything under the namespace into a new file; `by` is whom the audit names.
+
+    Raises:
+        ConfigurationError: a service is running, something cannot be decrypted or written, or
+            there is no key to encrypt the file with.
+    """
+    ring = _ring(store)
+    refuse_to_overwrite(path)
+    await refuse_while_served(store)
+    if await is_empty(store):
+        raise ConfigurationError(f"there is nothing under store.namespace {store.keys.namespace}.")
+    await Shared(store).connect()
+    name = secrets.token_hex(8)
+    await AuditStreams(store).note(_STREAM, {"event": "StoreExported", "by": by, "export": name})
+    head = Head(
+        id=name,
+        at=await store.now(),
+        namespace=store.keys.namespace,
+        partitions=store.keys.partitions,
+        layout=int(await store.batcher.command("HGET", store.keys.shared("meta"), "layout")),
+        requests=sum((await store.counts()).values()),
+        changed=await last_changes(store, store.keys),
+    )
+    with ExportWriter(path, ring, head, _origin(store)) as file:
+        async for item in items(store, ring):
+            file.add(item)
+        if await last_changes(store, store.keys) != head.changed:
+            raise ConfigurationError(
+                "the store changed while it was exported: a service uses it. Stop all its"
+                " processes, and do this again."
+            )
+        file.finish()
+    return head
+
+
+async def import_store(store: RedisStore, path: Path, *, by: str, replace: bool) -> Head:
+    """Write an export into the namespace, which must be empty; the file is read whole before that.
+
+    With `replace`, the store that was exported may be there, if nothing changed in it since: it is
+    removed first. An import that was interrupted is begun anew.
+
+    Raises:
+        ConfigurationError: the file is damaged or of another layout, a service is running, or
+            something else is in the namespace.
+    """
+    ring = _ring(store)
+    file = ExportFile(path, ring)
+    head = file.head
+    _refuse_misfits(store, file)
+    await refuse_while_served(store)
+    same = await _make_room(store, head, replace=replace)
+    arriving = Arriving(store, ring, reindex=partial(reindexed, store.privacy), doubt=not same)
+    for some in file.items():
+        await arriving.write(some)
+    await arriving.finish()
+    entry = {"event": "StoreImported", "by": by, "export": head.id, "of": head.namespace}
+    await AuditStreams(store).note(_STREAM, entry)
+    await _begin(store, ring, file)
+    return head
+
+
+def _refuse_misfits(store: RedisStore, file: ExportFile) -> None:
+    """Read the file to its end, and refuse what could not be gone on with."""
+    head, moves = file.head, file.head.partitions != store.keys.partitions
+    if abs(head.layout - LAYOUT) > 1:
+        raise ConfigurationError(
+            f"the export has layout {head.layout}, and this version of the program knows"
+            f" {LAYOUT - 1} to {LAYOUT + 1}. Import it with version {head.program}."
+        )
+    if moves and file.origin.scattered:
+        raise ConfigurationError(
+            "store.partitions: correlation ids that were made since the index key was changed fit"
+            f" into {head.partitions} partitions only. Set store.partitions to {head.partitions}."
+        )
+    waiting = False
+    for some in file.items():
+        for item in some:
+            waiting |= item["kind"] == "stream" and item["name"].isdigit() and bool(item["entries"])
+    if moves and waiting:
+        raise ConfigurationError(
+            "store.partitions: changes wait to be written to the audit, which names partitions. Run"
+            f" the service with {head.partitions} once more, stop it in good order, and export"
+            " again."
+        )
+
+
+async def _make_room(store: RedisStore, head: Head, *, replace: bool) -> bool:
+    """Leave nothing but a mark in the namespace; return whether what was exported lay there.
+
+    Then nothing can have happened since, and what requests know of the store's server stays true.
+    """
+    meta, namespace = store.keys.shared("meta"), store.keys.namespace
+    found = (await store.batcher.command("HGET", meta, "indices") or b"").decode()
+    mark = IMPORTING
+    if found.startswith(IMPORTING):
+        mark = found if found == f"{IMPORTING} {head.id}" else IMPORTING
+    elif not await is_empty(store):
+        if not replace:
+            raise ConfigurationError(
+                f"store.namespace {namespace} is not empty. Name another one; or, to replace the"
+                " store that was exported, give --replace."
+            )
+        keys = Keys(namespace, head.partitions)
+        if head.namespace != namespace or await last_changes(store, keys) != head.changed:
+            raise ConfigurationError(
+                f"store.namespace {namespace} does not hold what was exported, or it changed since."
+                " Nothing was replaced. Export again, once all processes of the service have"
+                " stopped."
+            )
+        mark = f"{IMPORTING} {head.id}"
+    await store.batcher.command("HSET", meta, "indices", mark)
+    await remove_all(store)
+    return mark != IMPORTING
+
+
+async def _begin(store: RedisStore, ring: KeyRing, file: ExportFile) -> None:
+    """Take the mark away, in one step with what a program must know that goes on from here."""
+    head, origin, keys = file.head, file.origin, store.keys
+    privacy, placement = store.privacy, ""
+    if origin.scattered or origin.placement_key != privacy.index_key:
+        privacy = privacy.with_placement(origin.placement_key)
+        placement = written_placement(store, ring, origin.placement_key)
+    names = dict.fromkeys([*map(tuple, origin.former), (head.namespace, head.partitions)])
+    former = [name for name in names if name != (keys.namespace, keys.partitions)]
+    meta = keys.shared("meta")
+    known = {"partitions": keys.partitions, "layout": head.layout, "indices": privacy.indices}
+    known |= {"placement": placement, "former": orjson.dumps(former)}
+    words = [word for pair in known.items() for word in pair]
+    await store.batcher.command("HSET", meta, *words)
+    await Shared(store).connect()
+
+
+def _origin(store: RedisStore) -> Origin:
+    placed_by = store.privacy.placed_by
+    key = (placed_by or store.privacy).index_key
+    return Origin(
+        placement=base64.b64encode(key).decode() if key else None,
+        former=[(keys.namespace, keys.partitions) for keys in store.former],
+        scattered=placed_by is not None,
+    )
+
+
+def _ring(store: RedisStore) -> KeyRing:
+    if store.privacy.ring is None:
+        raise ConfigurationError(
+            "encryption.keys: an export holds what people asked for, and there is no key to encrypt"
+            " it with. Make one with approval-proxy keys new --encryption; a store that has none"
+            " takes it at the next start."
+        )
+    return store.privacy.ring

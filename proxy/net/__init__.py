@@ -1,0 +1,1 @@
+"""Network addresses and URLs: which ones the proxy may call."""

@@ -1,0 +1,1 @@
+"""Observability: log lines, metrics and alarms."""

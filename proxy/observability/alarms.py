@@ -1,0 +1,95 @@
+"""What a person must hear about: a log line with a stable code, a count in the metrics, and a row
+in the console (`store.board`).
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from proxy.observability.metrics import Metrics
+
+_log: Final = logging.getLogger("proxy.alarms")
+
+
+class Alarm(StrEnum):
+    """Stable codes: rules of a monitoring system may name them, so none changes its meaning."""
+
+    DECISION_CONFLICT = "decision_conflict"
+    UNKNOWN_NATIVE_STATUS = "unknown_native_status"
+    SEVERAL_TICKETS = "several_tickets"
+    TICKET_NOT_AS_WANTED = "ticket_not_as_wanted"
+    DESTINATION_PAUSED = "destination_paused"
+    DESTINATION_RESUMED = "destination_resumed"
+    REQUEST_HELD = "request_held"
+    REQUEST_DEAD = "request_dead"
+    REQUEST_UNREADABLE = "request_unreadable"
+    TICKET_UNREADABLE_AT_DEADLINE = "ticket_unreadable_at_deadline"
+    CHANGES_UNREADABLE = "changes_unreadable"
+    TICKET_UNTOLD = "ticket_untold"
+    STORE_UNREACHABLE = "store_unreachable"
+    STORE_DANGEROUS = "store_dangerous"
+    AUDIT_STOPPED = "audit_stopped"
+    STORE_BEHIND_AUDIT = "store_behind_audit"
+    BACKLOG_FULL = "backlog_full"
+    WORKER_ENDED = "worker_ended"
+    UNEXPECTED_ERROR = "unexpected_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Sounded:
+    """An alarm that sounded `at` a moment, by the clock that log lines have."""
+
+    at: int
+    alarm: str
+    message: str
+    correlation_id: str = ""
+    destination: str = ""
+
+
+class Alarms:
+    """Sounds alarms; each call is one alarm, so callers call once per occurrence.
+
+    The last one of each kind and destination is kept until somebody takes it over (`taken`);
+    `sounding` is set while there is one.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._kept: dict[tuple[str, str], Sounded] = {}
+        self.sounding = asyncio.Event()
+        for alarm in Alarm:  # a rule on an alarm that never sounded needs its zero
+            metrics.alarms.labels(alarm)
+
+    def sound(
+        self,
+        alarm: Alarm,
+        message: str,
+        *,
+        correlation_id: str = "",
+        destination: str = "",
+        **fields: Any,
+    ) -> None:
+        """Log and count one alarm; the message says what happened and what to do."""
+        named = {"correlation_id": correlation_id, "destination": destination}
+        extra = {"alarm": alarm.value, **{k: v for k, v in named.items() if v}, **fields}
+        _log.warning("%s", message, extra=extra)
+        self._metrics.alarms.labels(alarm).inc()
+        at = time.time_ns() // 1_000_000
+        self.keep(Sounded(at, alarm.value, message, correlation_id, destination))
+
+    def keep(self, sounded: Sounded) -> None:
+        """Keep an alarm for whoever takes it over, unless a later one is there."""
+        place = sounded.alarm, sounded.destination
+        if place not in self._kept or self._kept[place].at <= sounded.at:
+            self._kept[place] = sounded
+        self.sounding.set()
+
+    def taken(self) -> list[Sounded]:
+        """Hand over what sounded since the last time, the earliest first."""
+        found = sorted(self._kept.values(), key=lambda it: it.at)
+        self._kept.clear()
+        self.sounding.clear()
+        return found

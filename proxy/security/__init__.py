@@ -1,0 +1,1 @@
+"""Security: keys, signatures, TLS and watched secret files."""

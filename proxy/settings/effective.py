@@ -1,0 +1,38 @@
+"""The effective settings as a table: each value, masked where it is secret, and its origin."""
+
+import re
+from typing import Any, Final
+
+import orjson
+
+from proxy.settings.model import Settings
+from proxy.settings.sources import leaves
+
+_FROZEN: Final = re.compile(r"[0-9]+ms")
+_UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
+
+
+def explain(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return key, shown value and origin of every setting, in the order of the tree."""
+    return [
+        (".".join(key), _shown(value), settings.origins.of(key))
+        for key, value in leaves(settings.model_dump(mode="json"))
+    ]
+
+
+def humane(duration: int) -> str:
+    """Return milliseconds as people write them: 5400000 is `1h30m`."""
+    parts = []
+    for size, unit in _UNITS:
+        count, duration = divmod(duration, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str) and _FROZEN.fullmatch(value):
+        return humane(int(value.removesuffix("ms")))
+    if isinstance(value, str) and value and value.isprintable():
+        return value
+    return orjson.dumps(value).decode()

@@ -1,0 +1,190 @@
+"""Ticket systems in the settings: their declaration, and beside it what is never stored.
+
+A declaration is frozen with each request; credentials, certificates and event secrets are not, so
+that they can be rotated while requests are open.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+
+from proxy.settings.oauth2 import OAuth2
+from proxy.settings.secrets import Secret
+from proxy.settings.types import OpenedNetworks, ReadableFile, Section, WebUrl
+from proxy.tickets.declaring.base import Declaration
+from proxy.tickets.events.declaration import Events
+from proxy.tickets.events.proofs import read_key
+from proxy.tickets.jira.declaration import JiraDeclaration, JiraEvents
+from proxy.tickets.rest.declaration import RestDeclaration
+from proxy.tickets.servicenow.declaration import ServiceNowDeclaration, ServiceNowEvents
+
+HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]  # RFC 9110 5.6.2
+
+
+class FixedHeader(Section):
+    """A header that never changes, such as an API key."""
+
+    kind: Literal["header"]
+    name: HeaderName
+    value: Secret
+
+
+class NoCredential(Section):
+    """Calls that prove nothing."""
+
+    kind: Literal["none"]
+
+
+class SignedEvents(Events):
+    """How pushed events prove themselves, with the secrets that are live now.
+
+    Or, for tokens signed with private keys, where the public ones are published: `jwks_url`, in
+    the networks of the ticket system where nothing else is said.
+    """
+
+    jwks_url: WebUrl | None = None
+    jwks_networks: OpenedNetworks | None = None
+    secrets: Annotated[tuple[Secret, ...], Field(validate_default=True)] = ()
+
+    @field_validator("secrets")
+    @classmethod
+    def _something_proves(
+        cls, secrets: tuple[Secret, ...], info: ValidationInfo
+    ) -> tuple[Secret, ...]:
+        token = info.data.get("token")
+        public = info.data.get("auth") == "jwt" and token is not None and token.is_public
+        if not secrets and not public and info.data.get("jwks_url") is None:
+            raise ValueError("is empty: at least one is required")
+        return secrets
+
+    @model_validator(mode="after")
+    def _can_be_verified(self) -> Self:
+        public = self.auth == "jwt" and self.token.is_public
+        if public != (self.jwks_url is not None):
+            raise ValueError(
+                "jwks_url: goes with auth: jwt and token.algorithms of public keys, such as RS256"
+            )
+        if public and (self.secrets or not self.token.audience):
+            raise ValueError(
+                "jwks_url: needs token.audience, as the issuer signs tokens for others too, and no"
+                " secrets"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _secrets_are_keys(self) -> Self:
+        for index, secret in enumerate(self.secrets):
+            if self.auth == "hmac" and secret.known:
+                try:
+                    read_key(secret.reveal().encode(), self)
+                except ValueError as error:
+                    raise ValueError(f"secrets.{index} {error}") from None
+        return self
+
+
+class System(Declaration):
+    """What every ticket system has beside its declaration, and what is never stored."""
+
+    declared: ClassVar[type[Declaration]]
+
+    auth: Annotated[OAuth2 | FixedHeader | NoCredential, Field(discriminator="kind")]
+    secret_headers: dict[HeaderName, Secret] = Field(default={})
+    networks: OpenedNetworks = ()
+    direct: bool = False
+    ca_file: ReadableFile | None = None
+    allow_http: bool = False
+    events: SignedEvents | None = None
+
+    @property
+    def declaration(self) -> Declaration:
+        """What is frozen with a request: everything but credentials, certificates and secrets."""
+        frozen = self.model_dump(
+            mode="json",
+            exclude={
+                "auth": True,
+                "secret_headers": True,
+                "networks": True,
+                "direct": True,
+                "ca_file": True,
+                "allow_http": True,
+                "events": {"secrets", "jwks_url", "jwks_networks"},
+            },
+        )
+        return self.declared.model_validate(frozen)
+
+    def event_secrets(self) -> tuple[bytes, ...]:
+        """Return the secrets that may prove an event now, in any order."""
+        return (
+            tuple(secret.reveal().encode() for secret in self.events.secrets) if self.events else ()
+        )
+
+
+def overridden(declaration: Declaration, changes: Mapping[str, Any]) -> Declaration:
+    """Return a declaration with some of its parts replaced, as deep as the changes go.
+
+    Raises:
+        ValidationError: what comes out is not sound.
+    """
+    if not changes:
+        return declaration
+    return type(declaration).model_validate(_merged(declaration.model_dump(mode="json"), changes))
+
+
+def _merged(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(tree)
+    for name, change in changes.items():
+        match merged.get(name), change:
+            case Mapping() as below, Mapping():
+                merged[name] = _merged(below, change)
+            case _:
+                merged[name] = change
+    return merged
+
+
+class RestSystem(RestDeclaration, System):
+    """A ticket system behind a declared REST API."""
+
+    declared: ClassVar = RestDeclaration
+
+    events: SignedEvents | None = None
+
+
+class SignedServiceNowEvents(ServiceNowEvents, SignedEvents):
+    """Events of a business rule, with the secrets that are live now."""
+
+
+class ServiceNowSystem(ServiceNowDeclaration, System):
+    """A ServiceNow instance."""
+
+    declared: ClassVar = ServiceNowDeclaration
+
+    events: SignedServiceNowEvents | None = None
+
+
+class SignedJiraEvents(JiraEvents, SignedEvents):
+    """Webhooks of a Jira site, with the secrets that are live now."""
+
+
+class JiraSystem(JiraDeclaration, System):
+    """Requests of Jira Service Management, or issues of Jira."""
+
+    declared: ClassVar = JiraDeclaration
+
+    events: SignedJiraEvents | None = None
+
+
+def _kind(section: Any) -> Any:
+    """Return the kind of a system that is read, or written; `rest` where none is said."""
+    if isinstance(section, Mapping):
+        return section.get("kind", "rest")
+    return getattr(section, "kind", None)
+
+
+TicketSystem = Annotated[
+    Annotated[RestSystem, Tag("rest")]
+    | Annotated[ServiceNowSystem, Tag("servicenow")]
+    | Annotated[JiraSystem, Tag("jira")],
+    Discriminator(_kind),
+]
+"""A ticket system of any kind."""

@@ -1,0 +1,152 @@
+"""The kinds of value that settings have beside durations and secrets."""
+
+import re
+from collections.abc import Sized
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    PlainSerializer,
+    StringConstraints,
+)
+
+from proxy.domain.durations import Milliseconds
+from proxy.net.addresses import openable, read_networks
+from proxy.net.urls import CallbackPrefix
+from proxy.settings.sources import READING
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_KEY_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class Section(BaseModel):
+    """A part of the settings: unknown keys are errors, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _positive(duration: int) -> int:
+    if duration <= 0:
+        raise ValueError("must be longer than 0")
+    return duration
+
+
+def _is_file(path: Path) -> Path:
+    """Refuse what is no file, unless secrets are kept back: then such files need not be there."""
+    sources = READING.get(None)
+    if not path.is_file() and (sources is None or sources.secrets):
+        raise ValueError("names no file: create it, or name another")
+    return path
+
+
+def _web_url(text: str) -> str:
+    """Return an absolute URL without its last slash, so that paths can be put behind it."""
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or parts.username is not None or parts.query or parts.fragment:
+        raise ValueError(
+            "is no web address: write https://host or https://host/path, "
+            "without user, password, query and fragment"
+        ) from None
+    return text.rstrip("/")
+
+
+def _issuer(text: str) -> str:
+    _web_url(text)
+    return text
+
+
+def _callback_url(text: str) -> str:
+    """Refuse what is no origin and path prefix; the first look keeps passwords out of messages."""
+    _web_url(text)
+    CallbackPrefix.parse(text)
+    return text
+
+
+def _networks(texts: tuple[str, ...]) -> tuple[str, ...]:
+    read_networks(texts)
+    return texts
+
+
+def _openable(texts: tuple[str, ...]) -> tuple[str, ...]:
+    openable(read_networks(texts))
+    return texts
+
+
+def _key_hash(text: str) -> str:
+    if not _KEY_HASH.fullmatch(text):
+        raise ValueError(
+            "is no hash of a key: `approval-proxy keys new` makes a key and prints the line "
+            "(sha256: and 64 hex digits) that belongs here; the key itself belongs to the client"
+        )
+    return text
+
+
+def _not_empty(several: Sized) -> Sized:
+    if not several:
+        raise ValueError("is empty: at least one is required")
+    return several
+
+
+def _off_as_word(value: Any) -> Any:
+    """Take what YAML 1.1 tools make of the word `off`."""
+    return "off" if value is False else value
+
+
+ReadableFile = Annotated[Path, AfterValidator(_is_file)]
+"""A file with certificates, or with the key of one."""
+
+Duration = Annotated[Milliseconds, AfterValidator(_positive)]
+"""A duration that is longer than nothing, in milliseconds."""
+
+Size = Annotated[ByteSize, PlainSerializer(ByteSize.human_readable, when_used="json")]
+"""A number of bytes, written as `256KiB` or plain."""
+
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+"""An http or https URL, kept without its last slash."""
+
+Issuer = Annotated[str, AfterValidator(_issuer)]
+"""An issuer as it writes itself, its last slash included: it is compared as a text."""
+
+CallbackUrl = Annotated[str, AfterValidator(_callback_url)]
+"""An origin and path prefix under which a witboost instance may be called back."""
+
+Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
+"""Networks, or single addresses: `10.0.0.0/8`, or `private` for all that RFC 1918 and 4193 name."""
+
+OpenedNetworks = Annotated[tuple[str, ...], AfterValidator(_openable)]
+"""Networks that are not public and may be called: `10.0.0.0/8`, or `private` for all such."""
+
+KeyHash = Annotated[str, AfterValidator(_key_hash)]
+"""`sha256:<hex>` of an API key."""
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError("is no name: letters, digits, '_', '.' and '-' only, at most 64")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+"""What an instance, a system or a client is called: it becomes a part of keys in the store."""
+
+UrlPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._~/-]*$")]
+"""A path of our own HTTP API."""
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+"""A text that may not be empty."""
+
+NotEmpty = AfterValidator(_not_empty)
+"""Demands at least one item; silent where an item is wrong, because that is what to repair."""
+
+WordOff = BeforeValidator(_off_as_word)
+"""Lets a word such as `off` be what YAML 1.1 tools make of it."""

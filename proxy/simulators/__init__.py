@@ -1,0 +1,1 @@
+"""Simulators: real servers that stand for witboost, ticket systems and an authorization server."""

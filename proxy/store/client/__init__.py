@@ -1,0 +1,1 @@
+"""The Redis client: connections, pipelines, clusters and scripts."""

@@ -1,0 +1,1 @@
+"""Transfer: a store's requests leave it and arrive in another."""

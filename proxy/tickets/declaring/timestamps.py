@@ -1,0 +1,72 @@
+"""Times as ticket systems write them: RFC 3339, a count since the epoch, or their own texts."""
+
+from datetime import UTC, datetime, tzinfo
+from typing import Annotated, Any, Final, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, model_validator
+
+from proxy.tickets.declaring.calls import Shape
+
+_UNITS: Final = {"seconds": 1_000, "milliseconds": 1}
+
+
+def _format(text: str) -> str:
+    if text in {"rfc3339", *_UNITS}:
+        return text
+    try:
+        datetime.strptime(datetime.now(UTC).strftime(text), text)  # noqa: DTZ007 - only a trial
+    except ValueError as error:
+        raise ValueError(
+            "must be rfc3339, seconds, milliseconds, or a pattern such as '%Y-%m-%d %H:%M:%S'"
+        ) from error
+    return text
+
+
+class Moments(Shape):
+    """How times are written; `zone` is that of texts that name none."""
+
+    format: Annotated[str, AfterValidator(_format)] = "rfc3339"
+    zone: str = "UTC"
+
+    @model_validator(mode="after")
+    def _zone_is_known(self) -> Self:
+        try:
+            self._zone()
+        except (LookupError, ValueError, OSError) as error:
+            raise ValueError(f"zone: {self.zone!r} is no time zone, such as Europe/Rome") from error
+        return self
+
+    def write(self, milliseconds: int) -> str | int:
+        """Return a moment as the system wants it, never later than it is."""
+        if self.format in _UNITS:
+            return milliseconds // _UNITS[self.format]
+        moment = datetime.fromtimestamp(milliseconds // 1_000, UTC)
+        if self.format == "rfc3339":
+            return moment.isoformat().replace("+00:00", "Z")
+        local = moment.astimezone(self._zone())
+        # when clocks go back, an hour has two meanings, and the later one would hide changes
+        second = local.replace(fold=1).utcoffset()
+        if (first := local.utcoffset()) != second and first and second:
+            local -= first - second
+        return local.strftime(self.format)
+
+    def read(self, value: Any) -> int | None:
+        """Return a moment in milliseconds since the epoch; None for what cannot be read."""
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            return None
+        try:
+            if self.format in _UNITS:
+                return int(float(value) * _UNITS[self.format])
+            if self.format == "rfc3339":
+                moment = datetime.fromisoformat(str(value).strip().upper())
+            else:
+                moment = datetime.strptime(str(value).strip(), self.format)  # noqa: DTZ007
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=self._zone())
+            return int(moment.timestamp() * 1_000)
+        except (ValueError, OverflowError):
+            return None
+
+    def _zone(self) -> tzinfo:
+        return UTC if self.zone == "UTC" else ZoneInfo(self.zone)

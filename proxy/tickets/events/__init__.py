@@ -1,0 +1,1 @@
+"""Ticket events: how a ticket system proves and describes what it pushes."""

@@ -1,0 +1,74 @@
+"""Answers to the question whether an address for events is ours, before a system uses it: pure.
+
+Anybody may ask. So nothing is signed but a short plain word, which can be neither an event, whose
+body is a JSON object, nor a JWT, which has dots; and where the system proves itself by the word,
+nothing but that word.
+"""
+
+import hmac
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Final
+
+import orjson
+
+from proxy.tickets.declaring.expressions import finder
+from proxy.tickets.declaring.templates import leaves_of, mentions, tree_template
+from proxy.tickets.events.declaration import Events
+from proxy.tickets.events.proofs import Mac, Secrets, read_key
+
+_SIGNED: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+LONGEST_ECHO: Final = 1_024
+
+
+class Challenges:
+    """Answers the challenges of one system, as its declaration says."""
+
+    def __init__(self, events: Events, secrets: Secrets) -> None:
+        self._events = events
+        self._secrets = secrets
+        if events.challenge is not None:
+            self._declared = events.challenge
+            self._token = finder(events.challenge.token)
+            self._answer = tree_template(events.challenge.answer, "events.challenge.answer", {})
+            self._signs = any(
+                mentions(leaf, "signature")
+                for _, leaf in leaves_of(events.challenge.answer)
+                if isinstance(leaf, str)
+            )
+
+    def answer(self, method: str, query: Mapping[str, str], body: bytes) -> Any:
+        """Return what the system wants to hear, a text or a JSON tree; None: it is no challenge."""
+        if self._events.challenge is None or method != self._declared.method:
+            return None
+        tree: dict[str, Any] = {"query": dict(query), "body": None}
+        if method == "POST":
+            with suppress(orjson.JSONDecodeError):
+                tree["body"] = orjson.loads(body)
+        token = self._token(tree)
+        if not isinstance(token, str) or not self._is_shaped(token):
+            return None
+        names = {"token": token}
+        if self._signs or self._declared.proves:
+            key = self._key(token)
+            if key is None:
+                return None
+            names["signature"] = key.signature(token.encode()).decode()
+        return self._answer(names)
+
+    def _is_shaped(self, token: str) -> bool:
+        if self._signs or self._declared.proves:
+            return bool(_SIGNED.fullmatch(token))
+        return 0 < len(token) <= LONGEST_ECHO and token.isascii() and token.isprintable()
+
+    def _key(self, token: str) -> Mac | None:
+        """Return the secret that the token proves to be known; any, where it need prove nothing."""
+        for secret in self._secrets():
+            key = read_key(secret, self._events)
+            if not isinstance(key, Mac):
+                continue
+            proves = self._declared.proves
+            if not proves or hmac.compare_digest(key.signature(proves.encode()), token.encode()):
+                return key
+        return None

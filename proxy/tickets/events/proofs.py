@@ -1,0 +1,274 @@
+"""What an event shows to prove where it comes from: a signature, or something that we know.
+
+What was presented is not decoded where that can be helped: the expected proof is written out and
+compared with it in constant time, so a malformed proof is just a wrong one.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from typing_extensions import override
+
+from proxy.tickets.events.declaration import Events
+
+MOST_SIGNATURES: Final = 8
+_PLACEHOLDER: Final = re.compile(r"(\{timestamp\}|\{id\}|\{body\})")
+_RFC3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}"
+    r"(\.[0-9]{1,6})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+_MAC_BYTES: Final = range(24, 65)  # of a Standard Webhooks secret
+_PUBLIC_KEY_BYTES: Final = 32
+
+Secrets = Callable[[], Sequence[bytes]]
+"""Answers with the secrets that are live now, in any order."""
+
+
+class Proof(Protocol):
+    """One way of proving an event."""
+
+    def proven(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:
+        """Whether the event comes from who knows a live secret; `now` is in milliseconds."""
+        ...
+
+
+class Key(Protocol):
+    """What one signature is checked with."""
+
+    def signed(self, message: bytes, presented: bytes) -> bool:
+        """Whether what was presented is this key's signature of the message."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Mac(Key):
+    """A secret that both sides know."""
+
+    secret: bytes
+    algorithm: str
+    prefix: bytes
+    encode: Callable[[bytes], bytes]
+
+    def signature(self, message: bytes) -> bytes:
+        """Return what is shown for a message."""
+        mac = hmac.new(self.secret, message, getattr(hashlib, self.algorithm)).digest()
+        return self.prefix + self.encode(mac)
+
+    @override
+    def signed(self, message: bytes, presented: bytes) -> bool:
+        """Write out the signature and compare."""
+        return hmac.compare_digest(self.signature(message), presented)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class PublicKey(Key):
+    """The public half of an Ed25519 key (RFC 8032)."""
+
+    key: Ed25519PublicKey
+    prefix: bytes
+    decode: Callable[[bytes], bytes]
+
+    @override
+    def signed(self, message: bytes, presented: bytes) -> bool:
+        """Verify the signature; anything that is none has not signed."""
+        try:
+            self.key.verify(self.decode(presented.removeprefix(self.prefix)), message)
+        except (InvalidSignature, ValueError):
+            return False
+        return presented.startswith(self.prefix)
+
+
+def read_key(secret: bytes, events: Events) -> Key:
+    """Return the key that a secret of the settings stands for.
+
+    Raises:
+        ValueError: it does not have the form that `key_format` says; never quotes it.
+    """
+    match events.key_format:
+        case "standard_webhooks":
+            return _standard_key(secret)
+        case "text":
+            material = secret
+        case "hex":
+            material = _from_hex(secret)
+        case "base64":
+            material = _from_base64(secret)
+    prefix, as_hex = events.prefix.encode(), events.encoding == "hex"
+    if events.algorithm == "ed25519":
+        return PublicKey(_ed25519(material), prefix, _from_hex if as_hex else _from_base64)
+    encode = binascii.hexlify if as_hex else base64.b64encode
+    return Mac(material, events.algorithm, prefix, encode)
+
+
+def _standard_key(secret: bytes) -> Key:
+    """Read `whsec_...`, a secret, or `whpk_...`, a public key, of Standard Webhooks 1.0.0."""
+    kind, _, text = secret.partition(b"_")
+    if kind == b"whsec":
+        material = _from_base64(text)
+        if len(material) not in _MAC_BYTES:
+            raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
+        return Mac(material, "sha256", b"v1,", base64.b64encode)
+    if kind == b"whpk":
+        return PublicKey(_ed25519(_from_base64(text)), b"v1a,", _from_base64)
+    raise ValueError("must begin with whsec_ (a secret) or whpk_ (a public key)")
+
+
+def _ed25519(material: bytes) -> Ed25519PublicKey:
+    if len(material) != _PUBLIC_KEY_BYTES:
+        raise ValueError(f"must be a public key of {_PUBLIC_KEY_BYTES} bytes")
+    return Ed25519PublicKey.from_public_bytes(material)
+
+
+def _from_base64(text: bytes) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError("is no base64") from error
+
+
+def _from_hex(text: bytes) -> bytes:
+    try:
+        return binascii.unhexlify(text)
+    except binascii.Error as error:
+        raise ValueError("is no hexadecimal number") from error
+
+
+class Signature:
+    """A signature over time, id and body."""
+
+    def __init__(self, events: Events, secrets: Secrets) -> None:
+        self._events = events
+        self._secrets = secrets
+        self._parts = _PLACEHOLDER.split(events.signed)
+        self._key = lru_cache(maxsize=64)(lambda secret: read_key(secret, events))
+
+    def proven(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:
+        """Whether it is timely, and signed with a live key."""
+        presented = only(headers, self._events.header)
+        message = self.message(headers, body)
+        if presented is None or message is None or not self._is_timely(headers, now):
+            return False
+        candidates = self._candidates(presented)
+        # a list, not a generator: how long it takes must not tell which key came close
+        matches = [
+            key.signed(message, candidate) for key in self._keys() for candidate in candidates
+        ]
+        return any(matches)
+
+    def _keys(self) -> list[Key]:
+        """Return the live keys; a file that was replaced by something else proves nothing."""
+        keys = []
+        for secret in self._secrets():
+            try:
+                keys.append(self._key(secret))
+            except ValueError:
+                continue
+        return keys
+
+    def _is_timely(self, headers: Mapping[str, str], now: int) -> bool:
+        if self._events.timestamp_header is None:
+            return True
+        return is_timely(self._events, only(headers, self._events.timestamp_header), now)
+
+    def _candidates(self, presented: str) -> list[bytes]:
+        """Return what is compared; Standard Webhooks send several signatures, with spaces."""
+        texts = presented.split(" ")[:MOST_SIGNATURES]
+        if self._events.encoding == "hex":
+            prefix = len(self._events.prefix)
+            texts = [text[:prefix] + text[prefix:].lower() for text in texts]
+        return [_bytes(text) for text in texts]
+
+    def message(self, headers: Mapping[str, str], body: bytes) -> bytes | None:
+        """Return what must be signed; None if a header that it consists of is missing."""
+        message = b""
+        for part, following in zip(self._parts, [*self._parts[1:], ""], strict=True):
+            match part:
+                case "{body}":
+                    message += body
+                    continue
+                case "{timestamp}":
+                    text = only(headers, self._events.timestamp_header or "")
+                case "{id}":
+                    text = only(headers, self._events.id_header or "")
+                    if text is not None and following and following in text:
+                        return None  # where the id ends could be read in two ways
+                case _:
+                    text = part
+            if text is None:
+                return None
+            message += _bytes(text)
+        return message
+
+
+class Shown:
+    """Something that the other side knows and shows: a fixed header, or user and password."""
+
+    def __init__(self, events: Events, secrets: Secrets) -> None:
+        self._events = events
+        self._secrets = secrets
+
+    def proven(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:  # noqa: ARG002
+        """Whether it is what one of the live secrets says."""
+        presented = only(headers, self._events.header)
+        if presented is None:
+            return False
+        if self._events.auth == "basic":
+            scheme, _, proof = presented.partition(" ")
+            presented = f"{scheme.lower()} {proof.strip()}"
+        matches = [
+            hmac.compare_digest(self.expected(secret), _bytes(presented))
+            for secret in self._secrets()
+        ]
+        return any(matches)
+
+    def expected(self, secret: bytes) -> bytes:
+        """Return what somebody who knows a secret shows."""
+        if self._events.auth == "basic":
+            return b"basic " + base64.b64encode(secret)
+        return self._events.prefix.encode() + secret
+
+
+def is_timely(events: Events, said: Any, now: int) -> bool:
+    """Whether the time that an event says is near enough to `now` (milliseconds)."""
+    moment = _MOMENTS[events.timestamp_format](str(said))
+    return moment is not None and abs(now - moment) <= events.tolerance
+
+
+def only(headers: Mapping[str, str], name: str) -> str | None:
+    """Return a header that is there exactly once: of two, readers may believe different ones."""
+    values = [value for key, value in headers.items() if key.lower() == name.lower()]
+    return values[0].strip(" \t") if len(values) == 1 else None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _whole_number(text: str, unit: int) -> int | None:
+    return int(text) * unit if re.fullmatch(r"[0-9]{1,15}", text) else None
+
+
+def _rfc3339(text: str) -> int | None:
+    if not _RFC3339.fullmatch(text):
+        return None
+    try:
+        return round(datetime.fromisoformat(text.upper()).timestamp() * 1_000)
+    except (ValueError, OverflowError):
+        return None
+
+
+_MOMENTS: Final[Mapping[str, Callable[[str], int | None]]] = {
+    "seconds": lambda text: _whole_number(text, 1_000),
+    "milliseconds": lambda text: _whole_number(text, 1),
+    "rfc3339": _rfc3339,
+}

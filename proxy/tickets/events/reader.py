@@ -1,0 +1,102 @@
+"""Whether an event comes from its ticket system, and which tickets it names: pure, no I/O.
+
+Every cause of a refusal has the same error, because a more telling one would help whoever is
+guessing.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import orjson
+
+from proxy.domain.models import TicketHint
+from proxy.errors import InvalidRequest, Unauthorized
+from proxy.tickets.declaring.expressions import finder
+from proxy.tickets.declaring.sanitize import clean
+from proxy.tickets.events.declaration import Events
+from proxy.tickets.events.jwt import SignedToken
+from proxy.tickets.events.proofs import Proof, Secrets, Shown, Signature, is_timely, only
+
+MOST_REFS: Final = 100
+LONGEST_REF: Final = 255
+_REFUSED: Final = "the event does not prove that it comes from the ticket system"
+_PROOFS: Final[Mapping[str, type[Shown | Signature | SignedToken]]] = {
+    "hmac": Signature,
+    "jwt": SignedToken,
+    "static_header": Shown,
+    "basic": Shown,
+    "client_certificate": Shown,
+}
+
+
+class EventReader:
+    """Verifies and reads the events of one system; any of several live secrets will do.
+
+    `secrets` is asked for each event, so that secrets may be replaced meanwhile.
+    """
+
+    def __init__(self, events: Events, secrets: Secrets) -> None:
+        self._events = events
+        self._proof: Proof = _PROOFS[events.auth](events, secrets)
+        places = (events.ticket,) if isinstance(events.ticket, str) else events.ticket
+        self._places = [finder(place) for place in places]
+        self._replay_key = finder(events.replay_key) if events.replay_key else None
+        self._sent_at = finder(events.sent_at) if events.sent_at else None
+
+    def read(self, headers: Mapping[str, str], body: bytes, *, now: int) -> TicketHint:
+        """Return which tickets a proven event names; `now` is in milliseconds since the epoch.
+
+        Raises:
+            Unauthorized: anything is wrong with the proof.
+            InvalidRequest: it is proven, but names no ticket.
+        """
+        if not self._proof.proven(headers, body, now=now):
+            raise Unauthorized(_REFUSED)
+        try:
+            tree = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise InvalidRequest(f"body: is not JSON ({error.msg})") from error
+        if self._sent_at is not None and not is_timely(self._events, self._sent_at(tree), now):
+            raise Unauthorized(_REFUSED)
+        refs = tuple(dict.fromkeys(self._refs(tree)))[:MOST_REFS]
+        if not refs:
+            raise InvalidRequest("body: names no ticket where the settings expect one")
+        return TicketHint(refs, tuple(self._replay_keys_of(headers, body, tree)))
+
+    def _refs(self, tree: Any) -> Iterator[str]:
+        for place in self._places:
+            found = place(tree)
+            for value in found if isinstance(found, list) else [found]:
+                if isinstance(value, str | int) and not isinstance(value, bool):
+                    ref = clean(str(value)).strip()
+                    if ref and len(ref) <= LONGEST_REF:
+                        yield ref
+
+    def _replay_keys_of(self, headers: Mapping[str, str], body: bytes, tree: Any) -> Iterator[str]:
+        """Yield digests of what is the same for every repeat of an event.
+
+        A name in a header that no signature covers can be changed by whoever repeats the event, so
+        what is covered counts as well, where a time in it makes it differ from the next event.
+        """
+        events = self._events
+        named: Any = None
+        if self._replay_key is not None:
+            named = self._replay_key(tree)
+        elif events.id_header is not None:
+            named = only(headers, events.id_header)
+        is_named = isinstance(named, str | int) and named != ""
+        covered = self._replay_key is not None or "{id}" in events.signed
+        if not is_named or (not covered and (events.timestamp_header or events.sent_at)):
+            moment = only(headers, events.timestamp_header or "") or ""
+            yield _digest(b"whole", _bytes(moment), body)
+        if is_named:
+            yield _digest(b"named", _bytes(str(named)))
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

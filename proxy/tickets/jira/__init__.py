@@ -1,0 +1,1 @@
+"""Jira Cloud, Jira Data Center and Jira Service Management."""

@@ -1,0 +1,1 @@
+"""The `rest` ticket system: any JSON API, described by its declaration."""

@@ -1,0 +1,124 @@
+"""What comes back as a ticket, or as one of its approvals, as a declaration says: pure, no I/O."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from yarl import URL
+
+from proxy.domain.models import Ticket
+from proxy.tickets.declaring.expressions import finder
+from proxy.tickets.declaring.sanitize import digest, reference, scalar_text
+from proxy.tickets.rest.declaration import RestDeclaration
+from proxy.tickets.rest.lists import ApprovalsCall
+
+LONGEST_NAME: Final = 255
+LONGEST_TEXT: Final = 4_000
+MOST_NAMES: Final = 50
+
+
+class Places:
+    """Where, inside a tree, values are found; what has no place is empty."""
+
+    def __init__(self, places: Mapping[str, str | None]) -> None:
+        self._places = {name: finder(place) for name, place in places.items() if place}
+
+    def text(self, name: str, tree: Any, limit: int = LONGEST_NAME) -> str:
+        """Return a scalar as text."""
+        place = self._places.get(name)
+        found = place(tree) if place else None
+        return "" if found is None else scalar_text(found, limit).strip()
+
+    def reference(self, name: str, tree: Any) -> str:
+        """Return an id or key of a ticket."""
+        place = self._places.get(name)
+        return reference(place(tree)) if place else ""
+
+    def texts(self, name: str, tree: Any) -> tuple[str, ...]:
+        """Return one text or a list of them, without empty ones."""
+        place = self._places.get(name)
+        found = place(tree) if place else None
+        values = found if isinstance(found, list) else [found]
+        texts = (scalar_text(value, LONGEST_NAME).strip() for value in values[:MOST_NAMES])
+        return tuple(filter(None, texts))
+
+    def digest(self, name: str, tree: Any) -> str:
+        """Return a digest of whatever is there, so that a change of it is noticed."""
+        place = self._places.get(name)
+        found = place(tree) if place else None
+        return "" if found is None else digest(found)
+
+    def deciders(self, tree: Any) -> dict[str, Any]:
+        """Return who decided, when and why, as a `Ticket` has it."""
+        return {
+            "decided_by": self.text("decided_by", tree),
+            "decided_at": self.text("decided_at", tree),
+            "comment": self.text("comment", tree, LONGEST_TEXT),
+            "deciders": self.texts("deciders", tree),
+            "decider_groups": self.texts("decider_groups", tree),
+        }
+
+
+class TicketReader:
+    """Reads a ticket out of an answer's tree."""
+
+    def __init__(self, declaration: RestDeclaration) -> None:
+        places = declaration.ticket
+        named = places.model_dump()
+        named["key"] = places.key or places.id
+        named["fulfilment"] = places.fulfilment or places.status
+        named["carries"] = declaration.find.match if declaration.find else None
+        self._places = Places(named)
+        self._declaration = declaration
+        self._base_url = URL(declaration.base_url)
+
+    def read(self, tree: Any, ticket_id: str = "") -> Ticket | None:
+        """Return the ticket; None if no id is given, and the tree has none where it is expected."""
+        places = self._places
+        ticket_id = ticket_id or places.reference("id", tree)
+        if not ticket_id:
+            return None
+        status = places.text("status", tree)
+        return Ticket(
+            id=ticket_id,
+            key=places.reference("key", tree) or ticket_id,
+            url=self._url(tree),
+            native_status=status,
+            carries=places.texts("carries", tree),
+            outcome=self._declaration.outcome(status),
+            fulfilment=self._declaration.fulfilled(places.text("fulfilment", tree)),
+            created_at=places.text("created", tree),
+            key_fields=places.digest("key_fields", tree),
+            **places.deciders(tree),
+        )
+
+    def _url(self, tree: Any) -> str:
+        """Return where people see the ticket: nothing but http and https, as it becomes a link."""
+        written = self._places.text("url", tree, LONGEST_TEXT)
+        if not written:
+            return ""
+        try:
+            url = self._base_url.join(URL(written))
+        except ValueError:
+            return ""
+        return str(url) if url.scheme in {"http", "https"} and url.host else ""
+
+
+class ApprovalReader:
+    """Reads one approval as what it says of its ticket."""
+
+    def __init__(self, declared: ApprovalsCall, declaration: RestDeclaration) -> None:
+        named = ("status", "decided_by", "decided_at", "comment", "deciders", "decider_groups")
+        self._places = Places({name: getattr(declared, name) for name in named})
+        self._word = declaration.status_word
+        self._outcomes = {self._word(status): it for status, it in declared.decision.items()}
+
+    def read(self, tree: Any, ticket: Ticket) -> Ticket:
+        """Return what the approval makes of the ticket."""
+        status = self._places.text("status", tree)
+        return Ticket(
+            id=ticket.id,
+            key=ticket.key,
+            native_status=status,
+            outcome=self._outcomes.get(self._word(status)),
+            **self._places.deciders(tree),
+        )

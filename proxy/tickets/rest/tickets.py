@@ -1,0 +1,171 @@
+"""Tickets as the API behind a `rest` declaration shows them.
+
+An answer that cannot be read is never taken for "there is no ticket" or "nothing has changed".
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote
+
+from yarl import URL
+
+from proxy.domain.models import Ticket
+from proxy.errors import ConfigurationError, NotFound, TemporaryError
+from proxy.outbound.responses import Answer
+from proxy.tickets.declaring.expressions import finder
+from proxy.tickets.declaring.sanitize import reference
+from proxy.tickets.rest.approvals import decided
+from proxy.tickets.rest.client import Api
+from proxy.tickets.rest.declaration import RestDeclaration
+from proxy.tickets.rest.lists import ApprovalsCall, ChangesCall, ReadManyCall
+from proxy.tickets.rest.parser import ApprovalReader, Places, TicketReader
+
+_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_:.-]{1,255}")  # cannot be taken for two of them
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A ticket, the tree that it was read from, and the answer that held it."""
+
+    ticket: Ticket
+    tree: Any
+    answer: Answer
+
+
+class Tickets:
+    """What is read of tickets under one declaration."""
+
+    def __init__(self, *, name: str, declaration: RestDeclaration, api: Api) -> None:
+        self._name = name
+        self._declaration = declaration
+        self._api = api
+        self._reader = TicketReader(declaration)
+        self._created_at = finder(declaration.create.ticket)
+        self._read_at = finder(declaration.read.ticket)
+
+    async def find(self, correlation_id: str) -> list[Shown]:
+        """Return every ticket that carries the correlation id, oldest first.
+
+        Raises:
+            ConfigurationError: only other tickets came back: the filter was ignored, and ours may
+                be on a page that we were not given, so this is no proof of absence.
+        """
+        declared = self._declaration.find
+        if declared is None:
+            raise ConfigurationError(f"{self._name}: the declaration has no find")
+        answer = await self._api.send("find", correlation_id=correlation_id)
+        trees = finder(declared.tickets)(answer.json())
+        if not isinstance(trees, list):
+            self._api.unreadable(answer, "no list of tickets", "find.tickets")
+        match = finder(declared.match)
+        ours = [tree for tree in trees if _is(match(tree), correlation_id)]
+        if trees and not ours:
+            raise ConfigurationError(
+                f"{self._name}: find was answered with {len(trees)} other tickets only, so whether"
+                " ours exists is not known: correct the filter in find.query",
+                request_specific=True,
+            )
+        found = [Shown(self._ticket(tree, answer), tree, answer) for tree in ours]
+        return sorted(found, key=lambda it: (it.ticket.created_at, len(it.ticket.id), it.ticket.id))
+
+    def created(self, answer: Answer, url: str) -> Shown:
+        """Return the ticket of a create at this URL, from the answer's body or `Location`."""
+        place = self._declaration.create.location
+        if place is None:
+            tree = self._created_at(answer.json())
+            return Shown(self._ticket(tree, answer), tree, answer)
+        ticket_id = self._located(place, URL(url, encoded=True), answer)
+        if not ticket_id:
+            self._api.unreadable(answer, "no such Location", "create.location")
+        tree = None
+        with suppress(TemporaryError):  # often an empty body
+            tree = self._created_at(answer.json())
+        ticket = self._reader.read(tree, ticket_id) or Ticket(ticket_id, ticket_id)
+        return Shown(ticket, tree, answer)
+
+    async def read(self, ticket_id: str) -> Shown:
+        """Return the ticket as it is shown now, without its approvals.
+
+        Raises:
+            NotFound: the system does not show it, or shows another one instead.
+        """
+        answer = await self._api.send("read", ticket={"id": ticket_id})
+        tree = self._read_at(answer.json())
+        if not tree:
+            raise NotFound(f"{self._name}: {answer.place} answered without a ticket")
+        ticket = self._ticket(tree, answer)
+        if ticket_id not in {ticket.id, ticket.key}:
+            raise NotFound(f"{self._name}: {answer.place} answered with another ticket")
+        return Shown(ticket, tree, answer)
+
+    async def decided(self, ticket: Ticket, declared: ApprovalsCall) -> Ticket:
+        """Return a ticket as its approvals decide it."""
+        place = {"id": ticket.id}
+        trees = await self._api.entries("approvals", declared, "approvals", ticket=place)
+        reader = ApprovalReader(declared, self._declaration)
+        return decided(ticket, declared.rule, [reader.read(tree, ticket) for tree in trees])
+
+    async def read_many(
+        self, declared: ReadManyCall, ticket_ids: Sequence[str]
+    ) -> Mapping[str, Ticket]:
+        """Return those of the tickets that the answer shows, by the id asked for."""
+        wanted = list(filter(_PLAIN_ID.fullmatch, ticket_ids))
+        trees = await self._api.entries("read_many", declared, "tickets", ids=wanted)
+        shown = [ticket for tree in trees if (ticket := self._reader.read(tree)) is not None]
+        # one ticket's key may be another one's id: ids win
+        by_name = {it.key: it for it in shown} | {it.id: it for it in shown}
+        return {name: by_name[name] for name in wanted if name in by_name}
+
+    async def changes(self, declared: ChangesCall, since: int) -> Mapping[str, int]:
+        """Return when each ticket that changed at or after a moment did so last, by its id."""
+        places = Places({"id": declared.id})
+        updated = finder(declared.updated)
+        wanted = declared.time.write(since)
+        oldest = declared.time.read(wanted) or since  # as exact as its times are
+        counted = declared.pages is not None and declared.pages.counted
+        changed: dict[str, int] = {}
+        async for page in self._api.pages("changes", declared, "tickets", since=wanted):
+            moments = []
+            for tree in page:
+                ticket_id, moment = places.text("id", tree), declared.time.read(updated(tree))
+                if not ticket_id or moment is None:
+                    raise self._misread(
+                        "an entry without id or time", "changes.id, changes.updated"
+                    )
+                changed[ticket_id] = max(moment, changed.get(ticket_id, moment))
+                moments.append(moment)
+            if counted and moments != sorted(moments, reverse=True):
+                # what changes meanwhile goes to the end, and takes another past our place
+                raise self._misread("older entries first", "changes: ask for the newest first")
+            if counted and moments and moments[-1] < oldest:
+                break
+        return changed
+
+    def _ticket(self, tree: Any, answer: Answer) -> Ticket:
+        ticket = self._reader.read(tree)
+        if ticket is None:
+            self._api.unreadable(answer, "a ticket without an id", "ticket.id")
+        return ticket
+
+    def _misread(self, what: str, setting: str) -> TemporaryError:
+        return TemporaryError(f"{self._name}: changes were answered with {what}: check {setting}")
+
+    def _located(self, place: str, asked: URL, answer: Answer) -> str:
+        """Return the id in the `Location` of a new ticket, which is below `base_url`."""
+        base = URL(self._declaration.base_url)
+        try:
+            url = asked.join(URL(answer.headers.get("Location", ""), encoded=True))
+        except ValueError:
+            return ""
+        before, _, after = f"{base.raw_path.rstrip('/')}{place}".partition("{id}")
+        path = url.raw_path
+        inside = path.startswith(before) and path.endswith(after) and url.origin() == base.origin()
+        name = path[len(before) : len(path) - len(after)] if inside else ""
+        return "" if "/" in name else reference(unquote(name))
+
+
+def _is(found: Any, correlation_id: str) -> bool:
+    return bool(found == correlation_id or (isinstance(found, list) and correlation_id in found))

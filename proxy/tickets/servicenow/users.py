@@ -1,0 +1,33 @@
+"""Users of a ServiceNow instance: records refer to them by id, people are known by address."""
+
+import re
+from typing import Final
+
+from proxy.errors import NotFound, TemporaryError
+from proxy.tickets.servicenow.client import SYS_ID, Instance, quoted, text_of
+
+_ADDRESS: Final = re.compile(r"[a-z0-9._%+'-]+@[a-z0-9.-]+")
+
+
+async def user_id(instance: Instance, email: str) -> str:
+    """Return the id of the one active user with an address; empty where it is not exactly one.
+
+    Raises:
+        TemporaryError: it cannot be known now; nothing was written.
+    """
+    if not _ADDRESS.fullmatch(email):
+        return ""
+    query = f"email={quoted(email)}^active=true"
+    try:
+        rows = await instance.rows("sys_user", query, ("sys_id", "email", "active"))
+    except NotFound:
+        return ""
+    except TemporaryError as error:
+        raise TemporaryError(str(error), retry_after=error.retry_after, sent=False) from error
+    found = {
+        text_of(row.get("sys_id"))
+        for row in rows
+        if text_of(row.get("email")).casefold() == email and row.get("active") == "true"
+    }
+    (user,) = found if len(found) == 1 else ("",)
+    return user if SYS_ID.fullmatch(user) else ""

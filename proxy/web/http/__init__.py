@@ -1,0 +1,1 @@
+"""HTTP for every listener: connections, bodies, middleware and limits."""

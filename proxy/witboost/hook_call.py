@@ -1,0 +1,204 @@
+"""The hook's wire format (Remote Request Hook API 0.1.0): reading a hook call, without awaiting.
+
+`read_hook_call` is on the way to every 202, so it looks only at what the contract promises;
+`approval_request` reads the free-form fields later, when a ticket is written.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from proxy.domain.identities import Identities
+from proxy.domain.models import ApprovalRequest
+from proxy.errors import InvalidRequest
+from proxy.net.urls import normalise
+from proxy.witboost import fields as read
+
+NOBODY: Final = Identities()
+"""Knows nobody but by a plain address."""
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_JSON: Final = re.compile(r"application/json(?:[ \t]*;.*)?", re.IGNORECASE)
+_ANY_DIGIT: Final = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER: Final = b"0" * 19
+
+
+class HookCall(NamedTuple):
+    """A hook call that keeps the contract; `content` is the same for the same `fields`."""
+
+    respond_to: str
+    body: bytes
+    content: str
+    request_id: str
+
+
+def read_hook_call(body: bytes, headers: Mapping[str, str], *, max_depth: int = 32) -> HookCall:
+    """Return the hook call in a body and its headers, which must ignore case.
+
+    Raises:
+        InvalidRequest: with everything that is wrong, each sentence naming the field or header.
+    """
+    problems: list[str] = []
+    request_id = headers.get("X-Request-ID", "")
+    if not _UUID.fullmatch(request_id):
+        problems.append("X-Request-ID must be a UUID" if request_id else "X-Request-ID is missing")
+    if not _JSON.fullmatch(headers.get("Content-Type", "")):
+        problems.append("Content-Type must be application/json")
+    respond_to, content = "", ""
+    try:
+        tree = _object(body, max_depth)
+        respond_to = _respond_to(tree, problems)
+        content = _content(tree, body, problems)
+    except InvalidRequest as error:
+        problems.extend(error.problems)
+    if problems:
+        raise InvalidRequest(*problems)
+    return HookCall(respond_to, body, content, request_id)
+
+
+def respond_to(body: bytes) -> str:
+    """Return where an accepted body wants its status, normalised."""
+    return normalise(orjson.loads(body)["respondToUrl"])
+
+
+def content_of(body: bytes) -> str:
+    """Return the `content` of an accepted body."""
+    return _content(orjson.loads(body), body, [])
+
+
+def approval_request(
+    correlation_id: str,
+    body: bytes,
+    request_id: str,
+    identities: Identities = NOBODY,
+    *,
+    allowed: Collection[str] | None = None,
+) -> ApprovalRequest:
+    """Return what an accepted body asks for; what is absent or strange is empty, never an error.
+
+    Only `fields` itself is promised. Its numbers keep every digit, so a ticket shows the same id.
+    `identities` knows people's addresses. With `allowed`, other fields are as good as absent: the
+    reader may not see them.
+    """
+    tree = json.loads(body) if _has_long_number(body) else orjson.loads(body)
+    fields: Mapping[str, Any] = tree["fields"]
+    if allowed is not None:
+        fields = {name: value for name, value in fields.items() if name in allowed}
+    return _ReadLate(
+        correlation_id=correlation_id,
+        respond_to=normalise(tree["respondToUrl"]),
+        fields=fields,
+        request_id=request_id,
+        known=read.Folded.of(fields),
+        people=identities,
+    )
+
+
+_READ: Final[Mapping[str, Callable[[read.Fields], Any]]] = {
+    "verb": read.verb,
+    "identities": read.identities,
+    "motivation": read.motivation,
+    "requester": read.requester,
+    "resource": read.resource,
+    "resource_urn": read.resource_urn,
+    "resource_name": read.resource_name,
+    "resource_owner": read.resource_owner,
+    "resource_link": read.resource_link,
+    "duration": read.duration,
+    "expires": read.expires,
+}
+
+
+class _ReadLate(ApprovalRequest):
+    """Reads what the free-form fields say when it is first looked at: most templates, and every
+    guard, look at little of it.
+    """
+
+    __slots__ = ("known", "people")
+
+    known: read.Fields
+    people: Identities
+
+    def __init__(self, **given: Any) -> None:
+        """Set what need not be read."""
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        """Read a field that was not looked at before."""
+        if name == "requester_email":
+            value: Any = self.people.email_of(self.requester)
+        elif name in _READ:
+            value = _READ[name](self.known)
+        else:
+            raise AttributeError(name)
+        object.__setattr__(self, name, value)
+        return value
+
+
+def _object(body: bytes, max_depth: int) -> dict[str, Any]:
+    try:
+        tree = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        place = f"line {error.lineno} column {error.colno}"
+        raise InvalidRequest(f"body is not JSON ({place}: {error.msg})") from error
+    # as deep as it has brackets, at the most: counting is much faster than walking
+    if body.count(b"{") + body.count(b"[") > max_depth and not _shallow(tree, max_depth):
+        raise InvalidRequest(f"body is nested deeper than {max_depth} levels")
+    if not isinstance(tree, dict):
+        raise InvalidRequest("body must be a JSON object")
+    return tree
+
+
+def _shallow(tree: Any, levels: int) -> bool:
+    if isinstance(tree, dict):
+        return levels > 0 and all(_shallow(value, levels - 1) for value in tree.values())
+    if isinstance(tree, list):
+        return levels > 0 and all(_shallow(value, levels - 1) for value in tree)
+    return True
+
+
+def _respond_to(tree: Mapping[str, Any], problems: list[str]) -> str:
+    match tree.get("respondToUrl"):
+        case str(url):
+            try:
+                return normalise(url)
+            except InvalidRequest as error:
+                problems.extend(error.problems)
+        case None:
+            problems.append("respondToUrl is missing")
+        case _:
+            problems.append("respondToUrl must be a string")
+    return ""
+
+
+def _has_long_number(body: bytes) -> bool:
+    """Whether a run of digits is so long that orjson might not keep each of them.
+
+    It turns integers beyond 64 bits (20 digits, or 19 and a sign) into floats; `json` is exact, and
+    several times slower.
+    """
+    # several times as fast as a regular expression, which would cost as much as all the rest
+    return _LONG_NUMBER in body.translate(_ANY_DIGIT)
+
+
+def _content(tree: Mapping[str, Any], body: bytes, problems: list[str]) -> str:
+    """Return the digest of `fields` in one spelling: sorted keys, no spaces.
+
+    Where numbers are long, so that two ids could look the same, the exact parser reads again.
+    """
+    fields = tree.get("fields")
+    if not isinstance(fields, dict):
+        problems.append("fields is missing" if fields is None else "fields must be a JSON object")
+        return ""
+    if _has_long_number(body):
+        fields = json.loads(body)["fields"]
+    try:
+        spelling = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        spelling = json.dumps(fields, sort_keys=True, separators=(",", ":")).encode()
+    return hashlib.sha256(spelling).hexdigest()

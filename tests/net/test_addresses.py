@@ -1,0 +1,154 @@
+# ruff: noqa: SIM905 - words as people read them
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from proxy.net.addresses import PRIVATE, Reach, judged, openable, read_networks, within
+
+NEVER = """
+0.0.0.0 0.1.2.3 :: 169.254.1.1 fe80::1 febf::1 224.0.0.1 ff02::1 240.0.0.1 255.255.255.255
+169.254.169.254 fd00:ec2::254 fd20:ce::254 100.100.100.200 168.63.129.16 192.0.0.192
+::ffff:169.254.169.254 64:ff9b::169.254.169.254 ::ffff:0.0.0.0 2002:a9fe:a9fe::1
+fe80::5efe:8.8.8.8
+""".split()
+LOOPBACK = "127.0.0.1 127.255.0.1 ::1 ::ffff:127.0.0.1 64:ff9b::127.0.0.1 ::ffff:7f00:1".split()
+SPECIAL = """
+10.0.0.1 172.31.255.255 192.168.1.1 100.64.0.1 192.0.2.1 198.18.0.1 203.0.113.9 192.88.99.1
+fc00::1 fd12::1 fec0::1 2001:db8::1 3fff::1 5f00::1 100::1 2002:808:808::1
+2001:0:808:808::f7f7:f7f7 ::8.8.8.8 ::ffff:0:8.8.8.8 64:ff9b:1::8.8.8.8 64:ff9b::10.0.0.1
+::ffff:192.168.1.1
+""".split()
+PUBLIC = """
+8.8.8.8 1.1.1.1 172.32.0.1 100.128.0.1 192.0.0.9 2606:4700::1111 2001:4860:4860::8888
+::ffff:8.8.8.8 64:ff9b::8.8.8.8
+""".split()
+EVERYTHING = Reach(
+    tuple(map(ipaddress.ip_network, ("0.0.0.0/0", "::/0"))), "desk.networks", loopback=False
+)
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_public_addresses_are_called(address: str) -> None:
+    assert Reach().objection(address) == ""
+
+
+@pytest.mark.parametrize("address", SPECIAL)
+def test_what_is_not_public_is_called_where_its_network_is_open(address: str) -> None:
+    assert "open its network in networks" in Reach().objection(address)
+    assert EVERYTHING.objection(address) == ""
+
+
+@pytest.mark.parametrize("address", NEVER)
+def test_some_are_never_called_whatever_is_open(address: str) -> None:
+    for reach in (Reach(), EVERYTHING, Reach(EVERYTHING.networks, loopback=True)):
+        assert "never called" in reach.objection(address)
+
+
+@pytest.mark.parametrize("address", LOOPBACK)
+def test_this_machine_has_a_switch_of_its_own(address: str) -> None:
+    assert "outbound.loopback" in EVERYTHING.objection(address)
+    assert Reach(loopback=True).objection(address) == ""
+
+
+def test_an_address_inside_an_address_must_be_open_as_well() -> None:
+    reach = Reach(read_networks(["2002::/16"]))
+    assert "10.0.0.1 is not public" in reach.objection("2002:a00:1::")
+    assert Reach(read_networks(["2002::/16", "private"])).objection("2002:a00:1::") == ""
+    assert reach.objection("2002:808:808::1") == ""
+    # Teredo names its server, and hides the client
+    assert set(map(str, judged(ipaddress.ip_address("2001:0:a00:1::80ff:fffe")))) == {
+        "2001:0:a00:1::80ff:fffe",
+        "10.0.0.1",
+        "127.0.0.1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("8.8.8.8", "8.8.8.8"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),  # the kernel sees no other
+        ("64:ff9b::10.0.0.1", "10.0.0.1"),
+        ("64:ff9b:1::a00:1", "10.0.0.1 64:ff9b:1::a00:1"),
+        ("::ffff:0:a00:1", "10.0.0.1 ::ffff:0:a00:1"),
+        ("::1", "::1"),
+        ("::2", "0.0.0.2 ::2"),
+        ("2002:a00:1::", "10.0.0.1 2002:a00:1::"),
+        ("2a00::5efe:a00:1", "10.0.0.1 2a00::5efe:a00:1"),
+        ("2a00::200:5efe:a00:1", "10.0.0.1 2a00::200:5efe:a00:1"),
+        ("2a00::201:5efe:a00:1", "2a00::201:5efe:a00:1"),
+    ],
+)
+def test_every_address_that_a_connection_may_end_at_is_judged(text: str, ends: str) -> None:
+    assert list(judged(ipaddress.ip_address(text))) == list(map(ipaddress.ip_address, ends.split()))
+
+
+def test_the_setting_that_would_open_it_is_named() -> None:
+    said = Reach(setting="ticket_systems.desk.networks").objection("10.0.0.1")
+    assert said.endswith("open its network in ticket_systems.desk.networks")
+    assert Reach(read_networks(["10.0.0.0/24"])).objection("10.0.0.1") == ""
+    assert Reach(read_networks(["10.0.0.0/24"])).objection("10.0.1.1") != ""
+
+
+def test_networks_are_read_as_people_write_them() -> None:
+    assert [str(it) for it in read_networks(["private", "100.64.0.0/10", "10.1.2.3"])] == [
+        *PRIVATE,
+        "100.64.0.0/10",
+        "10.1.2.3/32",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("10.0.0.1/8", "has host bits set"),
+        ("intranet", "is no network"),
+        ("", "is no network"),
+        ("127.0.0.0/8", "never opened"),
+        ("::1", "never opened"),
+        ("169.254.0.0/16", "never opened"),
+        ("169.254.169.254", "never opened"),
+        ("fd00:ec2::254/128", "never opened"),
+        ("224.0.0.0/8", "never opened"),
+    ],
+)
+def test_networks_that_cannot_be_are_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        openable(read_networks([text]))
+
+
+@pytest.mark.parametrize(
+    "text", ["private", "8.8.8.0/24", "100.64.0.0/10", "2002::/16", "fd12::/64"]
+)
+def test_networks_with_places_to_call_may_be_opened(text: str) -> None:
+    openable(read_networks([text]))
+
+
+def test_an_ipv4_address_is_the_same_within_ipv6() -> None:
+    networks = read_networks(["10.1.0.0/16", "fd12::/64"])
+    for text in ("10.1.2.3", "::ffff:10.1.2.3", "fd12::1"):
+        assert within(text, networks)
+    for text in ("10.2.2.3", "::ffff:10.2.2.3", "fd13::1"):
+        assert not within(text, networks)
+    with pytest.raises(ValueError, match="unix"):
+        within("unix", networks)
+
+
+@given(some.ip_addresses())
+def test_nothing_that_python_takes_for_private_passes_unopened(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> None:
+    """Another judge: stricter we may be, laxer only where IPv6 stands for public IPv4."""
+    said = Reach().objection(str(address))
+    if not said and address not in ipaddress.ip_network("64:ff9b::/96"):
+        assert address.is_global or getattr(address, "ipv4_mapped", None)
+        assert not (address.is_multicast)
+        assert not (address.is_loopback)
+        assert not (address.is_link_local)
+    if isinstance(address, ipaddress.IPv4Address):
+        for text in (f"::ffff:{address}", f"64:ff9b::{address}"):
+            assert bool(Reach().objection(text)) == bool(said)
