@@ -8,23 +8,24 @@ go to `bench-results/bench.json` and, as the README has them, to `bench-results/
 import argparse
 import asyncio
 import json
-import re
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
 
 import yaml
 
-from proxy.settings.model import Worker
 from proxy.store.embedded.server import EmbeddedServer, Fsync
 from tests.bench.report import CLOSED, OPEN, WORKERS, Result, Rounds, faultless, machine, written
+from tests.bench.served import serving
 from tests.support.rig import settings_tree
 
 ROOT = Path(__file__).parents[2]
+THIS = (sys.executable, "-m", "proxy")
+"""The command of the proxy in this tree."""
 CALLBACKS = "http://127.0.0.1:{}"
 MANY = {
     "path": "/api/tickets",
@@ -46,8 +47,6 @@ async def running(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
         yield program
     finally:
         program.stdin.close()
-        if "serve" in words:
-            program.terminate()
         await asyncio.wait_for(program.wait(), 30)
 
 
@@ -75,6 +74,7 @@ async def proxy(
     *,
     together: bool = True,
     worker: Mapping[str, int] = MappingProxyType({}),
+    command: Sequence[str] = THIS,
 ) -> AsyncIterator[int]:
     """Start the proxy as users do, with everything on; yields its port once all of it works."""
     tree = settings_tree(
@@ -84,49 +84,37 @@ async def proxy(
         folder=folder,
         # accepting is measured without a worker, so the backlog grows by design
         limits={"backlog": 10_000_000, "slow_from": 9_000_000} if role == "web" else {},
-        worker=dict(worker),
+        worker={"processes": 1, **worker},
     )
     tree["store"]["partitions"] = 8
     if together:
         tree["ticket_systems"]["desk"]["read_many"] = MANY
     config = folder / f"{role}-{time.monotonic_ns()}.yaml"
     config.write_text(yaml.safe_dump(tree))
-    log = config.with_suffix(".log")
-    with log.open("wb") as stderr:
-        program = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "proxy", "serve", "--config", str(config), "--role", role),
-            stderr=stderr,
-            cwd=ROOT,
-        )
-        try:
-            port = await _said(r'"port":(\d+)', log, program)
-            processes = 0 if role == "web" else Worker(**worker).processes
-            for number in range(1, processes + 1):
-                await _said(f'"worker-{number} (works)"', log, program)
-            yield int(port)
-        finally:
-            program.terminate()
-            await asyncio.wait_for(program.wait(), 60)
+    async with serving(command, config, role, cwd=ROOT) as served:
+        await served.worker_up(0 if role == "web" else tree["worker"]["processes"])
+        yield served.port
 
 
-async def _said(pattern: str, log: Path, program: asyncio.subprocess.Process) -> str:
-    """Return what the proxy's log says at the place of the pattern's group."""
-    until = time.monotonic() + 30
-    while time.monotonic() < until and program.returncode is None:
-        if found := re.search(pattern, log.read_text()):
-            return found[1]
-        await asyncio.sleep(0.05)
-    raise SystemExit(f"the proxy did not start:\n{log.read_text()}")
+async def accept(
+    folder: Path,
+    fsync: Fsync,
+    seconds: float,
+    *,
+    opened: bool = False,
+    sizes: Sequence[int] = CLOSED,
+    command: Sequence[str] = THIS,
+) -> Result:
+    """Measure accepting at one fsync setting, each load once; `sizes` are numbers of connections.
 
-
-async def accept(folder: Path, fsync: Fsync, seconds: float, *, opened: bool) -> Result:
-    """Measure accepting at one fsync setting, each load once."""
+    `command` starts the proxy.
+    """
     results: Result = {}
     store = await EmbeddedServer.start(folder / f"store-{time.monotonic_ns()}", fsync=fsync)
-    async with store, proxy(folder, 9, "web", store.url) as port:
+    async with store, proxy(folder, 9, "web", store.url, command=command) as port:
         callbacks = CALLBACKS.format(9)
         await load(port, 0.5, "closed", 64, callbacks)  # warm-up
-        for connections in CLOSED:
+        for connections in sizes:
             name = f"{connections} connections"
             results[name] = await load(port, seconds, "closed", connections, callbacks)
         for rate in OPEN if opened else ():
@@ -153,16 +141,19 @@ async def full_path(
     *,
     together: bool = True,
     worker: Mapping[str, int] = MappingProxyType({}),
+    command: Sequence[str] = THIS,
 ) -> Result:
     """Measure hook call to callback: load, then drain until every status has arrived.
 
     `together` says whether the desk can read many tickets in one call, `worker` what is set for the
-    work.
+    work, and `command` starts the proxy.
     """
     async with running("-m", "tests.bench.neighbours") as neighbours:
         near = int(await line_of(neighbours))
-        serving = proxy(folder, near, "all", None, together=together, worker=worker)
-        async with serving as port:
+        program = proxy(
+            folder, near, "all", None, together=together, worker=worker, command=command
+        )
+        async with program as port:
             began = time.monotonic()
             callbacks = CALLBACKS.format(near)
             accepted = await load(port, seconds, "closed", 64, callbacks)
