@@ -4,6 +4,8 @@
 #   make demo     play the scenes of the demo and judge them          (under a minute)
 #   make test     linters, types, import rules, then all tests
 #   make bench    measure accept and full path; writes bench-results/
+#   make bench-compare BASE=COMMIT   measure this tree against a commit, in turns, as ratios with
+#                      95 % intervals; ARGS='--only cli serve --rounds 10' measures a part
 #   make compose-test  the same story in containers, which `make test` does not need; with something
 #                      else than Docker: COMPOSE=podman-compose CONTAINER=podman
 #   make crash-points   every flow on every kind of ticket system, killed, stopped and frozen at
@@ -31,7 +33,7 @@ INSTALL = .venv/bin/python -m pip --disable-pip-version-check install --quiet
 LOCKED = $(INSTALL) --require-hashes
 PROJECT = $(INSTALL) --no-deps --no-build-isolation --editable .
 
-.PHONY: demo test bench compose-test crash-points soak event-flood fuzz mutants lint lock clean model open-tickets
+.PHONY: demo test bench bench-compare compose-test crash-points soak event-flood fuzz mutants lint lock clean model open-tickets
 
 demo: .venv/runs
 	.venv/bin/approval-proxy demo
@@ -41,6 +43,9 @@ test: lint
 
 bench: .venv/runs
 	.venv/bin/python -m tests.bench.run
+
+bench-compare: .venv/runs
+	.venv/bin/python -m tests.bench.compare $(or $(BASE),$(error say which commit: BASE=...)) $(ARGS)
 
 compose-test:
 	deploy/test-compose.sh
@@ -109,7 +114,7 @@ lock:
 	&& to=tests/e2e/roundup.lock && compile roundup
 
 clean:
-	rm -rf .venv dist build demo-run bench-results .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf .venv .venv-bench dist build demo-run bench-results .mypy_cache .ruff_cache .pytest_cache \
 		.hypothesis .import_linter_cache .coverage .coverage.* htmlcov mutants \
 		tests/e2e/.canaille tests/e2e/.roundup tests/e2e/node_modules tests/e2e/node22/node_modules
 	find proxy tests -name __pycache__ -type d -prune -exec rm -rf {} +
