@@ -5,7 +5,7 @@
 A hook call is stored and answered. Everything after that happens here, one step at a time, by
 whichever worker has claimed the record. A step records its intent, acts, and records the result:
 a worker may die between any two of them, and the next one goes on from what the record says. Each
-step ends by going on (it returns a step) or by giving the record back (None).
+step ends by going on (it returns a step) or by giving the record back (it returns RELEASED).
 """
 
 import logging
@@ -35,7 +35,7 @@ from proxy.domain.models import (
 from proxy.engine import closing, creating, deciding
 from proxy.engine.lease import Lease
 from proxy.engine.routes import Routes
-from proxy.engine.step import Means, Step
+from proxy.engine.step import RELEASED, Means, Released, Step
 from proxy.errors import (
     ConfigurationError,
     Conflict,
@@ -109,15 +109,15 @@ class Flow:
             route, system = await self._routes.of(entry.record)
             with self._means.pauses.place() as place:
                 claimed = Step(entry, entry, lease, route, system, self._means, place)
-                step: Step | None = creating.mind_lost_intent(claimed)
-                while step is not None:
+                step: Step | Released = creating.mind_lost_intent(claimed)
+                while isinstance(step, Step):
                     with self._timers[step.record.state].time():
                         step = await self._next(step)
         except Stale:
             # the fence refused a late write: whoever changed the record has made it due as well
             _log.info("%s was taken over", entry.record.id)
 
-    async def _next(self, step: Step) -> Step | None:
+    async def _next(self, step: Step) -> Step | Released:
         record = step.record
         if not record.decision and not record.fired and step.now >= record.deadline_at:
             return await deciding.meet_deadline(step)
@@ -141,11 +141,11 @@ class Flow:
 
     # -- one ticket ----------------------------------------------------------------------------
 
-    async def _create(self, step: Step) -> Step | None:
+    async def _create(self, step: Step) -> Step | Released:
         """Store the intent, send the create, store the ticket."""
         system = step.system
         if not await step.usable(system.name):
-            return None
+            return RELEASED
         step = await step.go_on(Sending(at=step.lease.latest()))
         if step.lease.left() < system.deadline:  # the writes took long: not ours to send any more
             reason = "The lease was too short to send the create"
@@ -165,10 +165,10 @@ class Flow:
 
     # -- one decision --------------------------------------------------------------------------
 
-    async def _read_ticket(self, step: Step) -> Step | None:
+    async def _read_ticket(self, step: Step) -> Step | Released:
         """Ask the ticket system, which is the only source of a decision."""
         if not await step.usable(step.system.name):
-            return None
+            return RELEASED
         try:
             ticket = await step.fetch()
         except NotFound as error:
@@ -178,7 +178,7 @@ class Flow:
         if objections := deciding.objections_to(step, ticket):
             return await deciding.hold_approval(step, objections)
         if decided := deciding.judge(step, ticket):
-            return decided
+            return step.then(decided)
         if step.route.announce and not step.record.announced:
             step = await self._announce(step, ticket)
         return await deciding.wait(step, ticket)
@@ -197,16 +197,16 @@ class Flow:
             note = str(error)
         return step.then(Announced(at=step.now, note=note))
 
-    async def _approved(self, step: Step) -> Step | None:
+    async def _approved(self, step: Step) -> Step | Released:
         """Approved is not granted: where the route says so, wait until the access is there."""
         if step.route.callback_on != "fulfilment":
             return await self._call_back(step)
         by = step.now + step.route.fulfilment_deadline
         return step.then(FulfilmentAwaited(at=step.now, by=by))
 
-    async def _await_fulfilment(self, step: Step) -> Step | None:
+    async def _await_fulfilment(self, step: Step) -> Step | Released:
         if not await step.usable(step.system.name):
-            return None
+            return RELEASED
         try:
             ticket = await step.fetch()
         except ProxyError as error:
@@ -223,12 +223,12 @@ class Flow:
 
     # -- one final status ----------------------------------------------------------------------
 
-    async def _call_back(self, step: Step) -> Step | None:
+    async def _call_back(self, step: Step) -> Step | Released:
         """Tell witboost: the same body on every attempt, its sending recorded before."""
         record = step.record
         witboost = self._instances[record.instance]
         if not await step.usable(witboost.name):
-            return None
+            return RELEASED
         earlier = record.calls
         body = step.entry.texts.callback or callback_body(record, step.entry.texts).decode()
         step = await step.go_on(CallingBack(at=step.now, body=body), quiet=True)
@@ -243,7 +243,7 @@ class Flow:
             return await self._callback_failed(step, error, witboost)
         return await self._done(step)
 
-    async def _done(self, step: Step, note: str = "") -> Step | None:
+    async def _done(self, step: Step, note: str = "") -> Step | Released:
         write_back = step.route.write_back or step.record.trial
         step = step.then(CalledBack(at=step.now, note=note, write_back=write_back))
         keep = 0 if step.record.untold else self._means.policy.retention
@@ -251,7 +251,7 @@ class Flow:
 
     async def _callback_failed(
         self, step: Step, error: ProxyError, witboost: Receiver
-    ) -> Step | None:
+    ) -> Step | Released:
         """Network and server errors are tried for days; a plain refusal only for a deploy.
 
         That may follow on an outage, so its time begins with the first refusal.
@@ -272,7 +272,7 @@ class Flow:
             in_a_row=in_a_row,
         )
 
-    async def _rest(self, step: Step) -> Step | None:
+    async def _rest(self, step: Step) -> Step | Released:
         """Held, dead or done: little to do until its retention ends."""
         record = step.record
         if not record.finished_at:
@@ -283,4 +283,4 @@ class Flow:
         if step.now < ends:
             return await closing.look_back(step)
         await self._means.store.expire(record)
-        return None
+        return RELEASED

@@ -74,7 +74,7 @@ def recall(files: Iterable[Iterable[bytes]]) -> dict[str, Remembered]:
             event = line["entry"]["event"]
             if event not in _NO_HISTORY:
                 request.history.append(orjson.dumps(line["entry"]))
-            request.told = request.told or event == CalledBack.__name__
+            request.told = request.told or event == CalledBack.event_code
             request.expired = event == "Expired"
             if sealed := line.get("sealed"):
                 request.first = request.first or sealed

@@ -92,8 +92,7 @@ def advance(record: Record, event: Event) -> Record:
     target = TRANSITIONS[type(event)].get(record.state)
     if target is None:
         raise IllegalTransition(
-            f"{type(event).__name__} makes no sense for request {record.id}, which is"
-            f" {record.state}"
+            f"{event.event_code} makes no sense for request {record.id}, which is {record.state}"
         )
     if target == LATE or (record.decision is not None and isinstance(event, Opened | Decided)):
         if isinstance(event, Decided) and event.decision is not record.decision:

@@ -13,7 +13,7 @@ from proxy.domain.models import Decision, Outcome, Record
 from proxy.domain.schedule import DAY, backoff
 from proxy.engine.creating import visible_at
 from proxy.engine.deciding import mind_reversal
-from proxy.engine.step import Step
+from proxy.engine.step import RELEASED, Released, Step
 from proxy.errors import (
     ConfigurationError,
     Conflict,
@@ -36,13 +36,13 @@ _WORDS: Final = {
 }
 
 
-async def tell_ticket(step: Step) -> Step | None:
+async def tell_ticket(step: Step) -> Step | Released:
     """Withdraw the ticket of a request that ended without it, or comment on it."""
     record = step.record
     if not record.ticket_id and step.now < (visible := visible_at(step, record.sent_at)):
         return await step.rest(None, visible)
     if not await step.usable(step.system.name):
-        return None
+        return RELEASED
     try:
         note = await _tell(step)
     except (NotFound, Conflict) as error:
@@ -52,7 +52,7 @@ async def tell_ticket(step: Step) -> Step | None:
     return await _rest(step, note)
 
 
-async def look_back(step: Step) -> Step | None:
+async def look_back(step: Step) -> Step | Released:
     """Read the ticket of a finished request that changed: a reversal is an alarm, no more."""
     record = step.record
     if record.ticket_id and not record.conflicts and await step.means.pauses.usable(record.system):
@@ -95,7 +95,7 @@ def _final_words(record: Record, comment: str) -> str:
     return f"The access request {record.id} was {_WORDS[record.decision]}{who}{why}"
 
 
-async def _not_told(step: Step, error: ProxyError) -> Step | None:
+async def _not_told(step: Step, error: ProxyError) -> Step | Released:
     record, name, pauses = step.record, step.system.name, step.means.pauses
     passing, refused = isinstance(error, TemporaryError), False
     if isinstance(error, ConfigurationError):  # the destination's fault, or that of this ticket
@@ -118,6 +118,6 @@ async def _not_told(step: Step, error: ProxyError) -> Step | None:
     return await _rest(step, f"not told: {error}")
 
 
-async def _rest(step: Step, note: str = "") -> Step | None:
+async def _rest(step: Step, note: str = "") -> Step | Released:
     ends = step.record.finished_at + step.means.policy.retention
     return await step.rest(Told(at=step.now, note=note) if note else None, ends)

@@ -10,11 +10,11 @@ from proxy.domain.events.base import Decided, NotSent, Opened, Postponed
 from proxy.domain.events.recovery import Doubted
 from proxy.domain.models import Decision, Ticket
 from proxy.domain.schedule import backoff
-from proxy.engine.step import Step
+from proxy.engine.step import RELEASED, Released, Step
 from proxy.errors import Conflict, PermanentError, ProxyError
 from proxy.observability.alarms import Alarm
 
-Act = Callable[[Step], Awaitable[Step | None]]
+Act = Callable[[Step], Awaitable[Step | Released]]
 
 
 def visible_at(step: Step, since: int) -> int:
@@ -22,7 +22,7 @@ def visible_at(step: Step, since: int) -> int:
     return since + step.system.deadline + step.system.settle
 
 
-async def in_doubt(step: Step, error: ProxyError) -> Step | None:
+async def in_doubt(step: Step, error: ProxyError) -> Step | Released:
     """Wait until a ticket must be visible, before looking for it; longer each time it happens."""
     now = step.now
     pause = backoff(step.record.attempt, step.means.dice, getattr(error, "retry_after", None))
@@ -44,7 +44,7 @@ def mind_lost_intent(step: Step) -> Step:
     return step.then(Doubted(at=step.lease.latest(), run_id=run_id, reason=reason))
 
 
-async def settle(step: Step, *, create: Act) -> Step | None:
+async def settle(step: Step, *, create: Act) -> Step | Released:
     """Find the ticket of a create that may have been sent, or create it after all.
 
     A system that can neither be asked nor told to take a repeat leaves the doubt to a person.
@@ -63,11 +63,11 @@ async def settle(step: Step, *, create: Act) -> Step | None:
     )
 
 
-async def look_up(step: Step, *, otherwise: Act) -> Step | None:
+async def look_up(step: Step, *, otherwise: Act) -> Step | Released:
     """Follow the ticket that carries our correlation id; where there is none, do the other."""
     system = step.system
     if not await step.usable(system.name):
-        return None
+        return RELEASED
     try:
         tickets = await step.ask(system.find(step.record.id), "find", system.name)
     except ProxyError as error:
@@ -86,7 +86,7 @@ async def look_up(step: Step, *, otherwise: Act) -> Step | None:
     return await follow(step, tickets[0], how="found")
 
 
-async def follow(step: Step, ticket: Ticket, *, how: str) -> Step | None:
+async def follow(step: Step, ticket: Ticket, *, how: str) -> Step | Released:
     """Store the ticket; it is read soon, because an event may have come before we knew it."""
     if ticket.note:
         step.means.alarms.sound(
@@ -99,7 +99,7 @@ async def follow(step: Step, ticket: Ticket, *, how: str) -> Step | None:
     return await step.rest(event, step.now + step.route.poll.first)
 
 
-async def refused(step: Step, error: PermanentError) -> Step | None:
+async def refused(step: Step, error: PermanentError) -> Step | Released:
     """The system understood the create and refused it for good: no ticket, for certain.
 
     A conflict may be with a ticket of ours that came later than anything may: look once more.
@@ -109,7 +109,7 @@ async def refused(step: Step, error: PermanentError) -> Step | None:
     return await _no_ticket(step, error)
 
 
-async def _no_ticket(step: Step, error: PermanentError) -> Step | None:
+async def _no_ticket(step: Step, error: PermanentError) -> Step | Released:
     reason = f"{step.system.name} refused to create the ticket: {error}"
     step = step.then(NotSent(at=step.now, code="refused", reason=reason))
     if step.route.on_refusal == "fail":

@@ -12,7 +12,7 @@ from proxy.domain.guards import GUARDED, objections
 from proxy.domain.models import Decision, Fulfilment, Outcome, Ticket
 from proxy.domain.schedule import poll_pause
 from proxy.engine.creating import look_up, visible_at
-from proxy.engine.step import Step
+from proxy.engine.step import RELEASED, Released, Step
 from proxy.errors import NotFound, PermanentError, ProxyError, TemporaryError
 from proxy.observability.alarms import Alarm
 
@@ -26,7 +26,7 @@ DECISIONS: Final = {
 AT_ONCE: Final = {"approve": Decision.APPROVED, "reject": Decision.REJECTED}
 
 
-async def decide_at_once(step: Step) -> Step | None:
+async def decide_at_once(step: Step) -> Step | Released:
     """Do what the route says without any ticket: approve, reject, or let a person look."""
     route = step.route
     decision = AT_ONCE.get(route.decide)
@@ -44,14 +44,17 @@ async def decide_at_once(step: Step) -> Step | None:
     )
 
 
-def judge(step: Step, ticket: Ticket) -> Step | None:
-    """Accept the ticket's outcome as the decision; None where it has none yet."""
+def judge(step: Step, ticket: Ticket) -> Decided | None:
+    """Return the ticket's outcome as a decision, or None if the ticket is still pending.
+
+    An unknown native status means pending; it sounds an alarm once.
+    """
     decision = DECISIONS.get(ticket.outcome) if ticket.outcome else None
     if decision is None:
         if ticket.outcome is None and ticket.native_status != step.record.native_status:
             _mind_unknown_status(step, ticket)
         return None
-    return step.then(_decided(step, ticket, decision))
+    return _decided(step, ticket, decision)
 
 
 def objections_to(step: Step, ticket: Ticket) -> list[str]:
@@ -71,7 +74,7 @@ def objections_to(step: Step, ticket: Ticket) -> list[str]:
     )
 
 
-async def hold_approval(step: Step, objections: Sequence[str]) -> Step | None:
+async def hold_approval(step: Step, objections: Sequence[str]) -> Step | Released:
     """Set an approval aside: an operator releases or rejects it."""
     who = f"Ticket {step.record.ticket_key} is approved, but {'; '.join(objections)}."
     return await step.hold(GUARDED, f"{who} `requests release` it, or `requests reject` it.")
@@ -97,7 +100,7 @@ def _decided(step: Step, ticket: Ticket, decision: Decision) -> Decided:
     )
 
 
-async def wait(step: Step, ticket: Ticket) -> Step | None:
+async def wait(step: Step, ticket: Ticket) -> Step | Released:
     """Read the ticket again after a pause that grows with every read."""
     pause = poll_pause(
         step.record.polls,
@@ -110,7 +113,7 @@ async def wait(step: Step, ticket: Ticket) -> Step | None:
     return await step.rest(Read(at=step.now, ticket=ticket), step.now + pause, quiet=quiet)
 
 
-async def not_shown(step: Step, error: NotFound) -> Step | None:
+async def not_shown(step: Step, error: NotFound) -> Step | Released:
     """A known ticket is not there: deleted, moved or hidden. Look again, then hold."""
     if step.record.missing + 1 >= step.means.policy.missing_reads:
         return await step.hold("ticket_missing", str(error))
@@ -119,7 +122,7 @@ async def not_shown(step: Step, error: NotFound) -> Step | None:
     return await step.rest(event, step.now + pause)
 
 
-async def meet_deadline(step: Step) -> Step | None:
+async def meet_deadline(step: Step) -> Step | Released:
     """The time for a decision is over: ask once more, then decide without the ticket.
 
     A create in doubt is looked up first, none is opened any more. While the ticket cannot be read,
@@ -133,7 +136,7 @@ async def meet_deadline(step: Step) -> Step | None:
     if not record.ticket_id:
         return await _expire(step)
     if not await step.usable(system.name):
-        return None
+        return RELEASED
     try:
         ticket = await step.fetch()
     except ProxyError as error:
@@ -141,10 +144,12 @@ async def meet_deadline(step: Step) -> Step | None:
         return await step.setback(as_temporary(error), system.name)
     if objections_to(step, ticket):
         return await _expire(step)
-    return judge(step, ticket) or await _expire(step)
+    if decided := judge(step, ticket):
+        return step.then(decided)
+    return await _expire(step)
 
 
-async def fulfilment_unread(step: Step, error: ProxyError) -> Step | None:
+async def fulfilment_unread(step: Step, error: ProxyError) -> Step | Released:
     """Approved, and the ticket cannot be read: wait, but for one that is gone not for ever."""
     if step.now >= step.record.fulfil_by:
         if isinstance(error, PermanentError):
@@ -153,7 +158,7 @@ async def fulfilment_unread(step: Step, error: ProxyError) -> Step | None:
     return await step.setback(as_temporary(error), step.system.name)
 
 
-async def meet_fulfilment_deadline(step: Step) -> Step | None:
+async def meet_fulfilment_deadline(step: Step) -> Step | Released:
     """Approved, but the access is not there in time: a person looks, or the status is KO."""
     if step.route.on_fulfilment_deadline == "hold":
         return await step.hold("fulfilment_deadline", "Approved, but not fulfilled in time")
@@ -165,7 +170,7 @@ def as_temporary(error: ProxyError) -> ProxyError:
     return TemporaryError(str(error)) if isinstance(error, PermanentError) else error
 
 
-async def _expire(step: Step) -> Step | None:
+async def _expire(step: Step) -> Step | Released:
     reason = "No decision before the deadline"
     if step.route.on_deadline == "hold":
         return await step.hold("decision_deadline", reason, fired=True)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Awaitable, Collection, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final, Literal, TypeVar
 
 from proxy.domain.events.base import Died, Event, Held, Postponed
@@ -77,6 +78,16 @@ class Means:
     reads: Reads = field(default_factory=Reads)
 
 
+class Released(Enum):
+    """The type of `RELEASED`, so that mypy finds every place that forgets it."""
+
+    RELEASED = "released"
+
+
+RELEASED: Final = Released.RELEASED
+"""The record was given back to the store: no step follows now."""
+
+
 @dataclass(frozen=True)
 class Step:
     """A claimed record, the time for which it is ours, and the route that applies to it.
@@ -137,16 +148,14 @@ class Step:
         """
         return await self.then(event, quiet=quiet).write("keep")
 
-    async def rest(
-        self, event: Event | None, due: int | None, *, quiet: bool = False
-    ) -> "Step | None":
-        """Write the event, give the record back, and say when it wants attention next.
+    async def rest(self, event: Event | None, due: int | None, *, quiet: bool = False) -> Released:
+        """Write the event and give the record back until it is due.
 
-        Returns None, as `hold`, `die` and `setback` do: there is no next step.
+        `due` is in milliseconds since the epoch; None means never by itself.
         """
         step = self.then(event, quiet=quiet) if event else self
         await step.write(due_at(step.record, due, self.now))
-        return None
+        return RELEASED
 
     async def write(self, due: int | Literal["keep"] | None) -> "Step":
         """Write what is not written yet; "keep" keeps the record ours."""
@@ -156,11 +165,11 @@ class Step:
             self._tell(event, before, after)
         return replace(self, entry=written, stored=written, unwritten=())
 
-    async def hold(self, code: str, reason: str, *, fired: bool = False) -> "Step | None":
+    async def hold(self, code: str, reason: str, *, fired: bool = False) -> Released:
         """Set the request aside for a person."""
         return await self.rest(Held(at=self.now, code=code, reason=reason, fired=fired), None)
 
-    async def die(self, code: str, reason: str) -> "Step | None":
+    async def die(self, code: str, reason: str) -> Released:
         """Give the request up; decided, it is kept for the retention time."""
         due = self.now + self.means.policy.retention if self.record.decision else None
         return await self.rest(Died(at=self.now, code=code, reason=reason), due)
@@ -210,7 +219,7 @@ class Step:
         code: str = "unreachable",
         give_up_after: int | None = None,
         in_a_row: int | None = None,
-    ) -> "Step | None":
+    ) -> Released:
         """Do what an error asks for: pause the destination, try again later, or hold.
 
         `kind` is the event written for a later try, and `code` says why; `give_up_after` bounds the
@@ -235,7 +244,7 @@ class Step:
 
     async def postpone(
         self, event: Postponed, *, give_up_after: int | None, in_a_row: int | None = None
-    ) -> "Step | None":
+    ) -> Released:
         """Try again after the event's delay, or give up: the request's own time is bounded."""
         after = event.apply(self.record)
         bounds = ((after.waited - after.before, in_a_row), (after.waited, give_up_after))
@@ -247,7 +256,7 @@ class Step:
 
     async def _refused(
         self, error: ConfigurationError, destination: str, kind: type[Postponed]
-    ) -> "Step | None":
+    ) -> Released:
         """A credential or permission was refused: the destination's fault, or this request's."""
         event = kind(at=self.now, code="paused", reason=str(error), refused=error.request_specific)
         if await self.means.pauses.refused(destination, error, refused_at=self.record.refused_at):
@@ -260,7 +269,7 @@ class Step:
 
     async def _wait(
         self, destination: str, event: Postponed, *, again: bool = False, least: int = 0
-    ) -> "Step | None":
+    ) -> Released:
         """Let the record wait until the pause is over: who ends it brings back all that wait."""
         pauses, now = self.means.pauses, self.now
         known = self.record.code == event.code and not (event.refused or again)
@@ -270,12 +279,12 @@ class Step:
         waiting = await step.write(due)
         if await pauses.over(destination):  # it ended before we waited, so nobody saw us
             await waiting.write(now)
-        return None
+        return RELEASED
 
     def _tell(self, event: Event, before: Record, after: Entry) -> None:
         """Log the event; a person must hear of requests set aside and of contradictions."""
         record = after.record
-        says = f"{record.id}: {type(event).__name__}, now {record.state}"
+        says = f"{record.id}: {event.event_code}, now {record.state}"
         logs.info(_log, says, {"state": record.state, "code": record.code})
         named = {"correlation_id": record.id, "destination": record.system}
         if record.state is not before.state and record.state in {State.HELD, State.DEAD}:

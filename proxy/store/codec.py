@@ -20,8 +20,19 @@ def _reader(hint: Any) -> type[int] | type[str] | type[StrEnum]:
 
 
 ADMITTED: Final = "Admitted"
+
+RECORD_NAMES: Final[Mapping[str, str]] = {}
+"""Stored names of `Record` fields that are called otherwise in the program; they never change."""
+
+HISTORY_NAMES: Final[Mapping[str, str]] = {}
+"""The same for fields of events, in histories and audit files."""
+
+_NO_HISTORY: Final = {"at", "body"}
+
 _READERS: Final = {name: _reader(hint) for name, hint in get_type_hints(Record).items()}
-_STORED: Final = {name.encode(): (name, read) for name, read in _READERS.items()}
+_STORED: Final = {
+    RECORD_NAMES.get(name, name).encode(): (name, read) for name, read in _READERS.items()
+}
 _TEXTS: Final = tuple(field.name for field in dataclasses.fields(Texts))
 _BARE: Final = Record("", State.RECEIVED, "", "", "", "", "", 0, 0)
 
@@ -31,7 +42,7 @@ def write_record(record: Record, before: Record = _BARE) -> list[tuple[str, str]
     old, new = vars(before), vars(record)
     # most fields are one object in both, so a look at what they hold is hardly ever needed
     return [
-        (name, _text(value))
+        (RECORD_NAMES.get(name, name), _text(value))
         for name, value in new.items()
         if value is not old[name] and value != old[name]
     ]
@@ -83,21 +94,21 @@ def history_entry(event: Event, record: Record) -> bytes:
     """Return one line of a request's history: what happened, when, and the state it led to."""
     entry: dict[str, Any] = {
         "at": event.at,
-        "event": type(event).__name__,
+        "event": event.event_code,
         "state": record.state,
     }
     kind: Any = type(event)  # to mypy, the class of what has a hash has none
-    for name in _told(kind):
+    for name, stored in _told(kind):
         if value := getattr(event, name):
-            entry[name] = _ticket(value) if isinstance(value, Ticket) else value
+            entry[stored] = _ticket(value) if isinstance(value, Ticket) else value
     return orjson.dumps(entry)
 
 
 @functools.cache
-def _told(kind: Any) -> tuple[str, ...]:
-    """Return the fields of an event that a history shows, each where it says something."""
+def _told(kind: Any) -> tuple[tuple[str, str], ...]:
+    """Return the fields of an event that a history shows, each with its stored name."""
     names = (field.name for field in dataclasses.fields(kind))
-    return tuple(name for name in names if name not in {"at", "body"})
+    return tuple((name, HISTORY_NAMES.get(name, name)) for name in names if name not in _NO_HISTORY)
 
 
 def _ticket(ticket: Ticket) -> Mapping[str, str]:

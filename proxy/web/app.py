@@ -25,7 +25,7 @@ from proxy.web.health.endpoints import Health
 from proxy.web.health.store_monitor import Watch
 from proxy.web.hook import Hook
 from proxy.web.http import protocol
-from proxy.web.http.limits import Crew, Flow, Limits, Operations
+from proxy.web.http.limits import Action, Crew, Flow, Limits, Operations
 from proxy.web.http.middleware import Answering, Frame
 from proxy.web.http.trusted_proxies import Peers
 from proxy.web.operator_api.alarms import AlarmApi, Board
@@ -220,15 +220,15 @@ def _add_all(app: web.Application, bulk: Bulk, pausing: Pausing, given: ReceiptA
 def _add_actions(app: web.Application, api: OperatorApi, operations: Operations) -> None:
     """Serve what operators do beside looking; most needs nothing but a reason."""
     _serve(app, "POST", "/api/trials", api.try_out)
-    for action in (
-        operations.release,
-        operations.reject,
-        operations.cancel,
-        operations.refresh,
-        operations.reroute,
-    ):
-        path = f"/api/requests/{{correlationId}}/{action.__name__}"
-        _serve(app, "POST", path, api.acting(action))
+    actions: Mapping[str, Action] = {
+        "release": operations.release,
+        "reject": operations.reject,
+        "cancel": operations.cancel,
+        "refresh": operations.refresh,
+        "reroute": operations.reroute,
+    }
+    for name, action in actions.items():
+        _serve(app, "POST", f"/api/requests/{{correlationId}}/{name}", api.acting(action))
 
 
 def _add_console(app: web.Application, console: Console) -> None:

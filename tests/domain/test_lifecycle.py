@@ -97,7 +97,7 @@ Restored           opening   opening   pending  decided     fulfilling  done  he
 def test_the_table_says_what_is_written_here() -> None:
     """Every pair, as a person reads it: the tests of single ways meet only some of them."""
     states, *rows = (line.split() for line in TABLE.strip().splitlines())
-    assert {kind.__name__: row for kind, row in TRANSITIONS.items()} == {
+    assert {kind.event_code: row for kind, row in TRANSITIONS.items()} == {
         name: {state: to for state, to in zip(states, targets, strict=True) if to != "-"}
         for name, *targets in rows
     }
@@ -130,7 +130,7 @@ def test_a_pair_that_makes_no_sense_raises(kind: type[Event], state: State) -> N
     if state in TRANSITIONS[kind]:
         advance(record, sample(kind))
     else:
-        says = f"{kind.__name__} makes no sense for request ar1, which is {state}"
+        says = f"{kind.event_code} makes no sense for request ar1, which is {state}"
         with pytest.raises(IllegalTransition, match=says):
             advance(record, sample(kind))
 
@@ -226,7 +226,7 @@ def test_a_dead_request_is_final_only_after_its_decision() -> None:
     assert run(Sending, Opened, Decided, Died).final
 
 
-@given(st.lists(st.sampled_from(sorted(SAMPLES, key=lambda kind: kind.__name__)), max_size=30))
+@given(st.lists(st.sampled_from(sorted(SAMPLES, key=lambda kind: kind.event_code)), max_size=30))
 def test_random_histories_never_lose_a_decision(kinds: list[type[Event]]) -> None:
     record, decided = NEW, None
     for number, kind in enumerate(kinds):

@@ -4,6 +4,7 @@ Which event is possible in which state, and where it leads, is the table in `lif
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -26,6 +27,9 @@ def afresh(record: Record) -> Record:
 class Event:
     """Something that happened at a time (milliseconds since the epoch)."""
 
+    event_code: ClassVar[str]
+    """The name of the event in histories and audit files; stored, so it never changes."""
+
     at: int
 
     def apply(self, record: Record) -> Record:
@@ -41,6 +45,8 @@ class Event:
 class Sending(Event):
     """A create is about to be sent: the intent, stored before the act."""
 
+    event_code: ClassVar[str] = "Sending"
+
     @override
     def apply(self, record: Record) -> Record:
         return replace(Event.apply(self, record), sent_at=self.at)
@@ -53,6 +59,8 @@ class Postponed(Event):
     `delay` is the request's own time; 0 means that the destination is paused, which uses up
     nothing. `refused` marks a 401 or 403 that may concern this one request.
     """
+
+    event_code: ClassVar[str] = "Postponed"
 
     code: str
     reason: str
@@ -86,6 +94,8 @@ class Postponed(Event):
 class NotSent(Postponed):
     """A create certainly made no ticket, so it may be sent again."""
 
+    event_code: ClassVar[str] = "NotSent"
+
     @override
     def apply(self, record: Record) -> Record:
         return replace(Postponed.apply(self, record), sent_at=0)
@@ -94,6 +104,8 @@ class NotSent(Postponed):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uncalled(Postponed):
     """A callback certainly had no effect, so a later 409 is not its echo."""
+
+    event_code: ClassVar[str] = "Uncalled"
 
     @override
     def apply(self, record: Record) -> Record:
@@ -104,6 +116,8 @@ class Uncalled(Postponed):
 class Missing(Postponed):
     """A known ticket was not shown: never a decision."""
 
+    event_code: ClassVar[str] = "Missing"
+
     @override
     def apply(self, record: Record) -> Record:
         return replace(Postponed.apply(self, record), missing=record.missing + 1)
@@ -112,6 +126,8 @@ class Missing(Postponed):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened(Event):
     """The ticket is known: created, found by a look-up, or attached by an operator."""
+
+    event_code: ClassVar[str] = "Opened"
 
     ticket: Ticket
     how: str = "created"
@@ -135,6 +151,8 @@ class Opened(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read(Event):
     """The ticket was read and says nothing final."""
+
+    event_code: ClassVar[str] = "Read"
 
     ticket: Ticket
 
@@ -162,6 +180,8 @@ class Decided(Event):
     decided, so it must hear of it, if there is or may be one. `reason` is an operator's, for the
     history alone.
     """
+
+    event_code: ClassVar[str] = "Decided"
 
     decision: Decision
     by: str = ""
@@ -192,6 +212,8 @@ class Decided(Event):
 class FulfilmentAwaited(Event):
     """The callback waits until the access is really there, at the longest until `by`."""
 
+    event_code: ClassVar[str] = "FulfilmentAwaited"
+
     by: int
 
     @override
@@ -206,6 +228,8 @@ class Fulfilled(Event):
 
     `reason` is theirs, for the history alone.
     """
+
+    event_code: ClassVar[str] = "Fulfilled"
 
     fulfilment: Fulfilment
     native_status: str = ""
@@ -230,6 +254,8 @@ class Fulfilled(Event):
 class CallingBack(Event):
     """A callback is about to be sent: from here on a 409 may mean that it arrived before."""
 
+    event_code: ClassVar[str] = "CallingBack"
+
     body: str
 
     @override
@@ -248,6 +274,8 @@ class CalledBack(Event):
     `write_back`: the ticket shall hear of it.
     """
 
+    event_code: ClassVar[str] = "CalledBack"
+
     note: str = ""
     write_back: bool = False
 
@@ -264,6 +292,8 @@ class CalledBack(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Died(Event):
     """Given up, with the reason."""
+
+    event_code: ClassVar[str] = "Died"
 
     code: str
     reason: str
@@ -283,6 +313,8 @@ class Died(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(Died):
     """A person must look. `fired`: the decision deadline led here, and it fires only once."""
+
+    event_code: ClassVar[str] = "Held"
 
     fired: bool = False
 

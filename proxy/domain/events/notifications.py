@@ -1,6 +1,7 @@
 """What others were told beside the final status: courtesies, which change nothing."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -12,6 +13,8 @@ from proxy.domain.replace import replace
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announced(Event):
     """witboost heard that the ticket is open, or did not: it is only a courtesy."""
+
+    event_code: ClassVar[str] = "Announced"
 
     note: str = ""
 
@@ -27,6 +30,8 @@ class Announced(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told(Event):
     """The ticket heard how its request ended, or it never will; `note` says which."""
+
+    event_code: ClassVar[str] = "Told"
 
     note: str
 

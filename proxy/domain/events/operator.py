@@ -1,6 +1,7 @@
 """What operators do to an approval request, each with who and why for the history."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -15,6 +16,8 @@ class Retried(Event):
 
     `no_ticket`: the operator vouches that a create in doubt made no ticket.
     """
+
+    event_code: ClassVar[str] = "Retried"
 
     by: str
     reason: str
@@ -31,6 +34,8 @@ class Retried(Event):
 class Refreshed(Event):
     """An operator asks for a look at the ticket now."""
 
+    event_code: ClassVar[str] = "Refreshed"
+
     by: str
     reason: str
 
@@ -46,6 +51,8 @@ class Refreshed(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rerouted(Retried):
     """An operator has the route chosen again, under the rules and mappings of now."""
+
+    event_code: ClassVar[str] = "Rerouted"
 
     route: str
     system: str

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -19,9 +20,9 @@ def sent_again(events: Iterable[str]) -> bool:
     """
     in_doubt = False
     for event in events:
-        if event == Sending.__name__ and in_doubt:
+        if event == Sending.event_code and in_doubt:
             return True
-        in_doubt = event == Sending.__name__ or (in_doubt and event != NotSent.__name__)
+        in_doubt = event == Sending.event_code or (in_doubt and event != NotSent.event_code)
     return False
 
 
@@ -44,6 +45,8 @@ class Doubted(Event):
     is the server that knows of the doubt.
     """
 
+    event_code: ClassVar[str] = "Doubted"
+
     run_id: str
     reason: str
 
@@ -63,6 +66,8 @@ class Restored(Event):
     Without a ticket, a create may have been sent meanwhile: as after a lost answer, a look-up comes
     first. A callback may have been sent as well, so that a 409 means that it arrived.
     """
+
+    event_code: ClassVar[str] = "Restored"
 
     by: str
     reason: str

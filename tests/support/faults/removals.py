@@ -8,12 +8,12 @@ from types import ModuleType
 from typing import Any, Final
 from unittest.mock import patch
 
-from proxy.domain.events.base import CallingBack, Event, Read, Sending
+from proxy.domain.events.base import CallingBack, Decided, Event, Read, Sending
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Entry, Outcome, Ticket
 from proxy.engine import creating, deciding
 from proxy.engine.lease import Lease
-from proxy.engine.step import Step
+from proxy.engine.step import Released, Step
 from proxy.oauth2.token_source import TokenSource
 from proxy.outbound.destination import Destination
 from proxy.store import requests as store
@@ -34,7 +34,7 @@ def without(mechanism: str) -> Removal:
 
 
 def _without_look_up() -> Removal:
-    async def create_again(step: Step, *, otherwise: creating.Act) -> Step | None:
+    async def create_again(step: Step, *, otherwise: creating.Act) -> Step | Released:
         return await otherwise(step)
 
     return patch.object(creating, "look_up", create_again)
@@ -92,7 +92,7 @@ def _without_giving_back() -> Removal:
 
 
 def _without_polling() -> Removal:
-    async def sleep(step: Step, ticket: Ticket) -> Step | None:
+    async def sleep(step: Step, ticket: Ticket) -> Step | Released:
         return await step.rest(Read(at=step.now, ticket=ticket), None)
 
     return patch.object(deciding, "wait", sleep)
@@ -102,7 +102,7 @@ def _without_pending() -> Removal:
     """Take an unknown status for an approval."""
     judge = deciding.judge
 
-    def hope(step: Step, ticket: Ticket) -> Step | None:
+    def hope(step: Step, ticket: Ticket) -> Decided | None:
         return judge(step, replace(ticket, outcome=ticket.outcome or Outcome.APPROVED))
 
     return patch.object(deciding, "judge", hope)
