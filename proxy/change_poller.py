@@ -27,7 +27,7 @@ _CHUNK: Final = 100  # tickets that are looked up in the store at once
 _log: Final = logging.getLogger(__name__)
 
 
-class Changes:
+class ChangePoller:
     """Asks each ticket system that lists changes, once per `interval` milliseconds in total."""
 
     def __init__(
@@ -57,12 +57,12 @@ class Changes:
         while True:
             wait = self._interval
             try:
-                wait = await self.look()
+                wait = await self.poll()
             except ProxyError as error:
                 self._alarms.sound(Alarm.STORE_UNREACHABLE, f"Changes are not looked for: {error}")
             await asyncio.sleep(wait / SECOND)
 
-    async def look(self) -> int:
+    async def poll(self) -> int:
         """Ask every system whose turn it is; return the milliseconds until the next turn.
 
         Raises:
@@ -78,20 +78,20 @@ class Changes:
                 await self._ask(name, turn.known or turn.now - FIRST_LOOK, turn.now)
             except ConfigurationError as error:
                 refused_at = self._refused_at.get(name, 0)
-                if await self._pauses.refused(name, error, refused_at=refused_at):
+                if await self._pauses.on_refused_credential(name, error, refused_at=refused_at):
                     self._refused_at[name] = turn.now
                 else:  # all else is answered since: our account may do anything but list
                     self._failed(name, error)
             except ProxyError as error:
                 if isinstance(error, TemporaryError):
-                    await self._pauses.failed(name, error, by="changes")
+                    await self._pauses.on_failure(name, error, by="changes")
                 self._failed(name, error)
         return max(turn.next - turn.now, SECOND)
 
     async def _ask(self, name: str, known: int, now: int) -> None:
         system = self._systems[name]
         changed = await system.changes(known - system.overlap)
-        await self._pauses.succeeded(name)
+        await self._pauses.on_success(name)
         self._failing.discard(name)
         self._refused_at.pop(name, None)
         before = self._hinted.get(name, {})
@@ -102,7 +102,7 @@ class Changes:
         self._hinted[name] = changed
         latest = min(max(changed.values(), default=0), now + AHEAD)
         if latest > known or not known:
-            await self._shared.known(name, max(latest, known))
+            await self._shared.advance_watermark(name, max(latest, known))
 
     def _failed(self, name: str, error: ProxyError) -> None:
         """Say once that a list fails: decisions are found later, by the reads of each ticket."""

@@ -26,15 +26,15 @@ class TemporaryError(ProxyError):
         message: str,
         *,
         retry_after: int | None = None,
-        sent: bool = True,
-        limited: bool = False,
-        crowded: bool = False,
+        maybe_sent: bool = True,
+        rate_limited: bool = False,
+        queue_timeout: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        self.sent = sent
-        self.limited = limited
-        self.crowded = crowded
+        self.maybe_sent = maybe_sent
+        self.rate_limited = rate_limited
+        self.queue_timeout = queue_timeout
 
 
 class PermanentError(ProxyError):
@@ -45,17 +45,19 @@ class PermanentError(ProxyError):
         sent: whether the other side may have acted all the same, as with a redirect.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, sent: bool = False) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, maybe_sent: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
-        self.sent = sent
+        self.maybe_sent = maybe_sent
 
 
-class NotFound(PermanentError):  # noqa: N818 - the name of the fact, as in HTTP
+class NotFoundError(PermanentError):
     """The other side does not know this thing, or does not show it to us."""
 
 
-class Conflict(PermanentError):  # noqa: N818 - the name of the fact, as in HTTP
+class ConflictError(PermanentError):
     """The other side says that this is already settled."""
 
 
@@ -80,11 +82,11 @@ class SettingsError(ConfigurationError):
         self.problems = problems
 
 
-class StoreUnavailable(TemporaryError):  # noqa: N818 - the name of the fact
+class StoreUnavailableError(TemporaryError):
     """The store does not answer; nothing may be acknowledged until it does."""
 
 
-class InvalidRequest(ProxyError):  # noqa: N818 - the caller's fault, named as the caller sees it
+class InvalidRequestError(ProxyError):
     """The caller sent something unusable.
 
     Attributes:
@@ -96,21 +98,21 @@ class InvalidRequest(ProxyError):  # noqa: N818 - the caller's fault, named as t
         self.problems = problems
 
 
-class Unauthorized(ProxyError):  # noqa: N818 - as in HTTP
+class UnauthorizedError(ProxyError):
     """The caller is not known, or may not do this."""
 
 
-class Forbidden(ProxyError):  # noqa: N818 - as in HTTP
+class ForbiddenError(ProxyError):
     """The caller is known, and may not do this."""
 
 
-class IllegalTransition(ProxyError):  # noqa: N818 - the name of the fact
+class IllegalTransitionError(ProxyError):
     """An event that makes no sense in the record's state: a mistake in this program."""
 
 
-class Stale(ProxyError):  # noqa: N818 - no error in itself: reload, go on from what is there
+class StaleError(ProxyError):
     """Somebody else changed or claimed the record since it was read."""
 
 
-class Superseded(ProxyError):  # noqa: N818 - the name of the fact
+class SupersededError(ProxyError):
     """A newer request with the same respondToUrl exists; its id is the message."""

@@ -13,40 +13,40 @@ from collections.abc import Mapping
 from typing import Final
 
 from proxy.domain.events.base import (
-    CalledBack,
-    CallingBack,
+    CallbackAccepted,
+    CallbackNotSent,
+    CallbackStarted,
+    CreateNotSent,
+    CreateStarted,
     Fulfilled,
     FulfilmentAwaited,
-    NotSent,
     Postponed,
-    Sending,
-    Uncalled,
 )
 from proxy.domain.events.notifications import Announced
 from proxy.domain.models import (
     TRIAL,
     Decision,
-    Entry,
     Fulfilment,
     State,
+    StoredRequest,
     Ticket,
     TicketHint,
 )
 from proxy.engine import closing, creating, deciding
 from proxy.engine.lease import Lease
 from proxy.engine.routes import Routes
-from proxy.engine.step import RELEASED, Means, Released, Step
+from proxy.engine.step import RELEASED, Released, Step, StepContext
 from proxy.errors import (
     ConfigurationError,
-    Conflict,
-    NotFound,
+    ConflictError,
+    NotFoundError,
     PermanentError,
     ProxyError,
-    Stale,
+    StaleError,
     TemporaryError,
 )
 from proxy.store.requests import Admission, Admitted
-from proxy.witboost.callback import Nobody, Receiver, announcement, callback_body
+from proxy.witboost.callback import NullReceiver, Receiver, announcement, callback_body
 from proxy.witboost.hook_call import HookCall, approval_request, respond_to
 
 _log: Final = logging.getLogger(__name__)
@@ -55,10 +55,12 @@ _log: Final = logging.getLogger(__name__)
 class Flow:
     """Every step that a request takes by itself; what operators do is in `operations`."""
 
-    def __init__(self, *, means: Means, routes: Routes, instances: Mapping[str, Receiver]) -> None:
+    def __init__(
+        self, *, means: StepContext, routes: Routes, instances: Mapping[str, Receiver]
+    ) -> None:
         self._means = means
         self._routes = routes
-        self._instances = {**instances, TRIAL: Nobody()}
+        self._instances = {**instances, TRIAL: NullReceiver()}
         self._timers = {state: means.metrics.step_seconds.labels(state) for state in State}
 
     # -- in the hook call: store, then answer; nothing slow ------------------------------------
@@ -103,31 +105,31 @@ class Flow:
 
     # -- in the worker -------------------------------------------------------------------------
 
-    async def attend(self, entry: Entry, lease: Lease) -> None:
+    async def attend(self, entry: StoredRequest, lease: Lease) -> None:
         """Do for a claimed record whatever is due, until it can only wait."""
         try:
-            route, system = await self._routes.of(entry.record)
-            with self._means.pauses.place() as place:
+            route, system = await self._routes.for_record(entry.record)
+            with self._means.pauses.permit() as place:
                 claimed = Step(entry, entry, lease, route, system, self._means, place)
-                step: Step | Released = creating.mind_lost_intent(claimed)
+                step: Step | Released = creating.suspect_lost_create(claimed)
                 while isinstance(step, Step):
                     with self._timers[step.record.state].time():
                         step = await self._next(step)
-        except Stale:
+        except StaleError:
             # the fence refused a late write: whoever changed the record has made it due as well
             _log.info("%s was taken over", entry.record.id)
 
     async def _next(self, step: Step) -> Step | Released:
         record = step.record
-        if not record.decision and not record.fired and step.now >= record.deadline_at:
-            return await deciding.meet_deadline(step)
+        if not record.decision and not record.deadline_fired and step.now >= record.deadline_at:
+            return await deciding.on_decision_deadline(step)
         match record.state:
             case State.RECEIVED | State.OPENING if step.route.decide:
                 return await deciding.decide_at_once(step)
             case State.RECEIVED:
                 return await self._create(step)
             case State.OPENING:
-                return await creating.settle(step, create=self._create)
+                return await creating.resolve_in_doubt(step, create=self._create)
             case State.PENDING:
                 return await self._read_ticket(step)
             case State.DECIDED if record.decision is Decision.APPROVED:
@@ -144,41 +146,47 @@ class Flow:
     async def _create(self, step: Step) -> Step | Released:
         """Store the intent, send the create, store the ticket."""
         system = step.system
-        if not await step.usable(system.name):
+        if not await step.acquire(system.name):
             return RELEASED
-        step = await step.go_on(Sending(at=step.lease.latest()))
-        if step.lease.left() < system.deadline:  # the writes took long: not ours to send any more
+        step = await step.commit(CreateStarted(at=step.lease.latest_now()))
+        if (
+            step.lease.remaining() < system.deadline
+        ):  # the writes took long: not ours to send any more
             reason = "The lease was too short to send the create"
-            return await step.rest(NotSent(at=step.now, code="late", reason=reason), step.now)
+            return await step.release(
+                CreateNotSent(at=step.now, code="late", reason=reason), step.now
+            )
         try:
-            ticket = await step.ask(system.open(step.shown), "create", system.name)
+            ticket = await step.call(system.open(step.visible_request), "create", system.name)
         except (PermanentError, TemporaryError) as error:
-            if error.sent:
-                return await creating.in_doubt(step, error)
+            if error.maybe_sent:
+                return await creating.await_visibility(step, error)
             if isinstance(error, PermanentError):
                 return await creating.refused(step, error)
             limit = self._means.policy.create_for
-            return await step.setback(error, system.name, kind=NotSent, give_up_after=limit)
+            return await step.handle_failure(
+                error, system.name, kind=CreateNotSent, give_up_after=limit
+            )
         except ConfigurationError as error:
-            return await step.setback(error, system.name, kind=NotSent)
-        return await creating.follow(step, ticket, how="created")
+            return await step.handle_failure(error, system.name, kind=CreateNotSent)
+        return await creating.adopt_ticket(step, ticket, how="created")
 
     # -- one decision --------------------------------------------------------------------------
 
     async def _read_ticket(self, step: Step) -> Step | Released:
         """Ask the ticket system, which is the only source of a decision."""
-        if not await step.usable(step.system.name):
+        if not await step.acquire(step.system.name):
             return RELEASED
         try:
             ticket = await step.fetch()
-        except NotFound as error:
-            return await deciding.not_shown(step, error)
+        except NotFoundError as error:
+            return await deciding.ticket_missing(step, error)
         except ProxyError as error:
-            return await step.setback(error, step.system.name)
-        if objections := deciding.objections_to(step, ticket):
+            return await step.handle_failure(error, step.system.name)
+        if objections := deciding.guard_violations(step, ticket):
             return await deciding.hold_approval(step, objections)
-        if decided := deciding.judge(step, ticket):
-            return step.then(decided)
+        if decided := deciding.accept_outcome(step, ticket):
+            return step.with_event(decided)
         if step.route.announce and not step.record.announced:
             step = await self._announce(step, ticket)
         return await deciding.wait(step, ticket)
@@ -186,26 +194,26 @@ class Flow:
     async def _announce(self, step: Step, ticket: Ticket) -> Step:
         """Tell witboost where people see the open ticket: a courtesy, tried once it is in use."""
         witboost, note = self._instances[step.record.instance], ""
-        if not await step.means.pauses.usable(witboost.name):
+        if not await step.context.pauses.usable(witboost.name):
             return step
         try:
             call = witboost.call_back(
                 respond_to(step.entry.payload), announcement(step.record, ticket)
             )
-            await step.ask(call, "announcement", witboost.name)
+            await step.call(call, "announcement", witboost.name)
         except ProxyError as error:
             note = str(error)
-        return step.then(Announced(at=step.now, note=note))
+        return step.with_event(Announced(at=step.now, note=note))
 
     async def _approved(self, step: Step) -> Step | Released:
         """Approved is not granted: where the route says so, wait until the access is there."""
         if step.route.callback_on != "fulfilment":
             return await self._call_back(step)
         by = step.now + step.route.fulfilment_deadline
-        return step.then(FulfilmentAwaited(at=step.now, by=by))
+        return step.with_event(FulfilmentAwaited(at=step.now, by=by))
 
     async def _await_fulfilment(self, step: Step) -> Step | Released:
-        if not await step.usable(step.system.name):
+        if not await step.acquire(step.system.name):
             return RELEASED
         try:
             ticket = await step.fetch()
@@ -213,12 +221,12 @@ class Flow:
             return await deciding.fulfilment_unread(step, error)
         if ticket.fulfilment in {Fulfilment.FULFILLED, Fulfilment.FAILED}:
             status = ticket.native_status
-            return step.then(
+            return step.with_event(
                 Fulfilled(at=step.now, fulfilment=ticket.fulfilment, native_status=status)
             )
-        step = deciding.mind_reversal(step, ticket)
+        step = deciding.record_reversal(step, ticket)
         if step.now >= step.record.fulfil_by:
-            return await deciding.meet_fulfilment_deadline(step)
+            return await deciding.on_fulfilment_deadline(step)
         return await deciding.wait(step, ticket)
 
     # -- one final status ----------------------------------------------------------------------
@@ -227,15 +235,15 @@ class Flow:
         """Tell witboost: the same body on every attempt, its sending recorded before."""
         record = step.record
         witboost = self._instances[record.instance]
-        if not await step.usable(witboost.name):
+        if not await step.acquire(witboost.name):
             return RELEASED
-        earlier = record.calls
-        body = step.entry.texts.callback or callback_body(record, step.entry.texts).decode()
-        step = await step.go_on(CallingBack(at=step.now, body=body), quiet=True)
+        earlier = record.callbacks_sent
+        body = step.entry.details.callback or callback_body(record, step.entry.details).decode()
+        step = await step.commit(CallbackStarted(at=step.now, body=body), quiet=True)
         try:
             call = witboost.call_back(respond_to(step.entry.payload), body.encode())
-            await step.ask(call, "callback", witboost.name)
-        except Conflict as error:
+            await step.call(call, "callback", witboost.name)
+        except ConflictError as error:
             if not earlier:
                 return await step.hold("callback_conflict", str(error))
             return await self._done(step, "witboost says that an earlier attempt arrived")
@@ -245,9 +253,9 @@ class Flow:
 
     async def _done(self, step: Step, note: str = "") -> Step | Released:
         write_back = step.route.write_back or step.record.trial
-        step = step.then(CalledBack(at=step.now, note=note, write_back=write_back))
-        keep = 0 if step.record.untold else self._means.policy.retention
-        return await step.rest(None, step.now + keep)
+        step = step.with_event(CallbackAccepted(at=step.now, note=note, write_back=write_back))
+        keep = 0 if step.record.ticket_notice_due else self._means.policy.retention
+        return await step.release(None, step.now + keep)
 
     async def _callback_failed(
         self, step: Step, error: ProxyError, witboost: Receiver
@@ -261,12 +269,12 @@ class Flow:
         if isinstance(error, PermanentError):
             code, in_a_row = "callback_refused", policy.refused_callback_for
             limit = max(limit, in_a_row)
-            error = TemporaryError(str(error), sent=error.sent)
-        arrived = isinstance(error, TemporaryError) and error.sent
-        return await step.setback(
+            error = TemporaryError(str(error), maybe_sent=error.maybe_sent)
+        arrived = isinstance(error, TemporaryError) and error.maybe_sent
+        return await step.handle_failure(
             error,
             witboost.name,
-            kind=Postponed if arrived else Uncalled,
+            kind=Postponed if arrived else CallbackNotSent,
             code=code,
             give_up_after=limit,
             in_a_row=in_a_row,
@@ -276,11 +284,11 @@ class Flow:
         """Held, dead or done: little to do until its retention ends."""
         record = step.record
         if not record.finished_at:
-            return await step.rest(None, None)
-        if record.untold and record.state is State.DONE:
-            return await closing.tell_ticket(step)
+            return await step.release(None, None)
+        if record.ticket_notice_due and record.state is State.DONE:
+            return await closing.notify_ticket(step)
         ends = record.finished_at + self._means.policy.retention
         if step.now < ends:
-            return await closing.look_back(step)
+            return await closing.recheck_finished(step)
         await self._means.store.expire(record)
         return RELEASED

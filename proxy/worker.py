@@ -11,13 +11,13 @@ from dataclasses import replace
 from typing import Final
 
 from proxy.domain.clock import Clock
-from proxy.domain.models import Entry
+from proxy.domain.models import StoredRequest
 from proxy.engine.lease import Lease
-from proxy.errors import ProxyError, StoreUnavailable
+from proxy.errors import ProxyError, StoreUnavailableError
 from proxy.flow import Flow
 from proxy.observability import logs
 from proxy.observability.alarms import Alarm, Alarms
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 LONGEST_SLEEP: Final = 5.0
 """Seconds; bounds what a lost wake-up can cost."""
@@ -40,7 +40,7 @@ class Worker:
         self,
         *,
         name: str,
-        store: RedisStore,
+        store: RequestStore,
         flow: Flow,
         alarms: Alarms,
         clock: Clock,
@@ -162,7 +162,7 @@ class Worker:
         if len(self._tasks) <= self._concurrency * 3 // 4:
             self._room.set()
 
-    async def _attend(self, entry: Entry, lease: Lease) -> None:
+    async def _attend(self, entry: StoredRequest, lease: Lease) -> None:
         record = entry.record
         try:
             with logs.about(correlation=record.id, request=record.request_id):
@@ -170,7 +170,7 @@ class Worker:
         except asyncio.CancelledError:
             await self._give_back(entry)
             raise
-        except StoreUnavailable:
+        except StoreUnavailableError:
             _log.warning("%s: no store; due again when its lease ends", entry.record.id)
         except Exception as error:  # noqa: BLE001 - one request must never stop the worker
             kind = type(error).__name__
@@ -183,7 +183,7 @@ class Worker:
                 correlation_id=entry.record.id,
             )
 
-    async def _give_back(self, entry: Entry) -> None:
+    async def _give_back(self, entry: StoredRequest) -> None:
         """Make a record due at once instead of at the end of its lease, if it is still ours."""
         with contextlib.suppress(ProxyError):
             found = await self._store.load(entry.record.id)
@@ -196,7 +196,7 @@ class Worker:
 
 
 @contextlib.asynccontextmanager
-async def _listening(store: RedisStore, woken: asyncio.Event) -> AsyncIterator[None]:
+async def _listening(store: RequestStore, woken: asyncio.Event) -> AsyncIterator[None]:
     """Set the event whenever something earlier comes in, over all processes."""
     task = asyncio.create_task(store.listen(woken.set))
     try:

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from proxy.store.client.connections import connect
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from tests.support.canaries import CanaryLog, found_in, stored
 from tests.support.invariants import check_store
 from tests.support.manual_clock import ManualClock
@@ -60,9 +60,9 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def store(redis: Redis, clock: ManualClock) -> AsyncIterator[RedisStore]:
+async def store(redis: Redis, clock: ManualClock) -> AsyncIterator[RequestStore]:
     """A store in a namespace of its own; afterwards its indices must equal its records."""
-    store = RedisStore(redis, namespace=f"t{secrets.token_hex(6)}", partitions=4, clock=clock)
+    store = RequestStore(redis, namespace=f"t{secrets.token_hex(6)}", partitions=4, clock=clock)
     yield store
     await store.batcher.close()
     await check_store(store)

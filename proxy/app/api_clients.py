@@ -33,7 +33,7 @@ def operators(settings: Settings) -> Clients:
     return Clients([_client(Caller(name, role=it.role), it) for name, it in its.items()])
 
 
-def ending(settings: Settings, now: int) -> Iterator[str]:
+def expiring_keys(settings: Settings, now: int) -> Iterator[str]:
     """Yield what is to be said of keys that are over, or soon; `now` is in milliseconds."""
     owners: list[tuple[str, Mapping[str, ClientSettings]]] = [
         *((f"witboost.{at}.clients", it.clients) for at, it in settings.witboost.items()),

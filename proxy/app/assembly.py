@@ -7,22 +7,22 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from proxy.app.destinations import open_outgoing
 from proxy.app.open_store import (
-    end_pauses_of_what_is_gone,
     open_seals,
     open_store,
     open_tokens,
     refuse_to_drop,
+    resume_removed_destinations,
     store_url,
 )
-from proxy.app.processes.share import WHOLE, Part
-from proxy.app.processes.supervisor import Crew
-from proxy.app.runtime import Program
-from proxy.change_poller import Changes
+from proxy.app.processes.share import SINGLE, WorkerShare
+from proxy.app.processes.supervisor import WorkerSupervisor
+from proxy.app.runtime import Runtime
+from proxy.change_poller import ChangePoller
 from proxy.domain.clock import Clock, SystemClock
-from proxy.domain.schedule import Dice
-from proxy.engine.operator_actions import Operations
+from proxy.domain.schedule import Jitter
+from proxy.engine.operator_actions import OperatorActions
 from proxy.engine.pauses import Pauses
-from proxy.engine.step import Means, Policy
+from proxy.engine.step import Policy, StepContext
 from proxy.flow import Flow
 from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
@@ -39,9 +39,9 @@ async def assemble(
     settings: Settings,
     *,
     clock: Clock | None = None,
-    dice: Dice = random.random,
-    part: Part = WHOLE,
-) -> AsyncIterator[Program]:
+    dice: Jitter = random.random,
+    part: WorkerShare = SINGLE,
+) -> AsyncIterator[Runtime]:
     """Open the program; what it opened is closed in reverse order.
 
     A clock of its own (tests) is also the store's; otherwise the store's server tells the time.
@@ -58,7 +58,7 @@ async def assemble(
         shared = Shared(store)
         await shared.connect()
         await refuse_to_drop(settings, store)
-        await end_pauses_of_what_is_gone(settings, shared)
+        await resume_removed_destinations(settings, shared)
 
         local = clock or SystemClock()
         outgoing = await open_outgoing(
@@ -75,7 +75,7 @@ async def assemble(
         systems = outgoing.systems()
         listing = {n: it for n, it in systems.items() if isinstance(it, ListsChanges)}
         interval = settings.worker.changes_every
-        means = Means(
+        means = StepContext(
             store=store,
             pauses=_pauses(settings, part, shared, alarms, clock=local),
             alarms=alarms,
@@ -86,20 +86,20 @@ async def assemble(
             listed=dict.fromkeys(listing, interval),
         )
         flow = Flow(means=means, routes=routes, instances=outgoing.instances(shared))
-        yield Program(
+        yield Runtime(
             settings=settings,
             part=part,
             clock=local,
             store=store,
             shared=shared,
             flow=flow,
-            operations=Operations(store=store, routes=routes),
+            operations=OperatorActions(store=store, routes=routes),
             alarms=alarms,
             board=AlarmBoard(store, alarms),
             metrics=metrics,
             systems=systems,
             event_keys={name: it for name in systems if (it := outgoing.event_keys(name))},
-            changes=Changes(
+            changes=ChangePoller(
                 systems=listing,
                 flow=flow,
                 shared=shared,
@@ -110,7 +110,9 @@ async def assemble(
             streams=AuditStreams(store),
             seals=await open_seals(settings, store),
             server=server,
-            crew=Crew(settings, functools.partial(store_url, settings, server), alarms, metrics),
+            crew=WorkerSupervisor(
+                settings, functools.partial(store_url, settings, server), alarms, metrics
+            ),
         )
 
 
@@ -121,7 +123,7 @@ def _observer(metrics: Metrics) -> Observe:
 
 
 def _pauses(
-    settings: Settings, part: Part, shared: Shared, alarms: Alarms, *, clock: Clock
+    settings: Settings, part: WorkerShare, shared: Shared, alarms: Alarms, *, clock: Clock
 ) -> Pauses:
     share = max(1, part.share(settings.worker.concurrency) * 3 // 4)
     return Pauses(shared=shared, alarms=alarms, clock=clock, share=share)

@@ -10,7 +10,7 @@ from proxy.settings.ticket_systems import System
 from proxy.settings.url_rules import networks_of
 
 
-class Way(TypedDict):
+class ConnectionOptions(TypedDict):
     """Whom TLS trusts, what is opened beside public addresses, and whether to pass the proxy by."""
 
     ca_file: Path | None
@@ -19,14 +19,14 @@ class Way(TypedDict):
     direct: bool
 
 
-def way_to(
+def connection_options(
     system: System | WitboostInstance, setting: str, networks: Sequence[str] | None = None
-) -> Way:
+) -> ConnectionOptions:
     """Return the way to a system, or to a part of it that has `networks` of its own.
 
     `setting` is where a person opens more networks.
     """
-    return Way(
+    return ConnectionOptions(
         ca_file=system.ca_file,
         networks=read_networks(networks_of(system, networks)),
         networks_setting=setting,

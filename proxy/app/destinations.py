@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
-from proxy.app.connection_options import way_to
-from proxy.app.processes.share import WHOLE, Part
+from proxy.app.connection_options import connection_options
+from proxy.app.processes.share import SINGLE, WorkerShare
 from proxy.app.token_sources import TokenSources, certificate
 from proxy.domain.clock import Clock
 from proxy.domain.models import Guards, Poll, Route
 from proxy.domain.routing import UNROUTABLE, Rule
-from proxy.domain.schedule import Dice
+from proxy.domain.schedule import Jitter
 from proxy.engine.routes import Routes
 from proxy.errors import ConfigurationError
 from proxy.net.addresses import read_networks
@@ -21,7 +21,7 @@ from proxy.net.urls import CallbackPrefix
 from proxy.oauth2.shared_tokens import TokenIdentity
 from proxy.oauth2.token_source import Fetch
 from proxy.outbound.client import EgressProxy, Outbound
-from proxy.outbound.credentials import Accompanied, Credential, NoCredential, StaticHeader
+from proxy.outbound.credentials import Credential, NoCredential, StaticHeader, WithHeaders
 from proxy.outbound.destination import Destination, Observe
 from proxy.settings import Settings
 from proxy.settings.model import Route as RouteSettings
@@ -37,7 +37,7 @@ from proxy.settings.ticket_systems import FixedHeader, System, overridden
 from proxy.settings.ticket_systems import NoCredential as NoTicketCredential
 from proxy.store.shared import Shared
 from proxy.store.tokens import RedisTokens
-from proxy.tickets.declaring.expressions import finder
+from proxy.tickets.declaring.expressions import compile_path
 from proxy.tickets.events.jwks import PublishedKeys
 from proxy.tickets.kinds import open_system
 from proxy.tickets.port import TicketSystem
@@ -49,14 +49,14 @@ TICKET_ANSWER_LIMIT: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class Destinations:
     """Turns what the settings say of other systems into objects; calls are made while serving."""
 
     settings: Settings
     outbound: Outbound
     clock: Clock
     sources: TokenSources
-    part: Part = WHOLE
+    part: WorkerShare = SINGLE
     _destinations: dict[str, Destination] = field(default_factory=dict)
     _event_keys: dict[str, PublishedKeys] = field(default_factory=dict)
 
@@ -95,7 +95,7 @@ class Outgoing:
                 deadline=system.deadline,
                 concurrency=1,
                 credential=NoCredential(),
-                **way_to(
+                **connection_options(
                     system, f"ticket_systems.{name}.events.jwks_networks", events.jwks_networks
                 ),
             )
@@ -121,7 +121,7 @@ class Outgoing:
     def rules(self) -> list[Rule]:
         """Return the routes that new requests may take, in order, each with its condition."""
         return [
-            Rule(self._route(it), finder(it.when) if it.when else None, it.when or "")
+            Rule(self._route(it), compile_path(it.when) if it.when else None, it.when or "")
             for it in self.settings.routes
         ]
 
@@ -151,7 +151,7 @@ class Outgoing:
             deadline=system.deadline,
             concurrency=self.part.share(system.concurrency),
             credential=self._ticket_credential(name, system),
-            **way_to(system, f"ticket_systems.{name}.networks"),
+            **connection_options(system, f"ticket_systems.{name}.networks"),
             client_certificate=certificate(system.auth)
             if isinstance(system.auth, OAuth2)
             else None,
@@ -161,7 +161,7 @@ class Outgoing:
     def _ticket_credential(self, name: str, system: System) -> Credential:
         proof = self._proof(name, system)
         beside = {name: secret.reveal for name, secret in system.secret_headers.items()}
-        return Accompanied(proof, beside) if beside else proof
+        return WithHeaders(proof, beside) if beside else proof
 
     def _proof(self, name: str, system: System) -> Credential:
         auth = system.auth
@@ -184,7 +184,7 @@ class Outgoing:
             concurrency=self.part.share(callback.concurrency),
             credential=self._callback_credential(name, instance),
             renew_on=frozenset({401, 403}),
-            **way_to(instance, f"witboost.{name}.networks"),
+            **connection_options(instance, f"witboost.{name}.networks"),
         )
         return Witboost(
             name=name,
@@ -204,7 +204,9 @@ class Outgoing:
                 deadline=instance.callback.deadline,
                 concurrency=1,
                 credential=NoCredential(),
-                **way_to(instance, f"witboost.{name}.credential.networks", wanted.networks),
+                **connection_options(
+                    instance, f"witboost.{name}.credential.networks", wanted.networks
+                ),
             ),
             url=wanted.url,
             access_token=wanted.access_token.reveal,
@@ -252,13 +254,13 @@ class _Methods:
         self._shared = shared
         self._fingerprint = fingerprint
 
-    async def learned(self, instance: str) -> str | None:
+    async def get_callback_method(self, instance: str) -> str | None:
         """Return the method that this instance took under these settings."""
-        return await self._shared.learned(f"{instance}:{self._fingerprint}")
+        return await self._shared.get_callback_method(f"{instance}:{self._fingerprint}")
 
-    async def learn(self, instance: str, method: str) -> None:
+    async def set_callback_method(self, instance: str, method: str) -> None:
         """Remember it."""
-        await self._shared.learn(f"{instance}:{self._fingerprint}", method)
+        await self._shared.set_callback_method(f"{instance}:{self._fingerprint}", method)
 
 
 def prefixes(instance: WitboostInstance) -> Sequence[CallbackPrefix]:
@@ -272,10 +274,10 @@ async def open_outgoing(
     tokens: RedisTokens | None,
     *,
     clock: Clock,
-    dice: Dice = random.random,
+    dice: Jitter = random.random,
     observe: Observe = lambda _name, _outcome, _seconds: None,
-    part: Part = WHOLE,
-) -> Outgoing:
+    part: WorkerShare = SINGLE,
+) -> Destinations:
     """Return what calls other systems, through one session that the stack closes.
 
     `tokens` is where processes share tokens; without it, this one has its own. A `part` makes its
@@ -289,4 +291,4 @@ async def open_outgoing(
         Outbound(loopback=wanted.loopback, proxy=proxy, dice=dice, observe=observe)
     )
     sources = TokenSources(outbound=outbound, clock=clock, dice=dice, tokens=tokens)
-    return Outgoing(settings, outbound, clock, sources, part)
+    return Destinations(settings, outbound, clock, sources, part)

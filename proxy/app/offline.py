@@ -4,20 +4,20 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from proxy.app.destinations import Outgoing, open_outgoing
+from proxy.app.destinations import Destinations, open_outgoing
 from proxy.app.open_store import open_store_beside, open_tokens
 from proxy.domain.clock import SystemClock
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings
 from proxy.settings.oauth2 import OAuth2
 from proxy.store.embedded.server import EmbeddedServer
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.shared import Shared
 from proxy.tickets.port import TicketSystem
 
 
 @asynccontextmanager
-async def calling(settings: Settings) -> AsyncIterator[Outgoing]:
+async def open_clients(settings: Settings) -> AsyncIterator[Destinations]:
     """Open what calls other systems, for a command: beside a running service, or without one.
 
     The store is opened only where it holds refresh tokens, and everything else stays in this
@@ -35,7 +35,7 @@ async def calling(settings: Settings) -> AsyncIterator[Outgoing]:
 
 
 @asynccontextmanager
-async def moving(settings: Settings) -> AsyncIterator[RedisStore]:
+async def open_stopped_store(settings: Settings) -> AsyncIterator[RequestStore]:
     """Open the store that no service uses now, as it is; our own server is started for this.
 
     Raises:
@@ -51,9 +51,9 @@ async def moving(settings: Settings) -> AsyncIterator[RedisStore]:
 
 
 @asynccontextmanager
-async def examining(
+async def open_for_doctor(
     settings: Settings, *, publish: bool
-) -> AsyncIterator[tuple[RedisStore, Mapping[str, TicketSystem]]]:
+) -> AsyncIterator[tuple[RequestStore, Mapping[str, TicketSystem]]]:
     """Open the store of a service, and its ticket systems; `publish` the present routes there.
 
     Raises:

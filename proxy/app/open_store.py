@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.audit.files import Folder, Sink, StandardOutput
-from proxy.audit.sealer import Seals
+from proxy.audit.sealer import AuditKeys
 from proxy.domain.clock import Clock
 from proxy.domain.models import TRIAL
 from proxy.errors import ConfigurationError
@@ -14,9 +14,9 @@ from proxy.security.key_ring import KeyRing, kept_key, read_key
 from proxy.security.signing import key_set
 from proxy.settings import Settings
 from proxy.store.at_rest import Privacy
-from proxy.store.client.connections import reach
+from proxy.store.client.connections import connect_url
 from proxy.store.embedded.server import EmbeddedServer
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.shared import Shared, dangers
 from proxy.store.signing_keys import open_signer, published_keys
 from proxy.store.tokens import RedisTokens
@@ -32,7 +32,7 @@ async def open_store(
     alarms: Alarms,
     clock: Clock | None,
     running: str | None = None,
-) -> tuple[RedisStore, EmbeddedServer | None]:
+) -> tuple[RequestStore, EmbeddedServer | None]:
     """Connect to the server at `redis_url`, or start our own.
 
     `running` is where another process of this program has the server already, and has looked at
@@ -61,7 +61,7 @@ def store_url(settings: Settings, server: EmbeddedServer | None) -> str:
     return settings.store.redis_url.reveal() if settings.store.redis_url else ""
 
 
-async def open_store_beside(settings: Settings, stack: AsyncExitStack) -> RedisStore:
+async def open_store_beside(settings: Settings, stack: AsyncExitStack) -> RequestStore:
     """Connect to the store of a service; our own server is the running one, if it runs."""
     wanted = settings.store
     if wanted.redis_url is not None:
@@ -76,7 +76,7 @@ async def open_store_beside(settings: Settings, stack: AsyncExitStack) -> RedisS
     return _connection(settings, url, stack, None, "")
 
 
-async def refuse_to_drop(settings: Settings, store: RedisStore) -> None:
+async def refuse_to_drop(settings: Settings, store: RequestStore) -> None:
     """Raise ConfigurationError if open requests need an instance or system that is gone."""
     problems = []
     for (instance, system), count in (await store.open_counts()).items():
@@ -88,7 +88,7 @@ async def refuse_to_drop(settings: Settings, store: RedisStore) -> None:
         raise ConfigurationError(f"{'; '.join(problems)}. Keep it until they are done.")
 
 
-async def end_pauses_of_what_is_gone(settings: Settings, shared: Shared) -> None:
+async def resume_removed_destinations(settings: Settings, shared: Shared) -> None:
     """End the pauses of systems and instances that are not in the settings any more.
 
     Nobody calls those, so nothing else would, and we would be degraded for ever.
@@ -98,7 +98,7 @@ async def end_pauses_of_what_is_gone(settings: Settings, shared: Shared) -> None
             await shared.resume(name, reason="not in the settings any more")
 
 
-def open_tokens(settings: Settings, store: RedisStore) -> RedisTokens | None:
+def open_tokens(settings: Settings, store: RequestStore) -> RedisTokens | None:
     """Return where all processes share tokens, None if there is no key to encrypt them with."""
     ring = _key_ring(settings)
     return RedisTokens(store, ring) if ring else None
@@ -129,7 +129,7 @@ def _privacy(settings: Settings) -> Privacy:
     return Privacy()
 
 
-async def open_seals(settings: Settings, store: RedisStore) -> Seals:
+async def open_seals(settings: Settings, store: RequestStore) -> AuditKeys:
     """Return what the audit and receipts are signed and encrypted with."""
     ring = store.privacy.ring
 
@@ -137,7 +137,7 @@ async def open_seals(settings: Settings, store: RedisStore) -> Seals:
         return key_set(await published_keys(store))
 
     keys = [key.reveal() for key in settings.signing.keys]
-    return Seals(signer=await open_signer(store, keys, ring), ring=ring, published=published)
+    return AuditKeys(signer=await open_signer(store, keys, ring), ring=ring, published=published)
 
 
 def open_sink(settings: Settings) -> Sink | None:
@@ -153,11 +153,11 @@ def open_sink(settings: Settings) -> Sink | None:
 
 def _connection(
     settings: Settings, url: str, stack: AsyncExitStack, clock: Clock | None, called: str
-) -> RedisStore:
-    client = reach(url, called)
+) -> RequestStore:
+    client = connect_url(url, called)
     stack.push_async_callback(client.aclose)
     wanted = settings.store
-    store = RedisStore(
+    store = RequestStore(
         client,
         namespace=wanted.namespace,
         partitions=wanted.partitions,

@@ -12,15 +12,15 @@ from aiohttp import web
 from proxy.app import api_clients
 from proxy.app.destinations import prefixes
 from proxy.app.open_store import open_sink
-from proxy.app.processes.share import Part
-from proxy.app.processes.supervisor import Crew
+from proxy.app.processes.share import WorkerShare
+from proxy.app.processes.supervisor import WorkerSupervisor
 from proxy.audit.credentials import Credentials
-from proxy.audit.denied_calls import Refusals
+from proxy.audit.denied_calls import DeniedCalls
 from proxy.audit.receipts import Receipts
-from proxy.audit.sealer import Sealer, Seals
-from proxy.change_poller import Changes
+from proxy.audit.sealer import AuditKeys, Sealer
+from proxy.change_poller import ChangePoller
 from proxy.domain.clock import Clock
-from proxy.engine.operator_actions import Operations
+from proxy.engine.operator_actions import OperatorActions
 from proxy.flow import Flow
 from proxy.net.addresses import read_networks
 from proxy.observability.alarms import Alarms
@@ -31,41 +31,41 @@ from proxy.settings.listen import Listen, Listener
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.embedded.server import EmbeddedServer
 from proxy.store.recent_alarms import AlarmBoard
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.shared import Shared
 from proxy.tickets.events.jwks import PublishedKeys
 from proxy.tickets.port import PushesEvents, TicketSystem
 from proxy.web.app import EVENTS, OPERATORS, PARTS, Service, build_health
-from proxy.web.backpressure import Slope
+from proxy.web.backpressure import BackpressurePolicy
 from proxy.web.http.connections import Bounds
 from proxy.web.http.limits import Limits
-from proxy.web.http.trusted_proxies import Peers
+from proxy.web.http.trusted_proxies import TrustedProxies
 from proxy.worker import Worker
 
 _SHARE: Final = 32  # requests worked on for each hook call that is taken in at the same time
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class Runtime:
     """What runs: every object that web, worker and command line need."""
 
     settings: Settings
-    part: Part
+    part: WorkerShare
     clock: Clock
-    store: RedisStore
+    store: RequestStore
     shared: Shared
     flow: Flow
-    operations: Operations
+    operations: OperatorActions
     alarms: Alarms
     board: AlarmBoard
     metrics: Metrics
     systems: Mapping[str, TicketSystem]
     event_keys: Mapping[str, PublishedKeys]
-    changes: Changes
+    changes: ChangePoller
     streams: AuditStreams
-    seals: Seals
+    seals: AuditKeys
     server: EmbeddedServer | None
-    crew: Crew
+    crew: WorkerSupervisor
 
     def worker(self) -> Worker:
         """Return a worker; it does nothing before it is told to run."""
@@ -79,17 +79,17 @@ class Program:
             concurrency=self.part.share(work.concurrency),
             lease=work.lease,
             margin=work.margin,
-            own=self.part.of_these(self.store.keys.tags()),
+            own=self.part.own_partitions(self.store.keys.tags()),
         )
 
-    def working(self) -> Worker | Crew:
+    def working(self) -> Worker | WorkerSupervisor:
         """Return what works: worker processes, or this one."""
         return self.crew if self.settings.worker.processes else self.worker()
 
     @property
-    def peers(self) -> Peers:
+    def peers(self) -> TrustedProxies:
         """Who may say for whom they call."""
-        return Peers(read_networks(self.settings.listen.trusted_proxies))
+        return TrustedProxies(read_networks(self.settings.listen.trusted_proxies))
 
     @property
     def receipts(self) -> Receipts:
@@ -175,13 +175,15 @@ class Program:
             public_url=settings.public_url,
             path=settings.listen.path,
             limits=Limits(body=limits.body, depth=limits.depth, body_deadline=limits.body_deadline),
-            slope=Slope(limit=limits.backlog, slow_from=limits.slow_from, slowest=limits.slowest),
+            slope=BackpressurePolicy(
+                limit=limits.backlog, slow_from=limits.slow_from, slowest=limits.slowest
+            ),
             at_once=max(1, settings.worker.concurrency // _SHARE) if working else None,
             event_memory=api_clients.event_memory(settings),
             event_keys=self.event_keys,
-            certified=api_clients.certified(settings),
+            client_cert_systems=api_clients.certified(settings),
             peers=self.peers,
-            refusals=Refusals(self.streams, self.metrics),
+            refusals=DeniedCalls(self.streams, self.metrics),
             receipts=self.receipts,
             published=self.seals.published,
             crew=self.crew,

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from yarl import URL
 
-from proxy.app.connection_options import way_to
+from proxy.app.connection_options import connection_options
 from proxy.domain.clock import Clock
-from proxy.domain.schedule import Dice
+from proxy.domain.schedule import Jitter
 from proxy.errors import ConfigurationError
 from proxy.oauth2.client_authentication import (
     ClientAuthentication,
@@ -25,12 +25,12 @@ from proxy.oauth2.client_authentication import (
     PrivateKeyJwt,
     TlsClientAuth,
 )
-from proxy.oauth2.discovery import Discovery, Fixed
+from proxy.oauth2.discovery import Discovery, StaticMetadata
 from proxy.oauth2.dpop import Dpop
-from proxy.oauth2.endpoint import Asked, TokenEndpoint
+from proxy.oauth2.endpoint import TokenEndpoint, TokenParameters
 from proxy.oauth2.grants import ClientCredentials, Grant, JwtBearer, TokenExchange
-from proxy.oauth2.refresh_grant import Refreshing
-from proxy.oauth2.shared_tokens import Kept, RefreshTokens, TokenIdentity
+from proxy.oauth2.refresh_grant import RefreshTokenFetcher
+from proxy.oauth2.shared_tokens import RefreshTokens, SharedTokenSlot, TokenIdentity
 from proxy.oauth2.token_source import Fetch, TokenSource
 from proxy.outbound.client import Outbound
 from proxy.outbound.credentials import NoCredential
@@ -53,7 +53,7 @@ class TokenSources:
 
     outbound: Outbound
     clock: Clock
-    dice: Dice
+    dice: Jitter
     tokens: RedisTokens | None
 
     def shared(
@@ -70,7 +70,7 @@ class TokenSources:
         kept = None
         if self.tokens is not None:
             within = _REQUESTS_IN_A_TURN * deadline
-            kept = Kept(store=self.tokens, key=identity.key, within=within)
+            kept = SharedTokenSlot(store=self.tokens, key=identity.key, within=within)
         return TokenSource(
             fetch=fetch,
             clock=self.clock,
@@ -107,7 +107,7 @@ class TokenSources:
         if auth.grant != "refresh_token":
             return partial(endpoint.ask, _grant(auth))
         login = auth.login or Login()
-        return Refreshing(
+        return RefreshTokenFetcher(
             ask=endpoint.ask,
             tokens=self.refresh_tokens(name),
             key=login_key(system, auth),
@@ -147,10 +147,10 @@ class TokenSources:
         """Return the proofs of the key that tokens are bound to, if they are."""
         return Dpop(_loaded(auth.dpop_key), self.clock) if auth.dpop_key else None
 
-    def metadata(self, name: str, system: System, auth: OAuth2) -> Discovery | Fixed:
+    def metadata(self, name: str, system: System, auth: OAuth2) -> Discovery | StaticMetadata:
         """Return where the authorization server is, as the settings say or as it says itself."""
         if auth.token_url is not None:
-            return Fixed(auth.issuer or "", auth.token_url, auth.authorization_url or "")
+            return StaticMetadata(auth.issuer or "", auth.token_url, auth.authorization_url or "")
         connect = self._connect(name, system, auth)
         mtls = auth.client_certificate is not None
         return Discovery(connect, auth.issuer or "", self.clock, mtls=mtls)
@@ -166,15 +166,15 @@ class TokenSources:
                 concurrency=1,
                 credential=NoCredential(),
                 client_certificate=certificate(auth),
-                **way_to(system, f"ticket_systems.{name}.auth.networks", auth.networks),
+                **connection_options(system, f"ticket_systems.{name}.auth.networks", auth.networks),
             )
 
         return connect
 
 
-def asked(auth: OAuth2) -> Asked:
+def asked(auth: OAuth2) -> TokenParameters:
     """Return what a token is to be good for."""
-    return Asked(
+    return TokenParameters(
         scope=auth.scope or "",
         resource=auth.resource,
         audience=auth.audience or "",

@@ -14,7 +14,7 @@ import orjson
 from proxy.errors import ProxyError
 from proxy.security.key_ring import KeyRing
 from proxy.store.audit_streams import AuditStreams
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 EVERY: Final = 60.0
 """Seconds between two looks at files that may be replaced."""
@@ -29,7 +29,7 @@ class Credentials:
     def __init__(
         self,
         *,
-        store: RedisStore,
+        store: RequestStore,
         streams: AuditStreams,
         ring: KeyRing,
         read: Callable[[], Mapping[str, str]],

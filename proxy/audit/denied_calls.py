@@ -34,7 +34,7 @@ class _Tally:
     samples: list[Mapping[str, str]] = field(default_factory=list)
 
 
-class Refusals:
+class DeniedCalls:
     """What was refused since the last note, by route."""
 
     def __init__(self, notes: Notes, metrics: Metrics) -> None:

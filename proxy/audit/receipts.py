@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.domain.models import Entry, Record
-from proxy.errors import InvalidRequest, NotFound
+from proxy.domain.models import Record, StoredRequest
+from proxy.errors import InvalidRequestError, NotFoundError
 from proxy.security.signing import Signer
 
 RECEIPT: Final = "approval-receipt+jws"
@@ -29,7 +29,7 @@ class Receipts:
     signer: Signer | None
     issuer: str
 
-    def issue(self, entry: Entry) -> str:
+    def issue(self, entry: StoredRequest) -> str:
         """Return the receipt of a decided request, the same for the same state of it.
 
         Raises:
@@ -37,9 +37,9 @@ class Receipts:
             NotFound: there is no key to sign with.
         """
         if entry.record.decision is None:
-            raise InvalidRequest(f"state: request {entry.record.id} has no decision yet")
+            raise InvalidRequestError(f"state: request {entry.record.id} has no decision yet")
         if self.signer is None:
-            raise NotFound(
+            raise NotFoundError(
                 "There are no receipts, because there is no key to sign them with: set signing.keys"
                 " or encryption.keys"
             )
@@ -48,9 +48,9 @@ class Receipts:
         )
 
 
-def content(entry: Entry) -> Mapping[str, Any]:
+def content(entry: StoredRequest) -> Mapping[str, Any]:
     """Return what a receipt says of a decided request; what there is not, it leaves out."""
-    record, texts = entry.record, entry.texts
+    record, texts = entry.record, entry.details
     return _present(
         correlationId=record.id,
         asked=_present(
@@ -85,9 +85,9 @@ def _ticket(record: Record) -> Mapping[str, Any]:
     )
 
 
-def _told(entry: Entry) -> Mapping[str, Any]:
+def _told(entry: StoredRequest) -> Mapping[str, Any]:
     """Return what witboost was told, once it was."""
-    body = entry.texts.callback
+    body = entry.details.callback
     if not (entry.record.finished_at and body):
         return {}
     return _present(

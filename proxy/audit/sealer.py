@@ -26,7 +26,7 @@ from proxy.observability.alarms import Alarm, Alarms
 from proxy.observability.metrics import Metrics
 from proxy.security.key_ring import KeyRing
 from proxy.security.signing import Signer
-from proxy.store.audit_streams import AuditEntry, AuditStreams, Kept, Sealed
+from proxy.store.audit_streams import AuditEntry, AuditStreams, Sealed, Snapshot
 from proxy.store.codec import ADMITTED
 
 LEASE: Final = 15 * SECOND
@@ -44,7 +44,7 @@ def place_of(request: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seals:
+class AuditKeys:
     """What the audit is signed and encrypted with; without, it is a chain and nothing more.
 
     `published` asks for the public keys of all that ever signed, as a JWK set.
@@ -63,7 +63,7 @@ class Sealer:
         *,
         streams: AuditStreams,
         sink: Sink | None,
-        seals: Seals,
+        seals: AuditKeys,
         alarms: Alarms,
         metrics: Metrics,
         clock: Clock,
@@ -206,7 +206,7 @@ class Sealer:
 
     async def _lines(self, chain: Chain, entries: Sequence[AuditEntry]) -> list[bytes]:
         last = {entry.request: entry for entry in entries if entry.request}
-        kept: Mapping[str, Kept] = {}
+        kept: Mapping[str, Snapshot] = {}
         if self._seals.ring:
             whole = {it.request for it in entries if _ADMITTED in it.line}
             kept = await self._streams.kept(list(last), whole=whole)
@@ -223,7 +223,7 @@ class Sealer:
             lines.append(chain.add(content))
         return lines
 
-    def _sealed(self, request: str, kept: Kept) -> str:
+    def _sealed(self, request: str, kept: Snapshot) -> str:
         assert self._seals.ring is not None
         return self._seals.ring.seal(orjson.dumps(kept), place=place_of(request)).decode()
 

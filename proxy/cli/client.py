@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from proxy.errors import ConfigurationError, PermanentError, TemporaryError, Unauthorized
+from proxy.errors import ConfigurationError, PermanentError, TemporaryError, UnauthorizedError
 from proxy.tickets.declaring.sanitize import clean
 
 _DEADLINE: Final = aiohttp.ClientTimeout(total=30)
@@ -82,7 +82,7 @@ def _answered(address: str, status: int, content: bytes) -> Any:
             f"{address} answered {status} and not as an approval proxy does: is the address right?"
         )
     if status == HTTPStatus.UNAUTHORIZED:
-        raise Unauthorized(f"{said} (no operator of this program has this key)")
+        raise UnauthorizedError(f"{said} (no operator of this program has this key)")
     raise PermanentError(clean(said), status=status)
 
 

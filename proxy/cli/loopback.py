@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from proxy.errors import ConfigurationError, ProxyError, TemporaryError, Unauthorized
+from proxy.errors import ConfigurationError, ProxyError, TemporaryError, UnauthorizedError
 
 Finish = Callable[[str], Awaitable[str]]
 """Is given the query of a redirect; returns what to tell the person, or raises a ProxyError."""
@@ -60,7 +60,7 @@ class Loopback:
             raise TemporaryError(
                 f"nobody logged in within {within // 60_000} minutes, so nothing was stored: start"
                 " anew, with --paste where the browser runs on another machine",
-                sent=False,
+                maybe_sent=False,
             ) from error
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -70,7 +70,7 @@ class Loopback:
                 return _page(409, "No login is under way", "Look at the terminal.")
             try:
                 said = await self._finish(f"?{request.rel_url.raw_query_string}")
-            except Unauthorized as error:
+            except UnauthorizedError as error:
                 return _page(400, "This is no answer to the login under way", str(error))
             except ProxyError as error:
                 self._outcome.set_exception(error)

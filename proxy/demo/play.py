@@ -13,7 +13,7 @@ import aiohttp
 from proxy.demo.report import Report
 from proxy.demo.scenes import SCENES, Play, Scene
 from proxy.demo.stage import Stage, open_stage
-from proxy.demo.system_kinds import CASTS, Cast
+from proxy.demo.system_kinds import CASTS, SystemKind
 from proxy.demo.timeline import Page, Timeline
 from proxy.demo.verdict import Expected, judge
 from proxy.errors import ConfigurationError
@@ -33,7 +33,7 @@ async def run(
     keep: bool,
     out: TextIO | None = None,
     scenes: Sequence[Scene] = SCENES,
-    cast: Cast = CASTS["rest"],
+    cast: SystemKind = CASTS["rest"],
 ) -> int:
     """Play the scenes and return the exit code: 0 only if every request came to its right end.
 
@@ -57,7 +57,7 @@ async def _play(
     keep: bool,  # noqa: FBT001 - one caller
     page: Page,
     scenes: Sequence[Scene],
-    cast: Cast,
+    cast: SystemKind,
 ) -> int:
     report = Report(page)
     requests: dict[str, Scene] = {}

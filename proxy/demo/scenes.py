@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from proxy.demo.simulator_client import Observed
+from proxy.demo.simulator_client import SimulatorClient
 from proxy.demo.stage import Stage
 from proxy.demo.timeline import Timeline
 from proxy.simulators.journal import Entry
@@ -65,7 +65,7 @@ class Play:
         return asked
 
     async def seen(
-        self, there: Observed, kind: str, *, within: float = _SOON, **fields: Any
+        self, there: SimulatorClient, kind: str, *, within: float = _SOON, **fields: Any
     ) -> Entry:
         """Wait until a journal has an entry; raises TimeoutError."""
         entry = await there.next_of(kind, within=within, **fields)

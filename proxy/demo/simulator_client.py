@@ -32,7 +32,7 @@ async def until(look: Callable[[], Awaitable[Found]], *, within: float) -> Found
     return found
 
 
-class Observed:
+class SimulatorClient:
     """Follows one simulator over HTTP; `control` is the path prefix of its journal and faults.
 
     Attributes:

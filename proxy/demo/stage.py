@@ -19,8 +19,8 @@ import orjson
 
 from proxy.demo.child_process import Child
 from proxy.demo.folder import DemoFolder
-from proxy.demo.simulator_client import Observed, until
-from proxy.demo.system_kinds import Cast
+from proxy.demo.simulator_client import SimulatorClient, until
+from proxy.demo.system_kinds import SystemKind
 from proxy.security.api_keys import hash_key, new_key
 
 _NAMES: Final = ("desk", "witboost", "proxy")
@@ -49,7 +49,12 @@ class Stage:
     """The three processes; the proxy can be killed and started again, the others stay."""
 
     def __init__(
-        self, folder: DemoFolder, http: aiohttp.ClientSession, *, cast: Cast, adopt_hooks: bool
+        self,
+        folder: DemoFolder,
+        http: aiohttp.ClientSession,
+        *,
+        cast: SystemKind,
+        adopt_hooks: bool,
     ) -> None:
         self.folder = folder
         self.cast = cast
@@ -59,8 +64,8 @@ class Stage:
         self._adopt_hooks = adopt_hooks
         self._ports = _free_ports()
         self.url = f"http://127.0.0.1:{self._ports['proxy']}"
-        self.desk: Observed
-        self.witboost: Observed
+        self.desk: SimulatorClient
+        self.witboost: SimulatorClient
 
     async def start(self) -> None:
         """Start everything and write the settings.
@@ -76,8 +81,8 @@ class Stage:
             "witboost", "witboost", *hook, "--credential", "access_token", *adopting
         )
         url, control = await _url_of(desk), self.cast.control
-        self.desk = Observed("desk", url, self._http, control=control)
-        self.witboost = Observed("witboost", await _url_of(witboost), self._http)
+        self.desk = SimulatorClient("desk", url, self._http, control=control)
+        self.witboost = SimulatorClient("witboost", await _url_of(witboost), self._http)
         self._write_settings()
         await self.start_proxy()
 
@@ -184,7 +189,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(path: Path, *, cast: Cast, adopt_hooks: bool = False) -> AsyncIterator[Stage]:
+async def open_stage(
+    path: Path, *, cast: SystemKind, adopt_hooks: bool = False
+) -> AsyncIterator[Stage]:
     """Start the three processes in a folder; on leaving, however that happens, they are ended.
 
     With `adopt_hooks` witboost takes callbacks to hooks that it never made, so that a person can

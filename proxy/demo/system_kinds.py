@@ -8,7 +8,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class SystemKind:
     """One kind of ticket system in the demo.
 
     `simulator` is what `proxy.demo.serve` starts, `system` its name in the settings, `control` the
@@ -36,8 +36,8 @@ class Cast:
         return f"{self.control}{self.tickets}/{ticket}/decision"
 
 
-CASTS: Final[Mapping[str, Cast]] = {
-    "rest": Cast(
+CASTS: Final[Mapping[str, SystemKind]] = {
+    "rest": SystemKind(
         kind="rest",
         title="a ticket desk",
         simulator="desk",
@@ -47,7 +47,7 @@ CASTS: Final[Mapping[str, Cast]] = {
         untouched="new",
         key="DESK-{}".format,
     ),
-    "servicenow": Cast(
+    "servicenow": SystemKind(
         kind="servicenow",
         title="ServiceNow",
         simulator="servicenow",
@@ -57,7 +57,7 @@ CASTS: Final[Mapping[str, Cast]] = {
         untouched="not requested",
         key=lambda number: f"CHG{30_000 + number:07}",
     ),
-    "jira": Cast(
+    "jira": SystemKind(
         kind="jira",
         title="Jira Service Management",
         simulator="jira",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TextIO
 
-from proxy.demo.simulator_client import Observed
+from proxy.demo.simulator_client import SimulatorClient
 from proxy.simulators.journal import Entry
 
 WIDTH: Final = 100
@@ -67,7 +67,7 @@ class Page:
 class Timeline:
     """Writes what happened since the scene began, in order, as soon as it is known."""
 
-    def __init__(self, page: Page, *, witboost: Observed, desk: Observed) -> None:
+    def __init__(self, page: Page, *, witboost: SimulatorClient, desk: SimulatorClient) -> None:
         self._page = page
         self._places = (witboost, desk)
         self._written = {witboost.name: 0, desk.name: 0}
@@ -103,7 +103,7 @@ class Timeline:
         for line in rest:
             self._page.write(f"{_INDENT}{line}")
 
-    def _told(self, place: Observed, entry: Entry) -> tuple[str, str] | None:
+    def _told(self, place: SimulatorClient, entry: Entry) -> tuple[str, str] | None:
         """Return who did what; None for what would only distract."""
         who, sentence = _SENTENCES.get((place.name, entry["kind"]), ("", ""))
         if not sentence:

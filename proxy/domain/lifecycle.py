@@ -9,37 +9,37 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 from proxy.domain.events.base import (
-    ASIDE,
-    WORKING,
-    CalledBack,
-    CallingBack,
+    ACTIVE,
+    PARKED,
+    CallbackAccepted,
+    CallbackNotSent,
+    CallbackStarted,
+    CreateNotSent,
+    CreateStarted,
     Decided,
-    Died,
     Event,
     Fulfilled,
     FulfilmentAwaited,
+    GivenUp,
     Held,
-    Missing,
-    NotSent,
-    Opened,
     Postponed,
-    Read,
-    Sending,
-    Uncalled,
-    afresh,
+    TicketMissing,
+    TicketOpened,
+    TicketRead,
+    without_failures,
 )
-from proxy.domain.events.notifications import Announced, Told
+from proxy.domain.events.notifications import Announced, TicketNotified
 from proxy.domain.events.operator import Refreshed, Rerouted, Retried
-from proxy.domain.events.recovery import Doubted, Restored
-from proxy.domain.models import Entry, Record, State
+from proxy.domain.events.recovery import CreateInDoubt, Restored
+from proxy.domain.models import Record, State, StoredRequest
 from proxy.domain.replace import replace
-from proxy.errors import IllegalTransition
+from proxy.errors import IllegalTransitionError
 
 LATE: Final = "late"  # an event of an earlier stage: changes nothing
 BACK: Final = "back"  # to the state that the record remembers
 
 _S = State
-_UNDECIDED: Final = (_S.RECEIVED, _S.OPENING, _S.PENDING, *ASIDE)
+_UNDECIDED: Final = (_S.RECEIVED, _S.OPENING, _S.PENDING, *PARKED)
 _SETTLED: Final = (_S.DECIDED, _S.FULFILLING, _S.DONE)
 
 Target = State | Literal["late", "back"]
@@ -54,29 +54,29 @@ def _lead(*states: State, to: Target) -> dict[State, Target]:
 
 
 TRANSITIONS: Final[Mapping[type[Event], Mapping[State, Target]]] = {
-    Sending: _lead(_S.RECEIVED, _S.OPENING, to=_S.OPENING),
-    NotSent: _lead(_S.OPENING, to=_S.RECEIVED),
-    Opened: _lead(_S.RECEIVED, _S.OPENING, *ASIDE, to=_S.PENDING)
+    CreateStarted: _lead(_S.RECEIVED, _S.OPENING, to=_S.OPENING),
+    CreateNotSent: _lead(_S.OPENING, to=_S.RECEIVED),
+    TicketOpened: _lead(_S.RECEIVED, _S.OPENING, *PARKED, to=_S.PENDING)
     | _lead(_S.PENDING, *_SETTLED, to=LATE),
-    Read: _stay(_S.PENDING, _S.FULFILLING) | _lead(*ASIDE, _S.DECIDED, _S.DONE, to=LATE),
-    Missing: _stay(_S.PENDING, _S.FULFILLING),
+    TicketRead: _stay(_S.PENDING, _S.FULFILLING) | _lead(*PARKED, _S.DECIDED, _S.DONE, to=LATE),
+    TicketMissing: _stay(_S.PENDING, _S.FULFILLING),
     Announced: _stay(_S.PENDING),
     Decided: _lead(*_UNDECIDED, to=_S.DECIDED) | _lead(*_SETTLED, to=LATE),
     FulfilmentAwaited: _lead(_S.DECIDED, to=_S.FULFILLING),
-    Fulfilled: _stay(_S.FULFILLING) | _lead(*ASIDE, to=BACK) | _lead(_S.DONE, to=LATE),
-    CallingBack: _stay(_S.DECIDED, _S.FULFILLING),
-    CalledBack: _lead(_S.DECIDED, _S.FULFILLING, to=_S.DONE),
-    Postponed: _stay(*WORKING, *ASIDE, _S.DONE),
-    Uncalled: _stay(_S.DECIDED, _S.FULFILLING),
-    Held: _lead(*WORKING, *ASIDE, to=_S.HELD),
-    Died: _lead(*WORKING, _S.HELD, to=_S.DEAD),
-    Retried: _lead(*ASIDE, to=BACK),
-    Refreshed: _stay(*WORKING),
-    Rerouted: _stay(_S.RECEIVED, _S.OPENING, _S.PENDING) | _lead(*ASIDE, to=BACK),
-    Told: _stay(_S.DONE),
-    Doubted: _lead(_S.RECEIVED, _S.OPENING, to=_S.OPENING) | _stay(_S.DECIDED, *ASIDE),
+    Fulfilled: _stay(_S.FULFILLING) | _lead(*PARKED, to=BACK) | _lead(_S.DONE, to=LATE),
+    CallbackStarted: _stay(_S.DECIDED, _S.FULFILLING),
+    CallbackAccepted: _lead(_S.DECIDED, _S.FULFILLING, to=_S.DONE),
+    Postponed: _stay(*ACTIVE, *PARKED, _S.DONE),
+    CallbackNotSent: _stay(_S.DECIDED, _S.FULFILLING),
+    Held: _lead(*ACTIVE, *PARKED, to=_S.HELD),
+    GivenUp: _lead(*ACTIVE, _S.HELD, to=_S.DEAD),
+    Retried: _lead(*PARKED, to=BACK),
+    Refreshed: _stay(*ACTIVE),
+    Rerouted: _stay(_S.RECEIVED, _S.OPENING, _S.PENDING) | _lead(*PARKED, to=BACK),
+    TicketNotified: _stay(_S.DONE),
+    CreateInDoubt: _lead(_S.RECEIVED, _S.OPENING, to=_S.OPENING) | _stay(_S.DECIDED, *PARKED),
     Restored: _lead(_S.RECEIVED, _S.OPENING, to=_S.OPENING)
-    | _stay(_S.PENDING, _S.DECIDED, _S.FULFILLING, *ASIDE, _S.DONE),
+    | _stay(_S.PENDING, _S.DECIDED, _S.FULFILLING, *PARKED, _S.DONE),
 }
 
 
@@ -91,27 +91,29 @@ def advance(record: Record, event: Event) -> Record:
     """
     target = TRANSITIONS[type(event)].get(record.state)
     if target is None:
-        raise IllegalTransition(
+        raise IllegalTransitionError(
             f"{event.event_code} makes no sense for request {record.id}, which is {record.state}"
         )
-    if target == LATE or (record.decision is not None and isinstance(event, Opened | Decided)):
+    if target == LATE or (
+        record.decision is not None and isinstance(event, TicketOpened | Decided)
+    ):
         if isinstance(event, Decided) and event.decision is not record.decision:
             return replace(record, conflicts=record.conflicts + 1)
         return record
-    state = (record.back or _S.RECEIVED) if target == BACK else State(target)
+    state = (record.resume_state or _S.RECEIVED) if target == BACK else State(target)
     if isinstance(event, Retried) and event.no_ticket and state is _S.OPENING:
         state = _S.RECEIVED
     changed = event.apply(record)
-    if isinstance(event, Opened | Decided | CalledBack):
-        changed = afresh(changed)
+    if isinstance(event, TicketOpened | Decided | CallbackAccepted):
+        changed = without_failures(changed)
     return replace(changed, state=state)
 
 
-def advance_entry(entry: Entry, event: Event) -> Entry:
+def advance_entry(entry: StoredRequest, event: Event) -> StoredRequest:
     """Return the record and its texts after the event; a late event changes no text."""
     record = advance(entry.record, event)
     late = record is entry.record or record.conflicts != entry.record.conflicts
-    aside = entry.record.state in ASIDE and isinstance(event, Postponed)
+    aside = entry.record.state in PARKED and isinstance(event, Postponed)
     if late or aside:
         return replace(entry, record=record)
-    return replace(entry, record=record, texts=event.write(entry.texts))
+    return replace(entry, record=record, details=event.write(entry.details))

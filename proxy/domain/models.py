@@ -113,7 +113,7 @@ class Ticket:
     decider_groups: Sequence[str] = ()
     key_fields: str = ""
     note: str = ""
-    carries: Sequence[str] = ()
+    correlation_values: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,16 +217,16 @@ class Record:
     system: str
     route: str
     client: str
-    content: str
+    content_digest: str
     admitted_at: int
     deadline_at: int
-    url: str = ""
+    url_digest: str = ""
     request_id: str = ""
     run_id: str = ""
     fence: int = 0
     attempt: int = 0
     waited: int = 0
-    before: int = 0
+    waited_before_code: int = 0
     sent_at: int = 0
     ticket_id: str = ""
     ticket_key: str = ""
@@ -238,16 +238,16 @@ class Record:
     decided_at: int = 0
     fulfilment: Fulfilment | None = None
     fulfil_by: int = 0
-    calls: int = 0
+    callbacks_sent: int = 0
     conflicts: int = 0
-    ours: int = 0
-    untold: int = 0
+    decided_without_ticket: int = 0
+    ticket_notice_due: int = 0
     announced: int = 0
     key_fields: str = ""
     refused_at: int = 0
     refusals: int = 0
-    fired: int = 0
-    back: State | None = None
+    deadline_fired: int = 0
+    resume_state: State | None = None
     code: str = ""
     finished_at: int = 0
     version: int = 0
@@ -258,12 +258,12 @@ class Record:
         return self.instance == TRIAL
 
     @property
-    def unticketed(self) -> bool:
+    def may_have_unknown_ticket(self) -> bool:
         """Whether a ticket that we do not know of would matter: one may be there, and not be told.
 
         Where the ticket system refused to create it and that decided, there is none.
         """
-        decided = self.decision is not None and not self.ours
+        decided = self.decision is not None and not self.decided_without_ticket
         return bool(self.system and not (self.ticket_id or self.finished_at or decided))
 
     @property
@@ -273,7 +273,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Texts:
+class Details:
     """What a person reads beside a record, and what is too long for its small hash."""
 
     reason: str = ""
@@ -284,9 +284,9 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredRequest:
     """A record with what lies beside it: texts and the hook call's body as it came."""
 
     record: Record
-    texts: Texts
+    details: Details
     payload: bytes

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
-from proxy.domain.events.base import ASIDE, WORKING
+from proxy.domain.events.base import ACTIVE, PARKED
 from proxy.domain.guards import GUARDED
 from proxy.domain.models import Fulfilment, Record, State
 
 ACTIONS: Final = ("release", "retry", "attach", "refresh", "reroute", "reject", "cancel")
 
 
-def actions(record: Record) -> list[str]:
+def allowed_actions(record: Record) -> list[str]:
     """Return the actions that its state allows, so that nobody is offered what is refused.
 
     What only a look elsewhere can tell, such as whether the ticket still says so, may refuse them
@@ -18,10 +18,10 @@ def actions(record: Record) -> list[str]:
     """
     undecided, awaited = record.decision is None, record.fulfilment is Fulfilment.WAITING
     allowed: Mapping[str, bool] = {
-        "retry": record.state in ASIDE,
+        "retry": record.state in PARKED,
         "release": awaited or (record.state is State.HELD and record.code == GUARDED),
         "attach": undecided and bool(record.system) and not record.ticket_id,
-        "refresh": record.state in WORKING,
+        "refresh": record.state in ACTIVE,
         "reroute": undecided,
         "reject": undecided or awaited,
         "cancel": undecided or awaited,

@@ -5,7 +5,7 @@ from typing import Final
 
 from proxy.domain.guards import GUARDED
 
-ADVICE: Final[Mapping[str, str]] = {
+REMEDIATION: Final[Mapping[str, str]] = {
     GUARDED: "Look who approved, and release the request, or reject it.",
     "callback_conflict": "Look which status witboost has, and put it right there; then retry: that"
     " ends the request.",

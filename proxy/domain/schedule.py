@@ -5,7 +5,7 @@ from typing import Final
 
 from proxy.domain.models import Fulfilment, Poll, Record, State
 
-Dice = Callable[[], float]
+Jitter = Callable[[], float]
 """Returns a number in [0, 1): the source of jitter, so that a thousand requests spread out."""
 
 SECOND: Final = 1_000
@@ -19,7 +19,7 @@ LONGEST_WAIT: Final = LONGEST_RETRY_AFTER + SLOWEST_RETRY
 """For a paused destination, until the next look: it may ask for the one, the other is ours."""
 
 
-def backoff(attempt: int, dice: Dice, retry_after: int | None = None) -> int:
+def backoff(attempt: int, dice: Jitter, retry_after: int | None = None) -> int:
     """Return the pause after the given number of failures: 1 s doubling to 15 min, plus jitter.
 
     A pause the other side asked for is respected up to an hour, and never shortened by jitter.
@@ -31,7 +31,7 @@ def backoff(attempt: int, dice: Dice, retry_after: int | None = None) -> int:
     return max(jittered, min(retry_after, LONGEST_RETRY_AFTER))
 
 
-def poll_pause(polls: int, poll: Poll, dice: Dice, *, listed_every: int = 0) -> int:
+def poll_pause(polls: int, poll: Poll, dice: Jitter, *, listed_every: int = 0) -> int:
     """Return the pause before the next read of a ticket that was read `polls` times.
 
     Where its system lists changes every so many milliseconds, reads that would be as slow as that
@@ -63,7 +63,7 @@ def _deadline(record: Record) -> int | None:
     The first runs in every state before `decided`, held and dead included, and fires once; the
     second one while the access is awaited.
     """
-    if record.decision is None and record.state is not State.DONE and not record.fired:
+    if record.decision is None and record.state is not State.DONE and not record.deadline_fired:
         return record.deadline_at
     awaited = record.state is State.FULFILLING and record.fulfilment is Fulfilment.WAITING
     return record.fulfil_by if awaited else None

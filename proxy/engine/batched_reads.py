@@ -22,7 +22,7 @@ class _System(TicketSystem, FetchesMany, Protocol):
     """A ticket system that reads one ticket, or many."""
 
 
-class Reads:
+class TicketBatchLoader:
     """Reads tickets; one batch at a time for each system under one declaration."""
 
     def __init__(self) -> None:

@@ -28,26 +28,28 @@ class Lease:
     margin: int
     run_id: str = ""
 
-    def now(self) -> int:
+    def earliest_now(self) -> int:
         """Return the store's time, rather too early than too late: a wait is never too short."""
         return self.claimed_at + self.clock.monotonic() - self.received
 
-    def latest(self) -> int:
+    def latest_now(self) -> int:
         """Return the store's time, rather too late than too early: for what was sent when."""
         return self.claimed_at + self.clock.monotonic() - self.began
 
-    def left(self) -> int:
+    def remaining(self) -> int:
         """Return the milliseconds for which the record is certainly ours."""
         return self.length - self.margin - (self.clock.monotonic() - self.began)
 
-    async def bounded(self, question: Awaitable[Answer], what: str) -> Answer:
+    async def run_within(self, question: Awaitable[Answer], what: str) -> Answer:
         """Await a call to the other side for as long as the record is ours.
 
         Raises:
             TemporaryError: the lease ran out; the call may have had its effect.
         """
         try:
-            async with asyncio.timeout(self.left() / 1_000):
+            async with asyncio.timeout(self.remaining() / 1_000):
                 return await question
         except TimeoutError as error:
-            raise TemporaryError(f"{what} took longer than the lease allows", sent=True) from error
+            raise TemporaryError(
+                f"{what} took longer than the lease allows", maybe_sent=True
+            ) from error

@@ -7,23 +7,23 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.domain.events.base import WORKING, Decided, Event, Fulfilled, Opened
+from proxy.domain.events.base import ACTIVE, Decided, Event, Fulfilled, TicketOpened
 from proxy.domain.events.operator import Refreshed, Rerouted, Retried
 from proxy.domain.guards import GUARDED
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import TRIAL, Decision, Entry, Fulfilment, Outcome, State
+from proxy.domain.models import TRIAL, Decision, Fulfilment, Outcome, State, StoredRequest
 from proxy.domain.schedule import MINUTE, due_at
 from proxy.engine.routes import Routes
 from proxy.errors import (
     ConfigurationError,
-    InvalidRequest,
-    NotFound,
-    Stale,
-    Superseded,
+    InvalidRequestError,
+    NotFoundError,
+    StaleError,
+    SupersededError,
     TemporaryError,
 )
 from proxy.store.codec import history_entry
-from proxy.store.requests import Admission, RedisStore
+from proxy.store.requests import Admission, RequestStore
 from proxy.tickets.declaring.sanitize import LONGEST_REFERENCE, reference
 from proxy.witboost import fields as read
 from proxy.witboost.hook_call import approval_request
@@ -43,24 +43,24 @@ def as_test(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**plain, **fields, "identities": marked, "motivation": why}
 
 
-class Operations:
+class OperatorActions:
     """Actions of operators: each raises the fence, so whoever works on the record stops."""
 
-    def __init__(self, *, store: RedisStore, routes: Routes) -> None:
+    def __init__(self, *, store: RequestStore, routes: Routes) -> None:
         self._store = store
         self._routes = routes
 
-    async def allowed_fields(self, entry: Entry) -> Collection[str] | None:
+    async def allowed_fields(self, entry: StoredRequest) -> Collection[str] | None:
         """Return the fields of a hook call that may be shown; None for all, none if in doubt."""
         try:
-            route, _ = await self._routes.of(entry.record)
+            route, _ = await self._routes.for_record(entry.record)
         except ConfigurationError:
             return ()
         return route.allowed_fields
 
     async def retry(
         self, correlation_id: str, *, by: str, reason: str, no_ticket_exists: bool = False
-    ) -> Entry:
+    ) -> StoredRequest:
         """Send a held or dead request back to the state it came from.
 
         Raises:
@@ -69,17 +69,17 @@ class Operations:
                 doubt whether a ticket exists, which only a person can know.
         """
 
-        async def decide(entry: Entry) -> Event:
+        async def decide(entry: StoredRequest) -> Event:
             record = entry.record
             if record.state not in {State.HELD, State.DEAD}:
-                raise InvalidRequest(
+                raise InvalidRequestError(
                     f"state: request {record.id} is {record.state}; only held and"
                     " dead requests can be retried"
                 )
-            doubt = record.back is State.OPENING and not record.ticket_id and record.sent_at
-            _, system = await self._routes.of(record)
+            doubt = record.resume_state is State.OPENING and not record.ticket_id and record.sent_at
+            _, system = await self._routes.for_record(record)
             if doubt and not no_ticket_exists and not (system.finds or system.idempotent):
-                raise InvalidRequest(
+                raise InvalidRequestError(
                     f"noTicketExists: {system.name} may have created a ticket for {record.id} and"
                     " cannot be asked. Attach the ticket, or say that no ticket exists."
                 )
@@ -89,7 +89,9 @@ class Operations:
 
         return await self._act(correlation_id, decide)
 
-    async def attach(self, correlation_id: str, ticket: str, *, by: str, reason: str) -> Entry:
+    async def attach(
+        self, correlation_id: str, ticket: str, *, by: str, reason: str
+    ) -> StoredRequest:
         """Follow a ticket that an operator found; its id or key must be known to the system.
 
         Raises:
@@ -99,33 +101,33 @@ class Operations:
                 was given is no id or key.
         """
         if not reference(ticket):
-            raise InvalidRequest(
+            raise InvalidRequestError(
                 "ticketKey must be the id or key of a ticket: one line of at most"
                 f" {LONGEST_REFERENCE} visible characters"
             )
 
-        async def decide(entry: Entry) -> Event:
+        async def decide(entry: StoredRequest) -> Event:
             record = entry.record
             if record.decision or record.ticket_id:
-                raise InvalidRequest(
+                raise InvalidRequestError(
                     f"state: request {record.id} has a ticket or a decision already"
                 )
-            _, system = await self._routes.of(record)
+            _, system = await self._routes.for_record(record)
             found = await system.fetch(ticket)
             taker = await self._store.reserve(system.name, found.id, record.id, keep=MINUTE)
             owners = await self._store.find(system.name, [found.id])
-            carried = [it for it in found.carries if await self._store.load(it)]
+            carried = [it for it in found.correlation_values if await self._store.load(it)]
             if others := {taker, *owners, *carried} - {record.id}:
-                raise InvalidRequest(
+                raise InvalidRequestError(
                     f"ticketKey: {found.key} is the ticket of request {', '.join(others)}"
                 )
-            return Opened(
+            return TicketOpened(
                 at=await self._store.now(), ticket=found, how=f"attached by {by}: {reason}"
             )
 
         return await self._act(correlation_id, decide)
 
-    async def release(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def release(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """Accept the approval that a guard holds back, if the ticket still says so; or the access.
 
         What was approved and is awaited is there then: somebody saw to it who need not tell the
@@ -136,18 +138,18 @@ class Operations:
             InvalidRequest: neither a guard nor access is waited for, or it is not approved now.
         """
 
-        async def decide(entry: Entry) -> Event:
+        async def decide(entry: StoredRequest) -> Event:
             record = entry.record
             if record.fulfilment is Fulfilment.WAITING:
                 return await self._fulfilled(Fulfilment.FULFILLED, by=by, reason=reason)
             if record.state is not State.HELD or record.code != GUARDED:
-                raise InvalidRequest(
+                raise InvalidRequestError(
                     f"state: no guard holds request {record.id}, which is {record.state}"
                 )
-            _, system = await self._routes.of(record)
+            _, system = await self._routes.for_record(record)
             ticket = await system.fetch(record.ticket_id)
             if ticket.outcome is not Outcome.APPROVED:
-                raise InvalidRequest(
+                raise InvalidRequestError(
                     f"state: ticket {ticket.key} is {ticket.native_status!r} now, which is no"
                     " approval that could be released"
                 )
@@ -163,7 +165,7 @@ class Operations:
 
         return await self._act(correlation_id, decide)
 
-    async def reject(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def reject(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """Decide without the ticket: no; the ticket is withdrawn, or told by a comment.
 
         Of what was approved and is awaited, it says that the access never will be there.
@@ -174,11 +176,11 @@ class Operations:
         """
         return await self._end(correlation_id, Decision.REJECTED, by=by, reason=reason)
 
-    async def cancel(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def cancel(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """End the request as not wanted any more; raises and tells the ticket as `reject` does."""
         return await self._end(correlation_id, Decision.CANCELLED, by=by, reason=reason)
 
-    async def refresh(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def refresh(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """Go on with a request now, whenever it was due: read its ticket, send its callback.
 
         Raises:
@@ -186,9 +188,9 @@ class Operations:
             InvalidRequest: there is nothing to go on with.
         """
 
-        async def decide(entry: Entry) -> Event:
-            if entry.record.state not in WORKING:
-                raise InvalidRequest(
+        async def decide(entry: StoredRequest) -> Event:
+            if entry.record.state not in ACTIVE:
+                raise InvalidRequestError(
                     f"state: request {entry.record.id} is {entry.record.state}; held and dead ones"
                     " can be retried"
                 )
@@ -196,7 +198,7 @@ class Operations:
 
         return await self._act(correlation_id, decide)
 
-    async def reroute(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def reroute(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """Choose the route again, under the rules and mappings of now.
 
         Raises:
@@ -204,16 +206,16 @@ class Operations:
             InvalidRequest: it is decided, or it has, or may have, a ticket in another system.
         """
 
-        async def decide(entry: Entry) -> Event:
+        async def decide(entry: StoredRequest) -> Event:
             record = entry.record
             if record.decision:
-                raise InvalidRequest(f"state: request {record.id} is decided already")
+                raise InvalidRequestError(f"state: request {record.id} is decided already")
             digest, route = self._routes.choose(
                 lambda: approval_request(record.id, entry.payload, record.request_id)
             )
-            ticket = record.ticket_id or record.sent_at or self._store.may_forget(record)
+            ticket = record.ticket_id or record.sent_at or self._store.may_have_lost_intent(record)
             if ticket and route.system != record.system:
-                raise InvalidRequest(
+                raise InvalidRequestError(
                     f"route: {route.name} leads to {route.system or 'no ticket system'}, but"
                     f" request {record.id} has, or may have, a ticket in {record.system}"
                 )
@@ -222,7 +224,7 @@ class Operations:
 
         return await self._act(correlation_id, decide)
 
-    async def try_out(self, system: str, fields: Mapping[str, Any], *, by: str) -> str:
+    async def open_trial(self, system: str, fields: Mapping[str, Any], *, by: str) -> str:
         """Open a request marked TEST under the first route to a system; return its correlation id.
 
         It takes the way of any other request; only its callback is kept and not sent, and its
@@ -231,7 +233,7 @@ class Operations:
         Raises:
             InvalidRequest: no route leads to this system.
         """
-        digest, route = self._routes.leading_to(system)
+        digest, route = self._routes.first_to(system)
         url = f"https://trial.invalid/{uuid.uuid4()}"
         body = orjson.dumps({"respondToUrl": url, "fields": as_test(fields)})
         admitted = await self._store.admit(
@@ -250,19 +252,21 @@ class Operations:
         )
         return admitted.id
 
-    async def _end(self, correlation_id: str, decision: Decision, *, by: str, reason: str) -> Entry:
-        async def decide(entry: Entry) -> Event:
+    async def _end(
+        self, correlation_id: str, decision: Decision, *, by: str, reason: str
+    ) -> StoredRequest:
+        async def decide(entry: StoredRequest) -> Event:
             if entry.record.fulfilment is Fulfilment.WAITING:
                 return await self._fulfilled(Fulfilment.FAILED, by=by, reason=reason)
             if entry.record.decision:
-                raise InvalidRequest(f"state: request {entry.record.id} is decided already")
+                raise InvalidRequestError(f"state: request {entry.record.id} is decided already")
             return Decided(
                 at=await self._store.now(),
                 decision=decision,
                 by=f"operator {by}",
                 comment=reason,
                 evidence=f"operator {by}",
-                ours=True,
+                without_ticket=True,
             )
 
         return await self._act(correlation_id, decide)
@@ -271,12 +275,14 @@ class Operations:
         at, evidence = await self._store.now(), f"{fulfilment}, says operator {by}"
         return Fulfilled(at=at, fulfilment=fulfilment, evidence=evidence, reason=reason)
 
-    async def _act(self, correlation_id: str, decide: Callable[[Entry], Awaitable[Event]]) -> Entry:
+    async def _act(
+        self, correlation_id: str, decide: Callable[[StoredRequest], Awaitable[Event]]
+    ) -> StoredRequest:
         """Write what an operator decided on the record as it is; look again if it changed."""
         for _ in range(_TRIES):
             entry = await self._store.load(correlation_id)
             if entry is None:
-                raise NotFound(f"There is no request {correlation_id}")
+                raise NotFoundError(f"There is no request {correlation_id}")
             event = await decide(entry)
             after = advance_entry(entry, event)
             history = [history_entry(event, after.record)]
@@ -285,10 +291,12 @@ class Operations:
                 return await self._store.commit(
                     entry, after, history, due=due, take_over=True, only_newest=True
                 )
-            except Stale:
+            except StaleError:
                 continue
-            except Superseded as newer:
-                raise InvalidRequest(
+            except SupersededError as newer:
+                raise InvalidRequestError(
                     f"id: a newer request with the same respondToUrl exists: {newer}"
                 ) from newer
-        raise TemporaryError(f"Request {correlation_id} keeps changing; try again", sent=False)
+        raise TemporaryError(
+            f"Request {correlation_id} keeps changing; try again", maybe_sent=False
+        )

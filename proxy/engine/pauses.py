@@ -37,7 +37,7 @@ PATIENCE: Final = 0.25
 _FRESH_FOR: Final = SECOND
 
 
-class _Places:
+class Bulkhead:
     """The places that this process has for steps at one destination."""
 
     def __init__(self, share: int) -> None:
@@ -64,27 +64,27 @@ class _Places:
         self._free.release()
 
 
-class Place:
+class Permit:
     """The place that a request has at the one destination it uses now; left at the end.
 
     It is taken before anything is written or sent: of many steps that start together, no more
     than there is room for may go on.
     """
 
-    def __init__(self, at: Callable[[str], _Places]) -> None:
+    def __init__(self, at: Callable[[str], Bulkhead]) -> None:
         self._at = at
-        self._held: _Places | None = None
+        self._held: Bulkhead | None = None
 
-    async def take(self, name: str) -> bool:
+    async def acquire(self, name: str) -> bool:
         """Leave the place before, and take one here; False where there is none."""
-        self.leave()
+        self.release()
         places = self._at(name)
         if not await places.take():
             return False
         self._held = places
         return True
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give the place back, if there is one."""
         if self._held is not None:
             self._held.leave()
@@ -99,7 +99,7 @@ class Place:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.leave()
+        self.release()
 
 
 class Pauses:
@@ -119,7 +119,7 @@ class Pauses:
     ) -> None:
         self._shared = shared
         self._share = share
-        self._places: dict[str, _Places] = {}
+        self._places: dict[str, Bulkhead] = {}
         self._alarms = alarms
         self._failing: dict[str, set[str]] = {}
         self._clock = clock
@@ -127,9 +127,9 @@ class Pauses:
         self._view: dict[str, Pause] = {}
         self._seen_at: int | None = None
 
-    def place(self) -> Place:
+    def permit(self) -> Permit:
         """Return what holds the place of one request, at one destination after the other."""
-        return Place(lambda name: self._places.setdefault(name, _Places(self._share)))
+        return Permit(lambda name: self._places.setdefault(name, Bulkhead(self._share)))
 
     async def usable(self, name: str) -> bool:
         """Whether a request may use the destination now: no pause, or its turn to probe."""
@@ -137,7 +137,7 @@ class Pauses:
             return True
         return await self._shared.may_probe(name, again_after=PROBE_EVERY)
 
-    def wait(self, name: str, now: int, *, again: bool = False) -> int:
+    def next_attempt_in(self, name: str, now: int, *, again: bool = False) -> int:
         """Return how long a request should leave a paused destination alone, in milliseconds.
 
         They wait in line, one behind the other: so many of them cost little more than a few, and
@@ -161,20 +161,20 @@ class Pauses:
         self._line[name] = place
         return place - now
 
-    async def over(self, name: str) -> bool:
+    async def has_ended(self, name: str) -> bool:
         """Whether the pause has ended by now, and not just a second ago."""
         self._seen_at = None
         return not await self.paused(name)
 
-    async def succeeded(self, name: str) -> None:
+    async def on_success(self, name: str) -> None:
         """End the pause of a destination that has just worked; maintenance is not ended by that."""
         await self._resume(name, (Cause.MISCONFIGURED, *PASSING))
 
-    async def answered(self, name: str) -> None:
+    async def on_answer(self, name: str) -> None:
         """End the pause of a destination that was held to be down, and refused something now."""
         await self._resume(name, PASSING)
 
-    async def failed(self, name: str, error: TemporaryError, *, by: str) -> None:
+    async def on_failure(self, name: str, error: TemporaryError, *, by: str) -> None:
         """Count a failure of one request; pause a destination that fails several in a row.
 
         One that asks two of them to be called less is paused for as long as it asks: a limit that
@@ -182,7 +182,7 @@ class Pauses:
         """
         failing = self._failing.setdefault(name, set())
         failing.add(by)
-        if error.limited and len(failing) >= LIMITED_AFTER:
+        if error.rate_limited and len(failing) >= LIMITED_AFTER:
             asked = min(max(error.retry_after or 0, SECOND), LONGEST_RETRY_AFTER)
             await self._begin(name, Cause.RATE_LIMITED, str(error), probe_after=asked)
         elif len(failing) >= OPENS_AFTER:
@@ -192,7 +192,9 @@ class Pauses:
         """Whether the destination is paused, so that failures use up no attempts."""
         return bool((await self._pause(name)).since)
 
-    async def refused(self, name: str, error: ConfigurationError, *, refused_at: int = 0) -> bool:
+    async def on_refused_credential(
+        self, name: str, error: ConfigurationError, *, refused_at: int = 0
+    ) -> bool:
         """Pause the destination; False if the refusal concerns this one request instead.
 
         It does when this request was refused before, at `refused_at`, and another one succeeded
@@ -234,5 +236,5 @@ class Pauses:
             self._seen_at = now
             for each, pause in self._view.items():
                 if pause.returning:  # whoever ended the pause has not done it, or not yet
-                    await self._shared.bring_back(each)
+                    await self._shared.requeue_waiting(each)
         return self._view.get(name, Pause())

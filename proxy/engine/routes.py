@@ -14,7 +14,7 @@ import orjson
 
 from proxy.domain.models import ApprovalRequest, Guards, Poll, Record, Route
 from proxy.domain.routing import Rule, choose, facts
-from proxy.errors import ConfigurationError, InvalidRequest
+from proxy.errors import ConfigurationError, InvalidRequestError
 from proxy.store.shared import Shared
 from proxy.tickets.no_tickets import NoTickets
 from proxy.tickets.port import TicketSystem
@@ -76,7 +76,7 @@ class Routes:
             return self._every
         return self._taken(choose(self._rules, facts(read())) or self._otherwise)
 
-    def leading_to(self, system: str) -> tuple[str, Route]:
+    def first_to(self, system: str) -> tuple[str, Route]:
         """Return the first route to a ticket system, with its hash.
 
         Raises:
@@ -86,14 +86,14 @@ class Routes:
             if system and rule.route.system == system:
                 return self._taken(rule)
         systems = sorted({rule.route.system for rule in self._rules} - {""})
-        raise InvalidRequest(
+        raise InvalidRequestError(
             f"system: no route leads to {system!r}; routes lead to {', '.join(systems) or 'none'}"
         )
 
     def _taken(self, rule: Rule) -> tuple[str, Route]:
         return self._texts[rule.route.name][0], rule.route
 
-    async def of(self, record: Record) -> tuple[Route, TicketSystem]:
+    async def for_record(self, record: Record) -> tuple[Route, TicketSystem]:
         """Return the route that applies to a request, and its ticket system under that route.
 
         Raises:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal, TypeVar
 
-from proxy.domain.events.base import Died, Event, Held, Postponed
+from proxy.domain.events.base import Event, GivenUp, Held, Postponed
 from proxy.domain.identities import Identities
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import ApprovalRequest, Entry, Record, Route, State, Ticket
+from proxy.domain.models import ApprovalRequest, Record, Route, State, StoredRequest, Ticket
 from proxy.domain.replace import replace
 from proxy.domain.schedule import (
     DAY,
@@ -17,25 +17,25 @@ from proxy.domain.schedule import (
     LONGEST_RETRY_AFTER,
     MINUTE,
     SECOND,
-    Dice,
+    Jitter,
     backoff,
     due_at,
 )
-from proxy.engine.batched_reads import Reads
+from proxy.engine.batched_reads import TicketBatchLoader
 from proxy.engine.lease import Lease
-from proxy.engine.pauses import Pauses, Place
+from proxy.engine.pauses import Pauses, Permit
 from proxy.errors import (
     ConfigurationError,
     PermanentError,
     ProxyError,
-    StoreUnavailable,
+    StoreUnavailableError,
     TemporaryError,
 )
 from proxy.observability import logs
 from proxy.observability.alarms import Alarm, Alarms
 from proxy.observability.metrics import Metrics
 from proxy.store.codec import history_entry
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.tickets.port import TicketSystem
 from proxy.witboost.hook_call import approval_request
 
@@ -60,22 +60,22 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class StepContext:
     """What every step works with.
 
     `listed` says every how many milliseconds the changes of a ticket system are listed; a system
     that cannot list them is not in it.
     """
 
-    store: RedisStore
+    store: RequestStore
     pauses: Pauses
     alarms: Alarms
     metrics: Metrics
     policy: Policy
-    dice: Dice
+    dice: Jitter
     identities: Identities = field(default_factory=Identities)
     listed: Mapping[str, int] = field(default_factory=dict)
-    reads: Reads = field(default_factory=Reads)
+    reads: TicketBatchLoader = field(default_factory=TicketBatchLoader)
 
 
 class Released(Enum):
@@ -96,14 +96,14 @@ class Step:
     written yet.
     """
 
-    entry: Entry
-    stored: Entry
+    entry: StoredRequest
+    stored: StoredRequest
     lease: Lease
     route: Route
     system: TicketSystem
-    means: Means
-    place: Place
-    unwritten: tuple[tuple[Event, Record, Entry], ...] = ()
+    context: StepContext
+    permit: Permit
+    unwritten: tuple[tuple[Event, Record, StoredRequest], ...] = ()
 
     @property
     def record(self) -> Record:
@@ -113,7 +113,7 @@ class Step:
     @property
     def now(self) -> int:
         """The store's time."""
-        return self.lease.now()
+        return self.lease.earliest_now()
 
     @property
     def request(self) -> ApprovalRequest:
@@ -121,17 +121,17 @@ class Step:
         return self._request(None)
 
     @property
-    def shown(self) -> ApprovalRequest:
+    def visible_request(self) -> ApprovalRequest:
         """What the ticket system may see of it."""
         return self._request(self.route.allowed_fields)
 
     def _request(self, allowed: Collection[str] | None) -> ApprovalRequest:
-        record, known = self.record, self.means.identities
+        record, known = self.record, self.context.identities
         return approval_request(
             record.id, self.entry.payload, record.request_id, known, allowed=allowed
         )
 
-    def then(self, event: Event, *, quiet: bool = False) -> "Step":
+    def with_event(self, event: Event, *, quiet: bool = False) -> "Step":
         """Apply an event that is written together with the next one: nothing was done yet.
 
         `quiet` leaves no line in the history: for what repeats, such as a read without news.
@@ -140,77 +140,81 @@ class Step:
         news = () if quiet else ((event, self.record, after),)
         return replace(self, entry=after, unwritten=self.unwritten + news)
 
-    async def go_on(self, event: Event, *, quiet: bool = False) -> "Step":
+    async def commit(self, event: Event, *, quiet: bool = False) -> "Step":
         """Write the event and stay the one who works on the record.
 
         Raises:
             Stale: it is not ours any more.
         """
-        return await self.then(event, quiet=quiet).write("keep")
+        return await self.with_event(event, quiet=quiet).write("keep")
 
-    async def rest(self, event: Event | None, due: int | None, *, quiet: bool = False) -> Released:
+    async def release(
+        self, event: Event | None, due: int | None, *, quiet: bool = False
+    ) -> Released:
         """Write the event and give the record back until it is due.
 
         `due` is in milliseconds since the epoch; None means never by itself.
         """
-        step = self.then(event, quiet=quiet) if event else self
+        step = self.with_event(event, quiet=quiet) if event else self
         await step.write(due_at(step.record, due, self.now))
         return RELEASED
 
     async def write(self, due: int | Literal["keep"] | None) -> "Step":
         """Write what is not written yet; "keep" keeps the record ours."""
         history = [history_entry(event, after.record) for event, _, after in self.unwritten]
-        written = await self.means.store.commit(self.stored, self.entry, history, due=due)
+        written = await self.context.store.commit(self.stored, self.entry, history, due=due)
         for event, before, after in self.unwritten:
             self._tell(event, before, after)
         return replace(self, entry=written, stored=written, unwritten=())
 
     async def hold(self, code: str, reason: str, *, fired: bool = False) -> Released:
         """Set the request aside for a person."""
-        return await self.rest(Held(at=self.now, code=code, reason=reason, fired=fired), None)
+        return await self.release(
+            Held(at=self.now, code=code, reason=reason, deadline_fired=fired), None
+        )
 
-    async def die(self, code: str, reason: str) -> Released:
+    async def give_up(self, code: str, reason: str) -> Released:
         """Give the request up; decided, it is kept for the retention time."""
-        due = self.now + self.means.policy.retention if self.record.decision else None
-        return await self.rest(Died(at=self.now, code=code, reason=reason), due)
+        due = self.now + self.context.policy.retention if self.record.decision else None
+        return await self.release(GivenUp(at=self.now, code=code, reason=reason), due)
 
-    async def ask(self, question: Awaitable[Answer], what: str, destination: str) -> Answer:
+    async def call(self, question: Awaitable[Answer], what: str, destination: str) -> Answer:
         """Await a call to another system within the lease; an answer ends that system's pause."""
-        pauses = self.means.pauses
+        pauses = self.context.pauses
         try:
-            answer = await self.lease.bounded(question, f"{destination}: {what}")
-        except StoreUnavailable:
+            answer = await self.lease.run_within(question, f"{destination}: {what}")
+        except StoreUnavailableError:
             raise  # the token is kept there: no fault of the destination
         except TemporaryError as error:
-            if not error.crowded:
-                await pauses.failed(destination, error, by=self.record.id)
+            if not error.queue_timeout:
+                await pauses.on_failure(destination, error, by=self.record.id)
             raise
         except PermanentError:
-            await pauses.answered(destination)
+            await pauses.on_answer(destination)
             raise
         finally:
-            self.place.leave()
-        await pauses.succeeded(destination)
+            self.permit.release()
+        await pauses.on_success(destination)
         return answer
 
     async def fetch(self) -> Ticket:
         """Read the ticket, together with others where its system can."""
-        read = self.means.reads.fetch(self.system, self.record.ticket_id)
-        return await self.ask(read, "read", self.system.name)
+        read = self.context.reads.fetch(self.system, self.record.ticket_id)
+        return await self.call(read, "read", self.system.name)
 
-    async def usable(self, destination: str) -> bool:
+    async def acquire(self, destination: str) -> bool:
         """Whether the destination may be called now; if not, the record was given back to wait."""
-        if not await self.place.take(destination):
-            pause = SECOND + int(SECOND * self.means.dice())
-            await self.rest(None, self.now + pause)
+        if not await self.permit.acquire(destination):
+            pause = SECOND + int(SECOND * self.context.dice())
+            await self.release(None, self.now + pause)
             return False
-        if await self.means.pauses.usable(destination):
+        if await self.context.pauses.usable(destination):
             return True
         reason = f"{destination} is paused; see its alarm"
         await self._wait(destination, Postponed(at=self.now, code="paused", reason=reason))
         return False
 
-    async def setback(
+    async def handle_failure(
         self,
         error: ProxyError,
         destination: str,
@@ -230,11 +234,11 @@ class Step:
             case ConfigurationError():
                 return await self._refused(error, destination, kind)
             case TemporaryError():
-                if await self.means.pauses.paused(destination):  # an outage uses up no attempts
+                if await self.context.pauses.paused(destination):  # an outage uses up no attempts
                     event = kind(at=self.now, code="paused", reason=str(error))
                     asked = min(error.retry_after or 0, LONGEST_RETRY_AFTER)
                     return await self._wait(destination, event, again=True, least=asked)
-                delay = backoff(self.record.attempt, self.means.dice, error.retry_after)
+                delay = backoff(self.record.attempt, self.context.dice, error.retry_after)
                 event = kind(at=self.now, code=code, reason=str(error), delay=delay)
                 return await self.postpone(event, give_up_after=give_up_after, in_a_row=in_a_row)
             case PermanentError():
@@ -247,41 +251,48 @@ class Step:
     ) -> Released:
         """Try again after the event's delay, or give up: the request's own time is bounded."""
         after = event.apply(self.record)
-        bounds = ((after.waited - after.before, in_a_row), (after.waited, give_up_after))
+        bounds = (
+            (after.waited - after.waited_before_code, in_a_row),
+            (after.waited, give_up_after),
+        )
         for spent, limit in bounds:
             if limit is not None and spent > limit:
                 reason = f"Tried for {_days(limit)}: {event.reason}"
-                return await self.then(event).die("gave_up", reason)
-        return await self.rest(event, self.now + event.delay)
+                return await self.with_event(event).give_up("gave_up", reason)
+        return await self.release(event, self.now + event.delay)
 
     async def _refused(
         self, error: ConfigurationError, destination: str, kind: type[Postponed]
     ) -> Released:
         """A credential or permission was refused: the destination's fault, or this request's."""
         event = kind(at=self.now, code="paused", reason=str(error), refused=error.request_specific)
-        if await self.means.pauses.refused(destination, error, refused_at=self.record.refused_at):
+        if await self.context.pauses.on_refused_credential(
+            destination, error, refused_at=self.record.refused_at
+        ):
             return await self._wait(destination, event, again=self.record.refusals > 0)
         if self.record.refusals < _REFUSALS:
             # a token revoked at a bad moment looks the same: once more, and on its own
-            return await self.rest(event, self.now + backoff(self.record.refusals, self.means.dice))
+            return await self.release(
+                event, self.now + backoff(self.record.refusals, self.context.dice)
+            )
         reason = f"{error}. Other requests succeed, so it is about this one."
-        return await self.then(event).hold("refused", reason)
+        return await self.with_event(event).hold("refused", reason)
 
     async def _wait(
         self, destination: str, event: Postponed, *, again: bool = False, least: int = 0
     ) -> Released:
         """Let the record wait until the pause is over: who ends it brings back all that wait."""
-        pauses, now = self.means.pauses, self.now
+        pauses, now = self.context.pauses, self.now
         known = self.record.code == event.code and not (event.refused or again)
-        step = self.then(event, quiet=known)
-        pause = max(pauses.wait(destination, now, again=again), least)
+        step = self.with_event(event, quiet=known)
+        pause = max(pauses.next_attempt_in(destination, now, again=again), least)
         due = due_at(step.record, now + pause, now)
         waiting = await step.write(due)
-        if await pauses.over(destination):  # it ended before we waited, so nobody saw us
+        if await pauses.has_ended(destination):  # it ended before we waited, so nobody saw us
             await waiting.write(now)
         return RELEASED
 
-    def _tell(self, event: Event, before: Record, after: Entry) -> None:
+    def _tell(self, event: Event, before: Record, after: StoredRequest) -> None:
         """Log the event; a person must hear of requests set aside and of contradictions."""
         record = after.record
         says = f"{record.id}: {event.event_code}, now {record.state}"
@@ -289,11 +300,11 @@ class Step:
         named = {"correlation_id": record.id, "destination": record.system}
         if record.state is not before.state and record.state in {State.HELD, State.DEAD}:
             alarm = Alarm.REQUEST_HELD if record.state is State.HELD else Alarm.REQUEST_DEAD
-            self.means.alarms.sound(
-                alarm, f"Request {record.id} is {record.state}: {after.texts.reason}", **named
+            self.context.alarms.sound(
+                alarm, f"Request {record.id} is {record.state}: {after.details.reason}", **named
             )
         if record.conflicts > before.conflicts:
-            self.means.alarms.sound(
+            self.context.alarms.sound(
                 Alarm.DECISION_CONFLICT,
                 f"Ticket {record.ticket_key} of request {record.id} changed its decision after"
                 f" {record.decision} was accepted; the first one stands. Look at the ticket.",

@@ -11,18 +11,18 @@ from typing import Final
 
 import orjson
 
-from proxy.audit.replay import Remembered
+from proxy.audit.replay import AuditedRequest
 from proxy.audit.verify import Report
 from proxy.domain.events.recovery import Restored, sent_again
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import Entry, State
+from proxy.domain.models import State, StoredRequest
 from proxy.domain.replace import replace
-from proxy.errors import ConfigurationError, Stale, Superseded
+from proxy.errors import ConfigurationError, StaleError, SupersededError
 from proxy.maintenance.findings import Finding, ticket_of, unknown_tickets, went_on
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.codec import history_entry
 from proxy.store.index_check import compare_indices
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.restore import bare, raw_history, restore
 from proxy.tickets.port import TicketSystem
 
@@ -40,7 +40,7 @@ _UNSEALED: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patient:
+class DoctorInputs:
     """What is compared: the store, what the audit remembers, the ticket systems by name.
 
     `report` is the audit's own verification, None where no files are here; `since` is the moment
@@ -48,9 +48,9 @@ class Patient:
     requests are kept (ms).
     """
 
-    store: RedisStore
+    store: RequestStore
     streams: AuditStreams
-    remembered: Mapping[str, Remembered]
+    remembered: Mapping[str, AuditedRequest]
     report: Report | None
     systems: Mapping[str, TicketSystem]
     since: int
@@ -60,7 +60,7 @@ class Patient:
 class Doctor:
     """Compares, explains, and with `repair` mends what is safe to mend."""
 
-    def __init__(self, patient: Patient, *, repair: bool) -> None:
+    def __init__(self, patient: DoctorInputs, *, repair: bool) -> None:
         self._it = patient
         self._repair = repair
 
@@ -113,7 +113,7 @@ class Doctor:
 
     # -- requests that the audit knows ---------------------------------------------------------
 
-    async def _request(self, remembered: Remembered) -> AsyncIterator[Finding]:
+    async def _request(self, remembered: AuditedRequest) -> AsyncIterator[Finding]:
         store = self._it.store
         try:
             found = await store.load(remembered.id)
@@ -150,7 +150,7 @@ class Doctor:
                 " that it was",
             )
 
-    def _known(self, remembered: Remembered) -> Entry | str:
+    def _known(self, remembered: AuditedRequest) -> StoredRequest | str:
         """Return the request as the audit has it, or why there is none."""
         try:
             known = remembered.entry(self._it.store)
@@ -159,7 +159,7 @@ class Doctor:
         return known or "the audit holds too little to rebuild it"
 
     async def _write_back(
-        self, found: Entry | None, known: Entry, history: Sequence[bytes], says: str
+        self, found: StoredRequest | None, known: StoredRequest, history: Sequence[bytes], says: str
     ) -> Finding:
         """Put what is known in place of what was found, where that is wanted."""
         record = known.record
@@ -171,9 +171,9 @@ class Doctor:
         lines = [*history[-199:], history_entry(event, after.record)]
         try:
             await restore(store, found, after, lines, retention=self._it.retention)
-        except Superseded:
+        except SupersededError:
             return Finding("wrong", record.id, f"{says}; a newer request has its URL by now")
-        except Stale:
+        except StaleError:
             return Finding("wrong", record.id, f"{says}; it is changing just now: run this again")
         says = f"{says}. It was written back and is {after.record.state}"
         return Finding("repaired", record.id, says)

@@ -25,16 +25,16 @@ from proxy.security.key_ring import KeyRing
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.keys import Keys
 from proxy.store.placement import IMPORTING, written_placement
-from proxy.store.requests import LAYOUT, RedisStore
+from proxy.store.requests import LAYOUT, RequestStore
 from proxy.store.shared import Shared
 from proxy.store.transfer.exporter import items
-from proxy.store.transfer.importer import Arriving
+from proxy.store.transfer.importer import Importer
 from proxy.store.transfer.namespace import is_empty, last_changes, refuse_while_served, remove_all
 
 _STREAM: Final = "exports"
 
 
-async def export_store(store: RedisStore, path: Path, *, by: str) -> Head:
+async def export_store(store: RequestStore, path: Path, *, by: str) -> Head:
     """Write everything under the namespace into a new file; `by` is whom the audit names.
 
     Raises:
@@ -70,7 +70,7 @@ async def export_store(store: RedisStore, path: Path, *, by: str) -> Head:
     return head
 
 
-async def import_store(store: RedisStore, path: Path, *, by: str, replace: bool) -> Head:
+async def import_store(store: RequestStore, path: Path, *, by: str, replace: bool) -> Head:
     """Write an export into the namespace, which must be empty; the file is read whole before that.
 
     With `replace`, the store that was exported may be there, if nothing changed in it since: it is
@@ -86,7 +86,7 @@ async def import_store(store: RedisStore, path: Path, *, by: str, replace: bool)
     _refuse_misfits(store, file)
     await refuse_while_served(store)
     same = await _make_room(store, head, replace=replace)
-    arriving = Arriving(store, ring, reindex=partial(reindexed, store.privacy), doubt=not same)
+    arriving = Importer(store, ring, reindex=partial(reindexed, store.privacy), doubt=not same)
     for some in file.items():
         await arriving.write(some)
     await arriving.finish()
@@ -96,7 +96,7 @@ async def import_store(store: RedisStore, path: Path, *, by: str, replace: bool)
     return head
 
 
-def _refuse_misfits(store: RedisStore, file: ExportFile) -> None:
+def _refuse_misfits(store: RequestStore, file: ExportFile) -> None:
     """Read the file to its end, and refuse what could not be gone on with."""
     head, moves = file.head, file.head.partitions != store.keys.partitions
     if abs(head.layout - LAYOUT) > 1:
@@ -121,7 +121,7 @@ def _refuse_misfits(store: RedisStore, file: ExportFile) -> None:
         )
 
 
-async def _make_room(store: RedisStore, head: Head, *, replace: bool) -> bool:
+async def _make_room(store: RequestStore, head: Head, *, replace: bool) -> bool:
     """Leave nothing but a mark in the namespace; return whether what was exported lay there.
 
     Then nothing can have happened since, and what requests know of the store's server stays true.
@@ -150,7 +150,7 @@ async def _make_room(store: RedisStore, head: Head, *, replace: bool) -> bool:
     return mark != IMPORTING
 
 
-async def _begin(store: RedisStore, ring: KeyRing, file: ExportFile) -> None:
+async def _begin(store: RequestStore, ring: KeyRing, file: ExportFile) -> None:
     """Take the mark away, in one step with what a program must know that goes on from here."""
     head, origin, keys = file.head, file.origin, store.keys
     privacy, placement = store.privacy, ""
@@ -167,17 +167,17 @@ async def _begin(store: RedisStore, ring: KeyRing, file: ExportFile) -> None:
     await Shared(store).connect()
 
 
-def _origin(store: RedisStore) -> Origin:
+def _origin(store: RequestStore) -> Origin:
     placed_by = store.privacy.placed_by
     key = (placed_by or store.privacy).index_key
     return Origin(
         placement=base64.b64encode(key).decode() if key else None,
-        former=[(keys.namespace, keys.partitions) for keys in store.former],
+        former=[(keys.namespace, keys.partitions) for keys in store.previous_namespaces],
         scattered=placed_by is not None,
     )
 
 
-def _ring(store: RedisStore) -> KeyRing:
+def _ring(store: RequestStore) -> KeyRing:
     if store.privacy.ring is None:
         raise ConfigurationError(
             "encryption.keys: an export holds what people asked for, and there is no key to encrypt"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from proxy.domain.models import Record
 from proxy.errors import ProxyError
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.tickets.port import ListsChanges, TicketSystem
 
 Result = Literal["ok", "note", "wrong", "unknown", "repaired"]
@@ -45,7 +45,7 @@ async def ticket_of(systems: Mapping[str, TicketSystem], record: Record) -> Find
 
 
 async def unknown_tickets(
-    store: RedisStore, systems: Mapping[str, TicketSystem], *, since: int
+    store: RequestStore, systems: Mapping[str, TicketSystem], *, since: int
 ) -> AsyncIterator[Finding]:
     """Name the tickets, changed since a moment (ms), that no request knows."""
     for name, system in systems.items():

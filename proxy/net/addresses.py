@@ -66,7 +66,7 @@ _LOW: Final = 0xFFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class EgressPolicy:
     """Where the connections of one destination may lead.
 
     `networks` are opened beside the public ones by `setting`, whose name a person is told.
@@ -76,14 +76,16 @@ class Reach:
     setting: str = "networks"
     loopback: bool = False
 
-    def objection(self, text: str) -> str:
+    def refusal_reason(self, text: str) -> str:
         """Return why nothing connects to this address, and what would change that; empty if fine.
 
         Raises:
             ValueError: it is no address.
         """
         address = ip_address(text)
-        return next((said for it in judged(address) if (said := self._objection(it))), "")
+        return next(
+            (said for it in effective_addresses(address) if (said := self._objection(it))), ""
+        )
 
     def _objection(self, address: Address) -> str:
         if _in(address, _METADATA):
@@ -98,10 +100,10 @@ class Reach:
         return f"{address} is not public; if it is right, open its network in {self.setting}"
 
 
-PUBLIC: Final = Reach()
+PUBLIC: Final = EgressPolicy()
 
 
-def judged(address: Address) -> Iterator[Address]:
+def effective_addresses(address: Address) -> Iterator[Address]:
     """Yield every address that a connection to this one may end at, itself last."""
     if isinstance(address, IPv4Address):
         yield address

@@ -13,7 +13,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final, Self
 from urllib.parse import quote, unquote
 
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequestError
 
 LONGEST_URL: Final = 2_048
 
@@ -46,7 +46,7 @@ def normalise(url: str) -> str:
     try:
         return _normalised(url)
     except ValueError as error:
-        raise InvalidRequest(f"respondToUrl {error}") from error
+        raise InvalidRequestError(f"respondToUrl {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from proxy.domain.clock import Clock
 from proxy.domain.schedule import HOUR, MINUTE
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.outbound.destination import Destination
-from proxy.outbound.responses import Answer, Call, retry_after
+from proxy.outbound.responses import Call, Response, retry_after
 
 KEPT: Final = HOUR
 ASKED_AGAIN: Final = MINUTE
@@ -36,7 +36,7 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed:
+class StaticMetadata:
     """Endpoints that the settings name; the issuer may be unknown."""
 
     issuer: str
@@ -121,7 +121,7 @@ class Discovery:
             raise TemporaryError(
                 f"the issuer {self._issuer} cannot say where its endpoints are: {passing}",
                 retry_after=passing.retry_after,
-                sent=False,
+                maybe_sent=False,
             )
         raise unusable or ConfigurationError(
             f"the issuer {self._issuer} publishes neither RFC 8414 metadata nor an OpenID"
@@ -129,7 +129,7 @@ class Discovery:
         )
 
 
-def read_metadata(answer: Answer, *, issuer: str, mtls: bool) -> Metadata:
+def read_metadata(answer: Response, *, issuer: str, mtls: bool) -> Metadata:
     """Return a document's metadata; the endpoints of mutual TLS are preferred if `mtls`.
 
     Raises:

@@ -69,13 +69,13 @@ class Dpop:
     def challenged(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
         """Note what an API answers; True if a new proof may be taken (RFC 9449 7.1, 9)."""
         if status != 401:  # noqa: PLR2004 - the status of a challenge (RFC 9110 11.6.1)
-            return self.heard(url, headers)
+            return self.on_response(url, headers)
         # one header may hold several challenges, and several headers one each
         said = [value for name, value in headers.items() if name.lower() == "www-authenticate"]
         found = _ERROR.search(", ".join(said))
-        return self.heard(url, headers, found[1].lower() if found else "")
+        return self.on_response(url, headers, found[1].lower() if found else "")
 
-    def heard(self, url: str, headers: Mapping[str, str], error: str = "") -> bool:
+    def on_response(self, url: str, headers: Mapping[str, str], error: str = "") -> bool:
         """Note an answer's nonce; True if the error is one that a new proof may not meet."""
         origin, nonce = _origin(url), headers.get("DPoP-Nonce", "")
         known = self._nonces.get(origin)

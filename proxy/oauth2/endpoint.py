@@ -9,12 +9,12 @@ from authlib.common.urls import add_params_to_qs
 from proxy.domain.clock import Clock
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.client_authentication import ClientAuthentication, Server
-from proxy.oauth2.discovery import Discovery, Fixed, Metadata
+from proxy.oauth2.discovery import Discovery, Metadata, StaticMetadata
 from proxy.oauth2.dpop import TELLING_SKEW, Dpop
 from proxy.oauth2.grants import Grant
 from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token, TokenRefused, parse_token
 from proxy.outbound.destination import Destination
-from proxy.outbound.responses import Answer, Call, http_date
+from proxy.outbound.responses import Call, Response, http_date
 
 _UNPROVEN: Final = frozenset({"invalid_client", "unauthorized_client"})
 """Some servers name a wrong secret or key `unauthorized_client`, the code for a missing grant."""
@@ -28,7 +28,7 @@ _HEADERS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class TokenParameters:
     """What a token is to be good for (RFC 6749 3.3, RFC 8707), and what else a server wants.
 
     `scheme` is the word before the token where it is used.
@@ -57,10 +57,10 @@ class TokenEndpoint:
         self,
         *,
         connect: Callable[[str], Destination],
-        metadata: Discovery | Fixed,
+        metadata: Discovery | StaticMetadata,
         authentications: Sequence[ClientAuthentication],
         clock: Clock,
-        asked: Asked | None = None,
+        asked: TokenParameters | None = None,
         default_lifetime: int = DEFAULT_LIFETIME,
         dpop: Dpop | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class TokenEndpoint:
         self._metadata = metadata
         self._authentications = list(authentications)
         self._clock = clock
-        self._asked = asked or Asked()
+        self._asked = asked or TokenParameters()
         self._default_lifetime = default_lifetime
         self._dpop = dpop
         self._offset = 0
@@ -90,7 +90,9 @@ class TokenEndpoint:
             return await self._in_turn(grant, metadata)
         except TemporaryError as error:
             raise TemporaryError(
-                str(error), retry_after=error.retry_after, sent=error.sent and grant.single_use
+                str(error),
+                retry_after=error.retry_after,
+                maybe_sent=error.maybe_sent and grant.single_use,
             ) from error
 
     async def _in_turn(self, grant: Grant, metadata: Metadata) -> Token:
@@ -155,13 +157,13 @@ class TokenEndpoint:
                 bound=self._dpop is not None,
             )
         except TokenRefused as error:
-            lacked = self._dpop and self._dpop.heard(url, answer.headers, error.code)
+            lacked = self._dpop and self._dpop.on_response(url, answer.headers, error.code)
             if not (lacked and again):
                 raise
             # signed anew, because an assertion is taken once
             return await self._once(grant, authentication, metadata, again=False)
         if self._dpop:
-            self._dpop.heard(url, answer.headers)
+            self._dpop.on_response(url, answer.headers)
         return token
 
     def _bound(self, call: Call) -> Call:
@@ -194,7 +196,7 @@ class TokenEndpoint:
             self._connected = url, self._connect(url)
         return self._connected[1]
 
-    def _learn(self, answer: Answer) -> None:
+    def _learn(self, answer: Response) -> None:
         """Note how far the server's clock is from ours (RFC 9110 6.6.1)."""
         if (date := http_date(answer.headers.get("Date", ""))) is not None:
             self._heard = date - self._clock.now()

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from proxy.errors import ConfigurationError, Unauthorized
+from proxy.errors import ConfigurationError, UnauthorizedError
 from proxy.outbound.responses import one_line
 
 _ENTROPY: Final = 32  # bytes, as RFC 7636 7.1 and RFC 9700 want
@@ -116,7 +116,7 @@ def code_of(answer: str, login: Authorization) -> str:
     query = query.partition("#")[0]
     fields = _once(parse_qsl(query, keep_blank_values=True))
     if not hmac.compare_digest(fields.get("state", "").encode(), login.state.encode()):
-        raise Unauthorized(
+        raise UnauthorizedError(
             "this answer does not belong to the login that is under way (its `state` differs):"
             " open the URL that was printed last"
         )
@@ -140,7 +140,7 @@ def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
-            raise Unauthorized(
+            raise UnauthorizedError(
                 "this answer has a parameter twice, which no authorization server sends: open the"
                 " URL that was printed last"
             )

@@ -27,7 +27,7 @@ _REREADS: Final = 3
 
 
 @dataclass(slots=True, kw_only=True)
-class Refreshing:
+class RefreshTokenFetcher:
     """Gets access tokens for the refresh token under `key`; a `Fetch` for a `TokenSource`.
 
     `system` is what the person who logs in names it, `within` how long one use may take (ms):
@@ -67,7 +67,7 @@ class Refreshing:
                 raise TemporaryError(
                     f"the refresh token of {self.system} is in use by another process; it will be"
                     " tried again",
-                    sent=False,
+                    maybe_sent=False,
                 )
             await self.sleep(_PAUSE)
             waited += _PAUSE
@@ -88,7 +88,7 @@ class Refreshing:
         raise TemporaryError(
             f"the refresh token of {self.system} is being replaced again and again; it will be"
             " tried again",
-            sent=False,
+            maybe_sent=False,
         )
 
     async def _asked(self, current: CurrentRefreshToken) -> Token | None:
@@ -104,9 +104,11 @@ class Refreshing:
                 return None  # somebody has logged in meanwhile
             raise ConfigurationError(self._over(error, lost=current.sent)) from error
         except TemporaryError as error:
-            if not error.sent:
+            if not error.maybe_sent:
                 await self._unused(current.value)
-            raise TemporaryError(str(error), retry_after=error.retry_after, sent=False) from error
+            raise TemporaryError(
+                str(error), retry_after=error.retry_after, maybe_sent=False
+            ) from error
 
     async def _unused(self, value: str) -> None:
         """Forget that the token was sent: the server has certainly not used it up."""

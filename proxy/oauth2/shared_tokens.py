@@ -127,7 +127,7 @@ async def sleep(milliseconds: int) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class SharedTokenSlot:
     """Where one token source keeps its token; `within` is the length of a turn (ms)."""
 
     store: TokenStore

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from proxy.domain.clock import Clock
-from proxy.domain.schedule import LONGEST_RETRY_AFTER, MINUTE, SECOND, Dice
+from proxy.domain.schedule import LONGEST_RETRY_AFTER, MINUTE, SECOND, Jitter
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.dpop import Dpop
-from proxy.oauth2.shared_tokens import Kept
+from proxy.oauth2.shared_tokens import SharedTokenSlot
 from proxy.oauth2.tokens import Token
 
 _log: Final = logging.getLogger(__name__)
@@ -47,9 +47,9 @@ class TokenSource:
         *,
         fetch: Fetch,
         clock: Clock,
-        dice: Dice,
+        dice: Jitter,
         name: str,
-        kept: Kept | None = None,
+        kept: SharedTokenSlot | None = None,
         scheme: str = "Bearer",
         dpop: Dpop | None = None,
     ) -> None:
@@ -64,7 +64,7 @@ class TokenSource:
         self._refused = ""
         self._token: Token | None = None
         self._renew_at = 0
-        self._flight: asyncio.Task[Token | None] | None = None
+        self._in_flight: asyncio.Task[Token | None] | None = None
         self._failure: ProxyError | None = None
         self._failures = 0
         self._ask_again_at = 0
@@ -100,11 +100,11 @@ class TokenSource:
     def _authorization(self, token: Token) -> str:
         return f"{self._scheme} {token.value}"
 
-    def heard(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+    def on_response(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
         """Note the nonce and the time of who takes our tokens, if they are bound to a key."""
         return self._dpop is not None and self._dpop.challenged(url, status, headers)
 
-    def refused(self, headers: Mapping[str, str]) -> bool:
+    def invalidate(self, headers: Mapping[str, str]) -> bool:
         """Drop the token if it is the one refused; where another is here already, it stays."""
         token = self._token
         if token is not None and self._authorization(token) == headers.get("Authorization"):
@@ -114,9 +114,9 @@ class TokenSource:
 
     def _ask(self) -> asyncio.Task[Token | None]:
         """Return the one question that is under way, asking it if there is none."""
-        if self._flight is None or self._flight.done():
-            self._flight = asyncio.create_task(self._renew(), name=f"token of {self.name}")
-        return self._flight
+        if self._in_flight is None or self._in_flight.done():
+            self._in_flight = asyncio.create_task(self._renew(), name=f"token of {self.name}")
+        return self._in_flight
 
     async def _renew(self) -> Token | None:
         try:
@@ -132,7 +132,7 @@ class TokenSource:
         self._renew_at = self._when_to_renew(token)
         return token
 
-    async def _shared(self, kept: Kept) -> Token:
+    async def _shared(self, kept: SharedTokenSlot) -> Token:
         """Return a newer token of another process, ours if one is being made, or a fresh one."""
         pause, last = _FIRST_LOOK, self._clock.monotonic() + _WAITED_TURNS * kept.within
         while True:
@@ -157,12 +157,12 @@ class TokenSource:
                 raise TemporaryError(
                     f"no token for {self.name}: other processes are asking for it and get none;"
                     " it will be asked for again",
-                    sent=False,
+                    maybe_sent=False,
                 )
             await kept.sleep(pause)
             pause = min(2 * pause, _LONGEST_LOOK)
 
-    async def _in_turn(self, kept: Kept, found: Token | None) -> Token:
+    async def _in_turn(self, kept: SharedTokenSlot, found: Token | None) -> Token:
         try:
             if found is not None:
                 return found
@@ -177,7 +177,7 @@ class TokenSource:
             with contextlib.suppress(ProxyError):  # the turn ends by itself
                 await kept.store.end(kept.key, kept.owner)
 
-    async def _stored(self, kept: Kept) -> Token | None:
+    async def _stored(self, kept: SharedTokenSlot) -> Token | None:
         """Return the stored token, unless it is the one we have or the one that was refused."""
         asked_at = self._clock.monotonic()  # what is left counts from before the question
         found = await kept.store.load(kept.key)
@@ -211,4 +211,4 @@ class TokenSource:
         """Return a new error each time: one object raised by many tasks collects their traces."""
         if isinstance(failure, ConfigurationError):
             return ConfigurationError(str(failure))
-        return TemporaryError(str(failure), retry_after=pause, sent=False)
+        return TemporaryError(str(failure), retry_after=pause, maybe_sent=False)

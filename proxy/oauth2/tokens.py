@@ -14,7 +14,7 @@ import orjson
 from proxy.domain.clock import SystemClock
 from proxy.domain.schedule import DAY, MINUTE
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
-from proxy.outbound.responses import Answer, excerpt, retry_after
+from proxy.outbound.responses import Response, excerpt, retry_after
 
 DEFAULT_LIFETIME: Final = 5 * MINUTE
 
@@ -67,7 +67,7 @@ class TokenRefused(ConfigurationError):  # noqa: N818 - the name of the fact
 
 
 def parse_token(
-    answer: Answer,
+    answer: Response,
     *,
     sent_at: int,
     scope: str = "",
@@ -133,7 +133,7 @@ def _usable(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
-def _check_type(answer: Answer, kind: Any, *, scheme: str, bound: bool) -> None:
+def _check_type(answer: Response, kind: Any, *, scheme: str, bound: bool) -> None:
     word = "DPoP" if bound else "Bearer"
     wanted = {word.lower()} if bound else {word.lower(), scheme.lower()}
     if not (isinstance(kind, str) and kind.lower() in wanted):
@@ -143,7 +143,7 @@ def _check_type(answer: Answer, kind: Any, *, scheme: str, bound: bool) -> None:
         )
 
 
-def _check_scope(answer: Answer, granted: Any, wanted: str) -> None:
+def _check_scope(answer: Response, granted: Any, wanted: str) -> None:
     # offline_access asks for a refresh token and is no permission: servers leave it out
     asked = set(wanted.split()) - {"offline_access"}
     missing = asked - set(granted.split()) if isinstance(granted, str) else set()
@@ -154,7 +154,7 @@ def _check_scope(answer: Answer, granted: Any, wanted: str) -> None:
         )
 
 
-def _refusal(answer: Answer, tree: Mapping[str, Any], grant: str) -> ProxyError:
+def _refusal(answer: Response, tree: Mapping[str, Any], grant: str) -> ProxyError:
     code = tree.get("error")
     code = code if isinstance(code, str) and _CODE.fullmatch(code) else ""
     status = answer.status
@@ -164,7 +164,9 @@ def _refusal(answer: Answer, tree: Mapping[str, Any], grant: str) -> ProxyError:
     broken = status == 408 or status >= 500  # noqa: PLR2004 - it may have done what we asked
     if broken or status in {425, 429} or code in _PASSING:
         pause = retry_after(status, answer.headers, SystemClock().now())
-        return TemporaryError(f"{what}: it will be asked again", retry_after=pause, sent=broken)
+        return TemporaryError(
+            f"{what}: it will be asked again", retry_after=pause, maybe_sent=broken
+        )
     if 300 <= status < 400:  # noqa: PLR2004 - redirections
         return TokenRefused(f"{what}: redirects are never followed, correct the endpoint's URL")
     if status == 401:  # noqa: PLR2004 - RFC 6749 5.2

@@ -39,7 +39,7 @@ class Alarm(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sounded:
+class AlarmRecord:
     """An alarm that sounded `at` a moment, by the clock that log lines have."""
 
     at: int
@@ -58,7 +58,7 @@ class Alarms:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._kept: dict[tuple[str, str], Sounded] = {}
+        self._kept: dict[tuple[str, str], AlarmRecord] = {}
         self.sounding = asyncio.Event()
         for alarm in Alarm:  # a rule on an alarm that never sounded needs its zero
             metrics.alarms.labels(alarm)
@@ -78,16 +78,16 @@ class Alarms:
         _log.warning("%s", message, extra=extra)
         self._metrics.alarms.labels(alarm).inc()
         at = time.time_ns() // 1_000_000
-        self.keep(Sounded(at, alarm.value, message, correlation_id, destination))
+        self.buffer(AlarmRecord(at, alarm.value, message, correlation_id, destination))
 
-    def keep(self, sounded: Sounded) -> None:
+    def buffer(self, sounded: AlarmRecord) -> None:
         """Keep an alarm for whoever takes it over, unless a later one is there."""
         place = sounded.alarm, sounded.destination
         if place not in self._kept or self._kept[place].at <= sounded.at:
             self._kept[place] = sounded
         self.sounding.set()
 
-    def taken(self) -> list[Sounded]:
+    def drain(self) -> list[AlarmRecord]:
         """Hand over what sounded since the last time, the earliest first."""
         found = sorted(self._kept.values(), key=lambda it: it.at)
         self._kept.clear()

@@ -13,18 +13,16 @@ from typing import ClassVar, Self
 
 from aiohttp.abc import AbstractResolver
 
-from proxy.domain.schedule import Dice
+from proxy.domain.schedule import Jitter
 from proxy.errors import ConfigurationError
-from proxy.net.addresses import Network, Reach
-from proxy.outbound.credentials import Accompanied, Credential, NoCredential, StaticHeader
+from proxy.net.addresses import EgressPolicy, Network
+from proxy.outbound.credentials import Credential, NoCredential, StaticHeader, WithHeaders
 from proxy.outbound.destination import ANSWER_LIMIT, Destination, Observe
 from proxy.outbound.guarded_connector import Connector
-from proxy.outbound.responses import Answer, Call, check
+from proxy.outbound.responses import Call, Response, raise_for_status
 from proxy.security.tls import Certificate, Tls
 
 __all__ = [
-    "Accompanied",
-    "Answer",
     "Call",
     "Credential",
     "Destination",
@@ -32,8 +30,10 @@ __all__ = [
     "NoCredential",
     "Observe",
     "Outbound",
+    "Response",
     "StaticHeader",
-    "check",
+    "WithHeaders",
+    "raise_for_status",
 ]
 
 
@@ -57,7 +57,7 @@ class Outbound:
         self,
         *,
         observe: Observe = lambda _name, _outcome, _seconds: None,
-        dice: Dice = random,
+        dice: Jitter = random,
         monotonic: Callable[[], float] = time.monotonic,
         loopback: bool = False,
         proxy: EgressProxy | None = None,
@@ -74,7 +74,7 @@ class Outbound:
         self._resolver = resolver
         self._observe = observe
         self._dice = dice
-        self._pools: dict[Reach, Connector] | None = None
+        self._pools: dict[EgressPolicy, Connector] | None = None
 
     async def __aenter__(self) -> Self:
         self._pools = {}
@@ -113,7 +113,7 @@ class Outbound:
         proxy = None if direct else self._proxy
         if proxy is not None:  # then what we connect to is the proxy, and it sees to the rest
             networks, networks_setting = proxy.networks, "outbound.proxy.networks"
-        reach = Reach(tuple(networks), networks_setting, self._loopback)
+        reach = EgressPolicy(tuple(networks), networks_setting, self._loopback)
         try:
             return self.kind(
                 partial(self._pool, reach),
@@ -135,7 +135,7 @@ class Outbound:
                 f"{name}: an origin, `ca_file` or `client_certificate` is unusable: {error}"
             ) from error
 
-    def _pool(self, reach: Reach) -> Connector:
+    def _pool(self, reach: EgressPolicy) -> Connector:
         """Return the connections that lead nowhere else: a pooled one is not judged once more."""
         if self._pools is None:
             raise ConfigurationError("the connections are not open: calls are made while serving")

@@ -17,33 +17,33 @@ class Credential(Protocol):
         """
         ...
 
-    def heard(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+    def on_response(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
         """Note what an answer says about our proof.
 
         True: the call was refused for want of just that, and may be sent again at once.
         """
         ...
 
-    def refused(self, headers: Mapping[str, str]) -> bool:
+    def invalidate(self, headers: Mapping[str, str]) -> bool:
         """Drop exactly the token that these headers carried; True: a fresh one may be tried."""
         ...
 
 
-class _Lasting:
+class _StaticCredential:
     """What is the same in every call, whatever was answered."""
 
     __slots__ = ()
 
-    def heard(self, url: str, status: int, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - the seam
+    def on_response(self, url: str, status: int, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - the seam
         """Return False: an answer teaches nothing."""
         return False
 
-    def refused(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - the seam
+    def invalidate(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - the seam
         """Return False: there is nothing that could be renewed, but by a person."""
         return False
 
 
-class NoCredential(_Lasting):
+class NoCredential(_StaticCredential):
     """Calls that prove nothing."""
 
     async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:  # noqa: ARG002 - the seam
@@ -52,7 +52,7 @@ class NoCredential(_Lasting):
 
 
 @dataclass(frozen=True, slots=True)
-class StaticHeader(_Lasting):
+class StaticHeader(_StaticCredential):
     """A header such as an API key; `value` is asked for each call, as a file may be replaced."""
 
     name: str
@@ -64,7 +64,7 @@ class StaticHeader(_Lasting):
 
 
 @dataclass(frozen=True, slots=True)
-class Accompanied:
+class WithHeaders:
     """A credential with fixed headers beside it, such as the key of an API gateway."""
 
     credential: Credential
@@ -75,10 +75,10 @@ class Accompanied:
         proof = await self.credential.headers(url, method)
         return {**{name: value() for name, value in self.beside.items()}, **proof}
 
-    def heard(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+    def on_response(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
         """Tell the credential, and return what it says."""
-        return self.credential.heard(url, status, headers)
+        return self.credential.on_response(url, status, headers)
 
-    def refused(self, headers: Mapping[str, str]) -> bool:
+    def invalidate(self, headers: Mapping[str, str]) -> bool:
         """Tell the credential, and return what it says: nothing beside it can be renewed."""
-        return self.credential.refused(headers)
+        return self.credential.invalidate(headers)

@@ -15,14 +15,14 @@ import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
 from yarl import URL
 
-from proxy.domain.schedule import Dice
+from proxy.domain.schedule import Jitter
 from proxy.errors import ConfigurationError, PermanentError, TemporaryError
-from proxy.net.addresses import Reach
+from proxy.net.addresses import EgressPolicy
 from proxy.net.urls import under
 from proxy.outbound import http1
 from proxy.outbound.credentials import Credential
 from proxy.outbound.guarded_connector import PROGRESS, Connector, Progress
-from proxy.outbound.responses import Answer, Call, without_secrets
+from proxy.outbound.responses import Call, Response, without_secrets
 from proxy.security.tls import Tls
 
 Observe = Callable[[str, str, float], None]
@@ -31,7 +31,7 @@ Observe = Callable[[str, str, float], None]
 ANSWER_LIMIT: Final = 64 * 1024
 
 
-_Proven = tuple[Answer, Mapping[str, str]]
+_Proven = tuple[Response, Mapping[str, str]]
 """An answer, and the headers of the credential that it answered."""
 
 
@@ -48,7 +48,7 @@ class Destination:
         *,
         name: str,
         origins: Sequence[str],
-        reach: Reach,
+        reach: EgressPolicy,
         proxy: str | None,
         deadline: int,
         concurrency: int,
@@ -56,7 +56,7 @@ class Destination:
         renew_on: frozenset[int],
         tls: Tls,
         answer_limit: int,
-        dice: Dice,
+        dice: Jitter,
         observe: Observe,
     ) -> None:
         self.name = name
@@ -76,7 +76,7 @@ class Destination:
         self._dice = dice
         self._observe = observe
 
-    async def send(self, call: Call, *, repeatable: bool) -> Answer:
+    async def send(self, call: Call, *, repeatable: bool) -> Response:
         """Send the call within the deadline and return its answer, whatever the status.
 
         A repeatable call is tried three times when the network fails. A status that means a
@@ -104,11 +104,11 @@ class Destination:
             raise TemporaryError(
                 f"{self.name}: {call.place} passed its deadline of {self.deadline} ms {where}:"
                 " check that the system is up and fast enough, or raise the deadline",
-                sent=progress.connected,
-                crowded=crowded,
+                maybe_sent=progress.connected,
+                queue_timeout=crowded,
             ) from error
         except _NetworkError as error:
-            outcome = "lost" if error.sent else "unreachable"
+            outcome = "lost" if error.maybe_sent else "unreachable"
             raise
         except ConfigurationError:
             outcome = "refused" if progress.refused else outcome
@@ -139,10 +139,10 @@ class Destination:
 
     async def _authorised(
         self, call: Call, url: URL, progress: Progress, *, repeatable: bool
-    ) -> Answer:
+    ) -> Response:
         exchange = self._persistently if repeatable else self._proven
         answer, proof = await exchange(call, url, progress)
-        if answer.status in self._renew_on and self._credential.refused(proof):
+        if answer.status in self._renew_on and self._credential.invalidate(proof):
             progress.connected = False
             answer, _ = await exchange(call, url, progress)
         return answer
@@ -172,7 +172,7 @@ class Destination:
             progress.connected = False
             proof = await credential.headers(call.url, call.method)
             answer = await self.exchange(call, url, proof, progress)
-            if not credential.heard(call.url, answer.status, answer.headers) or last:
+            if not credential.on_response(call.url, answer.status, answer.headers) or last:
                 break
         return answer, proof
 
@@ -181,7 +181,7 @@ class Destination:
 
     async def exchange(
         self, call: Call, url: URL, proof: Mapping[str, str], progress: Progress
-    ) -> Answer:
+    ) -> Response:
         """Send one call with its proof, once, and return the answer: the only way to the wire.
 
         Raises as `send` does.
@@ -206,7 +206,7 @@ class Destination:
             raise PermanentError(
                 f"{self.name}: {call.place} has a header or method that HTTP forbids"
             ) from None
-        return Answer(status, headers, self._body(status, body, call, proof), call.place)
+        return Response(status, headers, self._body(status, body, call, proof), call.place)
 
     def _origin(self, url: URL) -> aiohttp.ClientRequest:
         """Return what all calls to an origin have in common; made anew with new TLS files."""
@@ -238,13 +238,13 @@ class Destination:
         return _NetworkError(
             f"{self.name}: {call.place} failed, {lost} ({type(error).__name__}): check that"
             " the system is up and can be reached from here",
-            sent=progress.connected,
+            maybe_sent=progress.connected,
         )
 
     def _refused_by_proxy(self, url: URL, status: int) -> ConfigurationError | TemporaryError:
         what = f"{self.name}: the proxy of `outbound.proxy` answered {status} for {url.origin()}"
         if status >= 500:  # noqa: PLR2004 - server errors: what is behind it does not answer
-            return TemporaryError(f"{what}: it will be tried again", sent=False)
+            return TemporaryError(f"{what}: it will be tried again", maybe_sent=False)
         return ConfigurationError(f"{what}: have it allow this host, and check its credential")
 
     def _body(self, status: int, body: bytes, call: Call, proof: Mapping[str, str]) -> bytes:

@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.connector import Connection
 from typing_extensions import override
 
-from proxy.net.addresses import Reach
+from proxy.net.addresses import EgressPolicy
 
 
 @dataclass(slots=True)
@@ -24,7 +24,7 @@ class Progress:
     `refused` says why addresses were not tried; `tried` whether any was.
     """
 
-    reach: Reach
+    reach: EgressPolicy
     connected: bool = False
     tried: bool = False
     refused: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ def _guarded(found: tuple[Any, ...]) -> socket.socket:
     progress = PROGRESS.get(None)
     if progress is None:
         raise PermissionError("a connection that no destination asked for")
-    if objection := progress.reach.objection(str(place[0]).partition("%")[0]):
+    if objection := progress.reach.refusal_reason(str(place[0]).partition("%")[0]):
         progress.refused.append(objection)
         raise PermissionError(objection)
     progress.tried = True

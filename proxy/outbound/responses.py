@@ -17,7 +17,13 @@ import orjson
 from typing_extensions import override
 
 from proxy.domain.clock import SystemClock
-from proxy.errors import ConfigurationError, Conflict, NotFound, PermanentError, TemporaryError
+from proxy.errors import (
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    PermanentError,
+    TemporaryError,
+)
 
 LONGEST_EXCERPT: Final = 200
 SHORTEST_SECRET: Final = 8
@@ -63,7 +69,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Answer:
+class Response:
     """What came back, whatever its status; `headers` ignores case, `place` names the call."""
 
     status: int
@@ -90,7 +96,7 @@ class Answer:
         return f"Answer({self.status} of {self.place})"
 
 
-def check(answer: Answer, call: Call, *, system: str) -> None:
+def raise_for_status(answer: Response, call: Call, *, system: str) -> None:
     """Return for a 2xx; raise what any other status means for a caller who speaks to `system`.
 
     Raises:
@@ -113,26 +119,26 @@ def check(answer: Answer, call: Call, *, system: str) -> None:
             request_specific=True,
         )
     if status in {404, 410}:
-        raise NotFound(
+        raise NotFoundError(
             f"{what}: check that it exists and that our account may see it", status=status
         )
     if status == 409:  # noqa: PLR2004 - Conflict (RFC 9110 15.5.10)
-        raise Conflict(what, status=status)
+        raise ConflictError(what, status=status)
     if status in {408, 425, 429} or status >= 500:  # noqa: PLR2004 - server errors
         pause = retry_after(status, answer.headers, SystemClock().now())
         raise TemporaryError(
             f"{what}: it will be tried again",
             retry_after=pause,
-            sent=in_doubt(status),
-            limited=_limits_all(status, answer.headers, pause),
+            maybe_sent=maybe_acted(status),
+            rate_limited=_limits_all(status, answer.headers, pause),
         )
     why = "it refused what we sent"
     if status < 400:  # noqa: PLR2004 - redirections
         why = "redirects are never followed, correct the URL"
-    raise PermanentError(f"{what}: {why}", status=status, sent=in_doubt(status))
+    raise PermanentError(f"{what}: {why}", status=status, maybe_sent=maybe_acted(status))
 
 
-def in_doubt(status: int) -> bool:
+def maybe_acted(status: int) -> bool:
     """Whether a call with this answer may have had its effect, although it is no success.
 
     A 4xx says that what was sent is not done (RFC 9110 15.5), but for two: 408, and 406, which
@@ -204,7 +210,7 @@ def http_date(text: str) -> int | None:
     return int(moment.timestamp()) * 1_000
 
 
-def excerpt(answer: Answer) -> str:
+def excerpt(answer: Response) -> str:
     """Return what the other side said went wrong, on one line of at most 200 characters.
 
     JSON in the usual shapes, or plain text; never a page of HTML.

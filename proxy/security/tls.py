@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from proxy.security.watched_files import Watched
+from proxy.security.watched_files import WatchedFiles
 
 _log: Final = logging.getLogger(__name__)
 _KEPT: Final = "Changed TLS files, one of %s, cannot be used, so the former stay: %s"
@@ -47,7 +47,7 @@ class Tls:
         self._ca_file = ca_file
         self._own = client_certificate
         own = (client_certificate.certificate, client_certificate.key) if client_certificate else ()
-        self._files = Watched(*([ca_file] if ca_file else []), *own, monotonic=monotonic)
+        self._files = WatchedFiles(*([ca_file] if ca_file else []), *own, monotonic=monotonic)
         self._context = self._build() if self._files.paths else _without_files()
 
     def context(self) -> ssl.SSLContext:
@@ -105,7 +105,7 @@ class ServerTls:
         self._own = own
         self._client_ca_file = client_ca_file
         paths = [own.certificate, own.key, *([client_ca_file] if client_ca_file else [])]
-        self._files = Watched(*paths, monotonic=monotonic)
+        self._files = WatchedFiles(*paths, monotonic=monotonic)
         self._newest = self._build()
         self.context = self._build()
         # asked in each handshake, whether the client names a server or not

@@ -12,7 +12,7 @@ EVERY: Final = 1.0
 _Mark = tuple[int, int, int, int]
 
 
-class Watched:
+class WatchedFiles:
     """Tells when files have changed; also where a symbolic link on the way was swapped.
 
     Make it before the files are read for the first time, or a change in between is missed.

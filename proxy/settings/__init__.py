@@ -7,12 +7,12 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from proxy.errors import SettingsError
-from proxy.settings.cross_checks import contradictions
+from proxy.settings.cross_checks import cross_check
 from proxy.settings.effective import explain
 from proxy.settings.error_text import broken_sections, describe, unknown_keys, unknown_systems
 from proxy.settings.model import Settings
 from proxy.settings.secrets import Secret
-from proxy.settings.sources import CONFIG, READING, Key, Sources, gather
+from proxy.settings.sources import CONFIG, Key, Sources, _current_sources, gather
 
 __all__ = ["CONFIG", "Secret", "Settings", "explain", "load"]
 
@@ -29,11 +29,11 @@ def load(config: Path | None, environ: Mapping[str, str], *, secrets: bool = Tru
     if config is None and environ.get(CONFIG):
         config = Path(environ[CONFIG])
     sources = gather(config, environ, secrets=secrets)
-    token = READING.set(sources)
+    token = _current_sources.set(sources)
     try:
         settings, problems = _read(sources)
     finally:
-        READING.reset(token)
+        _current_sources.reset(token)
     if problems and config is None:
         problems.append(f"no settings file was given: name one with --config or {CONFIG}")
     if settings is None or problems:
@@ -57,7 +57,7 @@ def _read(sources: Sources) -> tuple[Settings | None, list[str]]:
             if not unknown:
                 return None, list(dict.fromkeys([*found, *_further(sources.values, error)]))
         else:
-            return settings, list(dict.fromkeys([*found, *contradictions(settings)]))
+            return settings, list(dict.fromkeys([*found, *cross_check(settings)]))
 
 
 def _further(values: dict[str, Any], error: ValidationError) -> list[str]:
@@ -68,7 +68,7 @@ def _further(values: dict[str, Any], error: ValidationError) -> list[str]:
         for name, field in Settings.model_fields.items()
         if name in values and name not in broken
     }
-    return contradictions(Settings.model_construct(**sound), broken)
+    return cross_check(Settings.model_construct(**sound), broken)
 
 
 def _remove(values: Any, key: Key) -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from proxy.domain.durations import Milliseconds
 from proxy.domain.routing import UNROUTABLE
 from proxy.domain.schedule import SECOND
-from proxy.settings.effective import humane
+from proxy.settings.effective import format_duration
 from proxy.settings.error_text import describe
 from proxy.settings.model import Settings
 from proxy.settings.neighbours import Client
@@ -27,7 +27,7 @@ _FIXED: Final = frozenset({"kind", "base_url", "concurrency", "deadline", "event
 """What a route cannot override: it is about connections and events, which all routes share."""
 
 
-def contradictions(settings: Settings, broken: Collection[str] = ()) -> list[str]:
+def cross_check(settings: Settings, broken: Collection[str] = ()) -> list[str]:
     """Return every contradiction, leaving out rules that need one of the broken sections."""
     return [
         problem
@@ -43,9 +43,10 @@ def _lease_covers_every_step(settings: Settings) -> Iterator[str]:
     for key, deadline in _deadlines(settings):
         if worker.lease <= deadline + worker.margin:
             yield (
-                f"worker.lease: {humane(worker.lease)} is too short: it must exceed "
-                f"{key} ({humane(deadline)}) and worker.margin ({humane(worker.margin)}) together; "
-                "raise the lease or lower that deadline"
+                f"worker.lease: {format_duration(worker.lease)} is too short: it must exceed "
+                f"{key} ({format_duration(deadline)}) and worker.margin "
+                f"({format_duration(worker.margin)}) together; raise the lease or lower"
+                " that deadline"
             )
 
 
@@ -139,10 +140,10 @@ def _routes_reach_their_end(settings: Settings) -> Iterator[str]:
             )
         if route.decision_deadline <= system.deadline + system.settle:
             yield (
-                f"routes.{index}.decision_deadline: {humane(route.decision_deadline)} is too "
-                f"short: it must exceed deadline and settle of ticket_systems.{route.system} "
-                f"({humane(system.deadline + system.settle)}), or a create in doubt could not be "
-                "looked up before it passes"
+                f"routes.{index}.decision_deadline: {format_duration(route.decision_deadline)} is"
+                f" too short: it must exceed deadline and settle of ticket_systems.{route.system}"
+                f" ({format_duration(system.deadline + system.settle)}), or a create in doubt could"
+                " not be looked up before it passes"
             )
 
 
@@ -163,8 +164,9 @@ def _polls_slow_down(settings: Settings) -> Iterator[str]:
     for index, route in enumerate(settings.routes):
         if route.poll.first > route.poll.slowest:
             yield (
-                f"routes.{index}.poll.first: {humane(route.poll.first)} is longer than "
-                f"poll.slowest ({humane(route.poll.slowest)}); reads start fast and slow down"
+                f"routes.{index}.poll.first: {format_duration(route.poll.first)} is longer than "
+                f"poll.slowest ({format_duration(route.poll.slowest)}); reads start fast and slow"
+                " down"
             )
 
 
@@ -172,9 +174,10 @@ def _creates_outlive_doubt(settings: Settings) -> Iterator[str]:
     for name, system in settings.ticket_systems.items():
         if settings.retries.create <= system.deadline + system.settle:
             yield (
-                f"retries.create: {humane(settings.retries.create)} is too short: it must exceed "
-                f"deadline and settle of ticket_systems.{name} "
-                f"({humane(system.deadline + system.settle)}), after which a create is repeated"
+                f"retries.create: {format_duration(settings.retries.create)} is too short: it must"
+                f" exceed deadline and settle of ticket_systems.{name}"
+                f" ({format_duration(system.deadline + system.settle)}), after which a create is"
+                " repeated"
             )
 
 
@@ -182,8 +185,9 @@ def _audit_outlives_requests(settings: Settings) -> Iterator[str]:
     audit, store = settings.audit.retention, settings.store.retention
     if settings.audit.to == "folder" and audit < store:
         yield (
-            f"audit.retention: {humane(audit)} is shorter than store.retention ({humane(store)}): "
-            "what the store loses could not be written back; lengthen it"
+            f"audit.retention: {format_duration(audit)} is shorter than store.retention"
+            f" ({format_duration(store)}): what the store loses could not be written back;"
+            " lengthen it"
         )
 
 

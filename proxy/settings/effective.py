@@ -20,7 +20,7 @@ def explain(settings: Settings) -> list[tuple[str, str, str]]:
     ]
 
 
-def humane(duration: int) -> str:
+def format_duration(duration: int) -> str:
     """Return milliseconds as people write them: 5400000 is `1h30m`."""
     parts = []
     for size, unit in _UNITS:
@@ -32,7 +32,7 @@ def humane(duration: int) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, str) and _FROZEN.fullmatch(value):
-        return humane(int(value.removesuffix("ms")))
+        return format_duration(int(value.removesuffix("ms")))
     if isinstance(value, str) and value and value.isprintable():
         return value
     return orjson.dumps(value).decode()

@@ -10,8 +10,8 @@ from pydantic import GetCoreSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
-from proxy.security.watched_files import Watched
-from proxy.settings.sources import READING
+from proxy.security.watched_files import WatchedFiles
+from proxy.settings.sources import _current_sources
 
 _log: Final = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Secret(SecretStr):
     """
 
     def __init__(
-        self, value: str, source: str = "", file: Watched | None = None, *, known: bool = True
+        self, value: str, source: str = "", file: WatchedFiles | None = None, *, known: bool = True
     ) -> None:
         super().__init__(value)
         self.source = source
@@ -81,7 +81,7 @@ class Secret(SecretStr):
             text, source = given, ""
         elif isinstance(given, Mapping) and set(given) == {"file"}:
             path = _path(given["file"])
-            file = Watched(path)
+            file = WatchedFiles(path)
             text, source = _content(path), f"file {path}"
         elif isinstance(given, Mapping) and set(given) == {"env"}:
             text, source = _variable(given["env"]), f"environment {given['env']}"
@@ -173,7 +173,7 @@ _SOUND: Final[Mapping[str, Callable[[SplitResult], bool]]] = {
 
 def _kept_back() -> bool:
     """Whether the secrets themselves are not to be read."""
-    sources = READING.get(None)
+    sources = _current_sources.get(None)
     return sources is not None and not sources.secrets
 
 
@@ -203,7 +203,7 @@ def _content(path: Path) -> str:
 def _variable(name: object) -> str:
     if not isinstance(name, str) or not name:
         raise ValueError(f"names no variable: {_SHAPE}")
-    value = READING.get().environ.get(name)
+    value = _current_sources.get().environ.get(name)
     if value is None:
         raise ValueError(f"environment variable {name} is not set: set it, or name another")
     return value

@@ -67,7 +67,7 @@ class Sources:
 
 # pydantic-settings builds its sources inside the constructor of the settings, and hands validators
 # no context of ours: this is how both find what is being read.
-READING: Final[ContextVar[Sources]] = ContextVar("READING")
+_current_sources: Final[ContextVar[Sources]] = ContextVar("READING")
 
 
 def gather(config: Path | None, environ: Mapping[str, str], *, secrets: bool = True) -> Sources:

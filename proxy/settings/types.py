@@ -19,7 +19,7 @@ from pydantic import (
 from proxy.domain.durations import Milliseconds
 from proxy.net.addresses import openable, read_networks
 from proxy.net.urls import CallbackPrefix
-from proxy.settings.sources import READING
+from proxy.settings.sources import _current_sources
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _KEY_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -39,7 +39,7 @@ def _positive(duration: int) -> int:
 
 def _is_file(path: Path) -> Path:
     """Refuse what is no file, unless secrets are kept back: then such files need not be there."""
-    sources = READING.get(None)
+    sources = _current_sources.get(None)
     if not path.is_file() and (sources is None or sources.secrets):
         raise ValueError("names no file: create it, or name another")
     return path

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from proxy.net.addresses import Reach, read_networks
+from proxy.net.addresses import EgressPolicy, read_networks
 from proxy.settings.model import Settings
 from proxy.settings.neighbours import AccessToken, WitboostInstance
 from proxy.settings.oauth2 import OAuth2
@@ -62,7 +62,7 @@ def literal_addresses_are_opened(settings: Settings) -> Iterator[str]:
     for it in called(settings):
         host = urlsplit(it.url).hostname or ""
         host = "127.0.0.1" if _is_loopback(host) and not _is_address(host) else host
-        if _is_address(host) and (objection := it.reach.objection(host)):
+        if _is_address(host) and (objection := it.reach.refusal_reason(host)):
             yield f"{it.key}: {objection}"
 
 
@@ -85,7 +85,7 @@ class Called:
 
     key: str
     url: str
-    reach: Reach
+    reach: EgressPolicy
     direct: bool
 
 
@@ -102,7 +102,7 @@ def called(settings: Settings) -> Iterator[Called]:
     for key, url, networks, direct in _called(settings):
         section, _, name = key.partition("_urls")[0].rpartition(".")
         opened_by = f"{section}.{'jwks_networks' if name == 'jwks_url' else 'networks'}"
-        reach = Reach(read_networks(networks), opened_by, settings.outbound.loopback)
+        reach = EgressPolicy(read_networks(networks), opened_by, settings.outbound.loopback)
         yield Called(key, url, reach, direct)
 
 

@@ -67,11 +67,11 @@ class Privacy:
         outer.update(inner.digest())
         return outer.hexdigest()[:_DIGITS]
 
-    def hide(self, plain: bytes, place: str) -> bytes:
+    def encrypt(self, plain: bytes, place: str) -> bytes:
         """Return what is kept at a place, the name of its Redis key."""
         return _MARK + self.ring.encrypt(plain, place=place) if self.ring else plain
 
-    def show(self, kept: bytes, place: str) -> bytes:
+    def decrypt(self, kept: bytes, place: str) -> bytes:
         """Return what was hidden.
 
         Raises:

@@ -12,16 +12,16 @@ from typing import Any, Final, TypedDict
 
 import orjson
 
-from proxy.domain.models import Entry
+from proxy.domain.models import StoredRequest
 from proxy.errors import ConfigurationError
 from proxy.store.client.scripts import load_script
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 _SEAL, _NOTE, _KEPT = map(load_script, ("seal", "note", "kept"))
 _NONE: Final = "0-0"  # before every stream id
 
 
-class Kept(TypedDict):
+class Snapshot(TypedDict):
     """What lies under the keys of a request, byte for byte as characters: JSON knows no bytes.
 
     Payload and texts stay encrypted as they are; `record` and `texts` are names and values in turn.
@@ -68,7 +68,7 @@ def ordered(position: str) -> tuple[int, int]:
 class AuditStreams:
     """Entries that wait to be sealed, and the state of sealing that all processes share."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RequestStore) -> None:
         self._store = store
         self._key = store.keys.shared("audit")
         self.streams = store.keys.streams()
@@ -128,7 +128,7 @@ class AuditStreams:
         )
         return all(answers)
 
-    async def kept(self, ids: Sequence[str], *, whole: Collection[str]) -> dict[str, Kept]:
+    async def kept(self, ids: Sequence[str], *, whole: Collection[str]) -> dict[str, Snapshot]:
         """Return what lies under the three keys of requests, the payload only of those in `whole`.
 
         One whose retention is over is not in the answer.
@@ -176,7 +176,7 @@ def characters(words: Sequence[bytes]) -> list[str]:
     return found if len(found) == len(words) else [word.decode("latin-1") for word in words]
 
 
-def read_kept(store: RedisStore, kept: Kept) -> Entry:
+def read_kept(store: RequestStore, kept: Snapshot) -> StoredRequest:
     """Return the request that was kept, perhaps before the store was imported.
 
     Raises:
@@ -184,7 +184,7 @@ def read_kept(store: RedisStore, kept: Kept) -> Entry:
     """
     record, texts = ([it.encode("latin-1") for it in kept[part]] for part in ("record", "texts"))
     payload = kept["payload"].encode("latin-1")
-    for keys in store.former:
+    for keys in store.previous_namespaces:
         with contextlib.suppress(ConfigurationError):
             return store.entry(record, payload, texts, keys)
     return store.entry(record, payload, texts)

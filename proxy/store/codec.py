@@ -9,7 +9,7 @@ from typing import Any, Final, get_args, get_type_hints
 import orjson
 
 from proxy.domain.events.base import Event
-from proxy.domain.models import Record, State, Texts, Ticket
+from proxy.domain.models import Details, Record, State, Ticket
 from proxy.domain.replace import replace
 
 
@@ -21,10 +21,19 @@ def _reader(hint: Any) -> type[int] | type[str] | type[StrEnum]:
 
 ADMITTED: Final = "Admitted"
 
-RECORD_NAMES: Final[Mapping[str, str]] = {}
+RECORD_NAMES: Final[Mapping[str, str]] = {
+    "callbacks_sent": "calls",
+    "content_digest": "content",
+    "deadline_fired": "fired",
+    "decided_without_ticket": "ours",
+    "resume_state": "back",
+    "ticket_notice_due": "untold",
+    "url_digest": "url",
+    "waited_before_code": "before",
+}
 """Stored names of `Record` fields that are called otherwise in the program; they never change."""
 
-HISTORY_NAMES: Final[Mapping[str, str]] = {}
+HISTORY_NAMES: Final[Mapping[str, str]] = {"deadline_fired": "fired", "without_ticket": "ours"}
 """The same for fields of events, in histories and audit files."""
 
 _NO_HISTORY: Final = {"at", "body"}
@@ -33,7 +42,7 @@ _READERS: Final = {name: _reader(hint) for name, hint in get_type_hints(Record).
 _STORED: Final = {
     RECORD_NAMES.get(name, name).encode(): (name, read) for name, read in _READERS.items()
 }
-_TEXTS: Final = tuple(field.name for field in dataclasses.fields(Texts))
+_TEXTS: Final = tuple(field.name for field in dataclasses.fields(Details))
 _BARE: Final = Record("", State.RECEIVED, "", "", "", "", "", 0, 0)
 
 
@@ -68,13 +77,13 @@ def read_record(flat: Sequence[bytes]) -> Record:
     return replace(_BARE, **fields)
 
 
-def read_texts(flat: Sequence[bytes]) -> Texts:
+def read_texts(flat: Sequence[bytes]) -> Details:
     """Return the texts in an HGETALL answer."""
     found = _pairs(flat)
-    return Texts(**{name: found[name] for name in _TEXTS if name in found})
+    return Details(**{name: found[name] for name in _TEXTS if name in found})
 
 
-def write_texts(texts: Texts, before: Texts) -> list[tuple[str, str]]:
+def write_texts(texts: Details, before: Details) -> list[tuple[str, str]]:
     """Return the texts that differ."""
     old = vars(before)
     return [(name, text) for name, text in vars(texts).items() if text != old[name]]

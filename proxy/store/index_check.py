@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from proxy.domain.models import State
 from proxy.store.client.scripts import load_script
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 _INDICES: Final = load_script("indices")
 _UNDONE: Final = " ".join(state for state in State if state is not State.DONE)
@@ -56,7 +56,7 @@ class Mismatch:
 
 
 async def compare_indices(
-    store: RedisStore, *, mend: bool = False, retention: int = 0
+    store: RequestStore, *, mend: bool = False, retention: int = 0
 ) -> AsyncIterator[Mismatch]:
     """Yield every difference between indices and records; with `mend`, it is put right already.
 
@@ -80,7 +80,7 @@ async def compare_indices(
 
 
 class _Comparison:
-    def __init__(self, store: RedisStore, how: list[Any]) -> None:
+    def __init__(self, store: RequestStore, how: list[Any]) -> None:
         self._store = store
         self._how = [*how, store.keys.shared("wake")]
 
@@ -97,7 +97,7 @@ class _Comparison:
         return [Mismatch(*[word.decode() for word in row]) for rows in answers for row in rows]
 
 
-async def _members(store: RedisStore, key: str) -> AsyncIterator[list[str]]:
+async def _members(store: RequestStore, key: str) -> AsyncIterator[list[str]]:
     """Yield the members of a sorted set, page by page; some perhaps twice."""
     cursor = 0
     while True:

@@ -93,7 +93,7 @@ class Keys:
         bits = id_or_digest.removeprefix(ID_PREFIX)[:_BITS]
         return self.tag(int(bits, 16) % self.partitions)
 
-    def scattered(self, digest: str) -> str:
+    def random_prefix_for(self, digest: str) -> str:
         """Return random bits, as a digest has them, that lead to the partition of this one."""
         found = int(digest[:_BITS], 16) % self.partitions
         turns = secrets.randbelow(16**_BITS // self.partitions)

@@ -9,13 +9,13 @@ from proxy.errors import ConfigurationError
 from proxy.security.key_ring import KeyRing
 from proxy.store.at_rest import PLAIN
 from proxy.store.keys import Keys
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 IMPORTING: Final = "importing"
 """Begins what stands in place of the mark of the index key until everything is there."""
 
 
-async def go_on_where_imported(store: RedisStore) -> None:
+async def go_on_where_imported(store: RequestStore) -> None:
     """Let a store choose partitions, and read what lay elsewhere, as it must after an import.
 
     Raises:
@@ -23,7 +23,7 @@ async def go_on_where_imported(store: RedisStore) -> None:
     """
     meta, call = store.keys.shared("meta"), store.batcher.command
     placement, former = await call("HMGET", meta, "placement", "former")
-    store.former = [Keys(*it) for it in orjson.loads(former or b"[]")]
+    store.previous_namespaces = [Keys(*it) for it in orjson.loads(former or b"[]")]
     if not placement:
         return
     key, ring = None, store.privacy.ring
@@ -39,10 +39,10 @@ async def go_on_where_imported(store: RedisStore) -> None:
     store.privacy = store.privacy.with_placement(key)
 
 
-def written_placement(store: RedisStore, ring: KeyRing, key: bytes | None) -> str:
+def written_placement(store: RequestStore, ring: KeyRing, key: bytes | None) -> str:
     """Return what says by which key partitions are chosen, None for digests without one."""
     return PLAIN if key is None else ring.seal(base64.b64encode(key), place=_place(store)).decode()
 
 
-def _place(store: RedisStore) -> str:
+def _place(store: RequestStore) -> str:
     return f"{store.keys.shared('meta')}:placement"

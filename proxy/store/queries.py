@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from proxy.domain.models import Entry, Record, State
+from proxy.domain.models import Record, State, StoredRequest
 from proxy.store.at_rest import Privacy
 from proxy.store.client.pipeline import Batcher
 from proxy.store.codec import ADMITTED, admission_entry, read_record, read_texts
@@ -19,9 +19,11 @@ class Reader:
         self.batcher = batcher
         self.keys = keys
         self.privacy = privacy
-        self.former: Sequence[Keys] = ()  # under which names this store lay before it was imported
+        self.previous_namespaces: Sequence[
+            Keys
+        ] = ()  # under which names this store lay before it was imported
 
-    async def load(self, correlation_id: str) -> Entry | None:
+    async def load(self, correlation_id: str) -> StoredRequest | None:
         """Read one request, or None where there is none."""
         if not is_id(correlation_id):
             return None
@@ -54,14 +56,14 @@ class Reader:
         payload: bytes | None,
         texts: Sequence[bytes],
         keys: Keys | None = None,
-    ) -> Entry:
+    ) -> StoredRequest:
         """Return what lies, or under former `keys` lay, at a request's keys; it may be encrypted.
 
         Raises:
             ConfigurationError: it is encrypted under a key that is missing, or was changed.
         """
         found = read_record(record)
-        tag, show = (keys or self.keys).tag_of(found.id), self.privacy.show
+        tag, show = (keys or self.keys).tag_of(found.id), self.privacy.decrypt
         names, values = texts[::2], texts[1::2]
         shown = [
             word
@@ -69,7 +71,7 @@ class Reader:
             for word in (name, show(value, text_place(tag, found.id, name.decode())))
         ]
         body = show(payload, f"{tag}:p:{found.id}") if payload else b""
-        return Entry(found, read_texts(shown), body)
+        return StoredRequest(found, read_texts(shown), body)
 
     async def history(self, correlation_id: str) -> list[Mapping[str, Any]]:
         """Return what happened to a request, oldest first; the admission from its record."""

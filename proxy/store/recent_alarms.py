@@ -15,9 +15,9 @@ import orjson
 
 from proxy.domain.schedule import DAY
 from proxy.errors import ConfigurationError, ProxyError
-from proxy.observability.alarms import Alarm, Alarms, Sounded
+from proxy.observability.alarms import Alarm, AlarmRecord, Alarms
 from proxy.store.queries import flat
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 KEPT: Final = 7 * DAY
 """Milliseconds after which an alarm that did not sound again is forgotten."""
@@ -36,7 +36,7 @@ _log: Final = logging.getLogger(__name__)
 class AlarmBoard:
     """Takes over what sounds in this process, and shows what sounded in any."""
 
-    def __init__(self, store: RedisStore, alarms: Alarms) -> None:
+    def __init__(self, store: RequestStore, alarms: Alarms) -> None:
         self._store = store
         self._alarms = alarms
         self._key = store.keys.shared("alarms")
@@ -59,20 +59,20 @@ class AlarmBoard:
 
     async def _take_over(self) -> bool:
         """Write down what sounded; False where that cannot be now, and it is kept."""
-        sounded = self._alarms.taken()
+        sounded = self._alarms.drain()
         try:
             if sounded:
                 await self.write(sounded)
         except (ProxyError, asyncio.CancelledError) as error:
             for each in sounded:
-                self._alarms.keep(each)
+                self._alarms.buffer(each)
             if not isinstance(error, ProxyError):
                 raise
             _log.info("Alarms could not be put into the store: %s", error)
             return False
         return True
 
-    async def write(self, sounded: list[Sounded]) -> None:
+    async def write(self, sounded: list[AlarmRecord]) -> None:
         """Put alarms in the place of earlier ones, and forget what is old.
 
         Raises:
@@ -83,7 +83,7 @@ class AlarmBoard:
         rows: dict[str, bytes] = {}
         for each in sounded:
             place = _place(each)
-            rows[place] = self._store.privacy.hide(orjson.dumps(each), f"{self._key}:{place}")
+            rows[place] = self._store.privacy.encrypt(orjson.dumps(each), f"{self._key}:{place}")
             if ended := _ENDS.get(each.alarm):
                 over.add(_place(replace(each, alarm=ended)))
             over.discard(place)
@@ -92,7 +92,7 @@ class AlarmBoard:
         if over:
             await call("HDEL", self._key, *over)
 
-    async def read(self) -> list[Sounded]:
+    async def read(self) -> list[AlarmRecord]:
         """Return the alarms, the last first; what cannot be read is left out.
 
         Raises:
@@ -103,20 +103,20 @@ class AlarmBoard:
         found = [it for place, hidden in rows if (it := self._shown(place, hidden))]
         return sorted(found, key=lambda it: it.at, reverse=True)
 
-    def _shown(self, place: bytes, hidden: bytes) -> Sounded | None:
+    def _shown(self, place: bytes, hidden: bytes) -> AlarmRecord | None:
         """Return an alarm as any version wrote it; None if a key is missing, or it is damaged."""
         try:
-            body = self._store.privacy.show(hidden, f"{self._key}:{place.decode()}")
+            body = self._store.privacy.decrypt(hidden, f"{self._key}:{place.decode()}")
             row = orjson.loads(body)
         except (ConfigurationError, ValueError):
             return None
         match row:
             case {"at": int(at), "alarm": str(alarm), "message": str(message), **more}:
                 named = (str(more.get(it, "")) for it in ("correlation_id", "destination"))
-                return Sounded(at, alarm, message, *named)
+                return AlarmRecord(at, alarm, message, *named)
             case _:
                 return None
 
 
-def _place(sounded: Sounded) -> str:
+def _place(sounded: AlarmRecord) -> str:
     return f"{sounded.alarm} {sounded.destination}".rstrip()

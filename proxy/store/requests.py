@@ -16,9 +16,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from proxy.domain.clock import Clock
-from proxy.domain.models import Entry, Record
+from proxy.domain.models import Record, StoredRequest
 from proxy.domain.replace import replace
-from proxy.errors import ConfigurationError, Stale, Superseded
+from proxy.errors import ConfigurationError, StaleError, SupersededError
 from proxy.store.at_rest import Privacy
 from proxy.store.client.cluster import Cluster, ClusterBatcher
 from proxy.store.client.pipeline import Batcher
@@ -72,12 +72,12 @@ class Claim:
     """
 
     now: int
-    entries: Sequence[Entry]
+    entries: Sequence[StoredRequest]
     run_ids: Mapping[str, str] = field(default_factory=dict)
     unread: Mapping[str, str] = field(default_factory=dict)
 
 
-class RedisStore(Reader):
+class RequestStore(Reader):
     """One partitioned record per request, and its indices, in one slot each."""
 
     def __init__(
@@ -122,7 +122,7 @@ class RedisStore(Reader):
                 correlation_id,
                 self.privacy.digest(admission.content),
                 digest,
-                self.privacy.hide(admission.body, f"{tag}:p:{correlation_id}"),
+                self.privacy.encrypt(admission.body, f"{tag}:p:{correlation_id}"),
                 int(admission.reuse_after_final),
                 admission.decision_deadline,
                 self._channel,
@@ -143,7 +143,7 @@ class RedisStore(Reader):
         Under an index key that was given up it tells no more than the partition.
         """
         first = self.privacy.placed_by
-        return digest if first is None else self.keys.scattered(first.digest(respond_to))
+        return digest if first is None else self.keys.random_prefix_for(first.digest(respond_to))
 
     async def claim(
         self, *, worker: str, limit: int, lease: int, tags: Sequence[str] = ()
@@ -175,14 +175,14 @@ class RedisStore(Reader):
 
     async def commit(
         self,
-        before: Entry,
-        after: Entry,
+        before: StoredRequest,
+        after: StoredRequest,
         history: Sequence[bytes] = (),
         *,
         due: int | Literal["keep"] | None,
         take_over: bool = False,
         only_newest: bool = False,
-    ) -> Entry:
+    ) -> StoredRequest:
         """Write what changed, if the fence still stands, and say when the record is due next.
 
         `due` None means never by itself; "keep" leaves lease and due time alone because the same
@@ -199,8 +199,8 @@ class RedisStore(Reader):
         found, known = refs(record), refs(before.record)
         tag = self.keys.tag_of(record.id)
         texts = [
-            (name, self.privacy.hide(text.encode(), text_place(tag, record.id, name)))
-            for name, text in write_texts(after.texts, before.texts)
+            (name, self.privacy.encrypt(text.encode(), text_place(tag, record.id, name)))
+            for name, text in write_texts(after.details, before.details)
         ]
         words = [
             record.id,
@@ -218,9 +218,9 @@ class RedisStore(Reader):
         ]
         verdict, detail = await self.batcher.script(_COMMIT, [tag], words)
         if verdict == b"superseded":
-            raise Superseded(detail.decode())
+            raise SupersededError(detail.decode())
         if verdict != b"ok":
-            raise Stale(record.id)
+            raise StaleError(record.id)
         return replace(after, record=replace(record, fence=fence)) if take_over else after
 
     async def reserve(self, system: str, ticket_id: str, correlation_id: str, *, keep: int) -> str:
@@ -233,7 +233,7 @@ class RedisStore(Reader):
         holder: bytes = await self.batcher.script(_RESERVE, [key], [correlation_id, keep])
         return holder.decode()
 
-    async def identify(self) -> None:
+    async def refresh_run_ids(self) -> None:
         """Ask the server of each partition who it is: what is admitted from now on says so.
 
         After a restart, failover or restore it is another, which casts doubt on older intents.
@@ -242,10 +242,12 @@ class RedisStore(Reader):
         answers = await asyncio.gather(*(self.batcher.script(_WHO, [tag], []) for tag in tags))
         self.run_ids = {tag: it.decode() for tag, it in zip(tags, answers, strict=True)}
 
-    def may_forget(self, record: Record) -> bool:
+    def may_have_lost_intent(self, record: Record) -> bool:
         """Whether another server took the record in, so that a create may be missing from it."""
         server = self.run_ids.get(self.keys.tag_of(record.id))
-        return bool(record.unticketed and record.run_id and server and server != record.run_id)
+        return bool(
+            record.may_have_unknown_ticket and record.run_id and server and server != record.run_id
+        )
 
     async def now(self) -> int:
         """Return the store's time in milliseconds."""
@@ -283,7 +285,7 @@ class RedisStore(Reader):
         verdict: bytes = await self.batcher.script(_HINT, [tag], args)
         return verdict.decode()
 
-    def _readable(self, rows: Sequence[Any], unread: dict[str, str]) -> Iterator[Entry]:
+    def _readable(self, rows: Sequence[Any], unread: dict[str, str]) -> Iterator[StoredRequest]:
         """Return what can be read: one broken record must not stop all others."""
         for record, payload, texts in rows:
             try:

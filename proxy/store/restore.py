@@ -3,25 +3,25 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from proxy.domain.models import Entry, Texts
+from proxy.domain.models import Details, StoredRequest
 from proxy.domain.replace import replace
-from proxy.errors import Stale, Superseded
+from proxy.errors import StaleError, SupersededError
 from proxy.store.client.scripts import load_script
 from proxy.store.codec import ref_lines, refs, write_record, write_texts
 from proxy.store.queries import flat, text_place
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 _RESTORE: Final = load_script("restore")
 
 
-async def raw_history(store: RedisStore, correlation_id: str) -> list[bytes]:
+async def raw_history(store: RequestStore, correlation_id: str) -> list[bytes]:
     """Return the history of a request after its admission, as its steps wrote it."""
     key = f"{store.keys.tag_of(correlation_id)}:h:{correlation_id}"
     lines: list[bytes] = await store.batcher.command("LRANGE", key, 0, -1)
     return lines
 
 
-async def bare(store: RedisStore, correlation_id: str) -> Entry | None:
+async def bare(store: RequestStore, correlation_id: str) -> StoredRequest | None:
     """Return a request without its payload, whatever that is; None where there is no request.
 
     Raises:
@@ -34,9 +34,9 @@ async def bare(store: RedisStore, correlation_id: str) -> Entry | None:
 
 
 async def restore(
-    store: RedisStore,
-    found: Entry | None,
-    known: Entry,
+    store: RequestStore,
+    found: StoredRequest | None,
+    known: StoredRequest,
     history: Sequence[bytes],
     *,
     retention: int,
@@ -66,20 +66,20 @@ async def restore(
     tag = store.keys.tag_of(record.id)
     verdict = await store.batcher.script(_RESTORE, [tag], words)
     if verdict == b"superseded":
-        raise Superseded(record.id)
+        raise SupersededError(record.id)
     if verdict != b"ok":
-        raise Stale(record.id)
+        raise StaleError(record.id)
 
 
-def _written(store: RedisStore, entry: Entry, history: Sequence[bytes]) -> list[Any]:
+def _written(store: RequestStore, entry: StoredRequest, history: Sequence[bytes]) -> list[Any]:
     """Return payload, history, record and texts as the step takes them."""
     record, tag = entry.record, store.keys.tag_of(entry.record.id)
     fields = dict(write_record(record)) | {"state": record.state.value, "fence": str(record.fence)}
     texts = [
-        (name, store.privacy.hide(text.encode(), text_place(tag, record.id, name)))
-        for name, text in write_texts(entry.texts, Texts())
+        (name, store.privacy.encrypt(text.encode(), text_place(tag, record.id, name)))
+        for name, text in write_texts(entry.details, Details())
     ]
-    payload = store.privacy.hide(entry.payload, f"{tag}:p:{record.id}") if entry.payload else b""
+    payload = store.privacy.encrypt(entry.payload, f"{tag}:p:{record.id}") if entry.payload else b""
     return [
         payload,
         len(history),

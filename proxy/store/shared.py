@@ -11,14 +11,14 @@ import orjson
 from redis.asyncio import Redis
 
 from proxy.domain.schedule import LONGEST_WAIT, SECOND
-from proxy.errors import ConfigurationError, StoreUnavailable
+from proxy.errors import ConfigurationError, StoreUnavailableError
 from proxy.store.at_rest import PLAIN
 from proxy.store.client.cluster import Cluster
 from proxy.store.client.pipeline import translate
 from proxy.store.client.scripts import load_script
 from proxy.store.placement import IMPORTING, go_on_where_imported
 from proxy.store.queries import flat
-from proxy.store.requests import LAYOUT, RedisStore
+from proxy.store.requests import LAYOUT, RequestStore
 
 _PAUSE, _LOOK, _RESUME = map(load_script, ("pause", "look", "resume"))
 
@@ -81,7 +81,7 @@ class Turn:
 class Shared:
     """Small facts outside the partitions."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RequestStore) -> None:
         self._store = store
         self._call = store.batcher.command
         self._key = store.keys.shared
@@ -120,10 +120,10 @@ class Shared:
         """
         ended = await self._pauses("resume", destination, " ".join(causes), by, reason)
         if ended:
-            await self.bring_back(destination)
+            await self.requeue_waiting(destination)
         return ended
 
-    async def bring_back(self, destination: str) -> None:
+    async def requeue_waiting(self, destination: str) -> None:
         """Make due what waits for a destination that is in use again; a repeat does no harm.
 
         What a part of the store holds that does not answer comes back when it is due anyway.
@@ -132,9 +132,9 @@ class Shared:
         apart = len(tags) * SECOND // BACK_PER_SECOND
         words = [self._store.time, destination, LONGEST_WAIT, apart, wake]
         made_due = [self._store.batcher.script(_RESUME, [tag], words) for tag in tags]
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(StoreUnavailableError):
             await asyncio.gather(*made_due)
-        with contextlib.suppress(StoreUnavailable):
+        with contextlib.suppress(StoreUnavailableError):
             await self._pauses("returned", destination)
 
     async def pauses(self) -> dict[str, Pause]:
@@ -157,7 +157,7 @@ class Shared:
         ours, at, known = await self._look(system, interval)
         return Turn(ours=bool(ours), now=now, next=int(at), known=int(known or 0))
 
-    async def known(self, system: str, moment: int) -> None:
+    async def advance_watermark(self, system: str, moment: int) -> None:
         """Remember up to when a system's changes are known, by that system's clock."""
         await self._look(system, 0, moment)
 
@@ -174,16 +174,16 @@ class Shared:
         route: bytes | None = await self._call("HGET", self._key("routes"), digest)
         return route
 
-    async def learned(self, instance: str) -> str | None:
+    async def get_callback_method(self, instance: str) -> str | None:
         """Return the callback method that an instance took before."""
         method = await self._call("HGET", self._key("methods"), instance)
         return method.decode() if method else None
 
-    async def learn(self, instance: str, method: str) -> None:
+    async def set_callback_method(self, instance: str, method: str) -> None:
         """Remember the callback method that an instance took."""
         await self._call("HSET", self._key("methods"), instance, method)
 
-    async def first_sight(self, system: str, replay_key: str, *, keep: int) -> bool:
+    async def mark_seen(self, system: str, replay_key: str, *, keep: int) -> bool:
         """Whether an event was not seen within the last `keep` milliseconds; remembers it."""
         key = self._store.keys.seen(system, replay_key)
         return await self._call("SET", key, "1", "PX", keep, "NX") is not None
@@ -207,7 +207,7 @@ class Shared:
                 f"store.partitions: the store holds {found}, the settings say {wanted}. Set"
                 f" store.partitions to {found}; approval-proxy store export and import change it."
             )
-        await self._store.identify()
+        await self._store.refresh_run_ids()
 
     async def _agree_on_layout(self, meta: str) -> None:
         """Go on with a store of this version, of the one before, or of the one after it."""
@@ -265,7 +265,7 @@ async def dangers(client: Redis | Cluster) -> list[str]:
         for pattern in ("maxmemory-policy", "appendonly", "appendfsync", "save"):
             settings |= await client.config_get(pattern)
     except Exception as error:  # managed servers forbid CONFIG in many ways
-        if isinstance(silent := translate(error, "CONFIG GET"), StoreUnavailable):
+        if isinstance(silent := translate(error, "CONFIG GET"), StoreUnavailableError):
             raise silent from error
         kind = type(error).__name__
         return [f"Redis does not let us read its configuration ({kind}): check persistence."]

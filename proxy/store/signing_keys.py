@@ -8,14 +8,14 @@ import orjson
 from proxy.security.key_ring import KeyRing
 from proxy.security.signing import Signer, new_signing_key, signer
 from proxy.store.queries import flat
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 _OWN = "own"
 _PUBLIC = "public:"
 
 
 async def open_signer(
-    store: RedisStore, configured: Sequence[str], ring: KeyRing | None
+    store: RequestStore, configured: Sequence[str], ring: KeyRing | None
 ) -> Signer | None:
     """Return what signs: the configured keys, else one that is kept in the store, encrypted.
 
@@ -37,7 +37,7 @@ async def open_signer(
     return found
 
 
-async def published_keys(store: RedisStore) -> Mapping[str, Mapping[str, Any]]:
+async def published_keys(store: RequestStore) -> Mapping[str, Mapping[str, Any]]:
     """Return the public half of every key that ever signed here, by `kid`."""
     words = flat(await store.batcher.command("HGETALL", store.keys.shared("signing")))
     pairs = zip(words[::2], words[1::2], strict=True)
@@ -48,7 +48,7 @@ async def published_keys(store: RedisStore) -> Mapping[str, Mapping[str, Any]]:
     }
 
 
-async def _own(store: RedisStore, ring: KeyRing) -> str:
+async def _own(store: RequestStore, ring: KeyRing) -> str:
     place = store.keys.shared("signing")
     sealed = ring.seal(new_signing_key().encode(), place=place)
     await store.batcher.command("HSETNX", place, _OWN, sealed)

@@ -10,7 +10,7 @@ from proxy.oauth2.shared_tokens import CurrentRefreshToken, RefreshTokens, Share
 from proxy.security.key_ring import KeyRing
 from proxy.store.client.scripts import load_script
 from proxy.store.keys import LOGINS
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 _TOKENS: Final = load_script("tokens")
 _HOST: Final = socket.gethostname()
@@ -19,7 +19,7 @@ _HOST: Final = socket.gethostname()
 class RedisTokens(TokenStore, RefreshTokens):
     """Compare-and-set is on sealed bytes: what was read is opened here and compared in Redis."""
 
-    def __init__(self, store: RedisStore, ring: KeyRing) -> None:
+    def __init__(self, store: RequestStore, ring: KeyRing) -> None:
         self.store = store
         self._batcher = store.batcher
         self._keys = store.keys

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from proxy.domain.models import Outcome, Ticket, TicketHint
-from proxy.errors import ConfigurationError, Conflict
+from proxy.errors import ConfigurationError, ConflictError
 from proxy.outbound.destination import Destination
 from proxy.tickets.declaring.base import Declaration
 from proxy.tickets.events.challenges import Challenges
@@ -16,10 +16,10 @@ from proxy.tickets.events.reader import EventReader
 from proxy.tickets.port import TicketSystem
 
 
-def undecided(ticket: Ticket, *, system: str) -> Ticket:
+def require_undecided(ticket: Ticket, *, system: str) -> Ticket:
     """Return a ticket that may still be withdrawn; raises Conflict where it is decided already."""
     if ticket.outcome not in {None, Outcome.PENDING}:
-        raise Conflict(f"{system}: {ticket.key} is {ticket.native_status} already")
+        raise ConflictError(f"{system}: {ticket.key} is {ticket.native_status} already")
     return ticket
 
 
@@ -38,7 +38,7 @@ class ReadsEvents:
         return self.challenges.answer(method, query, body)
 
 
-def assembled(
+def compose(
     base: type[TicketSystem],
     offered: Mapping[type, Any],
     *,

@@ -10,7 +10,7 @@ from yarl import URL
 
 from proxy.errors import TemporaryError
 from proxy.outbound.destination import Destination
-from proxy.outbound.responses import Call, check
+from proxy.outbound.responses import Call, raise_for_status
 
 
 class JsonApi:
@@ -48,7 +48,7 @@ class JsonApi:
         url = URL(self._base_url + path, encoded=True).with_query(query)
         call = Call(method, str(url), headers, orjson.dumps(body) if body is not None else None)
         answer = await self._http.send(call, repeatable=repeatable)
-        check(answer, call, system=self.name)
+        raise_for_status(answer, call, system=self.name)
         return answer.json() if answer.body else None
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from proxy.errors import ConfigurationError
 from proxy.outbound.destination import Destination
-from proxy.tickets.capabilities import assembled
+from proxy.tickets.capabilities import compose
 from proxy.tickets.declaring.base import Declaration
 from proxy.tickets.jira import system as jira
 from proxy.tickets.jira.declaration import JiraDeclaration
@@ -29,13 +29,13 @@ class Kind:
 
     declaration: type[Declaration]
     system: type[TicketSystem]
-    offers: Callable[[Any], Mapping[type, Any]]
+    capabilities: Callable[[Any], Mapping[type, Any]]
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "rest": Kind(RestDeclaration, rest.RestTicketSystem, rest.offers),
-    "jira": Kind(JiraDeclaration, jira.Jira, jira.offers),
-    "servicenow": Kind(ServiceNowDeclaration, servicenow.ServiceNow, servicenow.offers),
+    "rest": Kind(RestDeclaration, rest.RestTicketSystem, rest.capabilities),
+    "jira": Kind(JiraDeclaration, jira.Jira, jira.capabilities),
+    "servicenow": Kind(ServiceNowDeclaration, servicenow.ServiceNow, servicenow.capabilities),
 }
 """Every `kind` in the settings."""
 
@@ -57,9 +57,9 @@ def open_system(
     """
     sound = declaration_of(name, declaration)
     kind = KINDS[sound.kind]
-    return assembled(
+    return compose(
         kind.system,
-        kind.offers(sound),
+        kind.capabilities(sound),
         name=name,
         declaration=sound,
         http=http,

@@ -135,10 +135,10 @@ Inspection = Callable[[], Awaitable[Inspected]]
 
 
 @runtime_checkable
-class Inspects(Protocol):
+class Preflight(Protocol):
     """A system that shows, without opening a ticket, whether one could be opened as declared."""
 
-    def inspections(self) -> Mapping[str, Inspection]:
+    def preflight_checks(self) -> Mapping[str, Inspection]:
         """Return what can be asked, by what it is about; nothing is written by any of it."""
         ...
 

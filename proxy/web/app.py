@@ -8,26 +8,26 @@ from typing import Final
 
 from aiohttp import web
 
-from proxy.audit.denied_calls import Refusals
+from proxy.audit.denied_calls import DeniedCalls
 from proxy.audit.receipts import Receipts
 from proxy.domain.clock import Clock
 from proxy.net.urls import CallbackPrefix
 from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.shared import Shared
 from proxy.tickets.port import PushesEvents
 from proxy.web.auth import Clients
-from proxy.web.backpressure import Backlog, Slope
+from proxy.web.backpressure import Backlog, BackpressurePolicy
 from proxy.web.console import Console
 from proxy.web.events import Events, Fetches
 from proxy.web.health.endpoints import Health
-from proxy.web.health.store_monitor import Watch
+from proxy.web.health.store_monitor import StoreMonitor
 from proxy.web.hook import Hook
 from proxy.web.http import protocol
-from proxy.web.http.limits import Action, Crew, Flow, Limits, Operations
-from proxy.web.http.middleware import Answering, Frame
-from proxy.web.http.trusted_proxies import Peers
+from proxy.web.http.limits import Action, Crew, Flow, Limits, OperatorActions
+from proxy.web.http.middleware import Handler, Middleware
+from proxy.web.http.trusted_proxies import TrustedProxies
 from proxy.web.operator_api.alarms import AlarmApi, Board
 from proxy.web.operator_api.bulk import Bulk
 from proxy.web.operator_api.pauses import Pausing
@@ -52,8 +52,8 @@ class Service:
     """
 
     flow: Flow
-    operations: Operations
-    store: RedisStore
+    operations: OperatorActions
+    store: RequestStore
     shared: Shared
     clients: Clients
     operators: Clients
@@ -63,13 +63,13 @@ class Service:
     public_url: str
     path: str = "/approval-requests"
     limits: Limits
-    slope: Slope
+    slope: BackpressurePolicy
     at_once: int | None = None
     event_memory: int
     event_keys: Mapping[str, Fetches]
-    certified: Collection[str]
-    peers: Peers
-    refusals: Refusals
+    client_cert_systems: Collection[str]
+    peers: TrustedProxies
+    refusals: DeniedCalls
     receipts: Receipts
     published: Callable[[], Awaitable[bytes]]
     crew: Crew
@@ -81,7 +81,7 @@ class Service:
 
     def application(self, parts: Collection[str] = PARTS) -> web.Application:
         """Return the application of some parts; it looks at the store as long as it runs."""
-        watch = Watch(
+        watch = StoreMonitor(
             store=self.store,
             shared=self.shared,
             metrics=self.metrics,
@@ -89,7 +89,7 @@ class Service:
             clock=self.clock,
         )
         paths = sorted({"/", "/approval-requests", self.path})
-        frame = Frame(
+        frame = Middleware(
             metrics=self.metrics,
             alarms=self.alarms,
             contract=frozenset(paths),
@@ -113,7 +113,7 @@ class Service:
         """Return what bounds how much of one kind is taken in at the same time."""
         return nullcontext() if self.at_once is None else asyncio.Semaphore(self.at_once)
 
-    def _serve_hooks(self, app: web.Application, watch: Watch, paths: Iterable[str]) -> None:
+    def _serve_hooks(self, app: web.Application, watch: StoreMonitor, paths: Iterable[str]) -> None:
         hook = Hook(
             flow=self.flow,
             store=self.store,
@@ -140,13 +140,13 @@ class Service:
             limits=self.limits,
             memory=self.event_memory,
             keys=self.event_keys,
-            certified=self.certified,
+            certified=self.client_cert_systems,
             peers=self.peers,
         )
         _serve(app, "GET", "/ticket-events/{system}", events.register)
-        _serve(app, "POST", "/ticket-events/{system}", events.take)
+        _serve(app, "POST", "/ticket-events/{system}", events.receive)
 
-    def _serve_operators(self, app: web.Application, watch: Watch) -> None:
+    def _serve_operators(self, app: web.Application, watch: StoreMonitor) -> None:
         operations, store, operators = self.operations, self.store, self.operators
         api = OperatorApi(
             operations=operations,
@@ -177,7 +177,7 @@ class Service:
 
 def build_health(
     *,
-    store: RedisStore,
+    store: RequestStore,
     shared: Shared,
     crew: Crew,
     metrics: Metrics,
@@ -186,14 +186,14 @@ def build_health(
     access: bool = True,
 ) -> web.Application:
     """Return the application of a process that serves nobody and only says how it is."""
-    watch = Watch(store=store, shared=shared, metrics=metrics, alarms=alarms, clock=clock)
-    frame = Frame(metrics=metrics, alarms=alarms, contract=frozenset(), access=access)
+    watch = StoreMonitor(store=store, shared=shared, metrics=metrics, alarms=alarms, clock=clock)
+    frame = Middleware(metrics=metrics, alarms=alarms, contract=frozenset(), access=access)
     app = _application(frame, watch)
     _add_health(app, Health(watch=watch, crew=crew, metrics=metrics, hook_path="/"))
     return app
 
 
-def _application(frame: Frame, watch: Watch) -> web.Application:
+def _application(frame: Middleware, watch: StoreMonitor) -> web.Application:
     app = web.Application(middlewares=[frame.serve], handler_args=dict(protocol.limits()))
     app.cleanup_ctx.append(watch.running)
     return app
@@ -217,9 +217,9 @@ def _add_all(app: web.Application, bulk: Bulk, pausing: Pausing, given: ReceiptA
     _serve(app, "GET", "/api/signing-keys", given.keys)
 
 
-def _add_actions(app: web.Application, api: OperatorApi, operations: Operations) -> None:
+def _add_actions(app: web.Application, api: OperatorApi, operations: OperatorActions) -> None:
     """Serve what operators do beside looking; most needs nothing but a reason."""
-    _serve(app, "POST", "/api/trials", api.try_out)
+    _serve(app, "POST", "/api/trials", api.open_trial)
     actions: Mapping[str, Action] = {
         "release": operations.release,
         "reject": operations.reject,
@@ -248,5 +248,5 @@ def _add_health(app: web.Application, health: Health, parts: Collection[str] = P
         _serve(app, "GET", "/openapi.yaml", health.described)
 
 
-def _serve(app: web.Application, method: str, path: str, answering: Answering) -> None:
+def _serve(app: web.Application, method: str, path: str, answering: Handler) -> None:
     app.router.add_route(method, path, answering, expect_handler=protocol.expect_nothing)

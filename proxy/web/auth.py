@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 from proxy.domain.clock import Clock, SystemClock
-from proxy.errors import Forbidden, Unauthorized
+from proxy.errors import ForbiddenError, UnauthorizedError
 from proxy.security.api_keys import hash_key
 
 Role = Literal["read", "operate", "admin"]
@@ -77,7 +77,7 @@ class Clients:
         """
         caller = self.identify(headers)[0]
         if _ROLES.index(caller.role) < _ROLES.index(role):
-            raise Forbidden(
+            raise ForbiddenError(
                 f"{caller.name} has the role {caller.role}, and this needs {role}: ask whoever"
                 " keeps operators.clients in the settings"
             )
@@ -91,7 +91,7 @@ class Clients:
         """
         callers = self.known(headers)
         if not callers:
-            raise Unauthorized(_REFUSED)
+            raise UnauthorizedError(_REFUSED)
         return callers
 
 

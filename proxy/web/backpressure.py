@@ -6,13 +6,13 @@ from typing import Final
 
 from proxy.errors import TemporaryError
 from proxy.observability.alarms import Alarm, Alarms
-from proxy.web.health.store_monitor import Watch
+from proxy.web.health.store_monitor import StoreMonitor
 
 _COME_BACK: Final = 30_000  # milliseconds; a backlog of this size takes its time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slope:
+class BackpressurePolicy:
     """From `slow_from` waiting requests on answers wait, at `limit` the `slowest` milliseconds."""
 
     limit: int = 100_000
@@ -32,7 +32,7 @@ class Slope:
                 f"The backlog is full: {waiting} requests wait for their tickets. Send the same"
                 " request again later.",
                 retry_after=_COME_BACK,
-                sent=False,
+                maybe_sent=False,
             )
         return self.slowest * (waiting - self.slow_from) // (self.limit - self.slow_from)
 
@@ -40,13 +40,13 @@ class Slope:
 class Backlog:
     """Applies the slope to what is known to wait."""
 
-    def __init__(self, *, watch: Watch, slope: Slope, alarms: Alarms) -> None:
+    def __init__(self, *, watch: StoreMonitor, slope: BackpressurePolicy, alarms: Alarms) -> None:
         self._watch = watch
         self._slope = slope
         self._alarms = alarms
         self._full = False
 
-    async def pass_gate(self) -> None:
+    async def admit(self) -> None:
         """Return at once while the backlog is short, after a while when it is long.
 
         Raises:

@@ -8,13 +8,13 @@ from aiohttp import web
 
 from proxy.domain.clock import Clock
 from proxy.domain.models import TicketHint
-from proxy.errors import InvalidRequest, Unauthorized
+from proxy.errors import InvalidRequestError, UnauthorizedError
 from proxy.observability.metrics import Metrics
 from proxy.tickets.port import AnswersChallenges, PushesEvents
 from proxy.web.http.body import read_body
 from proxy.web.http.limits import Flow, Limits
 from proxy.web.http.responses import json_answer
-from proxy.web.http.trusted_proxies import Peers
+from proxy.web.http.trusted_proxies import TrustedProxies
 
 _REFUSED: Final = "The event does not prove where it comes from."
 
@@ -22,7 +22,7 @@ _REFUSED: Final = "The event does not prove where it comes from."
 class Remembers(Protocol):
     """The part of the shared facts that knows events again."""
 
-    async def first_sight(self, system: str, replay_key: str, *, keep: int) -> bool:
+    async def mark_seen(self, system: str, replay_key: str, *, keep: int) -> bool:
         """Whether an event was not seen within the last `keep` milliseconds."""
         ...
 
@@ -56,7 +56,7 @@ class Events:
         memory: int,
         keys: Mapping[str, Fetches],
         certified: Collection[str],
-        peers: Peers,
+        peers: TrustedProxies,
     ) -> None:
         self._flow = flow
         self._room = room
@@ -70,21 +70,21 @@ class Events:
         self._certified = certified
         self._peers = peers
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def receive(self, request: web.Request) -> web.Response:
         """Take an event: 202 once it is verified, whatever we know of its ticket."""
         name = request.match_info["system"]
         body = await self._body(request, name)
         system = self._system(name)
         try:
             hint = await self._proven(request, name, system, body)
-        except (Unauthorized, InvalidRequest) as error:
+        except (UnauthorizedError, InvalidRequestError) as error:
             if said := self._answered(request, name, system, body):
                 return said
-            if isinstance(error, InvalidRequest):
+            if isinstance(error, InvalidRequestError):
                 self._count(name, "unusable")
                 raise
             self._count(name, "refused")
-            raise Unauthorized(_REFUSED) from error
+            raise UnauthorizedError(_REFUSED) from error
         async with self._room:
             self._count(name, await self._mind(name, hint))
         return json_answer({}, 202)
@@ -95,19 +95,19 @@ class Events:
         if said := self._answered(request, name, self._system(name), b""):
             return said
         self._count(name, "refused")
-        raise Unauthorized(_REFUSED)
+        raise UnauthorizedError(_REFUSED)
 
     def _system(self, name: str) -> PushesEvents:
         system = self._systems.get(name)
         if system is None:
-            raise Unauthorized(_REFUSED)  # as any event without proof: nobody learns the names
+            raise UnauthorizedError(_REFUSED)  # as any event without proof: nobody learns the names
         return system
 
     async def _body(self, request: web.Request, name: str) -> bytes:
         limits = self._limits
         try:
             return await read_body(request, limit=limits.event, within=limits.body_deadline)
-        except InvalidRequest:
+        except InvalidRequestError:
             if name in self._systems:  # whatever else is called is no label of a metric
                 self._count(name, "unusable")
             raise
@@ -132,7 +132,7 @@ class Events:
         self, request: web.Request, name: str, system: PushesEvents, body: bytes
     ) -> TicketHint:
         if name in self._certified and not self._peers.is_proxy(request):
-            raise Unauthorized("the event did not come through a trusted proxy")
+            raise UnauthorizedError("the event did not come through a trusted proxy")
         if keys := self._keys.get(name):
             await keys.ready(request.headers)
         return system.read_event(request.headers, body, now=self._clock.now())
@@ -151,7 +151,7 @@ class Events:
         cannot make somebody else's event look like one.
         """
         for key in hint.replay_keys:
-            if not await self._shared.first_sight(name, key, keep=self._memory):
+            if not await self._shared.mark_seen(name, key, keep=self._memory):
                 return False
         return True
 

@@ -6,8 +6,8 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
-from proxy.domain.models import Entry
-from proxy.errors import InvalidRequest, NotFound
+from proxy.domain.models import StoredRequest
+from proxy.errors import InvalidRequestError, NotFoundError
 from proxy.net.urls import CallbackPrefix, allowed
 from proxy.observability import logs
 from proxy.store.requests import Admitted
@@ -30,7 +30,7 @@ _MESSAGE: Final = "The request is stored; a ticket follows, and its decision goe
 class Loads(Protocol):
     """The part of the store that is read here."""
 
-    async def load(self, correlation_id: str) -> Entry | None:
+    async def load(self, correlation_id: str) -> StoredRequest | None:
         """Read one request."""
         ...
 
@@ -72,7 +72,7 @@ class Hook:
         request[CLIENT] = callers[0].name
         caller = self._responsible(callers, call, request)
         request[CLIENT] = caller.name
-        await self._backlog.pass_gate()
+        await self._backlog.admit()
         async with self._room:
             admitted = await self._flow.admit(call, instance=caller.instance, client=caller.name)
         logs.correlation_id.set(admitted.id)
@@ -86,16 +86,16 @@ class Hook:
             if allowed(call.respond_to, self._instances[caller.instance]):
                 return caller
         request[DENIED] = True
-        raise InvalidRequest(OUTSIDE)
+        raise InvalidRequestError(OUTSIDE)
 
     def _taken(self, admitted: Admitted) -> web.Response:
         if admitted.verdict == "open":
-            raise InvalidRequest(
+            raise InvalidRequestError(
                 "respondToUrl is that of an earlier request with other content, which is still"
                 f" open: {admitted.id}"
             )
         if admitted.verdict == "used":
-            raise InvalidRequest(
+            raise InvalidRequestError(
                 "respondToUrl is that of an earlier request with other content, and the settings"
                 f" allow no second use: {admitted.id}"
             )
@@ -116,10 +116,10 @@ class Hook:
         entry = await self._store.load(correlation_id)
         if entry is None or not (operators or _sender(entry) in callers):
             request[DENIED] = entry is not None
-            raise NotFound("correlationId names no request of this client")
+            raise NotFoundError("correlationId names no request of this client")
         logs.correlation_id.set(correlation_id)
         return json_answer(status_view(entry))
 
 
-def _sender(entry: Entry) -> Caller:
+def _sender(entry: StoredRequest) -> Caller:
     return Caller(entry.record.client, entry.record.instance)

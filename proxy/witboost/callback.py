@@ -10,11 +10,11 @@ from typing import Final, Literal, Protocol
 
 import orjson
 
-from proxy.domain.models import TRIAL, Decision, Fulfilment, Record, Texts, Ticket
-from proxy.errors import ConfigurationError, InvalidRequest, NotFound
+from proxy.domain.models import TRIAL, Decision, Details, Fulfilment, Record, Ticket
+from proxy.errors import ConfigurationError, InvalidRequestError, NotFoundError
 from proxy.net.urls import CallbackPrefix, allowed, normalise
 from proxy.outbound.destination import Destination
-from proxy.outbound.responses import Call, check
+from proxy.outbound.responses import Call, raise_for_status
 
 Method = Literal["auto", "PUT", "PATCH", "POST"]
 
@@ -32,7 +32,7 @@ _MESSAGES: Final = {
 _NOT_GRANTED: Final = "The request was approved, but the access could not be granted"
 
 
-def callback_body(record: Record, texts: Texts) -> bytes:
+def callback_body(record: Record, texts: Details) -> bytes:
     """Return the body that reports a decided request; what is absent is left out.
 
     OK says approved, and not known to have failed after that; everything else is KO.
@@ -82,11 +82,11 @@ def _rfc3339(moment: int) -> str:
 class MethodMemory(Protocol):
     """Where the method that an instance takes is remembered, until its settings change."""
 
-    async def learned(self, instance: str) -> str | None:
+    async def get_callback_method(self, instance: str) -> str | None:
         """Return the method that got a 2xx before, if any."""
         ...
 
-    async def learn(self, instance: str, method: str) -> None:
+    async def set_callback_method(self, instance: str, method: str) -> None:
         """Remember the method."""
         ...
 
@@ -109,7 +109,7 @@ class Receiver(Protocol):
         ...
 
 
-class Nobody:
+class NullReceiver:
     """The receiver of trials: the callback is kept for who tries, and goes nowhere."""
 
     name = TRIAL
@@ -159,20 +159,20 @@ class Witboost:
             if answer.status not in {404, 405}:
                 break
         if answer.status == 405:  # noqa: PLR2004 - Method Not Allowed (RFC 9110 15.5.6)
-            raise NotFound(
+            raise NotFoundError(
                 f"witboost {self.name} takes none of {', '.join(methods)} at"
                 f" {target.partition('?')[0]}: check the instance's `method` and that the hook"
                 " still exists",
                 status=answer.status,
             )
-        check(answer, call, system=f"witboost {self.name}")
+        raise_for_status(answer, call, system=f"witboost {self.name}")
         if len(methods) > 1:
-            await self._memory.learn(self.name, method)
+            await self._memory.set_callback_method(self.name, method)
 
     def _checked(self, url: str) -> str:
         try:
             target = normalise(url)
-        except InvalidRequest as error:
+        except InvalidRequestError as error:
             raise ConfigurationError(f"witboost {self.name}: {error}") from error
         if not allowed(target, self._prefixes):
             raise ConfigurationError(
@@ -186,5 +186,5 @@ class Witboost:
     async def _methods(self) -> Sequence[str]:
         if self._method != "auto":
             return (self._method,)
-        learned = await self._memory.learned(self.name)
-        return (learned,) if learned else PROBED
+        get_callback_method = await self._memory.get_callback_method(self.name)
+        return (get_callback_method,) if get_callback_method else PROBED

@@ -21,7 +21,7 @@ from proxy.domain.schedule import DAY, HOUR, MINUTE
 from proxy.errors import ConfigurationError, PermanentError, TemporaryError
 from proxy.oauth2.tokens import DEFAULT_LIFETIME, Token
 from proxy.outbound.destination import Destination
-from proxy.outbound.responses import Answer, Call, check
+from proxy.outbound.responses import Call, Response, raise_for_status
 
 EXCHANGE_PATH: Final = "/api/auth/access-tokens/jwt"
 SUBJECT: Final = "backstage-server"
@@ -65,10 +65,12 @@ class AccessTokenExchange:
         sent_at = self.clock.monotonic()
         try:
             answer = await self.http.send(call, repeatable=True)
-            check(answer, call, system="witboost")
+            raise_for_status(answer, call, system="witboost")
         except TemporaryError as error:
             # what may have been sent is the question for a token, never the callback itself
-            raise TemporaryError(str(error), retry_after=error.retry_after, sent=False) from error
+            raise TemporaryError(
+                str(error), retry_after=error.retry_after, maybe_sent=False
+            ) from error
         except (PermanentError, ConfigurationError) as error:
             raise ConfigurationError(
                 f"no witboost token: {error}: check the instance's URL, and that its access token"
@@ -88,7 +90,7 @@ class AccessTokenExchange:
         return int(min(max(expires * 1_000 - since, 0), DAY))
 
 
-def _jwt(answer: Answer) -> str:
+def _jwt(answer: Response) -> str:
     try:
         tree = orjson.loads(answer.body)
     except orjson.JSONDecodeError:

@@ -14,7 +14,7 @@ import orjson
 
 from proxy.domain.identities import Identities
 from proxy.domain.models import ApprovalRequest
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequestError
 from proxy.net.urls import normalise
 from proxy.witboost import fields as read
 
@@ -53,10 +53,10 @@ def read_hook_call(body: bytes, headers: Mapping[str, str], *, max_depth: int = 
         tree = _object(body, max_depth)
         respond_to = _respond_to(tree, problems)
         content = _content(tree, body, problems)
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         problems.extend(error.problems)
     if problems:
-        raise InvalidRequest(*problems)
+        raise InvalidRequestError(*problems)
     return HookCall(respond_to, body, content, request_id)
 
 
@@ -88,7 +88,7 @@ def approval_request(
     fields: Mapping[str, Any] = tree["fields"]
     if allowed is not None:
         fields = {name: value for name, value in fields.items() if name in allowed}
-    return _ReadLate(
+    return LazyApprovalRequest(
         correlation_id=correlation_id,
         respond_to=normalise(tree["respondToUrl"]),
         fields=fields,
@@ -113,7 +113,7 @@ _READ: Final[Mapping[str, Callable[[read.Fields], Any]]] = {
 }
 
 
-class _ReadLate(ApprovalRequest):
+class LazyApprovalRequest(ApprovalRequest):
     """Reads what the free-form fields say when it is first looked at: most templates, and every
     guard, look at little of it.
     """
@@ -145,12 +145,12 @@ def _object(body: bytes, max_depth: int) -> dict[str, Any]:
         tree = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
-        raise InvalidRequest(f"body is not JSON ({place}: {error.msg})") from error
+        raise InvalidRequestError(f"body is not JSON ({place}: {error.msg})") from error
     # as deep as it has brackets, at the most: counting is much faster than walking
     if body.count(b"{") + body.count(b"[") > max_depth and not _shallow(tree, max_depth):
-        raise InvalidRequest(f"body is nested deeper than {max_depth} levels")
+        raise InvalidRequestError(f"body is nested deeper than {max_depth} levels")
     if not isinstance(tree, dict):
-        raise InvalidRequest("body must be a JSON object")
+        raise InvalidRequestError("body must be a JSON object")
     return tree
 
 
@@ -167,7 +167,7 @@ def _respond_to(tree: Mapping[str, Any], problems: list[str]) -> str:
         case str(url):
             try:
                 return normalise(url)
-            except InvalidRequest as error:
+            except InvalidRequestError as error:
                 problems.extend(error.problems)
         case None:
             problems.append("respondToUrl is missing")

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from proxy.app import Program, assemble
+from proxy.app import Runtime, assemble
 from proxy.errors import ConfigurationError, SettingsError
 from proxy.security.key_ring import KeyRing, kept_key
 from proxy.simulators.desk.server import Desk
@@ -38,7 +38,7 @@ def tree(desk: Desk, redis_url: str, tmp_path: Path) -> dict[str, Any]:
     )
 
 
-Start = Callable[..., AbstractAsyncContextManager[tuple[str, tuple[Program, Program]]]]
+Start = Callable[..., AbstractAsyncContextManager[tuple[str, tuple[Runtime, Runtime]]]]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def two_programs(tree: dict[str, Any], tmp_path: Path, clock: ManualClock) -> St
     """Two processes, as far as tokens can tell: each has connections and sources of its own."""
 
     @asynccontextmanager
-    async def start(**top: Any) -> AsyncIterator[tuple[str, tuple[Program, Program]]]:
+    async def start(**top: Any) -> AsyncIterator[tuple[str, tuple[Runtime, Runtime]]]:
         settings = make_settings(tmp_path, tree | top)
         async with assemble(settings, clock=clock) as one, assemble(settings, clock=clock) as two:
             yield settings.store.namespace, (one, two)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from proxy.app.processes import child, supervisor
-from proxy.app.processes.child import Running
+from proxy.app.processes.child import ChildProcess
 from proxy.app.processes.ipc import receive, send
-from proxy.app.processes.share import Part
-from proxy.app.processes.supervisor import Crew
+from proxy.app.processes.share import WorkerShare
+from proxy.app.processes.supervisor import WorkerSupervisor
 from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
 from proxy.settings import Settings
@@ -27,7 +27,7 @@ WITHIN = 30.0
 
 @pytest.mark.parametrize(("total", "of"), [(64, 1), (64, 2), (64, 3), (16, 5), (4, 4)])
 def test_the_parts_make_the_whole(total: int, of: int) -> None:
-    shares = [Part(number, of).share(total) for number in range(1, of + 1)]
+    shares = [WorkerShare(number, of).share(total) for number in range(1, of + 1)]
     assert sum(shares) == total
     assert max(shares) - min(shares) <= 1
 
@@ -39,17 +39,17 @@ def settings_on(folder: Path, redis_url: str) -> Settings:
 
 
 @pytest.fixture
-async def member(tmp_path: Path, redis_url: str) -> AsyncIterator[Running]:
+async def member(tmp_path: Path, redis_url: str) -> AsyncIterator[ChildProcess]:
     """A worker process that works."""
-    process = await Running.start("proxy.app.processes.main", "worker-1")
-    process.tell(pickle.dumps((settings_on(tmp_path, redis_url), Part())))
+    process = await ChildProcess.start("proxy.app.processes.main", "worker-1")
+    process.tell(pickle.dumps((settings_on(tmp_path, redis_url), WorkerShare())))
     assert await process.works()
     yield process
     process.stop(20)
     await process._process.wait()
 
 
-async def test_the_end_of_the_socket_is_what_ends_a_process(member: Running) -> None:
+async def test_the_end_of_the_socket_is_what_ends_a_process(member: ChildProcess) -> None:
     """And nothing else is: as long as somebody holds the other end, it goes on."""
     held = member._writer.get_extra_info("socket").dup()
     held.setblocking(False)
@@ -65,7 +65,7 @@ async def test_the_end_of_the_socket_is_what_ends_a_process(member: Running) -> 
 
 
 async def test_a_late_answer_is_not_taken_for_the_next_one(
-    member: Running, monkeypatch: pytest.MonkeyPatch
+    member: ChildProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ending = asyncio.create_task(member.ended())
     os.kill(member.pid, signal.SIGSTOP)
@@ -80,14 +80,14 @@ async def test_a_late_answer_is_not_taken_for_the_next_one(
     assert await member.metrics() == b""
 
 
-async def test_a_process_that_does_not_end_is_killed(member: Running) -> None:
+async def test_a_process_that_does_not_end_is_killed(member: ChildProcess) -> None:
     ending = asyncio.create_task(member.ended())
     os.kill(member.pid, signal.SIGSTOP)
     member.stop(0.01)
     assert (await ending).startswith("ended (signal 9: ")
 
 
-async def test_metrics_are_not_waited_for_from_who_is_gone(member: Running) -> None:
+async def test_metrics_are_not_waited_for_from_who_is_gone(member: ChildProcess) -> None:
     ending = asyncio.create_task(member.ended())
     os.kill(member.pid, signal.SIGSTOP)
     asked = asyncio.create_task(member.metrics())
@@ -102,14 +102,14 @@ async def test_a_stop_ends_a_process_that_is_just_being_started(
 ) -> None:
     metrics = Metrics()
     settings = settings_on(tmp_path, "redis://127.0.0.1:1/0")
-    worker = Crew(settings, lambda: "", Alarms(metrics), metrics)
-    start, stopping = Running.start, []
+    worker = WorkerSupervisor(settings, lambda: "", Alarms(metrics), metrics)
+    start, stopping = ChildProcess.start, []
 
-    async def interrupted(module: str, name: str) -> Running:
+    async def interrupted(module: str, name: str) -> ChildProcess:
         stopping.append(asyncio.create_task(worker.stop(20)))
         return await start(module, name)
 
-    monkeypatch.setattr(Running, "start", interrupted)
+    monkeypatch.setattr(ChildProcess, "start", interrupted)
     await asyncio.wait_for(worker.run(), 20)
     await stopping[0]
 
@@ -117,8 +117,8 @@ async def test_a_stop_ends_a_process_that_is_just_being_started(
 async def test_a_process_without_a_store_says_so_and_ends(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    process = await Running.start("proxy.app.processes.main", "worker-1")
-    process.tell(pickle.dumps((settings_on(tmp_path, "redis://127.0.0.1:1/0"), Part())))
+    process = await ChildProcess.start("proxy.app.processes.main", "worker-1")
+    process.tell(pickle.dumps((settings_on(tmp_path, "redis://127.0.0.1:1/0"), WorkerShare())))
     assert not await process.works()
     assert await process.ended() == "ended (status 1)"
     said = capfd.readouterr().err
@@ -138,16 +138,16 @@ async def test_the_pauses_grow_until_a_process_lives_for_long(
     steady: float,
     pauses: list[str],
 ) -> None:
-    async def fails(_module: str, _name: str) -> Running:
+    async def fails(_module: str, _name: str) -> ChildProcess:
         raise OSError(0, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(Running, "start", fails)
+    monkeypatch.setattr(ChildProcess, "start", fails)
     monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0.001)
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE", 0.004)
     monkeypatch.setattr(supervisor, "STEADY", steady)
     metrics = Metrics()
     settings = settings_on(tmp_path, "redis://127.0.0.1:1/0")
-    worker = Crew(settings, lambda: "", Alarms(metrics), metrics)
+    worker = WorkerSupervisor(settings, lambda: "", Alarms(metrics), metrics)
     with caplog.at_level(logging.WARNING):
         keeping = asyncio.create_task(worker.run())
         await wait_until(lambda: len(caplog.records) >= 4)
@@ -163,7 +163,7 @@ async def test_the_pauses_grow_until_a_process_lives_for_long(
     assert value("approval_proxy_alarms_total", {"alarm": "worker_ended"}) == len(caplog.records)
 
 
-def process_of(worker: Crew) -> Running | None:
+def process_of(worker: WorkerSupervisor) -> ChildProcess | None:
     """Return the process that does the first part, once it works."""
     process = worker._members[0]._process if worker._members else None
     return process if process and process._works else None
@@ -172,12 +172,14 @@ def process_of(worker: Crew) -> Running | None:
 @pytest.fixture
 async def alive(
     tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Crew]:
+) -> AsyncIterator[WorkerSupervisor]:
     """One worker process that works, kept alive, and asked after a short silence."""
     monkeypatch.setattr(child, "ASKED_EVERY", 0.05)
     monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0.001)
     metrics = Metrics()
-    worker = Crew(settings_on(tmp_path, redis_url), lambda: redis_url, Alarms(metrics), metrics)
+    worker = WorkerSupervisor(
+        settings_on(tmp_path, redis_url), lambda: redis_url, Alarms(metrics), metrics
+    )
     keeping = asyncio.create_task(worker.run())
     await wait_until(lambda: process_of(worker) is not None, within=WITHIN)
     yield worker
@@ -186,7 +188,7 @@ async def alive(
 
 
 async def test_a_process_that_hangs_is_killed_and_another_one_takes_its_place(
-    alive: Crew, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    alive: WorkerSupervisor, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hanging = process_of(alive)
     assert hanging is not None
@@ -205,7 +207,7 @@ async def test_a_process_that_hangs_is_killed_and_another_one_takes_its_place(
     assert b"approval_proxy" in (await alive.metrics())["worker-1"]
 
 
-async def test_a_process_that_hangs_for_less_goes_on(alive: Crew) -> None:
+async def test_a_process_that_hangs_for_less_goes_on(alive: WorkerSupervisor) -> None:
     """It stands still for ten times as many questions as it takes to be killed above."""
     process = process_of(alive)
     assert process is not None
@@ -222,7 +224,7 @@ async def test_a_process_that_hangs_before_it_begins_is_killed(
 ) -> None:
     monkeypatch.setattr(child, "ASKED_EVERY", 0.05)
     monkeypatch.setattr(child, "HANGS_AFTER", 0.1)
-    process = await Running.start(
+    process = await ChildProcess.start(
         "proxy.app.processes.main", "worker-1"
     )  # it waits to be told what to do
     assert not await process.works()

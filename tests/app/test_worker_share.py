@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from proxy.app.processes.share import Part
+from proxy.app.processes.share import WorkerShare
 from proxy.worker import PATIENCE
 from tests.support.rig import Rig
 from tests.support.waiting import wait_until
@@ -11,9 +11,9 @@ from tests.support.waiting import wait_until
 ASKED = 24
 
 
-async def ask(rig: Rig, part: Part) -> tuple[set[str], set[str]]:
+async def ask(rig: Rig, part: WorkerShare) -> tuple[set[str], set[str]]:
     """Ask until some requests are the part's own and some are not; return both."""
-    tags = part.of_these(rig.program.store.keys.tags())
+    tags = part.own_partitions(rig.program.store.keys.tags())
     ids = {str((await rig.ask()).correlation_id) for _ in range(ASKED)}
     own = {it for it in ids if rig.program.store.keys.tag_of(it) in tags}
     return own, ids - own
@@ -24,7 +24,7 @@ def opened(rig: Rig) -> set[str]:
 
 
 async def test_what_others_leave_lying_is_taken_after_a_moment(rig: Rig) -> None:
-    part = Part(1, of=2)
+    part = WorkerShare(1, of=2)
     own, others = await ask(rig, part)
     assert own
     assert others
@@ -41,7 +41,7 @@ async def test_what_others_leave_lying_is_taken_after_a_moment(rig: Rig) -> None
 
 async def test_without_others_everything_is_its_own(rig: Rig) -> None:
     """A control of the test before: nothing is left lying."""
-    own, others = await ask(rig, Part())
+    own, others = await ask(rig, WorkerShare())
     assert not others
     worker = rig.program.worker()
     working = asyncio.create_task(worker.run())
@@ -52,12 +52,12 @@ async def test_without_others_everything_is_its_own(rig: Rig) -> None:
 
 def test_each_partition_is_somebodys_own() -> None:
     tags = [f"{{ap:{number}}}" for number in range(8)]
-    owned = [Part(number, of=3).of_these(tags) for number in (1, 2, 3)]
+    owned = [WorkerShare(number, of=3).own_partitions(tags) for number in (1, 2, 3)]
     assert sorted(tag for part in owned for tag in part) == tags
 
 
 def test_too_few_partitions_are_everybodys_own() -> None:
-    assert [Part(number, of=3).of_these(["a", "b"]) for number in (1, 2, 3)] == [
+    assert [WorkerShare(number, of=3).own_partitions(["a", "b"]) for number in (1, 2, 3)] == [
         ["a"],
         ["b"],
         ["a", "b"],

@@ -9,12 +9,12 @@ from unittest.mock import AsyncMock, patch
 import orjson
 import pytest
 
-from proxy.audit.denied_calls import Refusals
+from proxy.audit.denied_calls import DeniedCalls
 from proxy.audit.files import Folder, files_in
-from proxy.audit.sealer import LEASE, Sealer, Seals, place_of
+from proxy.audit.sealer import LEASE, AuditKeys, Sealer, place_of
 from proxy.cli.commands.audit import examine
 from proxy.domain.schedule import DAY, HOUR
-from proxy.errors import ConfigurationError, StoreUnavailable
+from proxy.errors import ConfigurationError, StoreUnavailableError
 from proxy.observability.alarms import Alarm
 from proxy.security.key_ring import new_key
 from proxy.store.audit_streams import AuditStreams, read_kept
@@ -118,7 +118,7 @@ async def test_what_is_sealed_leaves_redis(rig: Rig) -> None:
 
 
 async def test_many_refused_calls_are_one_entry_with_samples(rig: Rig) -> None:
-    refusals = Refusals(rig.program.streams, rig.program.metrics)
+    refusals = DeniedCalls(rig.program.streams, rig.program.metrics)
     for number in range(1_000):
         refusals.count("/", remote=f"203.0.113.{number % 250}", path="/", error="no key")
     await refusals.flush()
@@ -213,8 +213,11 @@ async def test_a_sealer_that_died_before_redis_knew_seals_nothing_twice(
 ) -> None:
     await approved(rig)
     waiting = await rig.program.streams.waiting()
-    died = StoreUnavailable("the process ends here")
-    with patch.object(AuditStreams, "advance", side_effect=died), pytest.raises(StoreUnavailable):
+    died = StoreUnavailableError("the process ends here")
+    with (
+        patch.object(AuditStreams, "advance", side_effect=died),
+        pytest.raises(StoreUnavailableError),
+    ):
         await rig.program.sealer().seal()
     clock.advance(LEASE + 1)
     await rig.program.sealer().seal()
@@ -316,7 +319,7 @@ def make(rig: Rig) -> Callable[..., Sealer]:
 
 async def test_without_a_key_it_is_a_chain_that_nobody_signs(open_rig: OpenRig) -> None:
     async with open_rig() as rig:
-        assert rig.program.seals == Seals(
+        assert rig.program.seals == AuditKeys(
             signer=None, ring=None, published=rig.program.seals.published
         )
         await rig.ask()

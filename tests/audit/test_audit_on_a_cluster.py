@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from proxy.audit.denied_calls import Refusals
+from proxy.audit.denied_calls import DeniedCalls
 from proxy.audit.files import files_in
 from proxy.audit.replay import recall
 from proxy.cli.commands.audit import examine
 from proxy.domain.schedule import DAY
-from proxy.maintenance.doctor import Doctor, Patient
+from proxy.maintenance.doctor import Doctor, DoctorInputs
 from proxy.security.key_ring import new_key
 from proxy.store.tokens import RedisTokens
 from tests.support.faults.topologies import cluster
@@ -40,7 +40,7 @@ async def test_entries_of_every_slot_are_sealed_and_what_is_lost_is_written_back
             assert await tokens.begin_use(login, "a", DAY)
             assert await tokens.sending(login, "r1", "a")
             assert await tokens.rotate(login, "r1", "r2", system="desk")
-        refusals = Refusals(program.streams, program.metrics)
+        refusals = DeniedCalls(program.streams, program.metrics)
         refusals.count("/", remote="203.0.113.1")
         await refusals.flush()
         waiting = await program.streams.waiting()
@@ -65,7 +65,7 @@ async def test_entries_of_every_slot_are_sealed_and_what_is_lost_is_written_back
         other = str(calls[1].correlation_id)  # only an index of it is lost
         tag = program.store.keys.tag_of(other)
         await program.store.batcher.command("ZREM", f"{tag}:due", other)
-        patient = Patient(
+        patient = DoctorInputs(
             store=program.store,
             streams=program.streams,
             remembered=remembered,

@@ -83,7 +83,7 @@ async def test_a_receipt_says_who_decided_what_when_and_by_which_ticket(rig: Rig
         "told": {
             "status": "OK",
             "at": "2026-01-01T00:00:02.000Z",
-            "sha256": sha256(entry.texts.callback.encode()),
+            "sha256": sha256(entry.details.callback.encode()),
         },
     }
     assert await receipt_of(rig, request) == token, "the same request has the same receipt"

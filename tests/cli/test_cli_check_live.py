@@ -12,12 +12,12 @@ import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from proxy.app.offline import calling
+from proxy.app.offline import open_clients
 from proxy.cli import main
 from proxy.cli.live.checks import Probe, examine
 from proxy.cli.live.events import event_secrets
 from proxy.errors import ConfigurationError
-from proxy.net.addresses import Reach
+from proxy.net.addresses import EgressPolicy
 from proxy.security.tls import Tls
 from proxy.settings import Secret
 from proxy.simulators.desk.server import Desk
@@ -267,7 +267,7 @@ async def ask_for_secret(rig: Rig, **events: Any) -> Inspected:
     system = settings.ticket_systems["desk"]
     assert system.events is not None
     changed = system.model_copy(update={"events": system.events.model_copy(update=events)})
-    async with calling(settings) as outgoing:
+    async with open_clients(settings) as outgoing:
         return await event_secrets("desk", changed, outgoing, clock=rig.clock)
 
 
@@ -284,7 +284,7 @@ async def test_a_running_program_with_another_secret_is_told(rig: Rig) -> None:
 
 async def test_what_is_no_approval_proxy_is_told(rig: Rig, witboost: Witboost) -> None:
     settings = rig.program.settings.model_copy(update={"public_url": witboost.url})
-    async with calling(settings) as outgoing:
+    async with open_clients(settings) as outgoing:
         with pytest.raises(ConfigurationError, match="answers 404 to an event and not as"):
             await event_secrets("desk", settings.ticket_systems["desk"], outgoing, clock=rig.clock)
 
@@ -306,9 +306,9 @@ async def test_each_inspection_speaks_for_itself() -> None:
             system="s",
             url=url,
             way=url,
-            may=Reach((), "networks", loopback=True),
+            may=EgressPolicy((), "networks", loopback=True),
             tls=Tls().context(),
-            inspections=asked,
+            preflight_checks=asked,
         )
         (finding,) = await examine([probe], now=0)
     assert [(step.name, step.result, step.wrong) for step in finding.steps[-3:]] == [

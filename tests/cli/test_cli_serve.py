@@ -16,7 +16,7 @@ import yaml
 from redis.asyncio import Redis
 
 from proxy.security.api_keys import hash_key
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from tests.store.test_steps import admission
 from tests.support.certificates import Authority
 from tests.support.rig import API_KEY, GRANT, OPERATOR_KEY, settings_tree
@@ -231,7 +231,7 @@ async def test_settings_that_drop_a_system_with_open_requests_are_refused(
     tmp_path: Path, redis_url: str, redis: Redis
 ) -> None:
     settings = tree(tmp_path, redis_url)
-    store = RedisStore(redis, namespace=settings["store"]["namespace"], partitions=4)
+    store = RequestStore(redis, namespace=settings["store"]["namespace"], partitions=4)
     await store.admit(admission())
     settings["ticket_systems"] = {"other": settings["ticket_systems"]["desk"]}
     settings["routes"] = [{"name": "default", "system": "other"}]

@@ -20,7 +20,7 @@ from typing_extensions import override
 from proxy.demo.folder import DemoFolder
 from proxy.demo.play import INTERRUPTED, run
 from proxy.demo.scenes import SCENES, Play
-from proxy.demo.system_kinds import CASTS, Cast
+from proxy.demo.system_kinds import CASTS, SystemKind
 from proxy.demo.timeline import WIDTH, Page
 from proxy.errors import ConfigurationError
 from proxy.settings import load
@@ -115,7 +115,7 @@ SHORT = [scene for scene in SCENES if scene.name in {"approved", "rejected", "ki
 
 @pytest.mark.parametrize("cast", OTHERS, ids=lambda cast: cast.kind)
 async def test_every_other_kind_of_ticket_system_plays_the_same_scenes(
-    tmp_path: Path, cast: Cast
+    tmp_path: Path, cast: SystemKind
 ) -> None:
     """By an event, without one, and by a look-up after a crash."""
     screen = Screen()

@@ -6,26 +6,26 @@ from typing import Any
 import pytest
 
 from proxy.domain.events.base import (
-    CalledBack,
-    CallingBack,
+    CallbackAccepted,
+    CallbackNotSent,
+    CallbackStarted,
+    CreateNotSent,
+    CreateStarted,
     Decided,
-    Died,
     Event,
     Fulfilled,
     FulfilmentAwaited,
+    GivenUp,
     Held,
-    Missing,
-    NotSent,
-    Opened,
     Postponed,
-    Read,
-    Sending,
-    Uncalled,
+    TicketMissing,
+    TicketOpened,
+    TicketRead,
 )
-from proxy.domain.events.notifications import Announced, Told
+from proxy.domain.events.notifications import Announced, TicketNotified
 from proxy.domain.events.operator import Refreshed, Rerouted, Retried
-from proxy.domain.events.recovery import Doubted, Restored, sent_again
-from proxy.domain.models import Decision, Fulfilment, Record, State, Texts, Ticket
+from proxy.domain.events.recovery import CreateInDoubt, Restored, sent_again
+from proxy.domain.models import Decision, Details, Fulfilment, Record, State, Ticket
 
 S = State
 BUSY = Record(
@@ -47,12 +47,12 @@ BUSY = Record(
     native_status="new",
     polls=5,
     missing=2,
-    calls=2,
+    callbacks_sent=2,
     key_fields="digest",
     refused_at=6,
     refusals=1,
     code="why",
-    back=S.OPENING,
+    resume_state=S.OPENING,
     finished_at=5,
 )
 GOOD = {"code": "", "back": None}
@@ -75,8 +75,8 @@ def restored() -> Restored:
     return Restored(at=7, by="doctor", reason="lost")
 
 
-def doubted() -> Doubted:
-    return Doubted(at=7, run_id="another", reason="restarted")
+def doubted() -> CreateInDoubt:
+    return CreateInDoubt(at=7, run_id="another", reason="restarted")
 
 
 OPEN: dict[str, Any] = {"ticket_id": "", "finished_at": 0, "untold": 0}
@@ -88,18 +88,18 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
 @pytest.mark.parametrize(
     ("before", "event", "changes"),
     [
-        ({}, Sending(at=7), {**GOOD, "sent_at": 7}),
+        ({}, CreateStarted(at=7), {**GOOD, "sent_at": 7}),
         ({}, Postponed(at=7, code="later", reason="down"), {"code": "later"}),
         ({}, late(Postponed), LATER),
         ({}, late(Postponed, refused=True), {**LATER, "refused_at": 7, "refusals": 2}),
         ({"state": S.HELD}, late(Postponed), {**LATER, "code": "why"}),
         ({"state": S.DEAD}, late(Postponed), {**LATER, "code": "why"}),
-        ({}, late(NotSent), {**LATER, "sent_at": 0}),
-        ({}, late(Uncalled), {**LATER, "calls": 1}),
-        ({}, late(Missing), {**LATER, "missing": 3}),
+        ({}, late(CreateNotSent), {**LATER, "sent_at": 0}),
+        ({}, late(CallbackNotSent), {**LATER, "calls": 1}),
+        ({}, late(TicketMissing), {**LATER, "missing": 3}),
         (
             {},
-            Opened(at=7, ticket=TICKET),
+            TicketOpened(at=7, ticket=TICKET),
             {
                 **GOOD,
                 "ticket_id": "7",
@@ -111,7 +111,7 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
         ),
         (
             {},
-            Read(at=7, ticket=TICKET),
+            TicketRead(at=7, ticket=TICKET),
             {
                 **GOOD,
                 **RESTED,
@@ -123,7 +123,7 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
         ),
         (
             {"key_fields": ""},
-            Read(at=7, ticket=Ticket("7", "", native_status="new", key_fields="first")),
+            TicketRead(at=7, ticket=Ticket("7", "", native_status="new", key_fields="first")),
             {**GOOD, **RESTED, "key_fields": "first", "polls": 6, "missing": 0},
         ),
         ({}, decided(), ENDED),
@@ -147,16 +147,20 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
             Fulfilled(at=7, fulfilment=Fulfilment.FAILED, native_status="closed"),
             {**GOOD, **RESTED, "fulfilment": Fulfilment.FAILED, "native_status": "closed"},
         ),
-        ({}, CallingBack(at=7, body="{}"), {"calls": 3}),
-        ({}, CalledBack(at=7), {**GOOD, "finished_at": 7}),
-        ({"untold": 1}, CalledBack(at=7), {**GOOD, "finished_at": 7}),
-        ({}, CalledBack(at=7, write_back=True), {**GOOD, "finished_at": 7, "untold": 1}),
-        (NO_TICKET, CalledBack(at=7, write_back=True), {**GOOD, "finished_at": 7}),
-        ({}, Died(at=7, code="c", reason="r"), {"back": S.PENDING, "code": "c", "finished_at": 0}),
-        ({"state": S.HELD}, Died(at=7, code="c", reason="r"), {"code": "c", "finished_at": 0}),
+        ({}, CallbackStarted(at=7, body="{}"), {"calls": 3}),
+        ({}, CallbackAccepted(at=7), {**GOOD, "finished_at": 7}),
+        ({"untold": 1}, CallbackAccepted(at=7), {**GOOD, "finished_at": 7}),
+        ({}, CallbackAccepted(at=7, write_back=True), {**GOOD, "finished_at": 7, "untold": 1}),
+        (NO_TICKET, CallbackAccepted(at=7, write_back=True), {**GOOD, "finished_at": 7}),
+        (
+            {},
+            GivenUp(at=7, code="c", reason="r"),
+            {"back": S.PENDING, "code": "c", "finished_at": 0},
+        ),
+        ({"state": S.HELD}, GivenUp(at=7, code="c", reason="r"), {"code": "c", "finished_at": 0}),
         (
             {"decision": APPROVED},
-            Died(at=7, code="c", reason="r"),
+            GivenUp(at=7, code="c", reason="r"),
             {"back": S.PENDING, "code": "c", "finished_at": 7},
         ),
         (
@@ -166,7 +170,7 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
         ),
         (
             {},
-            Held(at=7, code="c", reason="r", fired=True),
+            Held(at=7, code="c", reason="r", deadline_fired=True),
             {"back": S.PENDING, "code": "c", "finished_at": 0, "fired": 1},
         ),
         (
@@ -183,7 +187,7 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
             {**AGAIN, "route": "r2", "system": "jira"},
         ),
         ({}, Announced(at=7), {"announced": 1}),
-        ({"untold": 1}, Told(at=7, note="withdrawn"), {**GOOD, "untold": 0}),
+        ({"untold": 1}, TicketNotified(at=7, note="withdrawn"), {**GOOD, "untold": 0}),
         ({}, restored(), {"polls": 0, "missing": 0}),
         (OPEN, restored(), {"polls": 0, "missing": 0, "sent_at": 7}),
         (
@@ -229,17 +233,17 @@ def test_an_event_changes_its_fields_and_no_others(
     assert event.apply(record) == replace(record, **changes)
 
 
-TEXTS = Texts("why", "https://desk/1", "their comment", "DESK-1: new", "{old}")
+TEXTS = Details("why", "https://desk/1", "their comment", "DESK-1: new", "{old}")
 
 
 @pytest.mark.parametrize(
     ("event", "changes"),
     [
-        (Sending(at=7), {"reason": ""}),
+        (CreateStarted(at=7), {"reason": ""}),
         (late(Postponed), {"reason": "down"}),
-        (Opened(at=7, ticket=TICKET), {"reason": "", "ticket_url": "https://desk/7"}),
-        (Read(at=7, ticket=TICKET), {"reason": "", "ticket_url": "https://desk/7"}),
-        (Read(at=7, ticket=Ticket("7", "")), {"reason": ""}),
+        (TicketOpened(at=7, ticket=TICKET), {"reason": "", "ticket_url": "https://desk/7"}),
+        (TicketRead(at=7, ticket=TICKET), {"reason": "", "ticket_url": "https://desk/7"}),
+        (TicketRead(at=7, ticket=Ticket("7", "")), {"reason": ""}),
         (
             decided(comment="fine", evidence="DESK-1: done"),
             {"reason": "", "comment": "fine", "evidence": "DESK-1: done"},
@@ -249,13 +253,13 @@ TEXTS = Texts("why", "https://desk/1", "their comment", "DESK-1: new", "{old}")
             Fulfilled(at=7, fulfilment=Fulfilment.FAILED, evidence="failed, says alice"),
             {"reason": "", "evidence": "DESK-1: new; failed, says alice"},
         ),
-        (CallingBack(at=7, body="{}"), {"callback": "{}"}),
-        (CalledBack(at=7, note="it arrived before"), {"reason": "it arrived before"}),
-        (Died(at=7, code="c", reason="r"), {"reason": "r"}),
+        (CallbackStarted(at=7, body="{}"), {"callback": "{}"}),
+        (CallbackAccepted(at=7, note="it arrived before"), {"reason": "it arrived before"}),
+        (GivenUp(at=7, code="c", reason="r"), {"reason": "r"}),
         (Retried(**BY_ALICE), {"reason": ""}),
         (Refreshed(**BY_ALICE), {}),
         (Announced(at=7), {}),
-        (Told(at=7, note="withdrawn"), {}),
+        (TicketNotified(at=7, note="withdrawn"), {}),
         (restored(), {}),
     ],
     ids=str,

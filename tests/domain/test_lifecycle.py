@@ -9,50 +9,50 @@ from hypothesis import strategies as st
 
 from proxy.domain.events import base, notifications, operator
 from proxy.domain.events.base import (
-    CalledBack,
-    CallingBack,
+    CallbackAccepted,
+    CallbackNotSent,
+    CallbackStarted,
+    CreateNotSent,
+    CreateStarted,
     Decided,
-    Died,
     Event,
     Fulfilled,
     FulfilmentAwaited,
+    GivenUp,
     Held,
-    NotSent,
-    Opened,
     Postponed,
-    Sending,
-    Uncalled,
+    TicketOpened,
 )
 from proxy.domain.events.operator import Retried
-from proxy.domain.events.recovery import Doubted, Restored
+from proxy.domain.events.recovery import CreateInDoubt, Restored
 from proxy.domain.lifecycle import TRANSITIONS, advance, advance_entry
-from proxy.domain.models import Decision, Entry, Fulfilment, Record, State, Texts, Ticket
-from proxy.errors import IllegalTransition
+from proxy.domain.models import Decision, Details, Fulfilment, Record, State, StoredRequest, Ticket
+from proxy.errors import IllegalTransitionError
 
 NEW = Record("ar1", State.RECEIVED, "main", "desk", "r", "c", "x", 0, 1_000_000)
 TICKET = Ticket("1001", "DESK-1", "https://desk/1001", "new")
 
 SAMPLES: dict[type[Event], dict[str, Any]] = {
-    Sending: {},
-    NotSent: {"code": "c", "reason": "r", "delay": 5},
-    Opened: {"ticket": TICKET},
-    base.Read: {"ticket": TICKET},
-    base.Missing: {"code": "c", "reason": "r", "delay": 5},
+    CreateStarted: {},
+    CreateNotSent: {"code": "c", "reason": "r", "delay": 5},
+    TicketOpened: {"ticket": TICKET},
+    base.TicketRead: {"ticket": TICKET},
+    base.TicketMissing: {"code": "c", "reason": "r", "delay": 5},
     Decided: {"decision": Decision.APPROVED},
     FulfilmentAwaited: {"by": 99},
     Fulfilled: {"fulfilment": Fulfilment.FULFILLED},
-    CallingBack: {"body": "{}"},
-    Uncalled: {"code": "c", "reason": "r", "delay": 5},
-    CalledBack: {},
+    CallbackStarted: {"body": "{}"},
+    CallbackNotSent: {"code": "c", "reason": "r", "delay": 5},
+    CallbackAccepted: {},
     Postponed: {"code": "c", "reason": "r", "delay": 5},
     Held: {"code": "c", "reason": "r"},
-    Died: {"code": "c", "reason": "r"},
+    GivenUp: {"code": "c", "reason": "r"},
     Retried: {"by": "alice", "reason": "r"},
     operator.Refreshed: {"by": "alice", "reason": "r"},
     operator.Rerouted: {"by": "alice", "reason": "r", "route": "r2", "system": "desk"},
     notifications.Announced: {},
-    notifications.Told: {"note": "withdrawn"},
-    Doubted: {"run_id": "another", "reason": "r"},
+    notifications.TicketNotified: {"note": "withdrawn"},
+    CreateInDoubt: {"run_id": "another", "reason": "r"},
     Restored: {"by": "doctor", "reason": "r"},
 }
 
@@ -109,17 +109,24 @@ def test_every_event_has_a_sample() -> None:
 
 
 def test_the_straight_way() -> None:
-    record = run(Sending, Opened, Decided, CallingBack, CalledBack)
+    record = run(CreateStarted, TicketOpened, Decided, CallbackStarted, CallbackAccepted)
     assert record.state is State.DONE
     assert record.final
-    assert (record.ticket_id, record.decision, record.calls) == ("1001", Decision.APPROVED, 1)
+    assert (record.ticket_id, record.decision, record.callbacks_sent) == (
+        "1001",
+        Decision.APPROVED,
+        1,
+    )
 
 
 def test_the_way_over_fulfilment() -> None:
-    waiting = run(Sending, Opened, Decided, FulfilmentAwaited)
+    waiting = run(CreateStarted, TicketOpened, Decided, FulfilmentAwaited)
     assert waiting.fulfilment is Fulfilment.WAITING
     assert (
-        run(Sending, Opened, Decided, FulfilmentAwaited, Fulfilled, CalledBack).state is State.DONE
+        run(
+            CreateStarted, TicketOpened, Decided, FulfilmentAwaited, Fulfilled, CallbackAccepted
+        ).state
+        is State.DONE
     )
 
 
@@ -131,25 +138,27 @@ def test_a_pair_that_makes_no_sense_raises(kind: type[Event], state: State) -> N
         advance(record, sample(kind))
     else:
         says = f"{kind.event_code} makes no sense for request ar1, which is {state}"
-        with pytest.raises(IllegalTransition, match=says):
+        with pytest.raises(IllegalTransitionError, match=says):
             advance(record, sample(kind))
 
 
 def test_the_first_decision_wins_and_a_different_one_is_counted() -> None:
-    decided = run(Sending, Opened, Decided)
+    decided = run(CreateStarted, TicketOpened, Decided)
     assert advance(decided, sample(Decided)) is decided
     contradicted = advance(decided, sample(Decided, decision=Decision.REJECTED))
     assert contradicted == replace(decided, conflicts=1)
 
 
 def test_a_late_event_changes_nothing() -> None:
-    done = run(Sending, Opened, Decided, CalledBack)
-    assert advance(done, sample(Opened, ticket=Ticket("9", "X-9"))) is done
-    entry = Entry(done, Texts(reason="kept"), b"")
-    assert advance_entry(entry, sample(base.Read)) == entry
+    done = run(CreateStarted, TicketOpened, Decided, CallbackAccepted)
+    assert advance(done, sample(TicketOpened, ticket=Ticket("9", "X-9"))) is done
+    entry = StoredRequest(done, Details(reason="kept"), b"")
+    assert advance_entry(entry, sample(base.TicketRead)) == entry
 
 
-@pytest.mark.parametrize("way", [(Sending, Opened), (Sending, Opened, Decided)])
+@pytest.mark.parametrize(
+    "way", [(CreateStarted, TicketOpened), (CreateStarted, TicketOpened, Decided)]
+)
 def test_a_new_stage_begins_with_a_clean_count_of_failures(way: tuple[type[Event], ...]) -> None:
     tired = replace(run(*way[:-1]), attempt=3, waited=9_000, refused_at=7, refusals=2)
     fresh = advance(tired, sample(way[-1]))
@@ -157,10 +166,10 @@ def test_a_new_stage_begins_with_a_clean_count_of_failures(way: tuple[type[Event
 
 
 def test_texts_follow_what_happens_and_not_what_comes_late() -> None:
-    pending = Entry(run(Sending, Opened), Texts(reason="old"), b"payload")
+    pending = StoredRequest(run(CreateStarted, TicketOpened), Details(reason="old"), b"payload")
     decided = advance_entry(pending, sample(Decided, comment="fine", evidence="DESK-1: new"))
-    assert decided.record == run(Sending, Opened, Decided)
-    assert (decided.texts.comment, decided.texts.evidence) == ("fine", "DESK-1: new")
+    assert decided.record == run(CreateStarted, TicketOpened, Decided)
+    assert (decided.details.comment, decided.details.evidence) == ("fine", "DESK-1: new")
     assert decided.payload == b"payload"
 
     contradicted = advance_entry(decided, sample(Decided, decision=Decision.REJECTED, comment="no"))
@@ -168,17 +177,22 @@ def test_texts_follow_what_happens_and_not_what_comes_late() -> None:
 
 
 def test_what_waits_for_a_person_keeps_its_reason() -> None:
-    held = advance_entry(Entry(run(Sending, Opened), Texts(), b""), sample(Held, reason="why"))
-    assert held.texts.reason == "why"
+    held = advance_entry(
+        StoredRequest(run(CreateStarted, TicketOpened), Details(), b""), sample(Held, reason="why")
+    )
+    assert held.details.reason == "why"
     waiting = advance_entry(held, sample(Postponed, reason="unreachable"))
-    assert waiting.texts.reason == "why"
+    assert waiting.details.reason == "why"
     assert waiting.record == advance(held.record, sample(Postponed, reason="unreachable"))
-    pending = Entry(run(Sending, Opened), Texts(), b"")
-    assert advance_entry(pending, sample(Postponed, reason="later")).texts.reason == "later"
+    pending = StoredRequest(run(CreateStarted, TicketOpened), Details(), b"")
+    assert advance_entry(pending, sample(Postponed, reason="later")).details.reason == "later"
 
 
-@pytest.mark.parametrize("aside", [Held, Died])
-@pytest.mark.parametrize("way", [(), (Sending,), (Sending, Opened), (Sending, Opened, Decided)])
+@pytest.mark.parametrize("aside", [Held, GivenUp])
+@pytest.mark.parametrize(
+    "way",
+    [(), (CreateStarted,), (CreateStarted, TicketOpened), (CreateStarted, TicketOpened, Decided)],
+)
 def test_what_is_set_aside_returns_to_where_it_was(
     aside: type[Event], way: tuple[type[Event], ...]
 ) -> None:
@@ -189,12 +203,12 @@ def test_what_is_set_aside_returns_to_where_it_was(
 
 
 def test_setting_aside_twice_keeps_the_first_place() -> None:
-    record = advance(run(Sending, Opened, Held), sample(Died))
-    assert (record.state, record.back) == (State.DEAD, State.PENDING)
+    record = advance(run(CreateStarted, TicketOpened, Held), sample(GivenUp))
+    assert (record.state, record.resume_state) == (State.DEAD, State.PENDING)
 
 
 def test_an_operator_who_vouches_that_no_ticket_exists_allows_a_new_create() -> None:
-    held = run(Sending, Held)
+    held = run(CreateStarted, Held)
     back = advance(held, sample(Retried, no_ticket=True))
     assert (back.state, back.sent_at, back.run_id) == (State.RECEIVED, 0, "")
     assert advance(held, sample(Retried)).state is State.OPENING
@@ -208,22 +222,22 @@ def test_a_pause_of_the_destination_uses_up_nothing() -> None:
 
 
 def test_a_request_set_aside_keeps_its_reason_while_its_deadline_waits() -> None:
-    held = Entry(run(Held), Texts(reason="look here"), b"")
+    held = StoredRequest(run(Held), Details(reason="look here"), b"")
     held = replace(held, record=replace(held.record, code="why"))
     later = advance_entry(held, sample(Postponed, code="unreachable", reason="down"))
-    assert (later.record.code, later.texts.reason) == ("why", "look here")
+    assert (later.record.code, later.details.reason) == ("why", "look here")
 
 
 def test_a_callback_without_effect_is_not_counted() -> None:
-    called = run(Sending, Opened, Decided, CallingBack)
-    assert called.calls == 1
-    assert advance(called, sample(Uncalled)).calls == 0
-    assert advance(called, sample(Postponed)).calls == 1
+    called = run(CreateStarted, TicketOpened, Decided, CallbackStarted)
+    assert called.callbacks_sent == 1
+    assert advance(called, sample(CallbackNotSent)).callbacks_sent == 0
+    assert advance(called, sample(Postponed)).callbacks_sent == 1
 
 
 def test_a_dead_request_is_final_only_after_its_decision() -> None:
-    assert not run(Sending, Died).final
-    assert run(Sending, Opened, Decided, Died).final
+    assert not run(CreateStarted, GivenUp).final
+    assert run(CreateStarted, TicketOpened, Decided, GivenUp).final
 
 
 @given(st.lists(st.sampled_from(sorted(SAMPLES, key=lambda kind: kind.event_code)), max_size=30))
@@ -234,7 +248,7 @@ def test_random_histories_never_lose_a_decision(kinds: list[type[Event]]) -> Non
         event = sample(kind, at=number + 1, **fields)
         try:
             after = advance(record, event)
-        except IllegalTransition:
+        except IllegalTransitionError:
             continue
         assert advance(record, event) == after, "not a function of record and event"
         if decided is not None:
@@ -242,23 +256,25 @@ def test_random_histories_never_lose_a_decision(kinds: list[type[Event]]) -> Non
         if after.state in {State.DECIDED, State.FULFILLING, State.DONE}:
             assert after.decision is not None
         if after.state in {State.HELD, State.DEAD}:
-            assert after.back in base.WORKING
+            assert after.resume_state in base.ACTIVE
         assert after.attempt >= 0
         record, decided = after, after.decision
 
 
-@pytest.mark.parametrize("kind", [Doubted, Restored])
+@pytest.mark.parametrize("kind", [CreateInDoubt, Restored])
 def test_what_may_lack_a_create_is_in_doubt(kind: type[Event]) -> None:
     received = advance(NEW, sample(kind))
     assert (received.state, received.sent_at) == (State.OPENING, 7)
     held = advance(run(Held), sample(kind))
-    assert (held.back, held.sent_at) == (State.OPENING, 7)
+    assert (held.resume_state, held.sent_at) == (State.OPENING, 7)
     cancelled = advance(advance(NEW, sample(Decided, ours=True)), sample(kind))
-    assert (cancelled.sent_at, cancelled.untold) == (7, 1)
+    assert (cancelled.sent_at, cancelled.ticket_notice_due) == (7, 1)
     refused = advance(run(Decided), sample(kind))
-    assert (refused.sent_at, refused.untold) == (0, 0), "certainly no ticket: that decided"
-    at_once = advance(replace(cancelled, system="", sent_at=0, untold=0), sample(kind))
-    assert (at_once.sent_at, at_once.untold) == (0, 0), "there is no ticket system"
+    assert (refused.sent_at, refused.ticket_notice_due) == (0, 0), (
+        "certainly no ticket: that decided"
+    )
+    at_once = advance(replace(cancelled, system="", sent_at=0, ticket_notice_due=0), sample(kind))
+    assert (at_once.sent_at, at_once.ticket_notice_due) == (0, 0), "there is no ticket system"
 
 
 def test_a_restored_request_is_in_doubt() -> None:
@@ -266,10 +282,10 @@ def test_a_restored_request_is_in_doubt() -> None:
     restored = advance(NEW, sample(Restored))
     assert (restored.state, restored.sent_at) == (State.OPENING, 7)
     held = advance(run(Held), sample(Restored))
-    assert (held.state, held.back, held.sent_at) == (State.HELD, State.OPENING, 7)
-    pending = advance(run(Sending, Opened), sample(Restored))
+    assert (held.state, held.resume_state, held.sent_at) == (State.HELD, State.OPENING, 7)
+    pending = advance(run(CreateStarted, TicketOpened), sample(Restored))
     assert (pending.state, pending.ticket_id) == (State.PENDING, "1001")
-    decided = run(Sending, Opened, Decided)
-    assert (advance(decided, sample(Restored)).calls, decided.calls) == (1, 0)
-    done = run(Sending, Opened, Decided, CallingBack, CalledBack)
+    decided = run(CreateStarted, TicketOpened, Decided)
+    assert (advance(decided, sample(Restored)).callbacks_sent, decided.callbacks_sent) == (1, 0)
+    done = run(CreateStarted, TicketOpened, Decided, CallbackStarted, CallbackAccepted)
     assert advance(done, sample(Restored)) == done

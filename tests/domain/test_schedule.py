@@ -62,7 +62,7 @@ def test_an_undecided_request_is_looked_at_when_its_deadline_passes() -> None:
 
 
 def test_a_deadline_fires_once_and_not_after_the_decision() -> None:
-    assert due_at(replace(RECORD, fired=1), None, 9) is None
+    assert due_at(replace(RECORD, deadline_fired=1), None, 9) is None
     assert due_at(replace(RECORD, decision=Decision.APPROVED), 2_000, 9) == 2_000
 
 

@@ -10,7 +10,7 @@ from yarl import URL
 
 from proxy.domain.clock import SystemClock
 from proxy.oauth2.discovery import Discovery
-from proxy.oauth2.endpoint import Asked, TokenEndpoint
+from proxy.oauth2.endpoint import TokenEndpoint, TokenParameters
 from proxy.oauth2.grants import AuthorizationCode
 from proxy.oauth2.login import Authorization, begin, code_of
 from proxy.oauth2.tokens import Token
@@ -67,7 +67,7 @@ class Asking:
             metadata=self.discovery(client),
             authentications=[client.right],
             clock=SystemClock(),
-            asked=Asked(scope=scope, resource=[resource] if resource else []),
+            asked=TokenParameters(scope=scope, resource=[resource] if resource else []),
             dpop=client.proofs(),
         )
 

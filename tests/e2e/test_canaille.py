@@ -18,16 +18,16 @@ from proxy.oauth2.client_authentication import (
     PrivateKeyJwt,
 )
 from proxy.oauth2.discovery import Discovery
-from proxy.oauth2.endpoint import Asked, TokenEndpoint
+from proxy.oauth2.endpoint import TokenEndpoint, TokenParameters
 from proxy.oauth2.grants import ClientCredentials, JwtBearer
-from proxy.oauth2.refresh_grant import Refreshing
+from proxy.oauth2.refresh_grant import RefreshTokenFetcher
 from proxy.oauth2.tokens import TokenRefused
 from proxy.outbound.client import Outbound
 from proxy.outbound.credentials import NoCredential
 from proxy.outbound.destination import Destination
 from proxy.security.key_ring import KeyRing
 from proxy.security.private_keys import SigningKey
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.tokens import RedisTokens
 from tests.e2e.canaille import Canaille, canaille
 from tests.e2e.environments import python_with
@@ -109,7 +109,7 @@ def endpoint(
         metadata=Discovery(connect, server.issuer, clock, mtls=False),
         authentications=[authentication],
         clock=clock,
-        asked=Asked(scope=scope),
+        asked=TokenParameters(scope=scope),
     )
 
 
@@ -156,13 +156,13 @@ def _signed(algorithm: str, key: ECKey | None = None) -> PrivateKeyJwt:
     )
 
 
-def _refreshing(name: str, ask: TokenEndpoint, tokens: RedisTokens) -> Refreshing:
-    return Refreshing(ask=ask.ask, tokens=tokens, key=name, system="desk", within=60_000)
+def _refreshing(name: str, ask: TokenEndpoint, tokens: RedisTokens) -> RefreshTokenFetcher:
+    return RefreshTokenFetcher(ask=ask.ask, tokens=tokens, key=name, system="desk", within=60_000)
 
 
 @pytest.mark.parametrize("client", ["post", *KEYS])
 async def test_refresh_token(
-    client: str, server: Canaille, outbound: Outbound, store: RedisStore
+    client: str, server: Canaille, outbound: Outbound, store: RequestStore
 ) -> None:
     """With a secret in the form, and with assertions: each use needs a fresh one."""
     tokens = RedisTokens(store, KeyRing([("one", bytes(32))]))
@@ -178,7 +178,7 @@ async def test_refresh_token(
 
 
 async def test_a_key_that_the_server_does_not_know_is_refused(
-    server: Canaille, outbound: Outbound, store: RedisStore
+    server: Canaille, outbound: Outbound, store: RequestStore
 ) -> None:
     tokens = RedisTokens(store, KeyRing([("one", bytes(32))]))
     await tokens.put("ES256", "r-ES256", system="desk", by="olga")

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
-from proxy.domain.events.base import Held, Sending
+from proxy.domain.events.base import CreateStarted, Held
 from proxy.domain.models import State
-from proxy.observability.alarms import Sounded
+from proxy.observability.alarms import AlarmRecord
 from proxy.security.api_keys import hash_key
 from proxy.security.key_ring import new_key
 from proxy.simulators.faults import Fault
@@ -206,7 +206,7 @@ async def test_a_desk_is_paused_and_resumed_and_alarms_are_shown(
     open_rig: OpenRig, browser: Browser
 ) -> None:
     async with open_rig() as rig:
-        await rig.program.board.write([Sounded(1, "backlog_full", f"More workers {HOSTILE}")])
+        await rig.program.board.write([AlarmRecord(1, "backlog_full", f"More workers {HOSTILE}")])
         async with tab(browser, rig, key=OPERATOR_KEY) as opened:
             await opened.page.get_by_text(f"More workers {HOSTILE}").wait_for()
             await opened.act("Pause desk", reason="upgrade tonight", then="desk is paused.")
@@ -242,7 +242,7 @@ async def test_a_create_in_doubt_is_sent_again_by_whoever_vouches_that_it_made_n
     async with open_rig() as rig, tab(browser, rig, key=OPERATOR_KEY) as opened:
         call = await rig.ask()
         doubt = Held(at=2, code="create_in_doubt", reason="Its answer was lost.")
-        await happen(rig.program.store, str(call.correlation_id), Sending(at=1), doubt)
+        await happen(rig.program.store, str(call.correlation_id), CreateStarted(at=1), doubt)
         await opened.go(f"requests/{call.correlation_id}", "Grant")
         page = opened.page
         await page.get_by_role("button", name="Retry").click()
@@ -352,7 +352,7 @@ async def test_it_can_be_read_by_everybody_on_every_screen(
         tab(browser, rig, size=size, key=OPERATOR_KEY, color_scheme=scheme) as opened,
     ):
         (call,) = await refused(rig, resource="urn:" + "a" * 120)
-        await rig.program.board.write([Sounded(1, "request_dead", "It was given up.")])
+        await rig.program.board.write([AlarmRecord(1, "request_dead", "It was given up.")])
         for place in (*PAGES, f"requests/{call.correlation_id}"):
             await opened.go(place)
             await opened.page.locator(".badge.dead").first.wait_for()

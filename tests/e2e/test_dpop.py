@@ -12,14 +12,14 @@ from proxy.domain.clock import SystemClock
 from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.grants import AuthorizationCode, RefreshToken
 from proxy.oauth2.login import code_of
-from proxy.oauth2.refresh_grant import Refreshing
+from proxy.oauth2.refresh_grant import RefreshTokenFetcher
 from proxy.oauth2.token_source import TokenSource
 from proxy.oauth2.tokens import Token, TokenRefused
 from proxy.outbound.credentials import Credential, NoCredential
-from proxy.outbound.responses import Answer, Call
+from proxy.outbound.responses import Call, Response
 from proxy.security.key_ring import KeyRing
 from proxy.security.private_keys import load_key
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.tokens import RedisTokens
 from tests.e2e.asking import Asking
 from tests.e2e.oidc_clients import DPOP, DPOP_PUBLIC, Client, new_key
@@ -37,7 +37,7 @@ def source(token: Token, dpop: Dpop | None) -> TokenSource:
     return TokenSource(fetch=fetch, clock=SystemClock(), dice=lambda: 0.5, name="api", dpop=dpop)
 
 
-async def call(asking: Asking, credential: Credential) -> Answer:
+async def call(asking: Asking, credential: Credential) -> Response:
     """Ask the API who the token's account is."""
     provider = asking.stage.provider
     url = (await provider.metadata())["userinfo_endpoint"]
@@ -106,7 +106,9 @@ async def test_a_client_whose_tokens_must_be_bound_gets_none_without_a_proof(
         await asking.endpoint(replace(client, dpop=None)).ask(RefreshToken(token.refresh_token))
 
 
-async def test_a_login_lives_on_through_bound_refreshes(asking: Asking, store: RedisStore) -> None:
+async def test_a_login_lives_on_through_bound_refreshes(
+    asking: Asking, store: RequestStore
+) -> None:
     """Rotating, single-use refresh tokens: no nonce of the server makes one be used twice."""
     client = asking.stage.clients[DPOP_PUBLIC]
     tokens = RedisTokens(store, KeyRing([("one", b"k" * 32)]))
@@ -114,6 +116,8 @@ async def test_a_login_lives_on_through_bound_refreshes(asking: Asking, store: R
     await tokens.put("k", token.refresh_token, system="desk", by="olga")
     for _ in range(3):  # each as a new process, which knows no nonce yet
         endpoint = asking.endpoint(client, USERINFO, scope="openid")
-        fetch = Refreshing(ask=endpoint.ask, tokens=tokens, key="k", system="desk", within=60_000)
+        fetch = RefreshTokenFetcher(
+            ask=endpoint.ask, tokens=tokens, key="k", system="desk", within=60_000
+        )
         answer = await call(asking, source(await fetch(), client.proofs()))
         assert answer.status == 200

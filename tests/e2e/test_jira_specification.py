@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from proxy.domain.models import Outcome
-from proxy.errors import Conflict, NotFound, PermanentError, TemporaryError
+from proxy.errors import ConflictError, NotFoundError, PermanentError, TemporaryError
 from proxy.outbound.client import Outbound
 from proxy.simulators.faults import Fault
 from proxy.simulators.jira.issues import ASKS, Issues
@@ -118,7 +118,7 @@ async def test_every_refusal_keeps_the_specification(judged: Opened) -> None:
     rig = judged(request={**REQUEST, "fields": {"customfield_9": "x"}})
     with pytest.raises(PermanentError, match="is not on the form of this request type"):
         await rig.system.open(approval_request())
-    with pytest.raises(NotFound, match="does not exist or you do not have permission"):
+    with pytest.raises(NotFoundError, match="does not exist or you do not have permission"):
         await rig.system.fetch("999999")
     for reason in LIMITS:
         rig.site.switch_on(rate_limit("find", reason, until="2100-01-01T00:00:00Z"))
@@ -133,7 +133,7 @@ async def test_every_refusal_keeps_the_specification(judged: Opened) -> None:
     rig.site.decide(ticket.id, "approved")
     for operation in ("read", "approval"):
         rig.site.switch_on(Fault(operation, "stale", times=2))
-    with pytest.raises(Conflict, match="answered already"):
+    with pytest.raises(ConflictError, match="answered already"):
         await rig.system.cancel(ticket.id, "no longer needed")
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from proxy.domain.models import Outcome, State
-from proxy.errors import Conflict
+from proxy.errors import ConflictError
 from proxy.tickets.port import Cancels, ListsChanges
 from tests.conftest import OpenRig
 from tests.e2e.roundup import Roundup, basic, roundup
@@ -86,5 +86,5 @@ async def test_changes_are_listed_and_a_decided_issue_is_not_cancelled(
         await system.cancel(first, "no longer needed")
         assert (await system.fetch(first)).outcome is Outcome.CANCELLED
         await tracker.decide(second, "approved")
-        with pytest.raises(Conflict, match="approved already"):
+        with pytest.raises(ConflictError, match="approved already"):
             await system.cancel(second, "too late")

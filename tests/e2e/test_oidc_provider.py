@@ -13,11 +13,11 @@ from proxy.errors import ConfigurationError
 from proxy.oauth2.client_authentication import PrivateKeyJwt, Server
 from proxy.oauth2.grants import AuthorizationCode, ClientCredentials, RefreshToken
 from proxy.oauth2.login import code_of
-from proxy.oauth2.refresh_grant import Refreshing
+from proxy.oauth2.refresh_grant import RefreshTokenFetcher
 from proxy.oauth2.tokens import TokenRefused
 from proxy.outbound.responses import Call
 from proxy.security.key_ring import KeyRing
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.tokens import RedisTokens
 from tests.e2e.asking import Asking
 from tests.e2e.oidc_clients import CONFIDENTIAL, DPOP, DPOP_PUBLIC, PUBLIC
@@ -130,13 +130,13 @@ async def test_an_old_refresh_token_ends_the_login(asking: Asking) -> None:
         assert caught.value.code == "invalid_grant"
 
 
-async def test_refreshing_never_uses_an_old_one(asking: Asking, store: RedisStore) -> None:
+async def test_refreshing_never_uses_an_old_one(asking: Asking, store: RequestStore) -> None:
     """Two processes that share a store refresh at once, again and again: the login survives."""
     client = asking.stage.clients[PUBLIC]
     tokens = RedisTokens(store, KeyRing([("one", b"k" * 32)]))
     await tokens.put(KEY, (await asking.log_in(client)).refresh_token, system="desk", by="olga")
     processes = [
-        Refreshing(
+        RefreshTokenFetcher(
             ask=asking.endpoint(client).ask,
             tokens=tokens,
             key=KEY,

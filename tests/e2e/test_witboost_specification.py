@@ -201,7 +201,7 @@ async def test_a_wrong_callback_is_caught(
     async with between() as rig:
         call = await decided(rig, "approved")
         assert await rig.state(call) is State.DECIDED
-        assert "422" in (await rig.entry(call)).texts.reason
+        assert "422" in (await rig.entry(call)).details.reason
         assert not rig.witboost.attempts(call.hook_id)
 
 
@@ -210,5 +210,5 @@ async def test_a_callback_without_a_credential_is_caught(between: Between) -> No
     async with between(credential={"kind": "none"}) as rig:
         call = await decided(rig, "approved")
         assert await rig.state(call) is State.DECIDED
-        assert "401" in (await rig.entry(call)).texts.reason
+        assert "401" in (await rig.entry(call)).details.reason
         assert not rig.witboost.attempts(call.hook_id)

@@ -8,8 +8,14 @@ import pytest
 from typing_extensions import override
 
 from proxy.domain.models import Outcome, Ticket
-from proxy.engine.batched_reads import Reads
-from proxy.errors import ConfigurationError, NotFound, PermanentError, ProxyError, TemporaryError
+from proxy.engine.batched_reads import TicketBatchLoader
+from proxy.errors import (
+    ConfigurationError,
+    NotFoundError,
+    PermanentError,
+    ProxyError,
+    TemporaryError,
+)
 from proxy.tickets.no_tickets import NoTickets
 
 
@@ -33,7 +39,7 @@ class Desk(NoTickets):
         self.asked.set()
         await asyncio.sleep(0)
         if ticket_id not in self.tickets:
-            raise NotFound(f"no {ticket_id}")
+            raise NotFoundError(f"no {ticket_id}")
         return self.tickets[ticket_id]
 
     async def fetch_many(self, ticket_ids: Sequence[str]) -> Mapping[str, Ticket]:
@@ -56,7 +62,7 @@ def desk() -> Desk:
 
 
 async def read(desk: Desk, refs: Sequence[str]) -> list[Any]:
-    reads = Reads()
+    reads = TicketBatchLoader()
     return await asyncio.gather(*(reads.fetch(desk, ref) for ref in refs), return_exceptions=True)
 
 
@@ -70,7 +76,7 @@ async def test_what_is_due_together_is_read_in_batches_no_longer_than_the_system
 
 
 async def test_what_is_asked_for_meanwhile_leaves_in_the_next_batch(desk: Desk) -> None:
-    reads = Reads()
+    reads = TicketBatchLoader()
     first = asyncio.create_task(reads.fetch(desk, "1"))
     await desk.asked.wait()
     await asyncio.gather(first, *(reads.fetch(desk, ref) for ref in "234"))
@@ -86,12 +92,13 @@ async def test_absence_from_a_batch_proves_nothing(desk: Desk) -> None:
     desk.hidden.add("2")
     first, hidden, gone = await read(desk, ["1", "2", "no such ticket"])
     assert (first.id, hidden.id) == ("1", "2")
-    assert isinstance(gone, NotFound)
+    assert isinstance(gone, NotFoundError)
     assert desk.reads == ["2", "no such ticket"]
 
 
 @pytest.mark.parametrize(
-    "error", [TemporaryError("slow", retry_after=7, sent=False), ConfigurationError("no token")]
+    "error",
+    [TemporaryError("slow", retry_after=7, maybe_sent=False), ConfigurationError("no token")],
 )
 async def test_an_error_of_the_batch_is_that_of_each(desk: Desk, error: ProxyError) -> None:
     desk.broken = error
@@ -114,7 +121,7 @@ async def test_a_refused_batch_is_read_one_by_one(desk: Desk, refusal: ProxyErro
 
 async def test_what_fails_together_is_tried_in_smaller_parts(desk: Desk) -> None:
     """An answer too long, or too slow: the next batch is half as large, and grows again."""
-    reads, refs = Reads(), list(desk.tickets)[:10]
+    reads, refs = TicketBatchLoader(), list(desk.tickets)[:10]
     desk.broken = TemporaryError("too long an answer")
     for _ in range(2):
         await asyncio.gather(*(reads.fetch(desk, ref) for ref in refs), return_exceptions=True)
@@ -131,7 +138,7 @@ async def test_nobody_waits_for_ever_when_an_adapter_is_wrong(desk: Desk) -> Non
 
 
 async def test_a_reader_that_is_gone_takes_nothing_from_the_others(desk: Desk) -> None:
-    reads = Reads()
+    reads = TicketBatchLoader()
     tasks = [asyncio.create_task(reads.fetch(desk, ref)) for ref in "123"]
     await desk.asked.wait()
     tasks[0].cancel()
@@ -144,4 +151,4 @@ async def test_a_system_without_batches_is_read_as_ever() -> None:
         async def fetch(self, ticket_id: str) -> Ticket:
             return ticket(ticket_id)
 
-    assert (await Reads().fetch(Plain("plain"), "7")).id == "7"
+    assert (await TicketBatchLoader().fetch(Plain("plain"), "7")).id == "7"

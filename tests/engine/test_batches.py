@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 
 from proxy.domain.models import State, Ticket
-from proxy.engine.batched_reads import Reads
+from proxy.engine.batched_reads import TicketBatchLoader
 from proxy.simulators.faults import Fault
 from proxy.tickets.port import TicketSystem
 from tests.conftest import OpenRig
@@ -24,7 +24,7 @@ def declared(url: str) -> dict[str, Any]:
     return desk_tree(url) | {"read_many": MANY}
 
 
-async def alone(_reads: Reads, system: TicketSystem, ticket_id: str) -> Ticket:
+async def alone(_reads: TicketBatchLoader, system: TicketSystem, ticket_id: str) -> Ticket:
     return await system.fetch(ticket_id)
 
 
@@ -38,7 +38,9 @@ async def test_due_tickets_cost_few_calls(open_rig: OpenRig, together: bool) -> 
         await rig.work()
         for ticket in rig.tickets():
             rig.desk.decide(ticket["id"], "approved")
-        with patch.object(Reads, "fetch", Reads.fetch if together else alone):
+        with patch.object(
+            TicketBatchLoader, "fetch", TicketBatchLoader.fetch if together else alone
+        ):
             await rig.work(after=60 * SECOND)
         asked = len(rig.desk.journal.of("read")) + len(rig.desk.journal.of("list"))
         assert [await rig.state(call) for call in calls] == [State.DONE] * COUNT

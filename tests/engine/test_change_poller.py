@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from proxy.change_poller import AHEAD, FIRST_LOOK, Changes
+from proxy.change_poller import AHEAD, FIRST_LOOK, ChangePoller
 from proxy.domain.models import State
 from proxy.engine.pauses import Pauses
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
@@ -34,7 +34,7 @@ class Desk:
         return {ref: at for ref, at in self.answer.items() if at >= since}
 
 
-def listing(rig: Rig, desk: Desk) -> Changes:
+def listing(rig: Rig, desk: Desk) -> ChangePoller:
     """Return the lister of one more process."""
     program = rig.program
     shared = Shared(program.store)
@@ -44,7 +44,7 @@ def listing(rig: Rig, desk: Desk) -> Changes:
         clock=rig.clock,
         share=9,
     )
-    return Changes(
+    return ChangePoller(
         systems={"desk": desk},
         flow=program.flow,
         shared=shared,
@@ -76,7 +76,7 @@ async def test_a_ticket_that_changed_is_read_and_decides(seldom: Rig, desk: Desk
     await seldom.work(after=SECOND)
     assert await seldom.state(call) is State.PENDING  # nobody told us
     desk.answer = {ticket: seldom.clock.now(), "a stranger": seldom.clock.now()}
-    await listing(seldom, desk).look()
+    await listing(seldom, desk).poll()
     await seldom.work()
     assert await seldom.state(call) is State.DONE
 
@@ -90,7 +90,7 @@ async def test_a_change_is_hinted_once_however_often_the_overlap_shows_it(
     now = seldom.clock.now()
     for at in (now, now, now, now + 1):
         desk.answer = {ticket: at}
-        await lister.look()
+        await lister.poll()
         await seldom.work()
         reads.append(len(seldom.desk.journal.of("read")))
         seldom.clock.advance(EVERY)
@@ -100,7 +100,7 @@ async def test_a_change_is_hinted_once_however_often_the_overlap_shows_it(
 async def test_all_processes_together_ask_once_per_interval(rig: Rig, desk: Desk) -> None:
     processes = [listing(rig, desk) for _ in range(3)]
     for _ in range(4):
-        waits = [await each.look() for each in processes]
+        waits = [await each.poll() for each in processes]
         assert all(0 < wait <= EVERY for wait in waits)
         rig.clock.advance(EVERY)
     assert len(desk.asked) == 4
@@ -111,23 +111,23 @@ async def test_the_first_question_goes_back_a_day_and_the_next_to_the_newest_cha
 ) -> None:
     now = rig.clock.now()
     desk.answer = {"1": now - 5 * SECOND, "2": now - 90 * SECOND}
-    await listing(rig, desk).look()
+    await listing(rig, desk).poll()
     rig.clock.advance(EVERY)
-    await listing(rig, desk).look()  # another process goes on where the first one stopped
+    await listing(rig, desk).poll()  # another process goes on where the first one stopped
     assert desk.asked == [now - FIRST_LOOK - OVERLAP, now - 5 * SECOND - OVERLAP]
 
 
 async def test_what_failed_is_asked_again_from_the_same_moment(rig: Rig, desk: Desk) -> None:
     lister, now = listing(rig, desk), rig.clock.now()
     desk.answer = {"1": now}
-    await lister.look()
+    await lister.poll()
     desk.answer = TemporaryError("no answer")
     for _ in range(3):
         rig.clock.advance(EVERY)
-        await lister.look()
+        await lister.poll()
     desk.answer = {}
     rig.clock.advance(EVERY)
-    await lister.look()
+    await lister.poll()
     assert desk.asked[1:] == [now - OVERLAP] * 4
     text = rig.program.metrics.text().decode()
     assert 'changes_unreadable"} 1.0' in text  # said once, not once per interval
@@ -137,20 +137,20 @@ async def test_a_clock_that_is_ahead_hides_nothing(rig: Rig, desk: Desk) -> None
     """A time far in the future must not become the moment from which everything is asked."""
     lister, now = listing(rig, desk), rig.clock.now()
     desk.answer = {"1": now + 10 * FIRST_LOOK}
-    await lister.look()
+    await lister.poll()
     rig.clock.advance(EVERY)
-    await lister.look()
+    await lister.poll()
     assert desk.asked[1] == now + AHEAD - OVERLAP
 
 
 async def test_a_refused_list_pauses_the_system_until_it_works_again(rig: Rig, desk: Desk) -> None:
     lister = listing(rig, desk)
     desk.answer = ConfigurationError("the scope is missing")
-    await lister.look()
+    await lister.poll()
     assert (await rig.program.shared.pauses())["desk"].since
     desk.answer = {}
     rig.clock.advance(EVERY)
-    await lister.look()
+    await lister.poll()
     assert not (await rig.program.shared.pauses())["desk"].since
 
 
@@ -159,7 +159,7 @@ async def test_a_list_that_alone_is_refused_pauses_the_system_once(rig: Rig, des
     changes = listing(rig, desk)
     desk.answer = ConfigurationError("may not search", request_specific=True)
     for _ in range(4):
-        await changes.look()
+        await changes.poll()
         await rig.ask()
         await rig.work(after=EVERY)
     await rig.work(after=EVERY)

@@ -52,7 +52,7 @@ async def test_witboost_hears_first_and_the_ticket_when_it_can(rig: Rig) -> None
     for _ in range(3):
         await rig.work(after=20 * SECOND)
     assert rig.tickets()[0]["status"] == "cancelled"
-    assert (await rig.entry(call)).record.untold == 0
+    assert (await rig.entry(call)).record.ticket_notice_due == 0
 
 
 async def test_a_ticket_that_cannot_be_told_is_an_alarm_in_the_end(rig: Rig) -> None:
@@ -62,7 +62,7 @@ async def test_a_ticket_that_cannot_be_told_is_an_alarm_in_the_end(rig: Rig) -> 
     for _ in range(400):
         await rig.work(after=15 * 60 * SECOND)
     assert 'ticket_untold"} 1.0' in rig.program.metrics.text().decode()
-    assert (await rig.entry(call)).record.untold == 0
+    assert (await rig.entry(call)).record.ticket_notice_due == 0
 
 
 async def test_a_ticket_that_nobody_may_withdraw_stops_no_other_request(rig: Rig) -> None:
@@ -77,7 +77,7 @@ async def test_a_ticket_that_nobody_may_withdraw_stops_no_other_request(rig: Rig
     text = rig.program.metrics.text().decode()
     assert 'ticket_untold"} 1.0' in text
     assert 'destination_paused"} 1.0' in text  # until another request got through
-    assert (await rig.entry(call)).record.untold == 0
+    assert (await rig.entry(call)).record.ticket_notice_due == 0
 
 
 async def test_a_ticket_that_nobody_can_look_for_is_an_alarm_and_stops_nothing(
@@ -118,7 +118,7 @@ async def test_a_ticket_that_was_decided_meanwhile_is_left_alone(rig: Rig) -> No
     await rig.work()
     assert (rig.final(call) or {})["status"] == "KO"
     assert rig.tickets()[0]["status"] == "approved"
-    assert (await rig.entry(call)).record.untold == 0
+    assert (await rig.entry(call)).record.ticket_notice_due == 0
 
 
 async def test_a_deadline_withdraws_the_ticket(open_rig: OpenRig) -> None:

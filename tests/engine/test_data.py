@@ -105,7 +105,7 @@ async def test_a_lost_key_is_an_alarm_and_hides_one_request_only(open_rig: OpenR
         await rig.work(after=60_000)
         entry = await rig.program.store.load(lost)
         assert entry is not None
-        assert entry.texts.reason  # it is worked on again; the desk of this program is another
+        assert entry.details.reason  # it is worked on again; the desk of this program is another
 
 
 async def test_without_a_list_it_sees_all(open_rig: OpenRig) -> None:

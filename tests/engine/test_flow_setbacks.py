@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.domain.models import State
-from proxy.errors import StoreUnavailable
+from proxy.errors import StoreUnavailableError
 from proxy.simulators.faults import Fault
 from tests.conftest import OpenRig
 from tests.engine.test_operators import act, blind_desk
@@ -74,7 +74,7 @@ async def test_a_refused_create_is_dead_with_the_reason(rig: Rig) -> None:
     call = await opened(rig)
     entry = await rig.entry(call)
     assert entry.record.state is State.DEAD
-    assert "title is bad" in entry.texts.reason
+    assert "title is bad" in entry.details.reason
 
 
 async def test_a_refused_create_may_be_a_decision(open_rig: OpenRig) -> None:
@@ -127,7 +127,7 @@ async def test_one_refused_request_never_blocks_the_others(rig: Rig) -> None:
         await rig.work(after=2 * MINUTE)
     entry = await rig.entry(first)
     assert entry.record.state is State.HELD
-    assert "Other requests succeed" in entry.texts.reason
+    assert "Other requests succeed" in entry.details.reason
     for call in others:
         assert await rig.state(call) is State.PENDING
 
@@ -319,7 +319,7 @@ async def test_a_lost_answer_to_a_callback_is_repeated_until_witboost_says_close
     assert await rig.state(call) is State.DECIDED
     await rig.work(after=10 * SECOND)
     assert await rig.state(call) is State.DONE
-    assert "earlier attempt arrived" in (await rig.entry(call)).texts.reason
+    assert "earlier attempt arrived" in (await rig.entry(call)).details.reason
     bodies = [attempt["body"] for attempt in rig.witboost.attempts(call.hook_id)]
     assert len(bodies) == 2
     assert bodies[0] == bodies[1], "the same body on every attempt"
@@ -396,7 +396,7 @@ async def test_a_conflict_with_our_own_ticket_is_that_ticket(rig: Rig, *, made: 
     assert entry.record.state is (State.PENDING if made else State.DEAD)
     assert entry.record.code == ("" if made else "refused")
     refused = "desk refused to create the ticket: desk answered 409"
-    assert made or entry.texts.reason.startswith(refused)
+    assert made or entry.details.reason.startswith(refused)
 
 
 async def test_a_create_that_was_given_up_leaves_no_doubt(open_rig: OpenRig) -> None:
@@ -408,7 +408,7 @@ async def test_a_create_that_was_given_up_leaves_no_doubt(open_rig: OpenRig) -> 
             await rig.work(after=18 * MINUTE)
         entry = await rig.entry(call)
         assert (entry.record.state, entry.record.code) == (State.DEAD, "gave_up")
-        assert "Tried for 3 days" in entry.texts.reason
+        assert "Tried for 3 days" in entry.details.reason
         refusal.off()
         assert (await act(rig, call, "retry"))[0] == 200
         await rig.work()
@@ -447,7 +447,10 @@ async def test_a_store_that_is_gone_for_a_while_is_one_alarm_of_the_worker(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It tries each second: an outage of an hour must not be thousands of alarms."""
-    turns = iter([StoreUnavailable("gone", sent=False)] * 3 + [None, StoreUnavailable("gone")])
+    turns = iter(
+        [StoreUnavailableError("gone", maybe_sent=False)] * 3
+        + [None, StoreUnavailableError("gone")]
+    )
     worker = rig.program.worker()
 
     async def turn() -> None:

@@ -58,7 +58,7 @@ async def test_a_follow_up_that_is_refused_for_good_waits_for_a_person(open_rig:
         for _ in range(3):
             await rig.work(after=20 * SECOND)
         assert await rig.state(call) is State.HELD
-        assert "422" in (await rig.entry(call)).texts.reason
+        assert "422" in (await rig.entry(call)).details.reason
         assert len(rig.tickets()) == 1
 
 
@@ -72,7 +72,7 @@ async def test_a_follow_up_that_hangs_leaves_the_create_in_doubt_and_is_made_lat
         await rig.work()
         entry = await rig.entry(call)
         assert entry.record.code == "create_in_doubt"
-        assert "was created, but not all that belongs to it was done" in entry.texts.reason
+        assert "was created, but not all that belongs to it was done" in entry.details.reason
         rig.desk.faults.switch_off()
         await rig.work(after=60 * SECOND)
         assert len(rig.tickets()) == len(rig.desk.journal.of("comment")) == 1

@@ -23,8 +23,8 @@ async def test_who_gets_the_access_cannot_approve_it(rig: Rig) -> None:
     call = await approved_by(rig, "john.doe@company.com")
     entry = await rig.entry(call)
     assert (entry.record.state, entry.record.code) == (State.HELD, "guarded")
-    assert "who gets the access" in entry.texts.reason
-    assert "requests release" in entry.texts.reason
+    assert "who gets the access" in entry.details.reason
+    assert "requests release" in entry.details.reason
     assert rig.final(call) is None
 
 
@@ -35,7 +35,7 @@ async def test_an_operator_releases_what_a_guard_holds(rig: Rig) -> None:
     final = rig.final(call)
     assert final is not None
     assert (final["status"], final["hookInfo"]["decidedBy"]) == ("OK", "john.doe@company.com")
-    assert (await rig.entry(call)).texts.evidence == "desk DESK-1: approved; released by alice"
+    assert (await rig.entry(call)).details.evidence == "desk DESK-1: approved; released by alice"
     history = await rig.program.store.history(str(call.correlation_id))
     assert [it["reason"] for it in history if it["event"] == "Decided"] == ["checked by hand"]
 
@@ -87,4 +87,4 @@ async def test_a_ticket_that_asks_for_something_else_now_is_held(open_rig: OpenR
         await rig.work(after=10 * SECOND)
         entry = await rig.entry(call)
         assert (entry.record.state, entry.record.code) == (State.HELD, "guarded")
-        assert "was changed after it was opened" in entry.texts.reason
+        assert "was changed after it was opened" in entry.details.reason

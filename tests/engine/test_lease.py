@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.engine.pauses import Place
+from proxy.engine.pauses import Permit
 from tests.conftest import OpenRig
 from tests.engine.test_operators import act
 from tests.support.rig import Rig, desk_tree
@@ -13,15 +13,15 @@ from tests.support.watching import SECOND, in_doubt, opened
 
 def delay(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the lease pass between the place that a step takes at the desk, and its call."""
-    take = Place.take
+    take = Permit.acquire
 
-    async def take_late(place: Place, name: str) -> bool:
+    async def take_late(place: Permit, name: str) -> bool:
         taken = await take(place, name)
         if name == "desk":
             rig.clock.advance(rig.program.settings.worker.lease)
         return taken
 
-    monkeypatch.setattr(Place, "take", take_late)
+    monkeypatch.setattr(Permit, "acquire", take_late)
 
 
 async def test_a_read(

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.domain.models import State
 from proxy.simulators.faults import Fault
-from proxy.tickets.rest.parser import Places
+from proxy.tickets.rest.parser import FieldPaths
 from tests.conftest import OpenRig
 from tests.support.rig import OPERATOR_KEY, Rig, desk_tree, post_json
 
@@ -86,7 +86,7 @@ async def test_a_ticket_that_carries_another_request_is_not_attached(
     await rig.work()
     assert await rig.state(other) is State.OPENING
     ticket = rig.tickets()[0]["key"]
-    with patch.object(Places, "texts", return_value=()) if removed else nullcontext():
+    with patch.object(FieldPaths, "texts", return_value=()) if removed else nullcontext():
         status, problem = await act(rig, call, "attach", ticketKey=ticket)
     assert (str(other.correlation_id) in str(problem)) is not removed
     assert status == (200 if removed else 400)

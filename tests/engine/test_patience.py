@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.domain.models import State
-from proxy.engine.pauses import Place
+from proxy.engine.pauses import Permit
 from proxy.simulators.faults import Fault
 from tests.conftest import OpenRig
 from tests.support.rig import Rig
@@ -34,10 +34,10 @@ async def test_what_is_given_up_says_how_long_it_was_tried(
             rig.clock.advance(HOUR)
         entry = await rig.entry(watched.call)
         assert (entry.record.state, entry.record.code) == (State.DEAD, "gave_up")
-        assert entry.texts.reason.startswith(f"Tried for {words}: desk answered 429")
+        assert entry.details.reason.startswith(f"Tried for {words}: desk answered 429")
         [(alarm, message)] = watched.alarms()
         assert alarm == "request_dead"
-        assert message == f"Request {watched.call.correlation_id} is dead: {entry.texts.reason}"
+        assert message == f"Request {watched.call.correlation_id} is dead: {entry.details.reason}"
 
 
 @pytest.mark.parametrize("unreachable", ["3d", "2s"])
@@ -62,12 +62,12 @@ async def test_who_finds_no_place_at_a_destination_comes_back_soon(
     """In one to two seconds, so that not all come back at once; it costs no line and no attempt."""
     watched = await watch(rig, caplog)
 
-    async def full(_place: Place, name: str) -> bool:
+    async def full(_place: Permit, name: str) -> bool:
         assert name == "desk"
         return False
 
     with monkeypatch.context() as changed:
-        changed.setattr(Place, "take", full)
+        changed.setattr(Permit, "acquire", full)
         assert await watched.work() == []
     assert await watched.due_in() == 1_500
     assert rig.tickets() == []

@@ -152,7 +152,7 @@ async def test_an_operator_says_what_became_of_awaited_access(
         told = (last, "Fulfilled", "fulfilling", says)
         assert await watched.work() == [told, (last, "CalledBack", "done", {})]
         assert (rig.final(watched.call) or {})["status"] == status
-        texts = (await rig.entry(watched.call)).texts
+        texts = (await rig.entry(watched.call)).details
         assert texts.evidence == f"desk DESK-1: approved; {evidence}", "a receipt says so, too"
 
 

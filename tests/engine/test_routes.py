@@ -10,8 +10,8 @@ import pytest
 from proxy.domain.models import Guards, Poll, Record, Route, State
 from proxy.domain.routing import Rule
 from proxy.engine.routes import Routes, freeze, thaw
-from proxy.errors import ConfigurationError, InvalidRequest, PermanentError
-from proxy.store.requests import RedisStore
+from proxy.errors import ConfigurationError, InvalidRequestError, PermanentError
+from proxy.store.requests import RequestStore
 from proxy.store.shared import Shared
 from proxy.tickets.no_tickets import NoTickets
 from tests.domain.test_routing import request, route, rule
@@ -36,7 +36,7 @@ class Desk(NoTickets):
         self.route = route
 
 
-def routes(store: RedisStore, *rules: Rule, opened: list[Route] | None = None) -> Routes:
+def routes(store: RequestStore, *rules: Rule, opened: list[Route] | None = None) -> Routes:
     def open_system(route: Route) -> Desk:
         if opened is not None:
             opened.append(route)
@@ -80,7 +80,7 @@ def test_another_versions_route_is_understood() -> None:
 # -- chosen --------------------------------------------------------------------------------------
 
 
-async def test_the_first_rule_that_applies_is_taken_with_its_hash(store: RedisStore) -> None:
+async def test_the_first_rule_that_applies_is_taken_with_its_hash(store: RequestStore) -> None:
     finance, rest = rule("finance", "domain == 'finance'"), rule("rest")
     chosen = routes(store, finance, rest)
     assert chosen.choose(request) == (freeze(finance.route)[0], finance.route)
@@ -88,12 +88,12 @@ async def test_the_first_rule_that_applies_is_taken_with_its_hash(store: RedisSt
     assert chosen.choose(lambda: sales) == (freeze(rest.route)[0], rest.route)
 
 
-async def test_what_no_rule_takes_goes_the_other_way(store: RedisStore) -> None:
+async def test_what_no_rule_takes_goes_the_other_way(store: RequestStore) -> None:
     chosen = routes(store, rule("hr", "domain == 'hr'"))
     assert chosen.choose(request) == (freeze(UNROUTABLE)[0], UNROUTABLE)
 
 
-async def test_a_request_is_read_only_where_a_condition_looks_at_it(store: RedisStore) -> None:
+async def test_a_request_is_read_only_where_a_condition_looks_at_it(store: RequestStore) -> None:
     def taken(*rules: Rule) -> str:
         return routes(store, *rules).choose(unread)[1].name
 
@@ -101,25 +101,25 @@ async def test_a_request_is_read_only_where_a_condition_looks_at_it(store: Redis
     assert taken() == "unroutable"
 
 
-async def test_a_trial_takes_the_first_route_to_its_system(store: RedisStore) -> None:
+async def test_a_trial_takes_the_first_route_to_its_system(store: RequestStore) -> None:
     to_jira = Rule(replace(route("jira"), system="jira"))
     at_once = Rule(replace(route("at once"), system="", decide="approve"))
     every = routes(store, at_once, rule("first"), to_jira, rule("second"))
-    assert every.leading_to("desk") == (freeze(route("first"))[0], route("first"))
-    assert every.leading_to("jira") == (freeze(to_jira.route)[0], to_jira.route)
+    assert every.first_to("desk") == (freeze(route("first"))[0], route("first"))
+    assert every.first_to("jira") == (freeze(to_jira.route)[0], to_jira.route)
     for unknown in ("dsek", ""):
-        with pytest.raises(InvalidRequest) as caught:
-            every.leading_to(unknown)
+        with pytest.raises(InvalidRequestError) as caught:
+            every.first_to(unknown)
         says = f"system: no route leads to {unknown!r}; routes lead to desk, jira"
         assert str(caught.value) == says
-    with pytest.raises(InvalidRequest, match=r"routes lead to none$"):
-        routes(store, at_once).leading_to("desk")
+    with pytest.raises(InvalidRequestError, match=r"routes lead to none$"):
+        routes(store, at_once).first_to("desk")
 
 
 # -- found again ---------------------------------------------------------------------------------
 
 
-async def test_a_request_keeps_the_route_of_its_admission(store: RedisStore) -> None:
+async def test_a_request_keeps_the_route_of_its_admission(store: RequestStore) -> None:
     """Other settings have other routes; its own is thawed once, however many ask for it."""
     before = routes(store, Rule(FULL))
     await before.publish()
@@ -128,7 +128,7 @@ async def test_a_request_keeps_the_route_of_its_admission(store: RedisStore) -> 
     after = routes(store, Rule(replace(FULL, announce=False)), opened=opened)
     opened.clear()
 
-    first, second = await asyncio.gather(after.of(record), after.of(record))
+    first, second = await asyncio.gather(after.for_record(record), after.for_record(record))
 
     assert opened == [FULL]
     for found, system in (first, second):
@@ -137,28 +137,28 @@ async def test_a_request_keeps_the_route_of_its_admission(store: RedisStore) -> 
         assert system.route == FULL
 
 
-async def test_a_route_of_these_settings_needs_no_store(store: RedisStore) -> None:
+async def test_a_route_of_these_settings_needs_no_store(store: RequestStore) -> None:
     """It was opened when the settings were read, so its mistakes were told then."""
     opened: list[Route] = []
     chosen = routes(store, Rule(FULL), opened=opened)
     assert opened == [FULL]
-    found, system = await chosen.of(admitted_under(freeze(FULL)[0]))
+    found, system = await chosen.for_record(admitted_under(freeze(FULL)[0]))
     assert found is FULL
     assert isinstance(system, Desk)
     assert opened == [FULL]
 
 
-async def test_a_route_that_decides_at_once_has_no_tickets_and_says_so(store: RedisStore) -> None:
-    found, system = await routes(store).of(admitted_under(freeze(UNROUTABLE)[0]))
+async def test_a_route_that_decides_at_once_has_no_tickets_and_says_so(store: RequestStore) -> None:
+    found, system = await routes(store).for_record(admitted_under(freeze(UNROUTABLE)[0]))
     assert found is UNROUTABLE
     assert not isinstance(system, Desk)
     with pytest.raises(PermanentError, match="route unroutable has no ticket system"):
         await system.ping()
 
 
-async def test_a_route_that_the_store_lost_is_told_with_its_request(store: RedisStore) -> None:
+async def test_a_route_that_the_store_lost_is_told_with_its_request(store: RequestStore) -> None:
     lost = routes(store, Rule(FULL))
     with pytest.raises(ConfigurationError) as caught:
-        await lost.of(admitted_under("0123456789abcdef"))
+        await lost.for_record(admitted_under("0123456789abcdef"))
     assert str(caught.value).startswith("request ar1 was admitted under route 0123456789abcdef,")
     assert "was a part of the store lost?" in str(caught.value)

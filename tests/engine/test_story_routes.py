@@ -64,6 +64,6 @@ async def test_what_no_route_takes_is_held_with_a_ticket_nowhere(open_rig: OpenR
         await rig.work()
         entry = await rig.entry(call)
         assert (entry.record.state, entry.record.code) == (State.HELD, "unroutable")
-        assert "No route applies" in entry.texts.reason
+        assert "No route applies" in entry.details.reason
         assert rig.tickets() == []
         assert rig.final(call) is None

@@ -63,7 +63,7 @@ async def test_many_that_wait_cost_little_and_come_back_soon_but_not_all_at_once
 
 async def test_without_a_line_they_cost_much(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: each waits for as long as it would alone."""
-    monkeypatch.setattr(Pauses, "wait", lambda *_, **__: 40 * SECOND)
+    monkeypatch.setattr(Pauses, "next_attempt_in", lambda *_, **__: 40 * SECOND)
     await waiting(rig)
     assert looks(rig) - MANY > 4 * LONG // SECOND + 1
 
@@ -76,7 +76,7 @@ async def test_without_being_brought_back_many_come_late(
     async def forgets(_shared: Shared, _destination: str) -> None:
         pass
 
-    monkeypatch.setattr(Shared, "bring_back", forgets)
+    monkeypatch.setattr(Shared, "requeue_waiting", forgets)
     await waiting(rig)
     await act(rig, "desk", "resume", "done")
     assert (await tickets_by_second(rig, SOON))[-1] < MANY // 2
@@ -84,7 +84,7 @@ async def test_without_being_brought_back_many_come_late(
 
 async def test_where_whoever_ended_a_pause_died_the_next_brings_them_back(rig: Rig) -> None:
     await waiting(rig)
-    with patch.object(Shared, "bring_back", side_effect=EOFError), pytest.raises(EOFError):
+    with patch.object(Shared, "requeue_waiting", side_effect=EOFError), pytest.raises(EOFError):
         await rig.program.shared.resume("desk")
     assert (await rig.program.shared.pauses())["desk"].returning
     assert (await tickets_by_second(rig, SOON))[-1] == MANY
@@ -96,7 +96,7 @@ async def test_the_line_is_as_long_as_a_quarter_of_an_hour(rig: Rig) -> None:
     pauses, now = rig.program.flow._means.pauses, rig.clock.now()
     await rig.program.shared.pause("desk", "r", probe_after=MINUTE, cause=Cause.RATE_LIMITED)
     assert await pauses.paused("desk")
-    places = Counter(pauses.wait("desk", now) for _ in range(10_000))
+    places = Counter(pauses.next_attempt_in("desk", now) for _ in range(10_000))
     assert min(places) == MINUTE
     assert max(places) == MINUTE + 15 * MINUTE
     assert set(places.values()) == {2, 3}
@@ -229,8 +229,10 @@ async def test_without_a_second_wait_it_alone_would_try(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, fails: Alone
 ) -> None:
     """Negative control."""
-    wait = Pauses.wait
-    monkeypatch.setattr(Pauses, "wait", lambda pauses, name, now, **_: wait(pauses, name, now))
+    wait = Pauses.next_attempt_in
+    monkeypatch.setattr(
+        Pauses, "next_attempt_in", lambda pauses, name, now, **_: wait(pauses, name, now)
+    )
     other = await fails(rig)
     await tickets_by_second(rig, 30)
     assert await rig.state(other) is State.RECEIVED

@@ -198,7 +198,7 @@ async def test_a_refusal_needs_no_look_up(
         rig.desk.switch_on(Fault("create", "answer", status=status))
         assert [line[1] for line in await watched.work()] == ["Sending", "NotSent", "Died"]
         assert rig.desk.journal.of("find") == []
-        reason = (await rig.entry(watched.call)).texts.reason
+        reason = (await rig.entry(watched.call)).details.reason
         assert reason.startswith(f"desk refused to create the ticket: desk answered {status}")
         name = f"Request {watched.call.correlation_id} is dead"
         assert watched.alarms() == [("request_dead", f"{name}: {reason}")]

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from typing_extensions import override
 
-from proxy.app import Program, assemble
+from proxy.app import Runtime, assemble
 from proxy.simulators.events import signed_headers
 from proxy.web.events import Events
 from tests.bench.load import Load
@@ -58,7 +58,7 @@ async def neighbours() -> AsyncIterator[asyncio.subprocess.Process]:
 @asynccontextmanager
 async def listening(
     near: str, redis_url: str, folder: Path, *, working: bool
-) -> AsyncIterator[tuple[Program, int]]:
+) -> AsyncIterator[tuple[Runtime, int]]:
     tree = settings_tree(desk=near, witboost=near, redis_url=redis_url, folder=folder)
     tree["ticket_systems"]["desk"]["read_many"] = MANY
     tree["routes"][0]["poll"] = {"first": "10ms"}
@@ -127,11 +127,11 @@ async def test_events_at_a_place_of_their_own_are_bounded_as_well(
     )
     told: list[bool] = []
 
-    def listener(_program: Program, _parts: object, *, working: bool = False) -> web.Application:
+    def listener(_program: Runtime, _parts: object, *, working: bool = False) -> web.Application:
         told.append(working)
         return web.Application()
 
-    monkeypatch.setattr(Program, "listener", listener)
+    monkeypatch.setattr(Runtime, "listener", listener)
     async with assemble(make_settings(tmp_path, tree)) as program:
         program.listeners(working=True)
     assert told == [True, True]

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from proxy.domain.models import State
-from proxy.engine.pauses import OPENS_AFTER, Place
+from proxy.engine.pauses import OPENS_AFTER, Permit
 from proxy.errors import TemporaryError
 from proxy.simulators.faults import Fault
 from proxy.store.shared import Pause
@@ -34,7 +34,7 @@ def opened(rig: Rig) -> set[str]:
     return {ticket["correlation_id"] for ticket in rig.tickets()}
 
 
-async def endless(_place: Place, _name: str) -> bool:
+async def endless(_place: Permit, _name: str) -> bool:
     """There is always room."""
     return True
 
@@ -52,7 +52,7 @@ async def test_a_desk_that_hangs_leaves_room_for_callbacks(
         await rig.work(after=2 * SECOND)
         assert await rig.state(early) is State.DECIDED
         hanging = rig.desk.switch_on(Fault("create", "hang", times=None))
-        with patch.object(Place, "take", endless) if removed else nullcontext():
+        with patch.object(Permit, "acquire", endless) if removed else nullcontext():
             for _ in range(2 * PLACES):
                 await rig.ask()
             working = asyncio.create_task(rig.worker.run())

@@ -22,7 +22,7 @@ from proxy.simulators.ticket_system import Account
 from proxy.simulators.witboost import HookCall, Witboost
 from proxy.store.client.connections import connect
 from proxy.store.embedded.server import EmbeddedServer
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from tests.support.faults.soak import free_ports
 from tests.support.rig import API_KEY, CLIENT_SECRET, EVENT_SECRET, GRANT, settings_tree
 from tests.support.waiting import wait_until
@@ -211,7 +211,7 @@ async def test_what_is_held_at_the_end_is_given_back(world: World) -> None:
     hanging.off()
     async with await EmbeddedServer.start(world.folder / "store") as server:
         redis = connect(server.url)
-        store = RedisStore(redis, namespace=world.namespace, partitions=4)
+        store = RequestStore(redis, namespace=world.namespace, partitions=4)
         now = await store.now()
         due = [await redis.zcount(f"{tag}:due", "-inf", now) for tag in store.keys.tags()]
         await redis.aclose()

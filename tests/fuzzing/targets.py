@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxy.errors import InvalidRequest, Unauthorized
+from proxy.errors import InvalidRequestError, UnauthorizedError
 from proxy.net.urls import CallbackPrefix, allowed, normalise
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.reader import EventReader
@@ -48,7 +48,7 @@ def hook_body(mutations: Mutations) -> None:
     problems: Sequence[str] = ()
     try:
         call = read_hook_call(mutations.of(_BODIES), _HEADERS)
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         problems = error.problems
     assert (call is None) == bool(problems)
     assert all(problem.isprintable() for problem in problems), problems
@@ -123,8 +123,8 @@ def event_proof(mutations: Mutations) -> None:
     refs: Sequence[str] = ()
     try:
         refs = _READERS[shape].read(CIMultiDict(headers), body, now=_NOW).refs
-    except (Unauthorized, InvalidRequest) as error:
-        refusal = str(error) if isinstance(error, Unauthorized) else ""
+    except (UnauthorizedError, InvalidRequestError) as error:
+        refusal = str(error) if isinstance(error, UnauthorizedError) else ""
     assert refusal in {"", _REFUSAL}
     assert refusal or genuine, (headers, body)
     assert all(refs)
@@ -165,7 +165,7 @@ def callback_url(mutations: Mutations) -> None:
     url = mutations.of(_URLS).decode("utf-8", "surrogateescape")
     try:
         normal = normalise(url)
-    except InvalidRequest:
+    except InvalidRequestError:
         return
     assert normalise(normal) == normal
     if not allowed(normal, _PREFIXES):

@@ -13,7 +13,7 @@ from proxy.cli import main
 from proxy.cli.commands.audit import examine
 from proxy.domain.models import State, Ticket
 from proxy.domain.schedule import DAY
-from proxy.maintenance.doctor import Doctor, Patient
+from proxy.maintenance.doctor import Doctor, DoctorInputs
 from proxy.maintenance.findings import Finding
 from proxy.security.key_ring import new_key
 from proxy.simulators.faults import Fault
@@ -67,7 +67,7 @@ class Machine:
     ) -> list[Finding]:
         program = self.rig.program
         folder = program.settings.audit_folder
-        patient = Patient(
+        patient = DoctorInputs(
             store=program.store,
             streams=program.streams,
             remembered=recall(file.lines() for file in files_in(folder)),

@@ -14,11 +14,11 @@ from proxy.cli.commands.audit import examine
 from proxy.domain.models import State
 from proxy.errors import ConfigurationError
 from proxy.maintenance import export
-from proxy.observability.alarms import Sounded
+from proxy.observability.alarms import AlarmRecord
 from proxy.security.key_ring import new_key
 from proxy.security.signing import Verifier
 from proxy.simulators.witboost import HookCall
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.tokens import RedisTokens
 from proxy.store.transfer.namespace import refuse_while_served
 from tests.store.releases.dump import play
@@ -150,7 +150,7 @@ async def test_without_the_key_that_places_repeats_would_be_new_requests(
     async with site.store() as store:  # so a version that does not know of this refuses the store
         mark = (await store.client.hget(store.keys.shared("meta"), "indices")).decode()
         assert mark != replace(store.privacy, placed_by=None).indices
-    monkeypatch.setattr(RedisStore, "_place", lambda _self, _url, digest: digest)
+    monkeypatch.setattr(RequestStore, "_place", lambda _self, _url, digest: digest)
     async with site.service() as rig:
         found = [await ask_again(rig, call) for call in calls.values()]
         assert {it.correlation_id for it in found} != set(calls)
@@ -173,7 +173,7 @@ async def test_nothing_is_named_by_the_old_key_any_more(site: Site) -> None:
     async with site.service() as rig:
         call = await rig.ask()
         old, entry = rig.program.store.privacy, await rig.entry(call)
-        digests = [old.digest(call.respond_to), entry.record.content]
+        digests = [old.digest(call.respond_to), entry.record.content_digest]
         whole = await everything(site)
         assert [each for each in digests if each in whole] == digests
     await change_key(site)
@@ -209,10 +209,10 @@ async def test_audit_receipts_tokens_and_events_go_on(site: Site) -> None:
         await tokens.put("key", "refresh-1", system="desk", by="olga")
         assert await tokens.begin_use("key", "a", HOUR)
         assert await tokens.sending("key", "refresh-1", "a")
-        assert await rig.program.shared.first_sight("desk", "event-1", keep=HOUR)
+        assert await rig.program.shared.mark_seen("desk", "event-1", keep=HOUR)
         assert await rig.program.shared.pause("main", "upgrade", probe_after=HOUR)
-        await rig.program.shared.learn("main", "PATCH")
-        await rig.program.board.write([Sounded(1, "backlog_full", "stays behind")])
+        await rig.program.shared.set_callback_method("main", "PATCH")
+        await rig.program.board.write([AlarmRecord(1, "backlog_full", "stays behind")])
         pauses, routes = await rig.program.shared.pauses(), await routes_of(rig)
         before = await rig.program.streams.sealed()
     await change_key(site)
@@ -224,10 +224,10 @@ async def test_audit_receipts_tokens_and_events_go_on(site: Site) -> None:
         current = await RedisTokens(rig.program.store, ring).current("key")
         assert current is not None
         assert (current.value, current.sent) == ("refresh-1", True)
-        assert not await rig.program.shared.first_sight("desk", "event-1", keep=HOUR)
+        assert not await rig.program.shared.mark_seen("desk", "event-1", keep=HOUR)
         assert await rig.program.shared.pauses() == pauses
         assert (await routes_of(rig)).items() >= routes.items()
-        assert await rig.program.shared.learned("main") == "PATCH"
+        assert await rig.program.shared.get_callback_method("main") == "PATCH"
         for ref in (waiting["id"], waiting["key"]):
             assert await rig.program.store.find("desk", [ref]) == [second.correlation_id]
     folder = rig.program.settings.audit_folder

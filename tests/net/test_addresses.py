@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from proxy.net.addresses import PRIVATE, Reach, judged, openable, read_networks, within
+from proxy.net.addresses import (
+    PRIVATE,
+    EgressPolicy,
+    effective_addresses,
+    openable,
+    read_networks,
+    within,
+)
 
 NEVER = """
 0.0.0.0 0.1.2.3 :: 169.254.1.1 fe80::1 febf::1 224.0.0.1 ff02::1 240.0.0.1 255.255.255.255
@@ -25,41 +32,43 @@ PUBLIC = """
 8.8.8.8 1.1.1.1 172.32.0.1 100.128.0.1 192.0.0.9 2606:4700::1111 2001:4860:4860::8888
 ::ffff:8.8.8.8 64:ff9b::8.8.8.8
 """.split()
-EVERYTHING = Reach(
+EVERYTHING = EgressPolicy(
     tuple(map(ipaddress.ip_network, ("0.0.0.0/0", "::/0"))), "desk.networks", loopback=False
 )
 
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses_are_called(address: str) -> None:
-    assert Reach().objection(address) == ""
+    assert EgressPolicy().refusal_reason(address) == ""
 
 
 @pytest.mark.parametrize("address", SPECIAL)
 def test_what_is_not_public_is_called_where_its_network_is_open(address: str) -> None:
-    assert "open its network in networks" in Reach().objection(address)
-    assert EVERYTHING.objection(address) == ""
+    assert "open its network in networks" in EgressPolicy().refusal_reason(address)
+    assert EVERYTHING.refusal_reason(address) == ""
 
 
 @pytest.mark.parametrize("address", NEVER)
 def test_some_are_never_called_whatever_is_open(address: str) -> None:
-    for reach in (Reach(), EVERYTHING, Reach(EVERYTHING.networks, loopback=True)):
-        assert "never called" in reach.objection(address)
+    for reach in (EgressPolicy(), EVERYTHING, EgressPolicy(EVERYTHING.networks, loopback=True)):
+        assert "never called" in reach.refusal_reason(address)
 
 
 @pytest.mark.parametrize("address", LOOPBACK)
 def test_this_machine_has_a_switch_of_its_own(address: str) -> None:
-    assert "outbound.loopback" in EVERYTHING.objection(address)
-    assert Reach(loopback=True).objection(address) == ""
+    assert "outbound.loopback" in EVERYTHING.refusal_reason(address)
+    assert EgressPolicy(loopback=True).refusal_reason(address) == ""
 
 
 def test_an_address_inside_an_address_must_be_open_as_well() -> None:
-    reach = Reach(read_networks(["2002::/16"]))
-    assert "10.0.0.1 is not public" in reach.objection("2002:a00:1::")
-    assert Reach(read_networks(["2002::/16", "private"])).objection("2002:a00:1::") == ""
-    assert reach.objection("2002:808:808::1") == ""
+    reach = EgressPolicy(read_networks(["2002::/16"]))
+    assert "10.0.0.1 is not public" in reach.refusal_reason("2002:a00:1::")
+    assert (
+        EgressPolicy(read_networks(["2002::/16", "private"])).refusal_reason("2002:a00:1::") == ""
+    )
+    assert reach.refusal_reason("2002:808:808::1") == ""
     # Teredo names its server, and hides the client
-    assert set(map(str, judged(ipaddress.ip_address("2001:0:a00:1::80ff:fffe")))) == {
+    assert set(map(str, effective_addresses(ipaddress.ip_address("2001:0:a00:1::80ff:fffe")))) == {
         "2001:0:a00:1::80ff:fffe",
         "10.0.0.1",
         "127.0.0.1",
@@ -84,14 +93,16 @@ def test_an_address_inside_an_address_must_be_open_as_well() -> None:
     ],
 )
 def test_every_address_that_a_connection_may_end_at_is_judged(text: str, ends: str) -> None:
-    assert list(judged(ipaddress.ip_address(text))) == list(map(ipaddress.ip_address, ends.split()))
+    assert list(effective_addresses(ipaddress.ip_address(text))) == list(
+        map(ipaddress.ip_address, ends.split())
+    )
 
 
 def test_the_setting_that_would_open_it_is_named() -> None:
-    said = Reach(setting="ticket_systems.desk.networks").objection("10.0.0.1")
+    said = EgressPolicy(setting="ticket_systems.desk.networks").refusal_reason("10.0.0.1")
     assert said.endswith("open its network in ticket_systems.desk.networks")
-    assert Reach(read_networks(["10.0.0.0/24"])).objection("10.0.0.1") == ""
-    assert Reach(read_networks(["10.0.0.0/24"])).objection("10.0.1.1") != ""
+    assert EgressPolicy(read_networks(["10.0.0.0/24"])).refusal_reason("10.0.0.1") == ""
+    assert EgressPolicy(read_networks(["10.0.0.0/24"])).refusal_reason("10.0.1.1") != ""
 
 
 def test_networks_are_read_as_people_write_them() -> None:
@@ -143,7 +154,7 @@ def test_nothing_that_python_takes_for_private_passes_unopened(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
     """Another judge: stricter we may be, laxer only where IPv6 stands for public IPv4."""
-    said = Reach().objection(str(address))
+    said = EgressPolicy().refusal_reason(str(address))
     if not said and address not in ipaddress.ip_network("64:ff9b::/96"):
         assert address.is_global or getattr(address, "ipv4_mapped", None)
         assert not (address.is_multicast)
@@ -151,4 +162,4 @@ def test_nothing_that_python_takes_for_private_passes_unopened(
         assert not (address.is_link_local)
     if isinstance(address, ipaddress.IPv4Address):
         for text in (f"::ffff:{address}", f"64:ff9b::{address}"):
-            assert bool(Reach().objection(text)) == bool(said)
+            assert bool(EgressPolicy().refusal_reason(text)) == bool(said)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequestError
 from proxy.net import urls
 from proxy.net.urls import CallbackPrefix, allowed, normalise, under
 
@@ -112,7 +112,7 @@ def test_a_url_gets_one_spelling(url: str, normal: str | None) -> None:
     ],
 )
 def test_what_can_be_read_in_two_ways_is_refused(url: str, why: str) -> None:
-    with pytest.raises(InvalidRequest, match=why) as caught:
+    with pytest.raises(InvalidRequestError, match=why) as caught:
         normalise(url)
     assert [problem.startswith("respondToUrl ") for problem in caught.value.problems] == [True]
     assert "canary" not in str(caught.value)
@@ -147,7 +147,7 @@ def test_what_can_be_read_in_two_ways_is_refused(url: str, why: str) -> None:
     ],
 )
 def test_each_refusal_says_what_is_wrong(url: str, sentence: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(InvalidRequestError) as caught:
         normalise(url)
     assert list(caught.value.problems) == [f"respondToUrl {sentence}"]
 
@@ -160,14 +160,14 @@ def padded(start: str, length: int) -> str:
 def test_a_url_may_be_as_long_as_the_limit_and_no_longer(start: str) -> None:
     longer = len(normalise(start)) - len(start)  # once it is encoded
     assert len(normalise(padded(start, 2_048 - longer))) == 2_048
-    with pytest.raises(InvalidRequest, match="longer than 2048"):
+    with pytest.raises(InvalidRequestError, match="longer than 2048"):
         normalise(padded(start, 2_049 - longer))
 
 
 def test_a_host_may_be_as_long_as_dns_allows_and_no_longer() -> None:
     labels = ".".join(["a" * 60] * 4)  # 243 characters
     assert normalise(f"http://{labels}.{'b' * 9}/") == f"http://{labels}.{'b' * 9}/"
-    with pytest.raises(InvalidRequest, match="host name"):
+    with pytest.raises(InvalidRequestError, match="host name"):
         normalise(f"http://{labels}.{'b' * 10}/")
 
 
@@ -184,7 +184,7 @@ URLS = st.lists(st.sampled_from(PIECES.split()), max_size=9).map(
 def test_normalising_twice_changes_nothing_and_the_client_reads_the_same(url: str) -> None:
     try:
         normal = normalise(url)
-    except InvalidRequest:
+    except InvalidRequestError:
         return
     assert normalise(normal) == normal
     assert urls._rewritten(normal) == normal
@@ -199,7 +199,7 @@ def test_the_short_way_says_what_the_long_way_says(url: str) -> None:
     try:
         long_way = urls._rewritten(url)
     except ValueError:
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(InvalidRequestError):
             normalise(url)
     else:
         assert normalise(url) == long_way

@@ -16,11 +16,11 @@ from proxy.oauth2.client_authentication import (
 )
 from proxy.oauth2.dpop import Dpop
 from proxy.oauth2.grants import ClientCredentials
-from proxy.oauth2.shared_tokens import Kept
+from proxy.oauth2.shared_tokens import SharedTokenSlot
 from proxy.oauth2.token_source import TokenSource
 from proxy.outbound.client import Outbound
 from proxy.outbound.destination import Destination
-from proxy.outbound.responses import Answer, Call
+from proxy.outbound.responses import Call, Response
 from proxy.security.private_keys import SigningKey
 from tests.oauth2.strict_server import CLIENT, StrictServer, token_endpoint
 from tests.support.manual_clock import ManualClock
@@ -48,7 +48,7 @@ class Chain:
     http: Destination
     revoked: set[str] = field(default_factory=set)
 
-    async def call(self) -> Answer:
+    async def call(self) -> Response:
         """Call the API and return its answer, whatever the status."""
         return await self.http.send(Call("GET", f"{self.api.origin}/ticket"), repeatable=True)
 
@@ -59,11 +59,11 @@ class Chain:
 
     async def renewed(self) -> None:
         """Wait for the renewal in the background."""
-        assert self.source._flight is not None
-        await self.source._flight
+        assert self.source._in_flight is not None
+        await self.source._in_flight
 
     def another_source(
-        self, *authentications: ClientAuthentication, kept: Kept | None
+        self, *authentications: ClientAuthentication, kept: SharedTokenSlot | None
     ) -> TokenSource:
         """Return another source of tokens, as another process has it."""
         return _source(self.outbound, self.issuing, self.clock, *authentications, kept=kept)
@@ -92,7 +92,7 @@ def _source(
     issuing: System,
     clock: ManualClock,
     *authentications: ClientAuthentication,
-    kept: Kept | None = None,
+    kept: SharedTokenSlot | None = None,
     dpop: Dpop | None = None,
     **how: Any,
 ) -> TokenSource:

@@ -15,18 +15,18 @@ from typing_extensions import override
 
 from proxy.errors import ProxyError
 from proxy.oauth2.client_authentication import NoAuthentication
-from proxy.oauth2.discovery import Fixed
-from proxy.oauth2.endpoint import Asked, TokenEndpoint
+from proxy.oauth2.discovery import StaticMetadata
+from proxy.oauth2.endpoint import TokenEndpoint, TokenParameters
 from proxy.oauth2.grants import ClientCredentials
-from proxy.oauth2.refresh_grant import Refreshing
-from proxy.oauth2.shared_tokens import Kept
+from proxy.oauth2.refresh_grant import RefreshTokenFetcher
+from proxy.oauth2.shared_tokens import SharedTokenSlot
 from proxy.oauth2.token_source import Fetch, TokenSource
 from proxy.outbound.client import Outbound
 from proxy.outbound.credentials import NoCredential
 from proxy.outbound.destination import Destination
 from proxy.security.key_ring import KeyRing
 from proxy.store.client.connections import connect
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.tokens import RedisTokens
 from tests.support.manual_clock import ManualClock
 
@@ -70,7 +70,7 @@ async def main() -> None:
     """Serve the lines of standard input."""
     asked = orjson.loads(sys.argv[1])
     client = connect(asked["redis_url"])
-    store = RedisStore(client, namespace=asked["namespace"], partitions=1)
+    store = RequestStore(client, namespace=asked["namespace"], partitions=1)
     tokens = KINDS[asked["kind"]](store, KeyRing([("one", bytes(32))]))
     clock = ManualClock()
     async with Outbound(loopback=True) as outbound:
@@ -82,14 +82,14 @@ async def main() -> None:
 
         endpoint = TokenEndpoint(
             connect=connection,
-            metadata=Fixed("", asked["token_url"], ""),
+            metadata=StaticMetadata("", asked["token_url"], ""),
             authentications=[NoAuthentication("proxy")],
             clock=clock,
-            asked=Asked(extra={"pid": str(os.getpid())}),
+            asked=TokenParameters(extra={"pid": str(os.getpid())}),
         )
         fetch: Fetch = partial(endpoint.ask, ClientCredentials())
         if asked["grant"] == "refresh_token":
-            fetch = Refreshing(
+            fetch = RefreshTokenFetcher(
                 ask=endpoint.ask, tokens=tokens, key=asked["key"], system="desk", within=WITHIN
             )
         source = TokenSource(
@@ -97,7 +97,7 @@ async def main() -> None:
             clock=clock,
             dice=lambda: 0.5,
             name="desk",
-            kept=Kept(store=tokens, key=asked["key"], within=WITHIN),
+            kept=SharedTokenSlot(store=tokens, key=asked["key"], within=WITHIN),
         )
         while line := await asyncio.to_thread(sys.stdin.readline):
             clock.advance(HOUR)  # as long as a token lives

@@ -18,9 +18,9 @@ from yarl import URL
 
 from proxy.domain.clock import Clock
 from proxy.oauth2.client_authentication import ClientAuthentication
-from proxy.oauth2.discovery import Discovery, Fixed
+from proxy.oauth2.discovery import Discovery, StaticMetadata
 from proxy.oauth2.dpop import Dpop
-from proxy.oauth2.endpoint import Asked, TokenEndpoint
+from proxy.oauth2.endpoint import TokenEndpoint, TokenParameters
 from proxy.outbound.client import Outbound
 from proxy.outbound.credentials import NoCredential
 from proxy.outbound.destination import Destination
@@ -164,17 +164,17 @@ def connecting(outbound: Outbound, **how: Any) -> Callable[[str], Destination]:
 
 def token_endpoint(
     outbound: Outbound,
-    at: str | Discovery | Fixed,
+    at: str | Discovery | StaticMetadata,
     *authentications: ClientAuthentication,
     clock: Clock | None = None,
-    asked: Asked | None = None,
+    asked: TokenParameters | None = None,
     dpop: Dpop | None = None,
     **how: Any,
 ) -> TokenEndpoint:
     """Return a client of the token endpoint at this URL, or of where the metadata says."""
     return TokenEndpoint(
         connect=connecting(outbound, **how),
-        metadata=Fixed("", at) if isinstance(at, str) else at,
+        metadata=StaticMetadata("", at) if isinstance(at, str) else at,
         authentications=authentications,
         clock=clock or ManualClock(),
         asked=asked,

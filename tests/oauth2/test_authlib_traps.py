@@ -29,7 +29,7 @@ from proxy.oauth2.grants import JwtBearer
 from proxy.oauth2.token_source import TokenSource
 from proxy.oauth2.tokens import Token, TokenRefused, lifetime, parse_token
 from proxy.outbound.client import Outbound
-from proxy.outbound.responses import Answer, Call
+from proxy.outbound.responses import Call, Response
 from proxy.security.private_keys import SigningKey
 from tests.oauth2.strict_server import (
     CLIENT,
@@ -49,8 +49,8 @@ CALL = Call("POST", URL, {}, b"grant_type=client_credentials")
 KEY = RSAKey.generate_key(2048)
 
 
-def answer(status: int, tree: Any) -> Answer:
-    return Answer(status, {}, orjson.dumps(tree), f"POST {URL}")
+def answer(status: int, tree: Any) -> Response:
+    return Response(status, {}, orjson.dumps(tree), f"POST {URL}")
 
 
 def claims_of(form: bytes) -> dict[str, Any]:

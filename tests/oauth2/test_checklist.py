@@ -14,13 +14,13 @@ import pytest
 from aiohttp import web
 
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
-from proxy.oauth2.endpoint import Asked
-from proxy.oauth2.refresh_grant import Refreshing
-from proxy.oauth2.shared_tokens import Kept, TokenIdentity
+from proxy.oauth2.endpoint import TokenParameters
+from proxy.oauth2.refresh_grant import RefreshTokenFetcher
+from proxy.oauth2.shared_tokens import SharedTokenSlot, TokenIdentity
 from proxy.oauth2.token_source import TokenSource
-from proxy.outbound.responses import Call, check
+from proxy.outbound.responses import Call, raise_for_status
 from proxy.security.key_ring import KeyRing
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.tokens import RedisTokens
 from tests.oauth2.chain import BASIC, Chain, OpenChain
 from tests.oauth2.strict_server import token_endpoint
@@ -59,7 +59,7 @@ async def test_01_a_lifetime_that_makes_no_sense_is_not_kept(chain: Chain, says:
 
 @pytest.mark.parametrize(("shared", "requests"), [(True, 1), (False, 3)])
 async def test_02_two_hundred_tasks_times_three_ask_once(
-    chain: Chain, store: RedisStore, *, shared: bool, requests: int
+    chain: Chain, store: RequestStore, *, shared: bool, requests: int
 ) -> None:
     """Three sources over one real store; without it, the negative control, each asks once."""
 
@@ -69,7 +69,8 @@ async def test_02_two_hundred_tasks_times_three_ask_once(
     tokens = RedisTokens(store, KeyRing([("k", b"k" * 32)]))
     sources = [
         chain.another_source(
-            BASIC, kept=Kept(store=tokens, key=IDENTITY.key, sleep=soon) if shared else None
+            BASIC,
+            kept=SharedTokenSlot(store=tokens, key=IDENTITY.key, sleep=soon) if shared else None,
         )
         for _ in range(3)
     ]
@@ -103,7 +104,7 @@ async def test_04_a_second_refusal_is_the_operators_matter(chain: Chain) -> None
     chain.api.respond = always(401)
     answer = await chain.call()
     with pytest.raises(ConfigurationError):
-        check(answer, Call("GET", chain.api.origin), system="desk")
+        raise_for_status(answer, Call("GET", chain.api.origin), system="desk")
     assert (len(chain.issuing.calls), len(chain.api.calls)) == (2, 2)
 
 
@@ -144,18 +145,18 @@ async def test_05_no_answer_makes_us_hammer(
     assert chain.api.calls == []
     if kind is TemporaryError:
         assert {getattr(each, "retry_after", None) for each in failed} == {30_000}
-        assert {getattr(each, "sent", None) for each in failed} == {False}
+        assert {getattr(each, "maybe_sent", None) for each in failed} == {False}
     chain.issuing.respond = chain.server
     chain.clock.advance(30_000)
     assert await chain.token() == "token-1"
 
 
 @pytest.fixture
-def refreshing(chain: Chain, store: RedisStore) -> TokenSource:
+def refreshing(chain: Chain, store: RequestStore) -> TokenSource:
     """Let the API be called with tokens of a login, whose tokens live for one call."""
     chain.server.says, chain.server.refresh = {"expires_in": 0}, "refresh-0"
     at = f"{chain.issuing.origin}/token"
-    fetch = Refreshing(
+    fetch = RefreshTokenFetcher(
         ask=token_endpoint(chain.outbound, at, BASIC).ask,
         tokens=RedisTokens(store, KeyRing([("k", b"k" * 32)])),
         key=IDENTITY.key,
@@ -168,7 +169,7 @@ def refreshing(chain: Chain, store: RedisStore) -> TokenSource:
 
 
 async def test_06_a_rotated_refresh_token_is_stored_before_its_access_token_is_used(
-    chain: Chain, store: RedisStore, refreshing: TokenSource
+    chain: Chain, store: RequestStore, refreshing: TokenSource
 ) -> None:
     """And none is sent twice; many processes and crashes are in test_refreshing and its like."""
     tokens = RedisTokens(store, KeyRing([("k", b"k" * 32)]))
@@ -191,7 +192,7 @@ async def test_06_a_rotated_refresh_token_is_stored_before_its_access_token_is_u
 
 @pytest.mark.usefixtures("refreshing")
 async def test_06_a_lost_rotation_is_tried_once_and_then_told(
-    chain: Chain, store: RedisStore
+    chain: Chain, store: RequestStore
 ) -> None:
     """The one window that no client can close."""
     tokens = RedisTokens(store, KeyRing([("k", b"k" * 32)]))
@@ -231,7 +232,7 @@ async def test_07_a_token_is_read_by_what_the_rfc_says(chain: Chain, kind: str, 
     "says", [{"token_type": "mac"}, {"token_type": "DPoP"}, {"scope": "a"}, {"access_token": ""}]
 )
 async def test_07_what_cannot_be_used_is_not(opened: OpenChain, says: dict[str, Any]) -> None:
-    async with opened(asked=Asked(scope="a b")) as chain:
+    async with opened(asked=TokenParameters(scope="a b")) as chain:
         chain.server.says |= says
         with pytest.raises(ConfigurationError):
             await chain.call()

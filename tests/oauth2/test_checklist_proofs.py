@@ -17,11 +17,11 @@ from proxy.errors import ConfigurationError, ProxyError
 from proxy.oauth2.client_authentication import ClientSecretBasic, ClientSecretJwt, ClientSecretPost
 from proxy.oauth2.discovery import KEPT, Discovery
 from proxy.oauth2.grants import ClientCredentials
-from proxy.oauth2.shared_tokens import Kept, TokenIdentity
+from proxy.oauth2.shared_tokens import SharedTokenSlot, TokenIdentity
 from proxy.outbound.responses import Call
 from proxy.security.key_ring import KeyRing
 from proxy.security.tls import Certificate
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.tokens import RedisTokens
 from tests.oauth2.chain import BASIC, SIGNED, Chain, OpenChain
 from tests.oauth2.strict_server import CLIENT, ODD_SECRETS, connecting, token_endpoint
@@ -122,13 +122,13 @@ async def test_11_five_minutes_of_skew_are_no_storm(opened: OpenChain, skew: int
 
 
 async def test_12_nothing_secret_is_shown(
-    chain: Chain, store: RedisStore, caplog: pytest.LogCaptureFixture
+    chain: Chain, store: RequestStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Logs, errors with all their causes, representations, and what the store holds."""
     caplog.set_level(logging.DEBUG)
     chain.server.says |= {"access_token": "canary-token"}
     tokens = RedisTokens(store, KeyRing([("k", b"k" * 32)]))
-    source = chain.another_source(BASIC, kept=Kept(store=tokens, key=IDENTITY.key))
+    source = chain.another_source(BASIC, kept=SharedTokenSlot(store=tokens, key=IDENTITY.key))
     assert "canary-token" in str(await source.headers(""))
     shown = [f"{source!r}{chain.source!r}{chain.http!r}{BASIC!r}{tokens!r}"]
     chain.issuing.respond = always(400, body=b"canary-secret canary-token")

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.client_authentication import ClientSecretBasic
-from proxy.oauth2.discovery import ASKED_AGAIN, KEPT, Discovery, Fixed, Metadata
+from proxy.oauth2.discovery import ASKED_AGAIN, KEPT, Discovery, Metadata, StaticMetadata
 from proxy.oauth2.grants import ClientCredentials
 from proxy.outbound.client import Outbound
 from tests.oauth2.strict_server import CLIENT, StrictServer, connecting, document, token_endpoint
@@ -190,7 +190,7 @@ async def test_an_issuer_that_cannot_answer_now_is_asked_again(
     discovery = Discovery(connecting(outbound), system.origin, ManualClock())
     with pytest.raises(TemporaryError, match=said) as caught:
         await discovery.server()
-    assert (caught.value.retry_after, caught.value.sent) == (pause, False)
+    assert (caught.value.retry_after, caught.value.maybe_sent) == (pause, False)
     system.respond = Published({OPENID: document(system.origin)})
     assert (await discovery.server()).issuer == system.origin
 
@@ -208,7 +208,7 @@ async def test_an_issuer_that_tells_nothing_is_a_matter_of_configuration(
 
 
 async def test_fixed_endpoints_are_what_the_settings_say() -> None:
-    metadata = await Fixed("", "https://x/token", "https://x/authorize").server()
+    metadata = await StaticMetadata("", "https://x/token", "https://x/authorize").server()
     assert (metadata.issuer, metadata.token_endpoint) == ("", "https://x/token")
     assert metadata.authorization_endpoint == "https://x/authorize"
 

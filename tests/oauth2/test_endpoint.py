@@ -8,8 +8,8 @@ from joserfc.jwk import ECKey
 
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.client_authentication import ClientSecretBasic, PrivateKeyJwt
-from proxy.oauth2.discovery import Fixed
-from proxy.oauth2.endpoint import Asked, TokenEndpoint
+from proxy.oauth2.discovery import StaticMetadata
+from proxy.oauth2.endpoint import TokenEndpoint, TokenParameters
 from proxy.oauth2.grants import ClientCredentials, JwtBearer, RefreshToken
 from proxy.oauth2.tokens import TokenRefused
 from proxy.outbound.client import Outbound
@@ -103,7 +103,7 @@ async def test_what_passes_is_asked_again_when_the_server_wants(
     system.respond = always(status, headers=headers, body=b'{"access_token": "canary-token"}')
     with pytest.raises(TemporaryError) as caught:
         await ask.ask(ClientCredentials())
-    assert (caught.value.retry_after, caught.value.sent) == (pause, False)
+    assert (caught.value.retry_after, caught.value.maybe_sent) == (pause, False)
     assert "canary" not in str(caught.value)
     assert len(system.calls) == 1
 
@@ -165,7 +165,7 @@ async def test_an_answer_of_more_than_64_kb_is_not_read_on(
     system.respond = always(200, body=b'{"access_token": "' + b"x" * 65_536 + b'"}')
     with pytest.raises(TemporaryError, match="longer than 65536 bytes") as caught:
         await ask.ask(ClientCredentials())
-    assert caught.value.sent is False
+    assert caught.value.maybe_sent is False
     assert len(system.calls) == 1
 
 
@@ -209,7 +209,7 @@ async def test_everything_asked_for_arrives_as_written(
     """RFC 6749 3.3, RFC 8707 2; a scope that the answer leaves out is the one asked for (5.1)."""
     strict = StrictServer(secrets=[SECRET], says=says, refresh="r")
     system.respond = strict
-    asked = Asked(
+    asked = TokenParameters(
         scope="a b",
         resource=["https://one.example/?x=1&y=2", "urn:two"],
         audience="ü + &",
@@ -243,7 +243,7 @@ async def test_an_extra_parameter_does_not_come_twice(
     system: System, outbound: Outbound, name: str
 ) -> None:
     """RFC 6749 3.2; servers differ in which of two they believe."""
-    asked = Asked(scope="a", resource=["urn:one"], extra={name: "canary"})
+    asked = TokenParameters(scope="a", resource=["urn:one"], extra={name: "canary"})
     ask = token_endpoint(outbound, f"{system.origin}/token", BASIC, asked=asked)
     with pytest.raises(ConfigurationError, match=f"`extra` names {name}") as caught:
         await ask.ask(ClientCredentials())
@@ -254,7 +254,9 @@ async def test_an_extra_parameter_does_not_come_twice(
 async def test_less_scope_than_asked_for_is_named(system: System, outbound: Outbound) -> None:
     """Checklist 7: the operator learns which permission is missing, at the first token."""
     system.respond = StrictServer(secrets=[SECRET], says={"scope": "a"})
-    ask = token_endpoint(outbound, f"{system.origin}/token", BASIC, asked=Asked(scope="a b c"))
+    ask = token_endpoint(
+        outbound, f"{system.origin}/token", BASIC, asked=TokenParameters(scope="a b c")
+    )
     with pytest.raises(ConfigurationError, match="left b c out"):
         await ask.ask(ClientCredentials())
 
@@ -267,7 +269,7 @@ async def test_an_endpoint_that_moves_gets_a_destination_of_its_own(
         system.respond = StrictServer(secrets=[SECRET])
         ask = token_endpoint(outbound, f"{system.origin}/token", BASIC)
         await ask.ask(ClientCredentials())
-        ask._metadata = Fixed("", f"{other.origin}/token")
+        ask._metadata = StaticMetadata("", f"{other.origin}/token")
         await ask.ask(ClientCredentials())
         await ask.ask(ClientCredentials())
         assert (len(system.calls), len(other.calls)) == (1, 2)

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from proxy.errors import ConfigurationError, ProxyError, Unauthorized
+from proxy.errors import ConfigurationError, ProxyError, UnauthorizedError
 from proxy.oauth2.login import Authorization, begin, code_of
 
 ENDPOINT = "https://as.example.com/authorize?tenant=a%20b"
@@ -98,15 +98,15 @@ def test_a_bare_code_may_end_as_base64_does() -> None:
 @pytest.mark.parametrize(
     ("said", "login", "kind", "reason"),
     [
-        (f"{REDIRECT}?code=c0de", LOGIN, Unauthorized, "state"),
-        (f"{REDIRECT}?code=c0de&state=other", LOGIN, Unauthorized, "state"),
-        (f"{REDIRECT}?code=c0de&state=%C3%BC", LOGIN, Unauthorized, "state"),
-        (f"{REDIRECT}?error=access_denied&state=other", LOGIN, Unauthorized, "state"),
-        (answer(code="c0de") + "&code=other", LOGIN, Unauthorized, "twice"),
+        (f"{REDIRECT}?code=c0de", LOGIN, UnauthorizedError, "state"),
+        (f"{REDIRECT}?code=c0de&state=other", LOGIN, UnauthorizedError, "state"),
+        (f"{REDIRECT}?code=c0de&state=%C3%BC", LOGIN, UnauthorizedError, "state"),
+        (f"{REDIRECT}?error=access_denied&state=other", LOGIN, UnauthorizedError, "state"),
+        (answer(code="c0de") + "&code=other", LOGIN, UnauthorizedError, "twice"),
         (answer(code="c0de", iss="https://evil"), LOGIN, ConfigurationError, "https://evil and no"),
         (answer(code="c0de"), STRICT, ConfigurationError, "no server by name"),
         (answer(error="access_denied"), STRICT, ConfigurationError, "no server by name"),
-        (REDIRECT, LOGIN, Unauthorized, "state"),
+        (REDIRECT, LOGIN, UnauthorizedError, "state"),
         ("c0de", STRICT, ConfigurationError, "whole URL"),
         (answer(), LOGIN, ConfigurationError, "no authorization code"),
         (answer(code="c0 de"), LOGIN, ConfigurationError, "no authorization code"),

@@ -21,7 +21,7 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from proxy.security.key_ring import KeyRing
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.tokens import RedisTokens
 from tests.oauth2.child import HOUR
 from tests.support.systems import serving
@@ -148,7 +148,7 @@ async def world(redis: Redis, redis_url: str, **order: Any) -> AsyncIterator[Wor
     """Start the server; somebody has logged in."""
     server = Server()
     namespace = f"t{secrets.token_hex(6)}"
-    store = RedisStore(redis, namespace=namespace, partitions=1)
+    store = RequestStore(redis, namespace=namespace, partitions=1)
     tokens = RedisTokens(store, KeyRing([("one", bytes(32))]))
     await tokens.put(KEY, "r0", system="desk", by="olga")
     async with serving(server.token) as system, AsyncExitStack() as stack:

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.errors import ConfigurationError
 from proxy.oauth2.discovery import Metadata, read_metadata
-from proxy.outbound.responses import Answer
+from proxy.outbound.responses import Response
 from tests.oauth2.strict_server import document
 
 HTTPS = "https://as.example.com/realm"
@@ -15,7 +15,7 @@ HTTPS = "https://as.example.com/realm"
 
 def read(issuer: str, *, mtls: bool = False, **more: Any) -> Metadata:
     body = orjson.dumps(document(issuer) | more)
-    return read_metadata(Answer(200, {}, body, "GET it"), issuer=issuer, mtls=mtls)
+    return read_metadata(Response(200, {}, body, "GET it"), issuer=issuer, mtls=mtls)
 
 
 @pytest.mark.parametrize("name", ["token_endpoint", "authorization_endpoint"])

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 from typing_extensions import override
 
-from proxy.errors import ConfigurationError, StoreUnavailable, TemporaryError
+from proxy.errors import ConfigurationError, StoreUnavailableError, TemporaryError
 from proxy.oauth2.grants import Grant, RefreshToken
-from proxy.oauth2.refresh_grant import Refreshing
+from proxy.oauth2.refresh_grant import RefreshTokenFetcher
 from proxy.oauth2.tokens import Token, TokenRefused
 from proxy.security.key_ring import KeyRing
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.tokens import RedisTokens
 
 KEY = "k"
@@ -27,7 +27,7 @@ class Tokens(RedisTokens):
     async def rotate(self, key: str, old: str, new: str, *, system: str) -> bool:
         if self.lost:
             self.lost -= 1
-            raise StoreUnavailable("the store does not answer")
+            raise StoreUnavailableError("the store does not answer")
         return await super().rotate(key, old, new, system=system)
 
 
@@ -57,7 +57,7 @@ class Server:
 
 
 @pytest.fixture
-def tokens(store: RedisStore) -> Tokens:
+def tokens(store: RequestStore) -> Tokens:
     return Tokens(store, KeyRing([("one", b"k" * 32)]))
 
 
@@ -66,7 +66,7 @@ def server() -> Server:
     return Server()
 
 
-Make = Callable[..., Refreshing]
+Make = Callable[..., RefreshTokenFetcher]
 
 
 @pytest.fixture
@@ -79,8 +79,8 @@ async def refreshing(server: Server, tokens: Tokens) -> Make:
 
     def make(
         *, sleep: Callable[[int], Awaitable[None]] = no_pause, redirect_uri: str = ""
-    ) -> Refreshing:
-        return Refreshing(
+    ) -> RefreshTokenFetcher:
+        return RefreshTokenFetcher(
             ask=server.ask,
             tokens=tokens,
             key=KEY,
@@ -110,7 +110,9 @@ async def test_each_use_takes_the_token_of_the_one_before(
 async def test_where_no_new_one_comes_the_old_one_stays(tokens: Tokens) -> None:
     server = Server(rotates=False)
     await tokens.put(KEY, "r0", system="desk", by="olga")
-    fetch = Refreshing(ask=server.ask, tokens=tokens, key=KEY, system="desk", within=60_000)
+    fetch = RefreshTokenFetcher(
+        ask=server.ask, tokens=tokens, key=KEY, system="desk", within=60_000
+    )
 
     await fetch()
     await fetch()
@@ -144,7 +146,7 @@ async def test_a_turn_that_never_ends_is_not_waited_for_for_ever(
     with pytest.raises(TemporaryError, match="in use by another process") as caught:
         await refreshing(sleep=sleep)()
 
-    assert not caught.value.sent
+    assert not caught.value.maybe_sent
     assert 60_000 <= slept < 62_000
 
 
@@ -155,7 +157,7 @@ async def test_the_access_token_waits_until_its_refresh_token_is_stored(
     tokens.lost = 2
 
     for _ in range(2):
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await fetch()
     current = await tokens.current(KEY)
     assert current is not None
@@ -200,7 +202,7 @@ async def test_a_login_meanwhile_is_used_at_once(
     ("before", "why"),
     [
         ([], "has ended or was revoked"),
-        ([TemporaryError("no answer", sent=True)], "used before, and the answer"),
+        ([TemporaryError("no answer", maybe_sent=True)], "used before, and the answer"),
     ],
 )
 async def test_a_login_that_is_over_says_so_and_why(
@@ -228,8 +230,8 @@ async def test_a_login_that_is_over_says_so_and_why(
 @pytest.mark.parametrize(
     ("failure", "noted"),
     [
-        (TemporaryError("no connection", sent=False), "not sent"),
-        (TemporaryError("no answer", sent=True), "sent"),
+        (TemporaryError("no connection", maybe_sent=False), "not sent"),
+        (TemporaryError("no answer", maybe_sent=True), "sent"),
         (TokenRefused("wrong secret", code="invalid_client"), "not sent"),
     ],
 )
@@ -243,7 +245,7 @@ async def test_only_a_use_in_doubt_stays_noted(
         await fetch()
 
     if isinstance(caught.value, TemporaryError):
-        assert not caught.value.sent  # nothing of the API was asked
+        assert not caught.value.maybe_sent  # nothing of the API was asked
     current = await tokens.current(KEY)
     assert current is not None
     assert (current.value, current.sent) == ("r0", noted == "sent")
@@ -253,7 +255,7 @@ async def test_only_a_use_in_doubt_stays_noted(
 async def test_no_secret_is_shown(refreshing: Make, tokens: Tokens) -> None:
     fetch = refreshing()
     tokens.lost = 1
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await fetch()
 
     assert fetch._unstored is not None

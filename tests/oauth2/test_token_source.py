@@ -140,7 +140,7 @@ async def test_a_token_of_no_lifetime_is_used_once(source: TokenSource, server: 
 
 
 @pytest.mark.parametrize(
-    "failure", [ConfigurationError("refused"), TemporaryError("down", sent=True)]
+    "failure", [ConfigurationError("refused"), TemporaryError("down", maybe_sent=True)]
 )
 async def test_a_failure_is_remembered_for_a_growing_pause(
     source: TokenSource, server: Server, clock: ManualClock, failure: ProxyError
@@ -152,7 +152,7 @@ async def test_a_failure_is_remembered_for_a_growing_pause(
                 await token(source)
             assert caught.value is not failure
             if isinstance(caught.value, TemporaryError):
-                assert caught.value.sent is False
+                assert caught.value.maybe_sent is False
                 assert caught.value.retry_after == pause * 1_000
         clock.advance(pause * 1_000 - 1)
         with pytest.raises(type(failure)):
@@ -162,7 +162,7 @@ async def test_a_failure_is_remembered_for_a_growing_pause(
     server.failure = None
     assert await token(source) == "token-9"
     server.failure = failure
-    source.refused(await source.headers(URL))
+    source.invalidate(await source.headers(URL))
     with pytest.raises(type(failure)):
         await token(source)
     clock.advance(1_000)
@@ -196,10 +196,10 @@ async def test_a_pause_that_the_server_asks_for_is_kept(
 
 async def test_a_refused_token_is_dropped_and_no_other(source: TokenSource) -> None:
     first = await source.headers(URL)
-    assert source.refused(first)
+    assert source.invalidate(first)
     second = await source.headers(URL)
     assert second != first
-    assert source.refused(first)
+    assert source.invalidate(first)
     assert await source.headers(URL) == second
 
 

@@ -8,16 +8,16 @@ from multidict import CIMultiDict
 
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.oauth2.tokens import Token, TokenRefused, parse_token
-from proxy.outbound.responses import Answer
+from proxy.outbound.responses import Response
 
 URL = "https://as.example.com/oauth/token"
 GOOD = {"access_token": "canary-token", "token_type": "Bearer", "expires_in": 3600}
 
 
-def answer(status: int, body: Any, **headers: str) -> Answer:
+def answer(status: int, body: Any, **headers: str) -> Response:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status, CIMultiDict(named), raw, f"POST {URL}")
+    return Response(status, CIMultiDict(named), raw, f"POST {URL}")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_server_that_cannot_answer_now_is_asked_again(
     """Checklist 5: what passes, with the pause that the server wants."""
     with pytest.raises(TemporaryError) as caught:
         parse_token(answer(status, body, retry_after="9"), sent_at=0)
-    assert (caught.value.retry_after, caught.value.sent) == (9_000, sent)
+    assert (caught.value.retry_after, caught.value.maybe_sent) == (9_000, sent)
     assert "canary" not in str(caught.value)
 
 
@@ -215,7 +215,7 @@ def test_no_answer_leads_to_another_kind_of_error(status: int) -> None:
         (answer(503, b""), f"no token: POST {URL} answered 503: it will be asked again"),
     ],
 )
-def test_each_error_says_what_happened_and_what_to_do(given: Answer, sentence: str) -> None:
+def test_each_error_says_what_happened_and_what_to_do(given: Response, sentence: str) -> None:
     with pytest.raises(ProxyError) as caught:
         parse_token(given, sent_at=0, scope="a b c")
     assert str(caught.value) == sentence

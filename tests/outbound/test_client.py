@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from proxy.errors import TemporaryError
 from proxy.outbound.client import Outbound
-from proxy.outbound.credentials import Accompanied, NoCredential, StaticHeader
+from proxy.outbound.credentials import NoCredential, StaticHeader, WithHeaders
 from proxy.outbound.responses import Call
 from tests.support.systems import System, always, drop, fine, in_turn, serving, towards
 
@@ -77,7 +77,7 @@ async def test_a_refused_connection_is_proof_that_nothing_was_sent(
         await towards(outbound, origin).send(
             Call("POST", f"{origin}/x?key=canary"), repeatable=False
         )
-    assert not caught.value.sent
+    assert not caught.value.maybe_sent
     assert "canary" not in str(caught.value)
     assert observed == [("desk", "unreachable")]
 
@@ -91,7 +91,7 @@ async def test_a_reset_after_sending_leaves_a_doubt_and_is_not_repeated(
         await towards(outbound, system.origin).send(
             Call(method, f"{system.origin}/x"), repeatable=False
         )
-    assert caught.value.sent
+    assert caught.value.maybe_sent
     assert len(system.calls) == 1
     assert observed == [("desk", "lost")]
 
@@ -128,7 +128,7 @@ async def test_a_truncated_answer_leaves_a_doubt(outbound: Outbound, system: Sys
         await towards(outbound, system.origin).send(
             Call("POST", f"{system.origin}/x"), repeatable=False
         )
-    assert caught.value.sent
+    assert caught.value.maybe_sent
 
 
 async def test_the_deadline_after_sending_leaves_a_doubt(
@@ -146,7 +146,7 @@ async def test_the_deadline_after_sending_leaves_a_doubt(
             Call("POST", f"{system.origin}/x"), repeatable=False
         )
     never.set()
-    assert caught.value.sent
+    assert caught.value.maybe_sent
     assert observed == [("desk", "timeout")]
 
 
@@ -164,7 +164,9 @@ async def test_the_deadline_covers_waiting_for_a_slot_and_for_a_token(
     failures = await asyncio.gather(
         *(desk.send(call, repeatable=False) for _ in range(2)), return_exceptions=True
     )
-    assert [isinstance(e, TemporaryError) and (e.sent, e.crowded) for e in failures] == [
+    assert [
+        isinstance(e, TemporaryError) and (e.maybe_sent, e.queue_timeout) for e in failures
+    ] == [
         (False, False),
         (False, True),
     ]
@@ -221,13 +223,13 @@ async def test_the_key_of_a_gateway_goes_with_every_call_beside_the_token(
         __slots__ = ()
 
         @override
-        def refused(self, headers: Mapping[str, str]) -> bool:
+        def invalidate(self, headers: Mapping[str, str]) -> bool:
             return headers[self.name] == "Bearer old" and bool(live.pop(0))
 
     live, keys = ["Bearer old", "Bearer new"], ["k1"]
     proof = Renewed("Authorization", lambda: live[0])
     beside = {"X-Gateway-Key": lambda: keys[-1], "Authorization": lambda: "Bearer other"}
-    desk = towards(outbound, system.origin, credential=Accompanied(proof, beside))
+    desk = towards(outbound, system.origin, credential=WithHeaders(proof, beside))
 
     async def respond(request: web.Request) -> web.StreamResponse:
         refused = request.headers["Authorization"] == "Bearer old"

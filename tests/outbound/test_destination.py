@@ -51,14 +51,14 @@ class Proofs:
             raise TimeoutError  # as the deadline does, where it passes here
         return {"Authorization": f"Proof number-{self.given}"}
 
-    def heard(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+    def on_response(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
         assert url.endswith("/x")
         assert status in {200, 401}
         assert "Date" in headers
         self.asks -= 1
         return self.asks >= 0
 
-    def refused(self, headers: Mapping[str, str]) -> bool:
+    def invalidate(self, headers: Mapping[str, str]) -> bool:
         self.dropped.append(headers["Authorization"])
         return len(self.dropped) == 1
 
@@ -87,7 +87,7 @@ async def failure(
     with pytest.raises(ProxyError) as caught:
         await desk.send(Call(method, url, body=b"{}"), repeatable=repeatable)
     if isinstance(caught.value, TemporaryError):
-        assert caught.value.sent in (True, False)
+        assert caught.value.maybe_sent in (True, False)
     return caught.value
 
 
@@ -187,7 +187,7 @@ async def test_a_connection_that_cannot_be_made_leaves_no_doubt(
         " that the system is up and can be reached from here"
     )
     assert isinstance(error, TemporaryError)
-    assert error.sent is False
+    assert error.maybe_sent is False
     assert observed.outcomes == ["unreachable"]
 
 
@@ -202,7 +202,7 @@ async def test_an_answer_that_was_lost_leaves_a_doubt(
         "check that the system is up and can be reached from here"
     )
     assert isinstance(error, TemporaryError)
-    assert error.sent is True
+    assert error.maybe_sent is True
     assert observed.outcomes == ["lost"]
 
 
@@ -225,7 +225,7 @@ async def test_a_deadline_says_whether_the_call_was_sent(
         " system is up and fast enough, or raise the deadline"
     )
     assert isinstance(error, TemporaryError)
-    assert error.sent is (never is None)
+    assert error.maybe_sent is (never is None)
     assert observed.outcomes == ["timeout"]
 
 
@@ -260,7 +260,7 @@ async def test_a_proxy_that_makes_no_tunnel(
         f"desk: the proxy of `outbound.proxy` answered {status} for https://desk.example: {advice}"
     )
     assert isinstance(error, TemporaryError if temporary else ConfigurationError)
-    assert getattr(error, "sent", False) is False
+    assert getattr(error, "maybe_sent", False) is False
     assert observed.outcomes == ["error"]
 
 
@@ -324,7 +324,8 @@ async def test_a_call_that_may_be_repeated_is_made_three_times_with_pauses(
 
 
 @pytest.mark.parametrize(
-    "failed", [TemporaryError("no token now", sent=False), ConfigurationError("no token at all")]
+    "failed",
+    [TemporaryError("no token now", maybe_sent=False), ConfigurationError("no token at all")],
 )
 async def test_without_a_credential_nothing_is_sent_and_nothing_repeated(
     outbound: Outbound, system: System, observed: Observed, failed: ProxyError
@@ -374,7 +375,7 @@ async def test_a_deadline_while_the_next_proof_is_awaited_is_before_that_call(
         error = await failure(desk, f"{system.origin}/x", repeatable=True)
     assert "before it could be sent" in str(error)
     assert isinstance(error, TemporaryError)
-    assert error.sent is False
+    assert error.maybe_sent is False
     assert (len(system.calls), observed.outcomes) == (1, ["timeout"])
 
 
@@ -387,5 +388,5 @@ async def test_a_repeat_that_reaches_nobody_leaves_no_doubt_of_its_own(
         error = await failure(towards(outbound, origin), f"{origin}/x", repeatable=True)
     assert "no connection could be made" in str(error)
     assert isinstance(error, TemporaryError)
-    assert error.sent is False
+    assert error.maybe_sent is False
     assert observed.outcomes == ["unreachable"]

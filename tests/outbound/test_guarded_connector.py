@@ -33,13 +33,13 @@ class Renewable:
         self.given.append(f"token-number-{len(self.dropped)}")
         return {"Authorization": f"Bearer {self.given[-1]}"}
 
-    def heard(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
+    def on_response(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
         assert url
         assert status
         assert "Date" in headers
         return False
 
-    def refused(self, headers: Mapping[str, str]) -> bool:
+    def invalidate(self, headers: Mapping[str, str]) -> bool:
         self.dropped.append(headers["Authorization"].removeprefix("Bearer "))
         return len(self.dropped) <= self.renewals
 
@@ -135,7 +135,7 @@ async def test_an_answer_that_is_too_long_is_not_read_on(
     system.respond = always(200, body=b"x" * 1_001)
     with pytest.raises(TemporaryError, match="longer than 1000 bytes") as caught:
         await desk.send(call, repeatable=True)
-    assert caught.value.sent
+    assert caught.value.maybe_sent
     assert len(system.calls) == 2
     system.respond = always(404, body=b"x" * 1_000_000)
     assert (await desk.send(call, repeatable=False)).status == 404

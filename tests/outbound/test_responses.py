@@ -7,19 +7,19 @@ from multidict import CIMultiDict
 
 from proxy.errors import (
     ConfigurationError,
-    Conflict,
-    NotFound,
+    ConflictError,
+    NotFoundError,
     PermanentError,
     ProxyError,
     TemporaryError,
 )
 from proxy.outbound.responses import (
-    Answer,
     Call,
-    check,
+    Response,
     excerpt,
-    in_doubt,
+    maybe_acted,
     one_line,
+    raise_for_status,
     retry_after,
     without_secrets,
 )
@@ -28,14 +28,14 @@ CALL = Call("POST", "https://desk.example.com/api/tickets?key=canary")
 NOW = 1_800_000_000_000
 
 
-def answer(status: int, body: bytes = b"", **headers: str) -> Answer:
+def answer(status: int, body: bytes = b"", **headers: str) -> Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer(status, CIMultiDict(named), body, CALL.place)
+    return Response(status, CIMultiDict(named), body, CALL.place)
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_success_passes(status: int) -> None:
-    check(answer(status), CALL, system="desk")
+    raise_for_status(answer(status), CALL, system="desk")
 
 
 @pytest.mark.parametrize(
@@ -46,11 +46,11 @@ def test_success_passes(status: int) -> None:
         (400, PermanentError),
         (401, ConfigurationError),
         (403, ConfigurationError),
-        (404, NotFound),
+        (404, NotFoundError),
         (405, PermanentError),
         (408, TemporaryError),
-        (409, Conflict),
-        (410, NotFound),
+        (409, ConflictError),
+        (410, NotFoundError),
         (422, PermanentError),
         (425, TemporaryError),
         (429, TemporaryError),
@@ -60,7 +60,9 @@ def test_success_passes(status: int) -> None:
 )
 def test_each_status_leads_to_what_the_caller_must_do(status: int, kind: type[ProxyError]) -> None:
     with pytest.raises(kind) as caught:
-        check(answer(status, b'{"message": "no luck"}', retry_after="7"), CALL, system="desk")
+        raise_for_status(
+            answer(status, b'{"message": "no luck"}', retry_after="7"), CALL, system="desk"
+        )
     error = caught.value
     assert type(error) is kind
     assert "desk" in str(error)
@@ -71,10 +73,10 @@ def test_each_status_leads_to_what_the_caller_must_do(status: int, kind: type[Pr
         assert error.request_specific
     if isinstance(error, TemporaryError):
         assert error.retry_after == 7_000
-        assert error.sent is (status not in {425, 429})
+        assert error.maybe_sent is (status not in {425, 429})
     if isinstance(error, PermanentError):
         assert error.status == status
-        assert error.sent is (status < 400)
+        assert error.maybe_sent is (status < 400)
 
 
 DOUBTFUL = {*range(300, 400), 406, 408, *range(500, 600)}
@@ -86,9 +88,9 @@ def test_after_each_status_it_is_known_whether_the_call_may_have_had_its_effect(
 ) -> None:
     """A create is refused for good only where a ticket is impossible."""
     with pytest.raises(ProxyError) as caught:
-        check(answer(status), CALL, system="desk")
+        raise_for_status(answer(status), CALL, system="desk")
     doubtful = status in DOUBTFUL or not 300 <= status < 600
-    assert getattr(caught.value, "sent", False) is in_doubt(status) is doubtful
+    assert getattr(caught.value, "maybe_sent", False) is maybe_acted(status) is doubtful
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_an_excerpt_is_short() -> None:
 def test_a_body_that_is_not_json_names_the_call() -> None:
     with pytest.raises(TemporaryError, match=r"POST https://desk\.example\.com/api") as caught:
         answer(200, b"<html>").json()
-    assert caught.value.sent
+    assert caught.value.maybe_sent
 
 
 @pytest.mark.parametrize("secret", ["a+b%2Fc d", "canary ü:\"'\\ end", "plain-secret"])

@@ -17,7 +17,7 @@ from aiohttp.test_utils import unused_port
 from typing_extensions import override
 from yarl import URL
 
-from proxy.errors import ConfigurationError, InvalidRequest, ProxyError
+from proxy.errors import ConfigurationError, InvalidRequestError, ProxyError
 from proxy.net.urls import CallbackPrefix, allowed, normalise
 from proxy.outbound.client import EgressProxy, Outbound
 from proxy.outbound.credentials import NoCredential
@@ -278,5 +278,5 @@ def test_the_rule_of_intake_alone_refuses_them_all(listener: Listener) -> None:
     for url in listener.urls(hostile.ALL):
         try:
             assert not allowed(normalise(url), prefixes), url
-        except InvalidRequest:
+        except InvalidRequestError:
             continue

@@ -22,7 +22,7 @@ from proxy.domain.models import State
 from proxy.simulators.authorization import MARK
 from proxy.simulators.desk.server import Desk
 from proxy.simulators.witboost import HookCall, Witboost
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from tests.conftest import OpenRig
 from tests.support.canaries import CANARIES, CLIENT_SECRET, CanaryLog, found_in, stored, watched
 from tests.support.rig import OPERATOR_KEY, Rig, desk_tree, get_json, settings_tree
@@ -68,7 +68,7 @@ async def test_a_secret_in_an_answer_is_found() -> None:
             await client.get("/")
 
 
-async def test_a_secret_in_the_store_is_found(store: RedisStore) -> None:
+async def test_a_secret_in_the_store_is_found(store: RequestStore) -> None:
     place = store.keys.shared("meta")
     await store.client.hset(place, "token", CLIENT_SECRET)
 

@@ -7,14 +7,14 @@ import pytest
 
 from proxy.audit.files import Folder
 from proxy.security.key_ring import kept_key
-from proxy.security.watched_files import EVERY, Watched
+from proxy.security.watched_files import EVERY, WatchedFiles
 from tests.support.manual_clock import ManualClock
 
 SECOND = 1_000
 
 
-def watching(clock: ManualClock, *paths: Path) -> Watched:
-    return Watched(*paths, monotonic=lambda: clock.monotonic() / 1_000)
+def watching(clock: ManualClock, *paths: Path) -> WatchedFiles:
+    return WatchedFiles(*paths, monotonic=lambda: clock.monotonic() / 1_000)
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from proxy.domain.models import Entry, State
+from proxy.domain.models import State, StoredRequest
 from proxy.errors import ConfigurationError
 from proxy.security.key_ring import KeyRing
 from proxy.store.at_rest import Privacy
-from proxy.store.requests import Admission, RedisStore
+from proxy.store.requests import Admission, RequestStore
 from proxy.store.shared import Shared
 from tests.support.canaries import stored
 from tests.support.manual_clock import ManualClock
@@ -33,8 +33,8 @@ class Opened:
         self._redis, self._clock = redis, clock
         self.namespace = f"t{secrets.token_hex(6)}"
 
-    async def store(self, privacy: Privacy) -> RedisStore:
-        store = RedisStore(
+    async def store(self, privacy: Privacy) -> RequestStore:
+        store = RequestStore(
             self._redis,
             namespace=self.namespace,
             partitions=2,
@@ -69,14 +69,14 @@ ADMISSION = Admission(
 )
 
 
-async def admit(store: RedisStore, **changes: Any) -> str:
+async def admit(store: RequestStore, **changes: Any) -> str:
     return (await store.admit(ADMISSION._replace(**changes))).id
 
 
-async def write_texts(store: RedisStore, correlation_id: str) -> Entry:
+async def write_texts(store: RequestStore, correlation_id: str) -> StoredRequest:
     (before,) = (await store.claim(worker="w", limit=10, lease=1_000)).entries
-    texts = replace(before.texts, reason="private reason", comment="private comment")
-    after = replace(before, texts=texts, record=replace(before.record, state=State.HELD))
+    texts = replace(before.details, reason="private reason", comment="private comment")
+    after = replace(before, details=texts, record=replace(before.record, state=State.HELD))
     assert before.record.id == correlation_id
     return await store.commit(before, after, due=None)
 
@@ -115,7 +115,7 @@ async def test_who_has_the_keys_reads_it_and_finds_the_same_request_again(opened
 
     assert entry is not None
     assert entry.payload == BODY
-    assert (entry.texts.reason, entry.texts.comment) == ("private reason", "private comment")
+    assert (entry.details.reason, entry.details.comment) == ("private reason", "private comment")
     assert await admit(second) == correlation_id
     assert (await second.admit(ADMISSION._replace(content="other"))).verdict == "open"
 
@@ -131,7 +131,7 @@ async def test_keys_rotate_while_requests_are_open(opened: Opened) -> None:
     assert entry.payload == BODY
     assert await admit(after) == correlation_id
     await write_texts(after, correlation_id)
-    assert (await after.load(correlation_id)).texts.reason == "private reason"  # type: ignore[union-attr]
+    assert (await after.load(correlation_id)).details.reason == "private reason"  # type: ignore[union-attr]
 
 
 async def test_one_request_under_a_lost_key_does_not_stop_the_others(opened: Opened) -> None:

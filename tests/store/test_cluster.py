@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from proxy.errors import ConfigurationError, StoreUnavailable
+from proxy.errors import ConfigurationError, StoreUnavailableError
 from proxy.store.client.cluster import Cluster, ClusterBatcher
-from proxy.store.client.connections import connect, reach
+from proxy.store.client.connections import connect, connect_url
 from proxy.store.client.pipeline import Batcher
 
 Reply = Callable[[list[bytes]], bytes]
@@ -128,7 +128,7 @@ async def test_a_cluster_that_is_down_is_waited_for_only_so_long(
     monkeypatch.setattr("proxy.store.client.cluster._WITHIN", 0.3)
     async with nodes(1) as (node,), reached(node) as batcher:
         answering(node, lambda: node.port, lambda _: b"-CLUSTERDOWN The cluster is down\r\n")
-        with pytest.raises(StoreUnavailable, match="The cluster is down"):
+        with pytest.raises(StoreUnavailableError, match="The cluster is down"):
             await batcher.command("GET", "foo")
         assert len([it for it in node.asked if it.startswith(b"GET")]) > 1
 
@@ -149,7 +149,7 @@ async def test_what_passes_by_itself_is_no_wrong_setting(said: bytes) -> None:
         node.reply = lambda _: said + b"\r\n"
         client = connect(f"redis://127.0.0.1:{node.port}?protocol=2&lib_name=&lib_version=")
         batcher = Batcher(client)
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await batcher.command("GET", "foo")
         await batcher.close()
         await client.aclose()
@@ -162,7 +162,7 @@ async def test_who_is_master_no_more_is_left() -> None:
         client = connect(f"redis://127.0.0.1:{node.port}?protocol=2&lib_name=&lib_version=")
         batcher = Batcher(client)
         for _ in range(2):
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(StoreUnavailableError):
                 await batcher.command("SET", "foo", "bar")
         assert len(node.links) == 2
         await batcher.close()
@@ -179,7 +179,7 @@ async def test_who_is_master_no_more_is_left() -> None:
     ],
 )
 async def test_a_url_says_what_is_reached(url: str, kind: str) -> None:
-    client = reach(url)
+    client = connect_url(url)
     assert type(client).__name__ == kind
     if "sentinel" in url:
         options = client.connection_pool.connection_kwargs  # type: ignore[union-attr]

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from proxy.errors import StoreUnavailable
+from proxy.errors import StoreUnavailableError
 from proxy.store.client.connections import connect
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from tests.support.certificates import HERE, Authority
 
 
@@ -51,7 +51,7 @@ async def tls_before(redis_url: str, context: SSLContext) -> AsyncIterator[Befor
 
 async def asked(url: str) -> int:
     client = connect(url)
-    store = RedisStore(client, namespace="tls", partitions=1)
+    store = RequestStore(client, namespace="tls", partitions=1)
     try:
         return await store.now()
     finally:
@@ -79,7 +79,7 @@ async def test_a_server_that_cannot_prove_itself_hears_nothing(
     context = authority.server(tmp_path, hosts=hosts).server()
     async with tls_before(redis_url, context) as before:
         believed = f"?ssl_ca_certs={authority.ca_file}" if wrong == "host" else ""
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await asked(f"rediss://:secret@127.0.0.1:{before.port}{believed}")
         assert before.heard == b""
 

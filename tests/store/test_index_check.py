@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import pytest
 from redis.asyncio import Redis
 
-from proxy.domain.events.base import Decided, Died, Held, Opened, Sending
+from proxy.domain.events.base import CreateStarted, Decided, GivenUp, Held, TicketOpened
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import Decision, Entry, State, Ticket
+from proxy.domain.models import Decision, State, StoredRequest, Ticket
 from proxy.domain.replace import replace
 from proxy.store.index_check import Mismatch, compare_indices
-from proxy.store.requests import Admission, RedisStore
+from proxy.store.requests import Admission, RequestStore
 from tests.conftest import OpenRig
 from tests.support.manual_clock import ManualClock
 
@@ -25,7 +25,7 @@ URL = "https://witboost.example.com/api/actionHandler/"
 class World:
     """A store with one request of each kind; `{name}` in a command stands for what it names."""
 
-    store: RedisStore
+    store: RequestStore
     names: dict[str, str]
 
     async def run(self, command: str) -> None:
@@ -55,18 +55,20 @@ class World:
 
 @pytest.fixture
 async def world(redis: Redis, clock: ManualClock) -> AsyncIterator[World]:
-    store = RedisStore(redis, namespace=f"t{secrets.token_hex(6)}", partitions=1, clock=clock)
+    store = RequestStore(redis, namespace=f"t{secrets.token_hex(6)}", partitions=1, clock=clock)
     tag = store.keys.tag(0)
     made = {}
     for name in ("older", "newest", "pending", "held", "dead"):
         made[name] = await admitted(store, "again" if name in {"older", "newest"} else name)
         ticket = Ticket(id=f"1{name}", key=f"DESK-{name}")
         now = clock.now()
-        opened = await written(store, made[name], Sending(at=now), Opened(at=now, ticket=ticket))
+        opened = await written(
+            store, made[name], CreateStarted(at=now), TicketOpened(at=now, ticket=ticket)
+        )
         match name:
             case "older" | "newest":
                 decided = Decided(at=now, decision=Decision.REJECTED)
-                died = Died(at=now, code="gave_up", reason="nobody answers")
+                died = GivenUp(at=now, code="gave_up", reason="nobody answers")
                 made[name] = await written(store, opened, decided, died, due=now + DAY)
             case "held":
                 held = Held(at=now, code="guarded", reason="by the requester")
@@ -77,12 +79,12 @@ async def world(redis: Redis, clock: ManualClock) -> AsyncIterator[World]:
     pending = made["pending"].record
     ghost = f"{pending.id[:10]}{'0' * 20}"
     names = {name: entry.record.id for name, entry in made.items()}
-    urls = {f"url_of_{name}": entry.record.url for name, entry in made.items()}
+    urls = {f"url_of_{name}": entry.record.url_digest for name, entry in made.items()}
     yield World(store, {**names, **urls, "ghost": ghost, "tag": tag})
     await store.batcher.close()
 
 
-async def admitted(store: RedisStore, url: str) -> Entry:
+async def admitted(store: RequestStore, url: str) -> StoredRequest:
     admission = Admission(
         respond_to=f"{URL}{url}",
         content=secrets.token_hex(4),
@@ -101,8 +103,11 @@ async def admitted(store: RedisStore, url: str) -> Entry:
 
 
 async def written(
-    store: RedisStore, entry: Entry, *events: Sending | Opened | Decided | Died | Held, due: int = 0
-) -> Entry:
+    store: RequestStore,
+    entry: StoredRequest,
+    *events: CreateStarted | TicketOpened | Decided | GivenUp | Held,
+    due: int = 0,
+) -> StoredRequest:
     after = entry
     for event in events:
         after = advance_entry(after, event)

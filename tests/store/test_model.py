@@ -27,15 +27,15 @@ from typing_extensions import override
 from proxy.domain.events import base as happened
 from proxy.domain.events.operator import Refreshed, Rerouted, Retried
 from proxy.domain.lifecycle import TRANSITIONS, advance_entry
-from proxy.domain.models import Decision, Entry, Fulfilment, Record, State, Ticket
+from proxy.domain.models import Decision, Fulfilment, Record, State, StoredRequest, Ticket
 from proxy.domain.replace import replace
 from proxy.domain.schedule import DAY, SECOND
-from proxy.errors import Stale, Superseded
+from proxy.errors import StaleError, SupersededError
 from proxy.store.client import pipeline
 from proxy.store.client.connections import connect
 from proxy.store.codec import history_entry
 from proxy.store.keys import Keys
-from proxy.store.requests import Admission, RedisStore
+from proxy.store.requests import Admission, RequestStore
 from proxy.store.shared import BACK_PER_SECOND, Shared
 from tests.support.faults.removals import without
 from tests.support.invariants import check_store
@@ -50,22 +50,22 @@ LEASE: Final = 60_000
 URLS: Final = [f"https://witboost.example.com/api/actionHandler/{number}" for number in range(4)]
 
 Answer = TypeVar("Answer")
-Make = Callable[[int, Any, Entry], happened.Event]
+Make = Callable[[int, Any, StoredRequest], happened.Event]
 
 BY_WORK: Final[tuple[Make, ...]] = (
-    lambda at, _, __: happened.Sending(at=at),
-    lambda at, _, __: happened.NotSent(at=at, code="late", reason="x", delay=1),
-    lambda at, _, entry: happened.Opened(at=at, ticket=_ticket_of(entry.record.id)),
-    lambda at, _, entry: happened.Read(at=at, ticket=_ticket_of(entry.record.id)),
-    lambda at, _, __: happened.Missing(at=at, code="ticket_missing", reason="x", delay=1),
+    lambda at, _, __: happened.CreateStarted(at=at),
+    lambda at, _, __: happened.CreateNotSent(at=at, code="late", reason="x", delay=1),
+    lambda at, _, entry: happened.TicketOpened(at=at, ticket=_ticket_of(entry.record.id)),
+    lambda at, _, entry: happened.TicketRead(at=at, ticket=_ticket_of(entry.record.id)),
+    lambda at, _, __: happened.TicketMissing(at=at, code="ticket_missing", reason="x", delay=1),
     lambda at, draw, _: happened.Decided(at=at, decision=draw(some.sampled_from(Decision))),
     lambda at, _, __: happened.FulfilmentAwaited(at=at, by=at + SECOND),
     lambda at, _, __: happened.Fulfilled(at=at, fulfilment=Fulfilment.FULFILLED),
-    lambda at, _, __: happened.CallingBack(at=at, body="{}"),
-    lambda at, _, __: happened.CalledBack(at=at, write_back=True),
+    lambda at, _, __: happened.CallbackStarted(at=at, body="{}"),
+    lambda at, _, __: happened.CallbackAccepted(at=at, write_back=True),
     lambda at, _, __: happened.Postponed(at=at, code="unreachable", reason="x", delay=SECOND),
     lambda at, _, __: happened.Held(at=at, code="guarded", reason="x"),
-    lambda at, _, __: happened.Died(at=at, code="gave_up", reason="x"),
+    lambda at, _, __: happened.GivenUp(at=at, code="gave_up", reason="x"),
 )
 BY_OPERATOR: Final[tuple[Make, ...]] = (
     lambda at, _, __: Retried(at=at, by="alice", reason="x"),
@@ -73,7 +73,9 @@ BY_OPERATOR: Final[tuple[Make, ...]] = (
     lambda at, _, entry: Rerouted(
         at=at, by="alice", reason="x", route="r2", system=_another_system(entry.record)
     ),
-    lambda at, _, __: happened.Decided(at=at, decision=Decision.CANCELLED, by="alice", ours=True),
+    lambda at, _, __: happened.Decided(
+        at=at, decision=Decision.CANCELLED, by="alice", without_ticket=True
+    ),
 )
 
 
@@ -87,12 +89,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.clock = ManualClock()
         self.client = connect(self.url)
-        self.store = RedisStore(
+        self.store = RequestStore(
             self.client, namespace="model", partitions=PARTITIONS, clock=self.clock
         )
         self.shared = Shared(self.store)
         self.model = Model(Keys("model", PARTITIONS))
-        self.held: list[Entry] = []
+        self.held: list[StoredRequest] = []
         # the same ids in every example, or hypothesis could not repeat one
         self.store._bits = (f"{number:020x}" for number in itertools.count())
         self._run(self.client.flushall())
@@ -275,7 +277,9 @@ class StoreMachine(RuleBasedStateMachine):
     def _run(self, question: Any) -> Any:
         return self.runner.run(question)
 
-    def _event(self, data: Any, entry: Entry, makers: tuple[Make, ...]) -> happened.Event | None:
+    def _event(
+        self, data: Any, entry: StoredRequest, makers: tuple[Make, ...]
+    ) -> happened.Event | None:
         """Draw something that can happen to the record in its state."""
         drawn = [make(self.clock.now(), data.draw, entry) for make in makers]
         possible = [it for it in drawn if entry.record.state in TRANSITIONS[type(it)]]
@@ -283,13 +287,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _commit(
         self,
-        before: Entry,
+        before: StoredRequest,
         event: happened.Event,
         due: Any,
         *,
         again: bool = False,
         operator: bool = False,
-    ) -> Entry | None:
+    ) -> StoredRequest | None:
         after = advance_entry(before, event)
         line = history_entry(event, after.record)
         how: Mapping[str, bool] = {"take_over": operator, "only_newest": operator}
@@ -301,7 +305,7 @@ class StoreMachine(RuleBasedStateMachine):
             ]
         for verdict, _ in answers:
             assert verdict == expected
-        written: Entry | None = answers[-1][1]
+        written: StoredRequest | None = answers[-1][1]
         return written
 
     @contextmanager
@@ -334,12 +338,12 @@ def _waits_for_a_person(record: Record) -> bool:
     return record.state is State.HELD and record.decision is not None
 
 
-async def _answer(writing: Any) -> tuple[str, Entry | None]:
+async def _answer(writing: Any) -> tuple[str, StoredRequest | None]:
     try:
         return "ok", await writing
-    except Stale:
+    except StaleError:
         return "stale", None
-    except Superseded:
+    except SupersededError:
         return "superseded", None
 
 

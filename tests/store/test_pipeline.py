@@ -6,7 +6,7 @@ from typing import Any
 from redis.asyncio import ConnectionPool, Redis
 from typing_extensions import override
 
-from proxy.errors import StoreUnavailable
+from proxy.errors import StoreUnavailableError
 from proxy.store.client.connections import connect
 from proxy.store.client.pipeline import Batcher
 
@@ -49,7 +49,7 @@ async def test_whatever_goes_wrong_nobody_waits_for_ever() -> None:
         batcher = Batcher(client)
         asked = [batcher.command("GET", "a"), batcher.command("GET", "b")]
         for answer in await asyncio.gather(*asked, return_exceptions=True):
-            assert isinstance(answer, StoreUnavailable)
+            assert isinstance(answer, StoreUnavailableError)
             assert "KeyError" in str(answer)
 
 

@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import StoreUnavailable
-from proxy.observability.alarms import Alarm, Alarms, Sounded
+from proxy.errors import StoreUnavailableError
+from proxy.observability.alarms import Alarm, AlarmRecord, Alarms
 from proxy.observability.metrics import Metrics
 from proxy.security.key_ring import KeyRing
 from proxy.store import recent_alarms
 from proxy.store.at_rest import Privacy
 from proxy.store.recent_alarms import KEPT, AlarmBoard
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 PAUSED, RESUMED = Alarm.DESTINATION_PAUSED, Alarm.DESTINATION_RESUMED
 
 
-def sounded(at: int, alarm: Alarm = Alarm.REQUEST_DEAD, **more: Any) -> Sounded:
-    return Sounded(at, alarm.value, f"what happened at {at}", **more)
+def sounded(at: int, alarm: Alarm = Alarm.REQUEST_DEAD, **more: Any) -> AlarmRecord:
+    return AlarmRecord(at, alarm.value, f"what happened at {at}", **more)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def alarms() -> Alarms:
 
 
 async def test_the_last_of_each_kind_and_destination_stands(
-    store: RedisStore, alarms: Alarms
+    store: RequestStore, alarms: Alarms
 ) -> None:
     one, other = AlarmBoard(store, alarms), AlarmBoard(store, Alarms(Metrics()))
     await one.write([sounded(1), sounded(2, PAUSED, destination="desk")])
@@ -41,7 +41,7 @@ async def test_the_last_of_each_kind_and_destination_stands(
 
 
 async def test_of_a_pause_and_its_end_the_later_one_stands(
-    store: RedisStore, alarms: Alarms
+    store: RequestStore, alarms: Alarms
 ) -> None:
     shown = AlarmBoard(store, alarms)
     await shown.write([sounded(1, PAUSED, destination="desk")])
@@ -57,7 +57,9 @@ async def test_of_a_pause_and_its_end_the_later_one_stands(
     assert [it.at for it in await shown.read() if it.destination == "main"] == [4]
 
 
-async def test_what_did_not_sound_for_long_is_forgotten(store: RedisStore, alarms: Alarms) -> None:
+async def test_what_did_not_sound_for_long_is_forgotten(
+    store: RequestStore, alarms: Alarms
+) -> None:
     shown = AlarmBoard(store, alarms)
     await shown.write([sounded(1), sounded(2, Alarm.BACKLOG_FULL)])
     await shown.write([sounded(2 + KEPT, Alarm.WORKER_ENDED)])
@@ -65,7 +67,7 @@ async def test_what_did_not_sound_for_long_is_forgotten(store: RedisStore, alarm
 
 
 async def test_a_copy_of_the_store_does_not_show_what_an_alarm_says(
-    store: RedisStore, alarms: Alarms
+    store: RequestStore, alarms: Alarms
 ) -> None:
     store.privacy = Privacy(KeyRing([("k", b"k" * 32)]))
     shown = AlarmBoard(store, alarms)
@@ -79,7 +81,7 @@ async def test_a_copy_of_the_store_does_not_show_what_an_alarm_says(
 
 @pytest.mark.parametrize("damaged", [b"{", b"[]", b'{"at": 1}', b"\xff", b'{"at": "x"}'])
 async def test_a_row_that_is_damaged_is_left_out_and_stops_nobody(
-    store: RedisStore, alarms: Alarms, damaged: bytes
+    store: RequestStore, alarms: Alarms, damaged: bytes
 ) -> None:
     shown = AlarmBoard(store, alarms)
     await store.client.hset(store.keys.shared("alarms"), b"\xff", damaged)
@@ -88,22 +90,22 @@ async def test_a_row_that_is_damaged_is_left_out_and_stops_nobody(
 
 
 async def test_what_could_not_be_written_is_written_later_unless_it_sounded_again(
-    store: RedisStore, alarms: Alarms, monkeypatch: pytest.MonkeyPatch
+    store: RequestStore, alarms: Alarms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown, wrote = AlarmBoard(store, alarms), asyncio.Event()
     write, failures = shown.write, iter((True,))
 
-    async def unsteady(each: list[Sounded]) -> None:
+    async def unsteady(each: list[AlarmRecord]) -> None:
         if next(failures, False):
-            alarms.keep(sounded(5, Alarm.BACKLOG_FULL))  # meanwhile
-            raise StoreUnavailable("gone")
+            alarms.buffer(sounded(5, Alarm.BACKLOG_FULL))  # meanwhile
+            raise StoreUnavailableError("gone")
         await write(each)
         wrote.set()
 
     monkeypatch.setattr(recent_alarms, "_PAUSE", 0)
     monkeypatch.setattr(recent_alarms, "_LATER", 0)
     monkeypatch.setattr(shown, "write", unsteady)
-    alarms.keep(sounded(1, Alarm.BACKLOG_FULL))
+    alarms.buffer(sounded(1, Alarm.BACKLOG_FULL))
     alarms.sound(Alarm.REQUEST_HELD, "Look.", correlation_id="ar1", destination="desk")
     async with shown.taking_over():
         await asyncio.wait_for(wrote.wait(), 10)
@@ -113,13 +115,13 @@ async def test_what_could_not_be_written_is_written_later_unless_it_sounded_agai
 
 
 async def test_what_sounds_at_the_very_end_is_written_as_well(
-    store: RedisStore, alarms: Alarms, monkeypatch: pytest.MonkeyPatch
+    store: RequestStore, alarms: Alarms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One after the other within a second, and the last while the first is being written."""
     shown, writing = AlarmBoard(store, alarms), asyncio.Event()
     write, hangs = shown.write, iter((True,))
 
-    async def slow(each: list[Sounded]) -> None:
+    async def slow(each: list[AlarmRecord]) -> None:
         writing.set()
         if next(hangs, False):
             await asyncio.Event().wait()
@@ -127,21 +129,21 @@ async def test_what_sounds_at_the_very_end_is_written_as_well(
 
     monkeypatch.setattr(shown, "write", slow)
     async with shown.taking_over():
-        alarms.keep(sounded(1, PAUSED, destination="desk"))
+        alarms.buffer(sounded(1, PAUSED, destination="desk"))
         await asyncio.wait_for(writing.wait(), 10)
-        alarms.keep(sounded(2, Alarm.WORKER_ENDED))
+        alarms.buffer(sounded(2, Alarm.WORKER_ENDED))
     assert [it.at for it in await shown.read()] == [2, 1]
 
 
 async def test_a_store_that_is_gone_at_the_end_stops_nobody(
-    store: RedisStore, alarms: Alarms, monkeypatch: pytest.MonkeyPatch
+    store: RequestStore, alarms: Alarms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = AlarmBoard(store, alarms)
 
-    async def gone(_each: list[Sounded]) -> None:
-        raise StoreUnavailable("gone")
+    async def gone(_each: list[AlarmRecord]) -> None:
+        raise StoreUnavailableError("gone")
 
     monkeypatch.setattr(shown, "write", gone)
     async with shown.taking_over():
-        alarms.keep(sounded(1))
-    assert alarms.taken() == [sounded(1)]
+        alarms.buffer(sounded(1))
+    assert alarms.drain() == [sounded(1)]

@@ -5,13 +5,13 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from proxy.domain.events.base import Decided, Opened, Sending
+from proxy.domain.events.base import CreateStarted, Decided, TicketOpened
 from proxy.domain.lifecycle import advance
-from proxy.domain.models import Decision, Entry, State, Ticket
-from proxy.errors import Stale, Superseded
+from proxy.domain.models import Decision, State, StoredRequest, Ticket
+from proxy.errors import StaleError, SupersededError
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.codec import history_entry
-from proxy.store.requests import Admission, Admitted, RedisStore
+from proxy.store.requests import Admission, Admitted, RequestStore
 from tests.support.manual_clock import ManualClock
 
 pytestmark = pytest.mark.parametrize(
@@ -36,18 +36,18 @@ def admission(url: str = URL, content: str = "c1", *, reuse: bool = True) -> Adm
     )
 
 
-async def claim_one(store: RedisStore, *, lease: int = 60_000) -> Entry:
+async def claim_one(store: RequestStore, *, lease: int = 60_000) -> StoredRequest:
     claim = await store.claim(worker="w", limit=4, lease=lease)
     assert len(claim.entries) == 1
     return claim.entries[0]
 
 
-async def finish(store: RedisStore, entry: Entry, clock: ManualClock) -> Entry:
+async def finish(store: RequestStore, entry: StoredRequest, clock: ManualClock) -> StoredRequest:
     done = replace(entry.record, state=State.DONE, decision=Decision.APPROVED)
     return await store.commit(entry, replace(entry, record=done), due=clock.now() + 99)
 
 
-async def test_an_admission_is_stored_whole(store: RedisStore, clock: ManualClock) -> None:
+async def test_an_admission_is_stored_whole(store: RequestStore, clock: ManualClock) -> None:
     admitted = await store.admit(admission())
     entry = await store.load(admitted.id)
     assert entry is not None
@@ -61,7 +61,7 @@ async def test_an_admission_is_stored_whole(store: RedisStore, clock: ManualCloc
     assert await store.open_counts() == {("main", "desk"): 1}
 
 
-async def test_the_same_content_is_the_same_request(store: RedisStore) -> None:
+async def test_the_same_content_is_the_same_request(store: RequestStore) -> None:
     first = await store.admit(admission())
     again = await store.admit(admission())
     assert again == Admitted("same", first.id)
@@ -69,7 +69,7 @@ async def test_the_same_content_is_the_same_request(store: RedisStore) -> None:
 
 
 async def test_other_content_waits_until_the_first_is_final(
-    store: RedisStore, clock: ManualClock
+    store: RequestStore, clock: ManualClock
 ) -> None:
     first = await store.admit(admission())
     assert (await store.admit(admission(content="c2"))).verdict == "open"
@@ -81,7 +81,7 @@ async def test_other_content_waits_until_the_first_is_final(
     assert (await store.admit(admission())).verdict == "open"
 
 
-async def test_a_dead_request_without_a_decision_is_still_open(store: RedisStore) -> None:
+async def test_a_dead_request_without_a_decision_is_still_open(store: RequestStore) -> None:
     await store.admit(admission())
     entry = await claim_one(store)
     dead = replace(entry.record, state=State.DEAD)
@@ -89,7 +89,7 @@ async def test_a_dead_request_without_a_decision_is_still_open(store: RedisStore
     assert (await store.admit(admission(content="c2"))).verdict == "open"
 
 
-async def test_a_claim_is_exclusive_for_one_lease(store: RedisStore, clock: ManualClock) -> None:
+async def test_a_claim_is_exclusive_for_one_lease(store: RequestStore, clock: ManualClock) -> None:
     await store.admit(admission())
     entry = await claim_one(store, lease=1_000)
     assert not (await store.claim(worker="other", limit=4, lease=1_000)).entries
@@ -99,7 +99,7 @@ async def test_a_claim_is_exclusive_for_one_lease(store: RedisStore, clock: Manu
 
 
 async def test_with_room_for_one_it_is_found_wherever_it_is(
-    store: RedisStore, clock: ManualClock
+    store: RequestStore, clock: ManualClock
 ) -> None:
     """Nobody who has less room than there are partitions is told that nothing is due."""
     for number in range(4 * len(store.keys.tags())):
@@ -111,17 +111,19 @@ async def test_with_room_for_one_it_is_found_wherever_it_is(
         clock.advance(1)
 
 
-async def test_a_late_write_is_refused_by_the_fence(store: RedisStore, clock: ManualClock) -> None:
+async def test_a_late_write_is_refused_by_the_fence(
+    store: RequestStore, clock: ManualClock
+) -> None:
     await store.admit(admission())
     late = await claim_one(store, lease=1_000)
     clock.advance(1_000)
     await claim_one(store)
-    with pytest.raises(Stale):
+    with pytest.raises(StaleError):
         await finish(store, late, clock)
 
 
 async def test_a_repeated_claim_answers_as_the_first_time(
-    store: RedisStore, monkeypatch: pytest.MonkeyPatch
+    store: RequestStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.admit(admission())
     monkeypatch.setattr(store, "operation", lambda: "same-token")
@@ -131,11 +133,11 @@ async def test_a_repeated_claim_answers_as_the_first_time(
 
 
 async def test_a_repeated_commit_answers_as_the_first_time(
-    store: RedisStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    store: RequestStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     admitted = await store.admit(admission())
     entry = await claim_one(store)
-    event = Sending(at=clock.now())
+    event = CreateStarted(at=clock.now())
     after = replace(entry, record=advance(entry.record, event))
     monkeypatch.setattr(store, "operation", lambda: "operation")
     await store.commit(
@@ -146,18 +148,18 @@ async def test_a_repeated_commit_answers_as_the_first_time(
     )
     assert [line["event"] for line in await store.history(admitted.id)] == ["Admitted", "Sending"]
     monkeypatch.undo()
-    with pytest.raises(Stale):  # without the remembered operation it is a late write
+    with pytest.raises(StaleError):  # without the remembered operation it is a late write
         await store.commit(
             entry, after, [history_entry(event, after.record)], due="keep", take_over=True
         )
 
 
-async def open_ticket(store: RedisStore, clock: ManualClock) -> Entry:
+async def open_ticket(store: RequestStore, clock: ManualClock) -> StoredRequest:
     await store.admit(admission())
     entry = await claim_one(store)
     for event in (
-        Sending(at=clock.now()),
-        Opened(at=clock.now(), ticket=Ticket("1001", "DESK-1", native_status="new")),
+        CreateStarted(at=clock.now()),
+        TicketOpened(at=clock.now(), ticket=Ticket("1001", "DESK-1", native_status="new")),
     ):
         after = replace(entry, record=advance(entry.record, event))
         entry = await store.commit(entry, after, due="keep")
@@ -165,7 +167,7 @@ async def open_ticket(store: RedisStore, clock: ManualClock) -> Entry:
 
 
 async def test_a_ticket_finds_its_request_by_id_key_and_correlation_id(
-    store: RedisStore, clock: ManualClock
+    store: RequestStore, clock: ManualClock
 ) -> None:
     entry = await open_ticket(store, clock)
     for ref in ("1001", "DESK-1", entry.record.id):
@@ -174,7 +176,7 @@ async def test_a_ticket_finds_its_request_by_id_key_and_correlation_id(
 
 
 async def test_a_hint_makes_a_pending_request_due_and_a_flood_costs_little(
-    store: RedisStore, clock: ManualClock
+    store: RequestStore, clock: ManualClock
 ) -> None:
     entry = await open_ticket(store, clock)
     reads = 0
@@ -193,7 +195,7 @@ async def test_a_hint_makes_a_pending_request_due_and_a_flood_costs_little(
 
 
 async def test_a_hint_during_a_read_leads_to_one_more_read(
-    store: RedisStore, clock: ManualClock
+    store: RequestStore, clock: ManualClock
 ) -> None:
     entry = await open_ticket(store, clock)
     clock.advance(300_000)
@@ -203,25 +205,25 @@ async def test_a_hint_during_a_read_leads_to_one_more_read(
     assert await store.next_due() == clock.now()
 
 
-async def test_a_hint_for_a_request_without_ticket_is_dropped(store: RedisStore) -> None:
+async def test_a_hint_for_a_request_without_ticket_is_dropped(store: RequestStore) -> None:
     admitted = await store.admit(admission())
     assert await store.hint(admitted.id, interval=5_000, burst=3, by="desk") == "ignored"
 
 
 async def test_only_the_newest_request_of_a_url_may_be_retried(
-    store: RedisStore, clock: ManualClock
+    store: RequestStore, clock: ManualClock
 ) -> None:
     await store.admit(admission())
     entry = await claim_one(store)
     dead = replace(entry.record, state=State.DEAD, decision=Decision.APPROVED)
     entry = await store.commit(entry, replace(entry, record=dead), due=clock.now() + 99)
     newer = await store.admit(admission(content="c2"))
-    with pytest.raises(Superseded, match=newer.id):
+    with pytest.raises(SupersededError, match=newer.id):
         await store.commit(entry, entry, due=clock.now(), take_over=True, only_newest=True)
 
 
 async def test_retention_removes_everything_of_a_finished_request(
-    store: RedisStore, clock: ManualClock
+    store: RequestStore, clock: ManualClock
 ) -> None:
     entry = await open_ticket(store, clock)
     assert not await store.expire(entry.record)  # still open
@@ -241,7 +243,7 @@ async def test_retention_removes_everything_of_a_finished_request(
 
 
 async def test_an_entry_shared_under_one_url_goes_only_with_its_request(
-    store: RedisStore, clock: ManualClock
+    store: RequestStore, clock: ManualClock
 ) -> None:
     await store.admit(admission())
     old = await finish(store, await claim_one(store), clock)
@@ -250,7 +252,7 @@ async def test_an_entry_shared_under_one_url_goes_only_with_its_request(
     assert (await store.admit(admission(content="c2"))).id == newer.id
 
 
-async def test_listings_are_newest_first_and_paged(store: RedisStore, clock: ManualClock) -> None:
+async def test_listings_are_newest_first_and_paged(store: RequestStore, clock: ManualClock) -> None:
     ids = []
     for number in range(5):
         ids.append((await store.admit(admission(f"{URL}{number}"))).id)
@@ -261,7 +263,7 @@ async def test_listings_are_newest_first_and_paged(store: RedisStore, clock: Man
 
 
 async def test_a_repeat_after_a_lost_reply_adds_nothing_to_the_audit(
-    store: RedisStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    store: RequestStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each step twice, as the client repeats it: admit, commit, hint, expire, note."""
     streams = AuditStreams(store)
@@ -270,7 +272,7 @@ async def test_a_repeat_after_a_lost_reply_adds_nothing_to_the_audit(
         admitted = await store.admit(admission())
     claimed = await claim_one(store)
     ticket = Ticket("42", "DESK-42")
-    opened = Opened(at=clock.now(), ticket=ticket)
+    opened = TicketOpened(at=clock.now(), ticket=ticket)
     pending = replace(claimed, record=replace(advance(claimed.record, opened)))
     for _ in range(2):
         line = history_entry(opened, pending.record)

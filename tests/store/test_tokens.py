@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.errors import ConfigurationError, StoreUnavailable
+from proxy.errors import ConfigurationError, StoreUnavailableError
 from proxy.security.key_ring import KeyRing
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.client.pipeline import Script
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.tokens import _TOKENS, RedisTokens
 from tests.support.waiting import wait_until
 
@@ -26,7 +26,7 @@ NEW = ("2026", b"n" * 32)
 
 
 @pytest.fixture
-def tokens(store: RedisStore) -> RedisTokens:
+def tokens(store: RequestStore) -> RedisTokens:
     return RedisTokens(store, KeyRing([NEW]))
 
 
@@ -37,7 +37,7 @@ READ = {
 }
 
 
-async def dump(store: RedisStore) -> bytes:
+async def dump(store: RequestStore) -> bytes:
     """Return everything in the store: names and values as they travel."""
     found = b""
     async for name in store.client.scan_iter(f"*{store.keys.namespace}*"):
@@ -46,7 +46,7 @@ async def dump(store: RedisStore) -> bytes:
     return found
 
 
-async def noted(store: RedisStore) -> list[dict[str, Any]]:
+async def noted(store: RequestStore) -> list[dict[str, Any]]:
     """Return what the audit says of logins, without the time."""
     entries = await AuditStreams(store).unsealed({}, limit=100)
     assert {entry.stream for entry in entries} <= {"logins"}
@@ -152,7 +152,7 @@ ROTATED = {
 
 
 async def test_each_change_of_a_refresh_token_is_in_the_audit_once(
-    tokens: RedisTokens, store: RedisStore
+    tokens: RedisTokens, store: RequestStore
 ) -> None:
     """What changes nothing is not: a repeat, a token that came too late, one that stays."""
     await tokens.put("k", "r1", system="desk", by="olga")
@@ -167,7 +167,7 @@ async def test_each_change_of_a_refresh_token_is_in_the_audit_once(
 
 @pytest.mark.parametrize("removed", ["", "entry ~= ''"], ids=["as it is", "without its entry"])
 async def test_who_dies_after_the_change_has_noted_it(
-    tokens: RedisTokens, store: RedisStore, monkeypatch: pytest.MonkeyPatch, removed: str
+    tokens: RedisTokens, store: RequestStore, monkeypatch: pytest.MonkeyPatch, removed: str
 ) -> None:
     """One step: a change whose answer arrives nowhere is in the audit, and a repeat adds none."""
     if removed:
@@ -179,12 +179,12 @@ async def test_who_dies_after_the_change_has_noted_it(
     async def die(script: Script, keys: list[str], args: list[Any]) -> None:
         sent.append((script, keys, args))
         await run(script, keys, args)
-        raise StoreUnavailable("the process ends here")
+        raise StoreUnavailableError("the process ends here")
 
     monkeypatch.setattr(store.batcher, "script", die)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await tokens.put("k", "r1", system="desk", by="olga")
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreUnavailableError):
         await tokens.rotate("k", "r1", "r2", system="desk")
     for words in sent[1:]:
         await run(*words)  # as redis-py does
@@ -192,7 +192,7 @@ async def test_who_dies_after_the_change_has_noted_it(
 
 
 async def test_a_copy_of_the_whole_store_shows_no_token(
-    tokens: RedisTokens, store: RedisStore
+    tokens: RedisTokens, store: RequestStore
 ) -> None:
     await tokens.keep("k", "canary-access", HOUR, HOUR)
     await tokens.put("k", "canary-refresh", system="desk", by="olga")
@@ -207,7 +207,7 @@ async def test_a_copy_of_the_whole_store_shows_no_token(
 
 
 async def test_a_value_moved_to_another_key_does_not_open(
-    tokens: RedisTokens, store: RedisStore
+    tokens: RedisTokens, store: RequestStore
 ) -> None:
     await tokens.keep("a", "one", HOUR, HOUR)
     await store.batcher.command("COPY", store.keys.token("a"), store.keys.token("b"))
@@ -219,7 +219,7 @@ async def test_a_value_moved_to_another_key_does_not_open(
         await tokens.current("b")
 
 
-async def test_keys_are_replaced_while_tokens_live(store: RedisStore) -> None:
+async def test_keys_are_replaced_while_tokens_live(store: RequestStore) -> None:
     before = RedisTokens(store, KeyRing([OLD]))
     between = RedisTokens(store, KeyRing([NEW, OLD]))
     after = RedisTokens(store, KeyRing([NEW]))

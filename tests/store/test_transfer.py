@@ -19,16 +19,16 @@ from proxy.audit.files import files_in
 from proxy.audit.replay import recall
 from proxy.cli.commands.audit import examine
 from proxy.domain.schedule import DAY
-from proxy.errors import ConfigurationError, StoreUnavailable
+from proxy.errors import ConfigurationError, StoreUnavailableError
 from proxy.maintenance import export, export_file
-from proxy.maintenance.doctor import Doctor, Patient
+from proxy.maintenance.doctor import Doctor, DoctorInputs
 from proxy.maintenance.findings import Finding
 from proxy.security.key_ring import new_key
 from proxy.store import keys
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.transfer import exporter, importer
 from proxy.store.transfer.exporter import _HASHES, _LEFT_OUT, _TEXTS, Item, items
-from proxy.store.transfer.importer import Arriving
+from proxy.store.transfer.importer import Importer
 from proxy.store.transfer.namespace import key_names, refuse_while_served
 from proxy.witboost.hook_call import content_of, respond_to
 from tests.maintenance.test_export import ask_again, change_key, several
@@ -67,7 +67,7 @@ def elsewhere(site: Site, **top: Any) -> None:
 # -- everything arrives -----------------------------------------------------------------------
 
 
-async def content(store: RedisStore) -> Counter[bytes]:
+async def content(store: RequestStore) -> Counter[bytes]:
     """Return all that a store holds, in clear and in one spelling, but for what is made anew."""
     assert store.privacy.ring is not None
     found = [item async for item in items(store, store.privacy.ring)]
@@ -92,7 +92,7 @@ def _pairs(words: Sequence[str]) -> dict[str, str]:
 async def test_everything_arrives(site: Site, encryption: dict[str, Any]) -> None:
     async with site.service() as rig:
         await play(rig)
-        assert await rig.program.shared.first_sight("desk", "event-1", keep=HOUR)
+        assert await rig.program.shared.mark_seen("desk", "event-1", keep=HOUR)
         credentials = rig.program.credentials()
         assert credentials is not None
         await credentials.look()
@@ -291,12 +291,12 @@ async def test_a_server_that_gives_no_names_and_tells_none_is_done_without(
         await refuse_while_served(rig.program.store)
 
 
-async def _sees_nobody(_store: RedisStore) -> None:
+async def _sees_nobody(_store: RequestStore) -> None:
     return None
 
 
 def _meanwhile(names: Any, site: Site) -> Any:
-    async def with_a_call(store: RedisStore) -> AsyncIterator[list[str]]:
+    async def with_a_call(store: RequestStore) -> AsyncIterator[list[str]]:
         yield [name async for some in names(store) for name in some]
         async with client_of(str(site.redis_url)) as client:
             await client.xadd(f"{store.keys.tag(0)}:audit", {"ar": "{}"})
@@ -360,7 +360,7 @@ async def test_an_import_that_was_interrupted_is_begun_anew(
     file = await exported(site)
     site.settings(encryption=keyed())
     with monkeypatch.context() as patch:
-        patch.setattr(Arriving, "write", _dies(Arriving.write, after))
+        patch.setattr(Importer, "write", _dies(Importer.write, after))
         said = await site.command("import", file, "--replace")
         assert (said.code, "killed" in said.err) == (1, True)
     with pytest.raises(ConfigurationError, match="was not finished"):
@@ -377,9 +377,9 @@ async def test_an_import_that_was_interrupted_is_begun_anew(
 def _dies(write: Any, after: int) -> Any:
     left = [after]
 
-    async def dying(self: Arriving, some: Sequence[Item]) -> None:
+    async def dying(self: Importer, some: Sequence[Item]) -> None:
         if not left[0]:
-            raise StoreUnavailable("killed", sent=True)
+            raise StoreUnavailableError("killed", maybe_sent=True)
         left[0] -= 1
         await write(self, some)
 
@@ -468,7 +468,7 @@ async def test_doctor_rebuilds_what_is_lost_after_an_import(site: Site) -> None:
         tag = store.keys.tag_of(lost)
         for kind in "rpxh":
             await store.batcher.command("DEL", f"{tag}:{kind}:{lost}")
-        await store.batcher.command("DEL", f"{tag}:u:{entry.record.url}")
+        await store.batcher.command("DEL", f"{tag}:u:{entry.record.url_digest}")
         await store.batcher.command("ZREM", f"{tag}:s:received", lost)
         await store.batcher.command("HINCRBY", f"{tag}:open", "main/desk", -1)
         assert "repaired" in results(await doctor(rig, repair=True))
@@ -484,7 +484,7 @@ def results(findings: Sequence[Finding]) -> set[str]:
 async def doctor(rig: Rig, *, repair: bool = False) -> list[Finding]:
     program = rig.program
     folder = program.settings.audit_folder
-    patient = Patient(
+    patient = DoctorInputs(
         store=program.store,
         streams=program.streams,
         remembered=recall(file.lines() for file in files_in(folder)),
@@ -525,7 +525,7 @@ async def test_a_store_of_the_first_release_gets_keys(site: Site) -> None:
 
 async def test_an_event_is_remembered_for_as_long_as_before(site: Site, redis: Redis) -> None:
     async with site.service() as rig:
-        assert await rig.program.shared.first_sight("desk", "event", keep=HOUR)
+        assert await rig.program.shared.mark_seen("desk", "event", keep=HOUR)
     file = await exported(site)
     elsewhere(site)
     await site.done("import", file)

@@ -10,7 +10,7 @@ import yaml
 import proxy
 from proxy.cli import main
 from proxy.cli.commands.requests import SIMPLE
-from proxy.domain.events.base import ASIDE, WORKING
+from proxy.domain.events.base import ACTIVE, PARKED
 from proxy.domain.lifecycle import BACK, LATE, TRANSITIONS
 from proxy.domain.models import State
 from proxy.observability.alarms import Alarm
@@ -22,7 +22,7 @@ SECURITY = (ROOT / "SECURITY.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 ALL = f"{README}\n{SECURITY}\n{CONTRIBUTING}"
 PACKAGE = Path(proxy.__file__).parent
-NAMED = {"working": WORKING, "aside": ASIDE, **{str(state): (state,) for state in State}}
+NAMED = {"working": ACTIVE, "aside": PARKED, **{str(state): (state,) for state in State}}
 
 
 def drawn() -> set[tuple[State, State]]:
@@ -43,7 +43,7 @@ def tabled() -> set[tuple[State, State]]:
     found = set()
     for row in TRANSITIONS.values():
         for source, target in row.items():
-            targets = WORKING if target == BACK else () if target == LATE else (State(target),)
+            targets = ACTIVE if target == BACK else () if target == LATE else (State(target),)
             found |= {(source, each) for each in targets if each is not source}
     return found
 

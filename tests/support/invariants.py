@@ -7,7 +7,7 @@ The rule is the program's own, by which `doctor` compares and repairs;
 import re
 
 from proxy.store.index_check import compare_indices
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 _KNOWN = re.compile(
     r"(\{[^}]+:\d+\}:(r|p|x|h|s|u|t|c):.+|\{[^}]+:\d+\}:(due|open|audit))"
@@ -16,7 +16,7 @@ _KNOWN = re.compile(
 )
 
 
-async def check_store(store: RedisStore) -> None:
+async def check_store(store: RequestStore) -> None:
     """Compare every index with the records, and every key with the list in `store/keys.py`."""
     namespace = store.keys.namespace
     names = [name.decode() async for page in store.batcher.scan(f"*{namespace}:*") for name in page]

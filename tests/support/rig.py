@@ -15,8 +15,8 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from proxy.app import Program, assemble
-from proxy.domain.models import Entry, State
+from proxy.app import Runtime, assemble
+from proxy.domain.models import State, StoredRequest
 from proxy.observability.alarms import Alarm
 from proxy.security.api_keys import hash_key
 from proxy.settings import Settings, load
@@ -43,7 +43,7 @@ Instance = Callable[[Witboost], AbstractAsyncContextManager[Mapping[str, Any]]]
 class Rig:
     """The program and its two neighbours."""
 
-    program: Program
+    program: Runtime
     worker: Worker
     desk: Desk
     witboost: Witboost
@@ -63,7 +63,7 @@ class Rig:
         broken = self.program.metrics.alarms.labels(Alarm.UNEXPECTED_ERROR)
         assert not broken._value.get(), "a step failed in a way that nobody foresaw; see the log"
 
-    async def entry(self, call: HookCall) -> Entry:
+    async def entry(self, call: HookCall) -> StoredRequest:
         """Return what the store says of a request."""
         entry = await self.program.store.load(str(call.correlation_id))
         assert entry is not None

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from proxy.app.offline import moving
+from proxy.app.offline import open_stopped_store
 from proxy.cli import main
 from proxy.security.key_ring import new_key
 from proxy.settings import Settings
 from proxy.simulators.desk.server import Desk
 from proxy.simulators.witboost import Witboost
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.shared import Shared
 from tests.store.releases.stage import ROUTES
 from tests.support.canaries import API_KEY, CLIENT_SECRET, EVENT_SECRET, stored
@@ -72,7 +72,7 @@ class Site:
     @asynccontextmanager
     async def service(
         self,
-        check: Callable[[RedisStore], Awaitable[None]] = check_store,
+        check: Callable[[RequestStore], Awaitable[None]] = check_store,
         *,
         seal: bool = True,
         **top: Any,
@@ -85,9 +85,9 @@ class Site:
                 await rig.program.sealer().close()
 
     @asynccontextmanager
-    async def store(self) -> AsyncIterator[RedisStore]:
+    async def store(self) -> AsyncIterator[RequestStore]:
         """Open the store while nobody serves."""
-        async with moving(self.settings()) as store:
+        async with open_stopped_store(self.settings()) as store:
             await Shared(store).connect()
             yield store
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from proxy.domain.models import Entry, Record, State
+from proxy.domain.models import Record, State, StoredRequest
 from proxy.domain.replace import replace
 from proxy.domain.schedule import LONGEST_WAIT
 from proxy.store.keys import Keys
@@ -118,8 +118,8 @@ class Model:
 
     def commit(
         self,
-        before: Entry,
-        after: Entry,
+        before: StoredRequest,
+        after: StoredRequest,
         due: int | Literal["keep"] | None,
         *,
         lines: int,

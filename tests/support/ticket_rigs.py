@@ -11,7 +11,7 @@ import orjson
 from proxy.app.destinations import TICKET_ANSWER_LIMIT
 from proxy.domain.clock import SystemClock
 from proxy.oauth2.client_authentication import ClientSecretBasic
-from proxy.oauth2.discovery import Fixed
+from proxy.oauth2.discovery import StaticMetadata
 from proxy.oauth2.endpoint import TokenEndpoint
 from proxy.oauth2.grants import ClientCredentials
 from proxy.oauth2.token_source import TokenSource
@@ -176,7 +176,7 @@ def connected(
     )
     endpoint = TokenEndpoint(
         connect=lambda _: authorization,
-        metadata=Fixed("", f"{origin}{token_path}"),
+        metadata=StaticMetadata("", f"{origin}{token_path}"),
         authentications=[ClientSecretBasic("proxy", lambda: "s3cret")],
         clock=clock,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from proxy.domain.models import ApprovalRequest, Ticket, TicketHint
-from proxy.errors import NotFound
+from proxy.errors import NotFoundError
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.reader import EventReader
 
@@ -40,7 +40,7 @@ class Desk:
 
     async def fetch(self, ticket_id: str) -> Ticket:
         if ticket_id not in self.tickets:
-            raise NotFound(f"desk knows no ticket {ticket_id}", status=404)
+            raise NotFoundError(f"desk knows no ticket {ticket_id}", status=404)
         return self.tickets[ticket_id]
 
     async def ping(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from proxy.errors import Unauthorized
+from proxy.errors import UnauthorizedError
 from proxy.tickets.events.challenges import Challenges
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.reader import EventReader
@@ -82,7 +82,7 @@ def test_no_challenge_signs_an_event(signed: str) -> None:
     headers = {"X-Sig": mac(message), "X-Time": "1800000000"}
     reader = EventReader(declared, lambda: [SECRET])
     assert reader.read(headers, body, now=1_800_000_000_000).refs == ("7",)
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         reader.read({**headers, "X-Sig": mac("else")}, body, now=1_800_000_000_000)
 
 

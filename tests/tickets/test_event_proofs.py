@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 from pydantic import ValidationError
 
 from proxy.domain.models import TicketHint
-from proxy.errors import InvalidRequest, Unauthorized
+from proxy.errors import InvalidRequestError, UnauthorizedError
 from proxy.settings.ticket_systems import SignedEvents
 from proxy.tickets.events.declaration import PRESETS, Events
 from proxy.tickets.events.jwt import key_id, published_keys
@@ -46,7 +46,7 @@ def read(
 
 
 def refused(*what: Any, **how: Any) -> None:
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         read(*what, **how)
 
 
@@ -367,7 +367,7 @@ def test_a_long_token_is_not_read_at_all() -> None:
 
 @given(some.text(some.characters(codec=None), max_size=200), some.integers(0, 3))
 def test_whatever_is_no_token_is_refused_in_the_same_words(text: str, dots: int) -> None:
-    with pytest.raises(Unauthorized) as caught:
+    with pytest.raises(UnauthorizedError) as caught:
         read(TOKEN, bearer(text + ".x" * dots))
     assert str(caught.value) == "the event does not prove that it comes from the ticket system"
 
@@ -480,7 +480,9 @@ def test_an_event_may_say_its_time_in_its_body(at: Any, *, fine: bool) -> None:
     if fine:
         assert read(SENT, headers, body).refs == ("7",)
         return
-    with pytest.raises(Unauthorized, match="does not prove that it comes from the ticket system"):
+    with pytest.raises(
+        UnauthorizedError, match="does not prove that it comes from the ticket system"
+    ):
         read(SENT, headers, body)
 
 
@@ -491,7 +493,7 @@ def test_a_reference_may_be_as_long_as_ticket_systems_make_them() -> None:
 
 def test_an_event_that_names_no_ticket_says_so() -> None:
     headers, body = signed_body({"ticket": {}})
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(InvalidRequestError) as caught:
         read(MAC, headers, body)
     assert list(caught.value.problems) == ["body: names no ticket where the settings expect one"]
 

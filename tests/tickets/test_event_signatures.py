@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from multidict import CIMultiDict
 
 from proxy.domain.models import TicketHint
-from proxy.errors import InvalidRequest, Unauthorized
+from proxy.errors import InvalidRequestError, UnauthorizedError
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.reader import EventReader
 
@@ -64,23 +64,23 @@ def test_what_the_standard_library_signs_is_accepted_and_nothing_else(
     events = HMAC | {"algorithm": algorithm, "encoding": encoding, "prefix": "v="}
     assert read(events, {"X-Signature": f"v={proof}"}, body, secrets=(secret,)).refs == ("7",)
     for wrong in (body + b" ", body[:-1]):
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             read(events, {"X-Signature": f"v={proof}"}, wrong, secrets=(secret,))
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         read(events, {"X-Signature": f"v={proof}"}, body, secrets=(secret + b"x",))
 
 
 def test_any_live_secret_will_do_and_an_old_one_will_not() -> None:
     proof = {"X-Signature": "sha256=" + signed(BODY, secret=b"new")}
     assert read(HMAC, proof, secrets=(b"old", b"new")).refs
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         read(HMAC, proof, secrets=(b"old",))
 
 
 def test_hexadecimal_digits_may_be_capitals_but_the_prefix_may_not_change() -> None:
     digits = signed(BODY).upper()
     assert read(HMAC, {"X-Signature": f"sha256={digits}"}).refs
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         read(HMAC, {"X-Signature": f"SHA256={digits}"})
 
 
@@ -93,7 +93,7 @@ def test_one_of_several_signatures_in_the_header_will_do() -> None:
 def test_the_signature_covers_timestamp_and_id() -> None:
     assert read(TIMED, timed()).refs
     for change in ({"x-timestamp": str(int(SECONDS) + 1)}, {"x-id": "e-2"}):
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             read(TIMED, timed() | change)
 
 
@@ -102,9 +102,9 @@ def test_a_missing_or_doubled_header_is_refused(missing: str) -> None:
     headers = timed()
     doubled = CIMultiDict([*headers.items(), (missing, headers[missing])])
     del headers[missing]
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         read(TIMED, headers)
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         read(TIMED, doubled)
 
 
@@ -115,7 +115,7 @@ def test_the_tolerance_counts_both_ways(*, offset: int, fine: bool) -> None:
     if fine:
         assert read(TIMED, timed(), now=NOW + offset).refs
         return
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         read(TIMED, timed(), now=NOW + offset)
 
 
@@ -150,7 +150,7 @@ def test_other_forms_of_a_timestamp_are_understood(shape: str, at: str) -> None:
     ],
 )
 def test_a_timestamp_is_strict_even_if_it_is_signed(shape: str, at: str) -> None:
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         read(TIMED | {"timestamp_format": shape}, timed(at=at))
 
 
@@ -158,7 +158,7 @@ def test_a_static_header_is_compared_as_it_is() -> None:
     events = {"auth": "static_header", "header": "X-Token", "prefix": "Token ", "ticket": "id"}
     assert read(events, {"X-Token": "Token " + SECRET.decode()}).refs == ("e-1",)
     for wrong in ("Token key", SECRET.decode(), "token " + SECRET.decode(), ""):
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             read(events, {"X-Token": wrong})
 
 
@@ -169,7 +169,7 @@ def test_basic_compares_user_and_password_whatever_the_case_of_the_scheme() -> N
         headers = {"Authorization": f"{scheme} {proof}"}
         assert read(events, headers, secrets=(b"desk:pass:word",)).refs
     for wrong in ("Basic", f"Bearer {proof}", "Basic %%%", f"Basic {proof[:-1]}", f"Basic{proof}"):
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             read(events, {"Authorization": wrong}, secrets=(b"desk:pass:word",))
 
 
@@ -193,7 +193,7 @@ def test_basic_compares_user_and_password_whatever_the_case_of_the_scheme() -> N
 def test_whatever_is_malformed_is_unauthorised_in_the_same_words(
     headers: dict[str, str], body: bytes, events: dict[str, Any]
 ) -> None:
-    with pytest.raises(Unauthorized) as caught:
+    with pytest.raises(UnauthorizedError) as caught:
         read(events, headers, body)
     assert str(caught.value) == "the event does not prove that it comes from the ticket system"
 
@@ -217,7 +217,7 @@ def test_proofs_are_compared_in_constant_time_with_every_live_secret(
     "body", [b"", b"<xml/>", b"[]", b"{}", b'{"ticket":{"id":null}}', b'{"ticket":{"id":true}}']
 )
 def test_a_proven_event_that_names_no_ticket_is_invalid(body: bytes) -> None:
-    with pytest.raises(InvalidRequest, match="body:"):
+    with pytest.raises(InvalidRequestError, match="body:"):
         read(HMAC, {"X-Signature": "sha256=" + signed(body)}, body)
 
 
@@ -273,7 +273,7 @@ def test_secrets_that_are_replaced_meanwhile_are_used() -> None:
     live[:] = [b"second"]
 
     assert reader.read(presented(b"second"), BODY, now=NOW).refs
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         reader.read(presented(SECRET), BODY, now=NOW)
 
 
@@ -301,5 +301,5 @@ def test_the_time_of_an_event_may_stand_in_its_body(written: Any, form: str, fre
     if fresh:
         assert read(events, headers, body).refs == ("7",)
     else:
-        with pytest.raises(Unauthorized, match="does not prove"):
+        with pytest.raises(UnauthorizedError, match="does not prove"):
             read(events, headers, body)

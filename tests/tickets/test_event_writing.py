@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from proxy.errors import InvalidRequest, Unauthorized
+from proxy.errors import InvalidRequestError, UnauthorizedError
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.probe import empty_event
 from proxy.tickets.events.reader import EventReader
@@ -42,9 +42,9 @@ def test_an_empty_event_is_proven_by_the_secret_that_it_was_written_with(way: st
     written = empty_event(told, secret.encode(), now=NOW, name="check-1")
     assert written is not None
     headers, body = written
-    with pytest.raises(InvalidRequest, match="names no ticket"):
+    with pytest.raises(InvalidRequestError, match="names no ticket"):
         EventReader(told, lambda: [secret.encode()]).read(headers, body, now=NOW)
-    with pytest.raises(Unauthorized):
+    with pytest.raises(UnauthorizedError):
         EventReader(told, lambda: [other.encode()]).read(headers, body, now=NOW)
 
 

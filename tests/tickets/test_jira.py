@@ -10,11 +10,11 @@ import pytest
 from proxy.domain.models import Fulfilment, Outcome, Ticket
 from proxy.errors import (
     ConfigurationError,
-    Conflict,
-    NotFound,
+    ConflictError,
+    NotFoundError,
     PermanentError,
     TemporaryError,
-    Unauthorized,
+    UnauthorizedError,
 )
 from proxy.settings import load
 from proxy.simulators.faults import Fault
@@ -25,7 +25,7 @@ from proxy.simulators.jira.site import LIMITS, rate_limit
 from proxy.tickets.jira.client import MOST_FETCHED, PAGE, Site
 from proxy.tickets.jira.declaration import JiraDeclaration
 from proxy.tickets.jira.text import wiki_comment
-from proxy.tickets.port import Cancels, Comments, FetchesMany, Inspects, ListsChanges, PushesEvents
+from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges, Preflight, PushesEvents
 from tests.support.declarations import approval_request
 from tests.support.example_settings import CANARY, EXAMPLE, write_example
 from tests.support.manual_clock import ManualClock
@@ -212,7 +212,7 @@ async def test_a_look_up_of_the_requester_that_fails_has_created_nothing() -> No
         rig.refuse("find", 503)
         with pytest.raises(TemporaryError) as caught:
             await opened(rig, requester_email="ada@company.com")
-        assert not caught.value.sent
+        assert not caught.value.maybe_sent
 
 
 # -- one ticket --------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ async def test_a_request_that_broke_off_half_way_is_found_and_marked(rig: JiraRi
     rig.site.switch_on(Fault("change", "answer", status=403))
     with pytest.raises(TemporaryError, match="was created, but") as caught:
         await opened(rig)
-    assert caught.value.sent
+    assert caught.value.maybe_sent
     (found,) = await rig.system.find("r-1")
     held = rig.site.known(found.id).properties
     assert held == {"approval-proxy": {"correlation_id": "r-1"}}
@@ -300,9 +300,9 @@ async def test_a_request_type_that_does_not_fit_is_told_before_anything_is_opene
     request = {**REQUEST, "fields": {"customfield_7": "x"}}
     async with jira_rig(request=request, on_behalf_of_requester=True) as rig:
         rig.site.may_act_for_others = False
-        assert isinstance(rig.system, Inspects)
+        assert isinstance(rig.system, Preflight)
         with pytest.raises(ConfigurationError) as caught:
-            await rig.system.inspections()["request type"]()
+            await rig.system.preflight_checks()["request type"]()
     assert "has no field customfield_7" in str(caught.value)
     assert "on behalf of others" in str(caught.value)
 
@@ -313,16 +313,16 @@ async def test_an_issue_type_that_does_not_fit_is_told_before_anything_is_opened
 ) -> None:
     declared = {"issue": ISSUE, "correlation_field": "labels", **BY_STATUS}
     async with jira_rig({"cloud": cloud}, **declared) as rig:
-        assert isinstance(rig.system, Inspects)
-        found = await rig.system.inspections()["issue type"]()
+        assert isinstance(rig.system, Preflight)
+        found = await rig.system.preflight_checks()["issue type"]()
         assert found.proven
         rig.site.required = ("customfield_9",)
         with pytest.raises(ConfigurationError, match="it requires customfield_9"):
-            await rig.system.inspections()["issue type"]()
+            await rig.system.preflight_checks()["issue type"]()
     async with jira_rig({"cloud": cloud}, **declared | {"issue": {**ISSUE, "type": "Bug"}}) as rig:
-        assert isinstance(rig.system, Inspects)
+        assert isinstance(rig.system, Preflight)
         with pytest.raises(ConfigurationError, match=r"has no issue type 'Bug'.*it has Task"):
-            await rig.system.inspections()["issue type"]()
+            await rig.system.preflight_checks()["issue type"]()
 
 
 # -- where it starts ---------------------------------------------------------------------------
@@ -507,7 +507,7 @@ async def test_a_moved_issue_is_followed_by_its_id_and_has_a_new_key(rig: JiraRi
 async def test_a_deleted_issue_is_not_found(rig: JiraRig) -> None:
     ticket, _ = await opened(rig)
     rig.site.delete(ticket.id)
-    with pytest.raises(NotFound, match="does not exist or you do not have permission"):
+    with pytest.raises(NotFoundError, match="does not exist or you do not have permission"):
         await rig.system.fetch(ticket.id)
     assert await rig.system.find("r-1") == []
 
@@ -621,7 +621,7 @@ async def test_a_ticket_is_withdrawn_by_declining_its_approvals() -> None:
         await rig.system.cancel(ticket.id, "no longer needed")
         read = await rig.system.fetch(ticket.id)
         assert (read.outcome, read.decided_by) == (Outcome.REJECTED, "approval-proxy")
-        with pytest.raises(Conflict):
+        with pytest.raises(ConflictError):
             await rig.system.cancel(ticket.id, "again")
 
 
@@ -632,7 +632,7 @@ async def test_an_approval_that_somebody_answers_meanwhile_is_a_conflict() -> No
         rig.site.decide(ticket.id, "approved")
         for operation in ("read", "approval"):
             rig.site.switch_on(Fault(operation, "stale", times=2))
-        with pytest.raises(Conflict, match="answered already"):
+        with pytest.raises(ConflictError, match="answered already"):
             await rig.system.cancel(ticket.id, "no longer needed")
 
 
@@ -640,7 +640,7 @@ async def test_a_transition_that_is_not_there_any_more_is_a_conflict(rig: JiraRi
     assert isinstance(rig.system, Cancels)
     ticket, _ = await opened(rig)
     rig.site.decide(ticket.id, "Escalated")
-    with pytest.raises(Conflict, match="no transition 'Cancel request'"):
+    with pytest.raises(ConflictError, match="no transition 'Cancel request'"):
         await rig.system.cancel(ticket.id, "no longer needed")
 
 
@@ -651,7 +651,7 @@ async def test_each_rate_limit_says_its_name_and_when_it_ends(rig: JiraRig, reas
         await rig.system.find("r-1")
     assert caught.value.retry_after is not None
     assert caught.value.retry_after > 365 * 24 * HOUR
-    assert not caught.value.sent
+    assert not caught.value.maybe_sent
     rig.site.switch_on(rate_limit("find", reason, until="2100-01-01T00:00:00Z", retry_after="9"))
     with pytest.raises(TemporaryError) as caught:
         await rig.system.find("r-1")
@@ -684,7 +684,7 @@ async def test_an_event_of_an_app_comes_with_a_token() -> None:
         assert hint.refs == (ticket.id, ticket.key)
         _, forged, _ = with_token("another secret", "updated", shown, NOW)
         for sent, now in ((forged, NOW), (headers, NOW + HOUR), ({}, NOW)):
-            with pytest.raises(Unauthorized):
+            with pytest.raises(UnauthorizedError):
                 rig.system.read_event(sent, body, now=now)
         again = {**headers, "X-Atlassian-Webhook-Retry": "1"}
         assert rig.system.read_event(again, body, now=NOW + 1) == hint

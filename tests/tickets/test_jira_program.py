@@ -104,7 +104,7 @@ async def test_an_approval_by_who_gets_the_access_waits_for_an_operator(
         it.site.decide(issue["id"], "approved", by="john.doe@company.com")
         await it.heard(after=MINUTE)
         assert await it.rig.state(call) is State.HELD
-        assert "gets the access" in (await it.rig.entry(call)).texts.reason
+        assert "gets the access" in (await it.rig.entry(call)).details.reason
         assert it.rig.final(call) is None
 
 
@@ -152,7 +152,7 @@ async def test_a_moved_issue_gets_its_new_key_everywhere(
         entry = await it.rig.entry(call)
         key = it.site.known(issue["id"]).now.key
         assert entry.record.ticket_key == key != issue["key"]
-        assert entry.texts.ticket_url.endswith(f"/browse/{key}")
+        assert entry.details.ticket_url.endswith(f"/browse/{key}")
         told = [each for each in await it.history(entry.record.id) if key in str(each)]
         assert len(told) == 1
         it.site.decide(key, "rejected")

@@ -11,7 +11,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, Key, RSAKey
 from pydantic import ValidationError
 
-from proxy.errors import TemporaryError, Unauthorized
+from proxy.errors import TemporaryError, UnauthorizedError
 from proxy.outbound.client import Outbound
 from proxy.settings.ticket_systems import SignedEvents
 from proxy.tickets.events.declaration import Events
@@ -54,7 +54,7 @@ class Issuer:
         assert self._reader.read(headers, BODY, now=self._clock.now()).refs == ("7",)
 
     async def refuse(self, token: str) -> None:
-        with pytest.raises(Unauthorized):
+        with pytest.raises(UnauthorizedError):
             await self.take(token)
 
     def sign(self, key: Key, algorithm: str = "RS256", **header: Any) -> str:

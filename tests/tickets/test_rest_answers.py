@@ -8,7 +8,13 @@ import orjson
 import pytest
 
 from proxy.domain.models import Fulfilment, Outcome
-from proxy.errors import ConfigurationError, NotFound, PermanentError, ProxyError, TemporaryError
+from proxy.errors import (
+    ConfigurationError,
+    NotFoundError,
+    PermanentError,
+    ProxyError,
+    TemporaryError,
+)
 from proxy.outbound.client import Outbound
 from proxy.outbound.credentials import NoCredential
 from proxy.tickets.kinds import open_system
@@ -105,7 +111,7 @@ async def test_a_success_that_cannot_be_understood_leaves_a_create_in_doubt(
     async with desk(answer, status) as (system, server):
         with pytest.raises(TemporaryError, match="the call may have had its effect") as caught:
             await system.open(approval_request())
-    assert caught.value.sent
+    assert caught.value.maybe_sent
     assert len(server.calls) == 1
 
 
@@ -114,11 +120,11 @@ async def test_a_body_that_is_no_json_leaves_a_create_in_doubt() -> None:
         server.respond = always(200, text="<html>")
         with pytest.raises(TemporaryError, match="not JSON") as caught:
             await system.open(approval_request())
-    assert caught.value.sent
+    assert caught.value.maybe_sent
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(404, NotFound), (422, PermanentError), (302, PermanentError)]
+    ("status", "kind"), [(404, NotFoundError), (422, PermanentError), (302, PermanentError)]
 )
 async def test_a_refused_create_is_permanent_and_names_the_path(
     status: int, kind: type[ProxyError]
@@ -180,14 +186,14 @@ async def test_the_correlation_id_may_be_one_of_several_labels() -> None:
 @pytest.mark.parametrize("answer", [{}, {"ticket": None}, {"ticket": {}}, {"ticket": []}])
 async def test_an_answer_without_a_ticket_means_that_it_is_not_shown(answer: Any) -> None:
     async with desk(answer) as (system, _):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFoundError):
             await system.fetch("7")
 
 
 async def test_another_ticket_than_the_one_asked_for_is_never_read() -> None:
     async with desk({"ticket": TICKET}) as (system, _):
         assert (await system.fetch("DESK-7")).id == "7"
-        with pytest.raises(NotFound, match="with another ticket"):
+        with pytest.raises(NotFoundError, match="with another ticket"):
             await system.fetch("8")
 
 

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from proxy.errors import ProxyError, TemporaryError
-from proxy.tickets.declaring.timestamps import Moments
+from proxy.tickets.declaring.timestamps import TimestampFormat
 from proxy.tickets.port import FetchesMany, ListsChanges
 from proxy.tickets.rest.client import MOST_PAGES, next_link
 from proxy.tickets.rest.lists import Pages
@@ -246,7 +246,7 @@ def test_the_next_link_is_read_as_rfc_8288_writes_it(header: str, url: str) -> N
     ],
 )
 def test_moments_are_written_never_later_than_they_are(how: dict[str, str], written: Any) -> None:
-    moments = Moments(**how)
+    moments = TimestampFormat(**how)
     assert moments.write(T0 + 999) == written
     read = moments.read(written)
     assert read is not None
@@ -256,7 +256,7 @@ def test_moments_are_written_never_later_than_they_are(how: dict[str, str], writ
 @pytest.mark.parametrize("minutes", range(0, 240, 15))
 def test_the_hour_that_comes_twice_hides_nothing(minutes: int) -> None:
     """In Rome clocks go back at 01:00 UTC on 25 October 2026: 02:30 is said twice."""
-    moments = Moments(format="%Y-%m-%d %H:%M", zone="Europe/Rome")
+    moments = TimestampFormat(format="%Y-%m-%d %H:%M", zone="Europe/Rome")
     moment = 1_792_886_400_000 + minutes * 60_000
     back = moments.read(moments.write(moment))
     assert back is not None
@@ -276,7 +276,7 @@ def test_the_hour_that_comes_twice_hides_nothing(minutes: int) -> None:
     ],
 )
 def test_what_is_no_time_is_not_guessed(value: Any, moment: int | None) -> None:
-    assert Moments().read(value) == moment
+    assert TimestampFormat().read(value) == moment
 
 
 @pytest.mark.parametrize(

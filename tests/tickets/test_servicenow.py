@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.domain.models import Fulfilment, Outcome, Ticket
-from proxy.errors import ConfigurationError, NotFound, PermanentError, TemporaryError
+from proxy.errors import ConfigurationError, NotFoundError, PermanentError, TemporaryError
 from proxy.simulators.faults import Fault
 from proxy.simulators.servicenow.tables import CATALOG_ITEM
 from proxy.tickets.port import (
@@ -14,8 +14,8 @@ from proxy.tickets.port import (
     Comments,
     FetchesMany,
     Inspected,
-    Inspects,
     ListsChanges,
+    Preflight,
     PushesEvents,
 )
 from proxy.tickets.servicenow.client import PAGE
@@ -117,7 +117,7 @@ async def test_users_that_cannot_be_asked_for_now_leave_no_doubt_about_a_record(
         rig.instance.switch_on(Fault("find", "answer", status=503, retry_after="7"))
         with pytest.raises(TemporaryError) as caught:
             await opened(rig, requester_email="ada@company.com")
-        assert (caught.value.sent, caught.value.retry_after) == (False, 7 * SECOND)
+        assert (caught.value.maybe_sent, caught.value.retry_after) == (False, 7 * SECOND)
         assert rig.created() == 0
 
 
@@ -234,14 +234,14 @@ async def test_a_changed_description_changes_the_key_fields(rig: ServiceNowRig) 
 async def test_people_may_name_a_ticket_by_its_number(rig: ServiceNowRig) -> None:
     ticket, _ = await opened(rig)
     assert (await rig.system.fetch(ticket.key)).id == ticket.id
-    with pytest.raises(NotFound, match="CHG9"):
+    with pytest.raises(NotFoundError, match="CHG9"):
         await rig.system.fetch("CHG9")
 
 
 async def test_a_deleted_record_is_not_found(rig: ServiceNowRig) -> None:
     ticket, _ = await opened(rig)
     rig.instance.delete(ticket.id)
-    with pytest.raises(NotFound, match="ACL restricts the record retrieval"):
+    with pytest.raises(NotFoundError, match="ACL restricts the record retrieval"):
         await rig.system.fetch(ticket.id)
 
 
@@ -337,7 +337,7 @@ async def test_an_order_that_broke_off_half_way_is_found_by_its_variable() -> No
         rig.instance.switch_on(Fault("change", "answer", status=403))
         with pytest.raises(TemporaryError, match="ordered, but") as caught:
             await rig.system.open(approval_request())
-        assert caught.value.sent
+        assert caught.value.maybe_sent
         (ritm,) = rig.instance.rows("sc_req_item")
         assert "correlation_id" not in ritm
         (found,) = await rig.system.find("r-1")
@@ -381,8 +381,8 @@ def test_a_declaration_that_cannot_work_is_refused(changes: dict[str, Any], prob
 
 
 async def inspected(rig: ServiceNowRig, name: str) -> Inspected:
-    assert isinstance(rig.system, Inspects)
-    return await rig.system.inspections()[name]()
+    assert isinstance(rig.system, Preflight)
+    return await rig.system.preflight_checks()[name]()
 
 
 async def test_fields_are_looked_at_in_a_record_that_is_there() -> None:
@@ -413,7 +413,7 @@ async def test_all_calls_of_a_create_have_one_deadline(monkeypatch: pytest.Monke
         rig.instance.switch_on(Fault("create", "hang"))
         with pytest.raises(TemporaryError, match="took longer than 300 ms together") as caught:
             await opened(rig, requester_email="ada@company.com")
-        assert caught.value.sent
+        assert caught.value.maybe_sent
         rig.instance.faults.switch_off()
 
 

@@ -10,11 +10,11 @@ from proxy.domain.models import Outcome
 from proxy.domain.schedule import HOUR
 from proxy.errors import (
     ConfigurationError,
-    Conflict,
-    NotFound,
+    ConflictError,
+    NotFoundError,
     PermanentError,
     TemporaryError,
-    Unauthorized,
+    UnauthorizedError,
 )
 from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges, PushesEvents
 from tests.support.declarations import approval_request
@@ -47,7 +47,7 @@ async def test_a_new_ticket_says_how_people_find_it_and_is_pending(rig: Rig) -> 
     opened = await rig.system.open(approval_request())
     fetched = await rig.system.fetch(opened.id)
     assert (fetched.id, fetched.key) == (opened.id, opened.key)
-    assert "r-1" in fetched.carries
+    assert "r-1" in fetched.correlation_values
     assert fetched.url.startswith("http")
     assert fetched.outcome is Outcome.PENDING
 
@@ -57,7 +57,7 @@ async def test_a_create_whose_answer_was_lost_is_in_doubt_and_found_once(rig: Ri
     rig.lose_answer("create")
     with pytest.raises(TemporaryError) as caught:
         await rig.system.open(approval_request())
-    assert caught.value.sent
+    assert caught.value.maybe_sent
     assert rig.created() == 1  # it is never repeated behind our back
     assert len(await rig.system.find("r-1")) == 1
 
@@ -91,7 +91,7 @@ async def test_an_unknown_status_has_no_outcome(rig: Rig) -> None:
 
 
 async def test_an_unknown_ticket_is_not_found(rig: Rig) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         await rig.system.fetch(rig.unknown_ticket)
 
 
@@ -103,14 +103,14 @@ async def test_too_many_requests_say_when_to_come_back_and_that_nothing_was_done
     with pytest.raises(TemporaryError) as caught:
         await call(rig, operation)
     assert caught.value.retry_after == 7_000
-    assert not caught.value.sent
+    assert not caught.value.maybe_sent
 
 
 async def test_a_failing_server_leaves_a_create_in_doubt(rig: Rig) -> None:
     rig.refuse("create", 503)
     with pytest.raises(TemporaryError) as caught:
         await rig.system.open(approval_request())
-    assert caught.value.sent
+    assert caught.value.maybe_sent
 
 
 @pytest.mark.parametrize("status", [302, 303, 307, 406, 408, 503])
@@ -204,7 +204,7 @@ async def test_an_event_that_is_forged_or_old_is_refused_with_the_same_words(rig
         (headers, body, NOW + 86_400_000),
         (headers, body, NOW - 86_400_000),
     ):
-        with pytest.raises(Unauthorized) as caught:
+        with pytest.raises(UnauthorizedError) as caught:
             rig.system.read_event(sent, content, now=now)
         refusals.append(str(caught.value))
     assert len(set(refusals)) == 1
@@ -217,7 +217,7 @@ async def test_a_ticket_can_be_commented_on_and_withdrawn_until_it_is_decided(ri
     await rig.system.comment(opened.id, "The requester left the company.")
     await rig.system.cancel(opened.id, "no longer needed")
     assert (await rig.system.fetch(opened.id)).outcome is Outcome.CANCELLED
-    with pytest.raises(Conflict):
+    with pytest.raises(ConflictError):
         await rig.system.cancel(opened.id, "again")
 
 
@@ -226,7 +226,7 @@ async def in_doubt(rig: Rig) -> bool:
     try:
         await rig.system.open(approval_request())
     except (TemporaryError, PermanentError) as error:
-        return error.sent
+        return error.maybe_sent
     pytest.fail("the create succeeded")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 
 from proxy.domain.identities import Identities
 from proxy.domain.models import ApprovalRequest
-from proxy.tickets.declaring.calls import names_of
+from proxy.tickets.declaring.calls import template_context
 from proxy.tickets.declaring.default_text import DESCRIPTION, TITLE
 from proxy.tickets.declaring.templates import tree_template
 from proxy.tickets.servicenow.client import harmless
@@ -38,7 +38,7 @@ def asked(**fields: Any) -> ApprovalRequest:
 
 
 def words(request: ApprovalRequest) -> tuple[str, str]:
-    tree = _WORDS(names_of(request, harmless))
+    tree = _WORDS(template_context(request, harmless))
     return tree["title"], tree["description"]
 
 
@@ -101,7 +101,7 @@ def test_what_is_not_said_is_said_to_be_missing() -> None:
     ],
 )
 def test_the_address_of_who_asks_is_known_or_empty(requester: str, email: str) -> None:
-    names = names_of(asked(requester=requester))
+    names = template_context(asked(requester=requester))
     assert names["requester_email"] == email
 
 

@@ -19,13 +19,13 @@ from redis.backoff import NoBackoff
 from typing_extensions import override
 from yarl import URL
 
-from proxy.audit.denied_calls import Refusals
+from proxy.audit.denied_calls import DeniedCalls
 from proxy.audit.receipts import Receipts
 from proxy.domain.models import Route
-from proxy.engine.operator_actions import Operations
+from proxy.engine.operator_actions import OperatorActions
 from proxy.engine.pauses import Pauses
 from proxy.engine.routes import Routes
-from proxy.engine.step import Means, Policy
+from proxy.engine.step import Policy, StepContext
 from proxy.flow import Flow
 from proxy.net.urls import CallbackPrefix
 from proxy.observability.alarms import Alarms
@@ -37,13 +37,13 @@ from proxy.security.api_keys import hash_key
 from proxy.security.signing import key_set
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.recent_alarms import AlarmBoard
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.shared import Shared
 from proxy.web.app import PARTS, Service
 from proxy.web.auth import Caller, Client, Clients
-from proxy.web.backpressure import Slope
+from proxy.web.backpressure import BackpressurePolicy
 from proxy.web.http.limits import Limits
-from proxy.web.http.trusted_proxies import Peers
+from proxy.web.http.trusted_proxies import TrustedProxies
 from proxy.witboost.callback import Witboost
 from tests.support.manual_clock import ManualClock
 from tests.support.web_desk import Desk
@@ -63,7 +63,7 @@ class Site:
 
     base: URL
     session: aiohttp.ClientSession
-    store: RedisStore
+    store: RequestStore
     shared: Shared
     desk: Desk
     metrics: Metrics
@@ -191,7 +191,7 @@ def built() -> list[web.Application]:
 
 @pytest.fixture
 async def start(
-    store: RedisStore, clock: ManualClock, built: list[web.Application]
+    store: RequestStore, clock: ManualClock, built: list[web.Application]
 ) -> AsyncIterator[Starts]:
     """Starts listeners with settings that a test chooses."""
     async with AsyncExitStack() as stack:
@@ -213,13 +213,13 @@ async def site(start: Starts) -> Site:
 
 
 async def _site(
-    store: RedisStore, clock: ManualClock, outbound: Outbound, changes: dict[str, Any]
+    store: RequestStore, clock: ManualClock, outbound: Outbound, changes: dict[str, Any]
 ) -> tuple[Site, TestServer]:
     metrics = Metrics()
     alarms = Alarms(metrics)
     shared, desk, board = Shared(store), Desk(), AlarmBoard(store, alarms)
     pauses = Pauses(shared=shared, alarms=alarms, clock=clock, share=1)
-    means = Means(store, pauses, alarms, metrics, Policy(), lambda: 0.5)
+    means = StepContext(store, pauses, alarms, metrics, Policy(), lambda: 0.5)
     routes = Routes(rules=[], otherwise=_route(), shared=shared, open_system=lambda _route: desk)
     await routes.publish()
     prefixes = {
@@ -230,7 +230,7 @@ async def _site(
     instances = {name: _witboost(name, outbound, shared, reuse=reuse) for name in prefixes}
     parts: dict[str, Any] = {
         "flow": Flow(means=means, routes=routes, instances=instances),
-        "operations": Operations(store=store, routes=routes),
+        "operations": OperatorActions(store=store, routes=routes),
         "store": store,
         "shared": shared,
         "clients": _clients(),
@@ -240,14 +240,14 @@ async def _site(
         "destinations": {"desk", "main"},
         "public_url": PUBLIC_URL,
         "limits": Limits(),
-        "slope": Slope(),
+        "slope": BackpressurePolicy(),
         "event_memory": 600_000,
         "event_keys": {},
         "certified": (),
-        "peers": Peers(),
+        "peers": TrustedProxies(),
         "receipts": Receipts(None, PUBLIC_URL),
         "published": _published,
-        "refusals": Refusals(AuditStreams(store), metrics),
+        "refusals": DeniedCalls(AuditStreams(store), metrics),
         "crew": Workers(),
         "metrics": metrics,
         "alarms": alarms,
@@ -276,13 +276,13 @@ def _witboost(name: str, outbound: Outbound, memory: Shared, *, reuse: bool) -> 
 
 
 @pytest.fixture
-async def unreachable() -> AsyncIterator[RedisStore]:
+async def unreachable() -> AsyncIterator[RequestStore]:
     """A store whose server is not there."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
         port = taken.getsockname()[1]
         client = Redis(port=port, retry=Retry(NoBackoff(), 0), socket_connect_timeout=1)
-        yield RedisStore(client, namespace="gone", partitions=2)
+        yield RequestStore(client, namespace="gone", partitions=2)
         await client.aclose()
 
 

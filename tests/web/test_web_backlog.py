@@ -9,13 +9,13 @@ from proxy.domain.models import State
 from proxy.errors import TemporaryError
 from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.shared import Shared
-from proxy.web.backpressure import Backlog, Slope
-from proxy.web.health.store_monitor import Watch
+from proxy.web.backpressure import Backlog, BackpressurePolicy
+from proxy.web.health.store_monitor import StoreMonitor
 from tests.support.manual_clock import ManualClock
 
-SLOPE = Slope(limit=100, slow_from=50, slowest=2_000)
+SLOPE = BackpressurePolicy(limit=100, slow_from=50, slowest=2_000)
 
 
 @pytest.mark.parametrize(
@@ -30,52 +30,58 @@ def test_at_the_limit_nothing_is_stored_and_the_caller_is_told_when(waiting: int
     with pytest.raises(TemporaryError) as caught:
         SLOPE.delay(waiting)
     assert caught.value.retry_after == 30_000
-    assert caught.value.sent is False
+    assert caught.value.maybe_sent is False
 
 
 async def test_the_gate_counts_what_came_in_since_the_last_look(
-    store: RedisStore, clock: ManualClock
+    store: RequestStore, clock: ManualClock
 ) -> None:
     metrics = Metrics()
     alarms = Alarms(metrics)
-    watch = Watch(store=store, shared=Shared(store), metrics=metrics, alarms=alarms, clock=clock)
+    watch = StoreMonitor(
+        store=store, shared=Shared(store), metrics=metrics, alarms=alarms, clock=clock
+    )
     gate = Backlog(watch=watch, slope=replace(SLOPE, limit=2, slow_from=2), alarms=alarms)
-    await watch.look()
-    await gate.pass_gate()
-    await gate.pass_gate()
+    await watch.refresh()
+    await gate.admit()
+    await gate.admit()
     with pytest.raises(TemporaryError):
-        await gate.pass_gate()
-    await watch.look()  # the store knows of none: they were taken on
-    await gate.pass_gate()
+        await gate.admit()
+    await watch.refresh()  # the store knows of none: they were taken on
+    await gate.admit()
 
 
 async def test_what_comes_in_while_we_look_stays_counted(
-    store: RedisStore, clock: ManualClock
+    store: RequestStore, clock: ManualClock
 ) -> None:
     """Nobody knows whether the counts of this look have it, so it counts until the next one."""
     metrics = Metrics()
-    watch = Watch(
+    watch = StoreMonitor(
         store=store, shared=Shared(store), metrics=metrics, alarms=Alarms(metrics), clock=clock
     )
     watch.admitted()
-    look = asyncio.ensure_future(watch.look())
+    look = asyncio.ensure_future(watch.refresh())
     await asyncio.sleep(0)  # it has asked the store
     watch.admitted()
     await look
     assert watch.waiting == 1
-    await watch.look()
+    await watch.refresh()
     assert watch.waiting == 0
 
 
-async def test_a_long_backlog_holds_an_answer_back(store: RedisStore, clock: ManualClock) -> None:
+async def test_a_long_backlog_holds_an_answer_back(store: RequestStore, clock: ManualClock) -> None:
     metrics = Metrics()
     alarms = Alarms(metrics)
-    watch = Watch(store=store, shared=Shared(store), metrics=metrics, alarms=alarms, clock=clock)
+    watch = StoreMonitor(
+        store=store, shared=Shared(store), metrics=metrics, alarms=alarms, clock=clock
+    )
     gate = Backlog(
-        watch=watch, slope=Slope(limit=4, slow_from=0, slowest=60_000_000), alarms=alarms
+        watch=watch,
+        slope=BackpressurePolicy(limit=4, slow_from=0, slowest=60_000_000),
+        alarms=alarms,
     )
     watch._take({State.RECEIVED: 1, State.OPENING: 1, State.PENDING: 99}, None, {})
-    held = asyncio.ensure_future(gate.pass_gate())
+    held = asyncio.ensure_future(gate.admit())
     await asyncio.sleep(0)  # it runs up to where it waits
     assert not held.done()
     held.cancel()

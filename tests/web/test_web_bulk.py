@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 
 import proxy
-from proxy.domain.events.base import Died
+from proxy.domain.events.base import GivenUp
 from proxy.domain.guards import GUARDED
 from proxy.domain.models import State
-from proxy.domain.remediation import ADVICE
+from proxy.domain.remediation import REMEDIATION
 from tests.support.acting import decide, happen, hold
 from tests.support.manual_clock import ManualClock
 from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Answered, Site
 
 
 async def die(site: Site, correlation_id: str) -> None:
-    await happen(site.store, correlation_id, Died(at=2, code="gave_up", reason="Tried for 3 days"))
+    await happen(
+        site.store, correlation_id, GivenUp(at=2, code="gave_up", reason="Tried for 3 days")
+    )
 
 
 async def state(site: Site, correlation_id: str) -> State:
@@ -144,10 +146,10 @@ async def test_a_request_set_aside_says_what_to_do(site: Site) -> None:
     dead = (await site.submit()).taken
     await die(site, dead)
     shown = await site.call("GET", f"/api/requests/{dead}", key=OPERATOR_KEY)
-    assert shown.json["whatToDo"] == ADVICE["gave_up"]
+    assert shown.json["whatToDo"] == REMEDIATION["gave_up"]
 
 
 def test_there_is_advice_for_every_reason_and_no_other() -> None:
     sources = [path.read_text() for path in Path(proxy.__file__).parent.glob("*.py")]
     found = {code for text in sources for code in re.findall(r"\.(?:hold|die)\(\s*\"(\w+)\"", text)}
-    assert found | {GUARDED} == set(ADVICE)
+    assert found | {GUARDED} == set(REMEDIATION)

@@ -12,11 +12,11 @@ from typing import cast
 import pytest
 from aiohttp import web
 
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequestError
 from proxy.net.addresses import read_networks
 from proxy.web.http.body import read_body
 from proxy.web.http.connections import BoundedSite, Bounds, Connections
-from proxy.web.http.trusted_proxies import Peers
+from proxy.web.http.trusted_proxies import TrustedProxies
 
 WITHIN = web.AppKey("within", int)
 HEAD = b"GET / HTTP/1.1\r\nHost: here\r\n"
@@ -44,7 +44,7 @@ class Place:
 async def answer(request: web.Request) -> web.Response:
     try:
         body = await read_body(request, limit=1_000, within=request.app[WITHIN])
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         response = web.Response(status=400, text=str(error))
         response.force_close()
         return response
@@ -53,7 +53,7 @@ async def answer(request: web.Request) -> web.Response:
 
 @asynccontextmanager
 async def listening(
-    peers: Peers | None = None, *, within: int = SOON, **bounds: int
+    peers: TrustedProxies | None = None, *, within: int = SOON, **bounds: int
 ) -> AsyncIterator[Place]:
     app = web.Application()
     app[WITHIN] = within
@@ -62,7 +62,7 @@ async def listening(
     await runner.setup()
     place = Place(0)
     connections = Connections(
-        Bounds(**bounds), peers or Peers(), lambda why: place.cut.update([why])
+        Bounds(**bounds), peers or TrustedProxies(), lambda why: place.cut.update([why])
     )
     site = BoundedSite(runner, "127.0.0.1", 0, connections=connections)
     await site.start()
@@ -217,7 +217,7 @@ async def test_one_address_has_only_so_many_connections() -> None:
 
 def test_whoever_has_one_address_of_ipv6_has_a_network_of_them() -> None:
     cut: list[str] = []
-    connections = Connections(Bounds(per_client=2), Peers(), cut.append)
+    connections = Connections(Bounds(per_client=2), TrustedProxies(), cut.append)
     coming = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1", "fe80::1%eth0"]
     assert [connections.come(it) for it in coming] == [True, True, False, True, True]
     for each in coming:
@@ -249,7 +249,7 @@ async def test_a_place_that_becomes_free_is_given_again() -> None:
 
 
 async def test_a_trusted_proxy_may_have_as_many_as_there_are() -> None:
-    peers = Peers(read_networks(["127.0.0.0/8"]))
+    peers = TrustedProxies(read_networks(["127.0.0.0/8"]))
     async with listening(peers, per_client=1, connections=3) as place:
         first = [await place.come(HEAD + b"\r\n") for _ in range(3)]
         for reader, _ in first:

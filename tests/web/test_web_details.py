@@ -5,21 +5,29 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.events.base import Decided, Died, Event, FulfilmentAwaited, Held, Opened, Sending
+from proxy.domain.events.base import (
+    CreateStarted,
+    Decided,
+    Event,
+    FulfilmentAwaited,
+    GivenUp,
+    Held,
+    TicketOpened,
+)
 from proxy.domain.guards import GUARDED
 from proxy.domain.models import Decision, Outcome, Ticket
 from proxy.domain.operator_actions import ACTIONS
-from proxy.observability.alarms import Sounded
+from proxy.observability.alarms import AlarmRecord
 from proxy.web.operator_api.views import MASKED, detail_view
 from tests.support.acting import happen, hold
 from tests.web.conftest import OPERATOR_KEY, Answered, Site
 
 TICKET = Ticket(id="T1", key="INC1", url="https://desk.example.com/T1", outcome=Outcome.APPROVED)
-OPENED = (Sending(at=1), Opened(at=2, ticket=TICKET))
+OPENED = (CreateStarted(at=1), TicketOpened(at=2, ticket=TICKET))
 DECIDED = Decided(at=3, decision=Decision.APPROVED, by="olga")
 LIVES: dict[str, tuple[Event, ...]] = {
     "received": (),
-    "opening": (Sending(at=1),),
+    "opening": (CreateStarted(at=1),),
     "pending": OPENED,
     "decided": (*OPENED, DECIDED),
     "fulfilling": (*OPENED, DECIDED, FulfilmentAwaited(at=4, by=9)),
@@ -31,7 +39,7 @@ LIVES: dict[str, tuple[Event, ...]] = {
     ),
     "held": (Held(at=2, code="look", reason="A person must look."),),
     "guarded": (*OPENED, Held(at=3, code=GUARDED, reason="By the requester.")),
-    "dead": (Died(at=2, code="gave_up", reason="Tried for 3 days"),),
+    "dead": (GivenUp(at=2, code="gave_up", reason="Tried for 3 days"),),
     "decided and held": (*OPENED, DECIDED, Held(at=4, code="refused", reason="No.")),
 }
 ASKED = {"verb": "revoke", "identities": ["ann", "bob"], "resource": "urn:x", "requester": "cy"}
@@ -42,7 +50,7 @@ async def _living(site: Site, *events: Event, **how: Any) -> str:
     correlation_id = (await site.submit(**how)).taken
     for event in events:
         ticket = replace(TICKET, id=f"ticket-of-{correlation_id}")
-        own = replace(event, ticket=ticket) if isinstance(event, Opened) else event
+        own = replace(event, ticket=ticket) if isinstance(event, TicketOpened) else event
         site.desk.tickets[ticket.id] = ticket
         await happen(site.store, correlation_id, own)
     return correlation_id
@@ -109,7 +117,7 @@ async def test_what_is_masked_is_masked_in_a_row_too(
 
 
 async def test_a_request_says_when_work_on_it_goes_on(site: Site) -> None:
-    working, aside = await _living(site, Sending(at=1)), await _living(site)
+    working, aside = await _living(site, CreateStarted(at=1)), await _living(site)
     assert (await _shown(site, working))["nextAt"] == "1970-01-01T00:00:00.001Z"
     await hold(site.store, aside)
     assert "nextAt" not in await _shown(site, aside)
@@ -122,8 +130,8 @@ async def test_status_says_who_asks_and_what_can_be_paused(site: Site) -> None:
 
 
 async def test_alarms_say_what_happened_to_what_and_when_the_last_one_first(site: Site) -> None:
-    await site.board.write([Sounded(1, "backlog_full", "More workers.")])
-    await site.board.write([Sounded(2, "request_held", "Look.", "ar1", "desk")])
+    await site.board.write([AlarmRecord(1, "backlog_full", "More workers.")])
+    await site.board.write([AlarmRecord(2, "request_held", "Look.", "ar1", "desk")])
     answer = await site.call("GET", "/api/alarms", key=OPERATOR_KEY)
     assert answer.json["alarms"] == [
         {
@@ -141,7 +149,7 @@ async def test_alarms_say_what_happened_to_what_and_when_the_last_one_first(site
 async def test_a_request_is_found_by_its_ticket(site: Site, of: str) -> None:
     mine = replace(TICKET, id="T-mine", key="INC-mine")
     found = (await site.submit()).taken
-    await happen(site.store, found, Sending(at=1), Opened(at=2, ticket=mine))
+    await happen(site.store, found, CreateStarted(at=1), TicketOpened(at=2, ticket=mine))
     await _living(site, *OPENED)
 
     async def listed(query: str) -> list[str]:

@@ -7,13 +7,13 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.domain.events.base import Opened, Sending
+from proxy.domain.events.base import CreateStarted, TicketOpened
 from proxy.domain.models import Ticket
 from proxy.net.addresses import read_networks
 from proxy.simulators.events import signed_headers
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.web.http.limits import Limits
-from proxy.web.http.trusted_proxies import Peers
+from proxy.web.http.trusted_proxies import TrustedProxies
 from tests.support.acting import happen
 from tests.support.manual_clock import ManualClock
 from tests.support.web_desk import EVENT_SECRET, Desk
@@ -25,13 +25,13 @@ LATE = 50_000  # milliseconds after which the fixture's ticket is read if nobody
 async def _pending(site: Site) -> str:
     """Return a request whose ticket T1 is read next in a while."""
     correlation_id = (await site.submit()).taken
-    await happen(site.store, correlation_id, Sending(at=1))
-    opened = Opened(at=await site.store.now() + LATE, ticket=Ticket(id="T1", key="INC1"))
+    await happen(site.store, correlation_id, CreateStarted(at=1))
+    opened = TicketOpened(at=await site.store.now() + LATE, ticket=Ticket(id="T1", key="INC1"))
     await happen(site.store, correlation_id, opened)
     return correlation_id
 
 
-async def _due_in(store: RedisStore) -> int:
+async def _due_in(store: RequestStore) -> int:
     due = await store.next_due()
     assert due is not None
     return due - await store.now()
@@ -97,7 +97,7 @@ async def test_a_certificate_is_believed_from_a_trusted_proxy_alone(
     forwarded = {"X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1"}
     body, headers = _event(clock)
     (await _send(site, (body, headers | forwarded))).refused(401, "does not prove")
-    behind = await start(certified={"desk"}, peers=Peers(read_networks(["127.0.0.0/8"])))
+    behind = await start(certified={"desk"}, peers=TrustedProxies(read_networks(["127.0.0.0/8"])))
     assert (await _send(behind, (body, headers))).status == 202
 
 

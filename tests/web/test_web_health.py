@@ -8,9 +8,9 @@ import pytest
 from proxy.domain.models import State
 from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.shared import Shared
-from proxy.web.health.store_monitor import Watch
+from proxy.web.health.store_monitor import StoreMonitor
 from tests.support.manual_clock import ManualClock
 from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Collected, Site, Starts, Workers
 
@@ -22,7 +22,7 @@ async def test_all_is_well(site: Site) -> None:
 
 
 async def test_a_paused_destination_is_named_in_plain_words_and_calls_are_still_taken(
-    store: RedisStore, start: Starts
+    store: RequestStore, start: Starts
 ) -> None:
     await Shared(store).pause("desk", "the token endpoint refused our secret", probe_after=1_000)
     site = await start()
@@ -42,7 +42,7 @@ async def test_a_paused_destination_is_named_in_plain_words_and_calls_are_still_
 
 
 async def test_who_may_see_what_is_paused_does_not_see_a_request(
-    store: RedisStore, start: Starts
+    store: RequestStore, start: Starts
 ) -> None:
     """Where witboost takes a status is for nobody without a key; operators read the whole."""
     said = (
@@ -114,18 +114,20 @@ def metrics() -> Metrics:
     return Metrics()
 
 
-def _watch(store: RedisStore, metrics: Metrics, clock: ManualClock) -> Watch:
+def _watch(store: RequestStore, metrics: Metrics, clock: ManualClock) -> StoreMonitor:
     shared = Shared(store)
-    return Watch(store=store, shared=shared, metrics=metrics, alarms=Alarms(metrics), clock=clock)
+    return StoreMonitor(
+        store=store, shared=shared, metrics=metrics, alarms=Alarms(metrics), clock=clock
+    )
 
 
 async def test_a_look_sets_the_gauges(
-    site: Site, clock: ManualClock, store: RedisStore, metrics: Metrics
+    site: Site, clock: ManualClock, store: RequestStore, metrics: Metrics
 ) -> None:
     await site.submit()
     clock.advance(2_500)
     watch = _watch(store, metrics, clock)
-    await watch.look()
+    await watch.refresh()
     assert watch.counts[State.RECEIVED] == watch.waiting == 1
     value = metrics.registry.get_sample_value
     assert value("approval_proxy_requests", {"state": "received"}) == 1
@@ -133,30 +135,30 @@ async def test_a_look_sets_the_gauges(
 
 
 async def test_a_store_that_stops_answering_is_one_alarm(
-    unreachable: RedisStore, clock: ManualClock, metrics: Metrics, logged: Collected
+    unreachable: RequestStore, clock: ManualClock, metrics: Metrics, logged: Collected
 ) -> None:
     watch = _watch(unreachable, metrics, clock)
     for _ in range(3):
-        await watch.look()
-    assert watch.blind
+        await watch.refresh()
+    assert watch.stale
     alarms = [line for line in logged.lines if line.get("alarm") == "store_unreachable"]
     assert len(alarms) == 1
 
 
 async def test_an_old_look_says_nothing(
-    store: RedisStore, clock: ManualClock, metrics: Metrics
+    store: RequestStore, clock: ManualClock, metrics: Metrics
 ) -> None:
     watch = _watch(store, metrics, clock)
-    seen = [watch.blind]  # nobody has looked yet
-    await watch.look()
-    seen.append(watch.blind)
+    seen = [watch.stale]  # nobody has looked yet
+    await watch.refresh()
+    seen.append(watch.stale)
     clock.advance(5_001)
-    seen.append(watch.blind)
+    seen.append(watch.stale)
     assert seen == [True, False, True]
 
 
 async def test_looking_begins_with_the_application_and_ends_with_it(
-    store: RedisStore, clock: ManualClock, metrics: Metrics
+    store: RequestStore, clock: ManualClock, metrics: Metrics
 ) -> None:
     before = asyncio.all_tasks()
     watch = _watch(store, metrics, clock)

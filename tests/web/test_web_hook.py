@@ -7,14 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.audit.denied_calls import Refusals
+from proxy.audit.denied_calls import DeniedCalls
 from proxy.domain.models import Decision, State
 from proxy.observability.metrics import Metrics
 from proxy.store.audit_streams import AuditStreams
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.shared import Shared
 from proxy.web.auth import Clients
-from proxy.web.backpressure import Slope
+from proxy.web.backpressure import BackpressurePolicy
 from proxy.web.http.limits import Limits
 from tests.support.acting import set_state
 from tests.web.conftest import (
@@ -216,11 +216,11 @@ async def test_a_key_belongs_to_one_instance(site: Site) -> None:
 
 
 async def test_who_reaches_for_what_is_others_is_in_the_audit(
-    start: Starts, store: RedisStore
+    start: Starts, store: RequestStore
 ) -> None:
     """The answer is a 400 or a 404 as for a slip, since the contract knows no 403."""
     streams = AuditStreams(store)
-    refusals = Refusals(streams, Metrics())
+    refusals = DeniedCalls(streams, Metrics())
     site = await start(refusals=refusals)
     own = f"/approval-requests/{(await site.submit()).taken}"
     assert (await site.call("GET", own, key=WITBOOST_KEY)).status == 200
@@ -261,7 +261,7 @@ async def test_the_status_is_shown_to_sender_and_operator_only(site: Site) -> No
 
 
 async def test_an_unreachable_store_is_a_500_with_retry_after(
-    start: Starts, unreachable: RedisStore
+    start: Starts, unreachable: RequestStore
 ) -> None:
     site = await start(store=unreachable, shared=Shared(unreachable), flow=_Admits(unreachable))
     answer = await site.submit()
@@ -279,7 +279,7 @@ async def test_an_unreachable_store_is_a_500_with_retry_after(
 class _Admits:
     """A flow that only reaches for the store."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RequestStore) -> None:
         self._store = store
 
     async def admit(self, _call: object, **_kwargs: str) -> None:
@@ -306,7 +306,7 @@ async def test_a_mistake_of_ours_is_a_500_that_says_nothing_of_itself(
 
 
 async def test_a_full_backlog_is_a_500_with_retry_after(start: Starts, logged: Collected) -> None:
-    site = await start(slope=Slope(limit=2, slow_from=1, slowest=0))
+    site = await start(slope=BackpressurePolicy(limit=2, slow_from=1, slowest=0))
     assert [(await site.submit()).status for _ in range(2)] == [202, 202]
     answer = await site.submit()
     answer.refused(500, "backlog is full")

@@ -15,7 +15,7 @@ from proxy.net.addresses import read_networks
 from proxy.observability.metrics import Metrics
 from proxy.security.tls import Certificate, ServerTls
 from proxy.web.http.connections import BoundedSite, Bounds, Connections
-from proxy.web.http.trusted_proxies import Peers
+from proxy.web.http.trusted_proxies import TrustedProxies
 from tests.support.certificates import Authority, Pair
 from tests.web.conftest import OPERATOR_KEY, Starts
 
@@ -70,8 +70,8 @@ def test_the_client_is_the_last_whom_no_trusted_proxy_stands_for(
 ) -> None:
     request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": forwarded})
     asking = request.clone(remote=remote)
-    assert Peers(read_networks(["10.0.0.0/8"])).client(asking) == client
-    assert Peers().client(asking) == remote
+    assert TrustedProxies(read_networks(["10.0.0.0/8"])).client(asking) == client
+    assert TrustedProxies().client(asking) == remote
 
 
 async def hello(_request: web.Request) -> web.Response:
@@ -84,7 +84,7 @@ async def listening(tls: ServerTls) -> AsyncIterator[str]:
     app.router.add_get("/", hello)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    connections = Connections(Bounds(), Peers(), lambda _: None)
+    connections = Connections(Bounds(), TrustedProxies(), lambda _: None)
     site = BoundedSite(runner, "127.0.0.1", 0, ssl_context=tls.context, connections=connections)
     await site.start()
     try:

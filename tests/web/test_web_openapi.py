@@ -9,7 +9,7 @@ from aiohttp import web
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
 
-from proxy.observability.alarms import Sounded
+from proxy.observability.alarms import AlarmRecord
 from proxy.web.health.endpoints import description
 from tests.support.acting import hold
 from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Site, Starts
@@ -123,7 +123,7 @@ async def test_answers_are_as_described(site: Site) -> None:
     check(path, "get", 200, full.json)
     undescribed = set(full.json) - _names(_schema(tree, path, "get", 200, "application/json"))
     assert not undescribed
-    await site.board.write([Sounded(1, "request_held", "Look.", taken.taken, "desk")])
+    await site.board.write([AlarmRecord(1, "request_held", "Look.", taken.taken, "desk")])
     for path in ("/api/requests?limit=1&details=true", "/api/status", "/api/alarms"):
         answer = await site.call("GET", path, key=OPERATOR_KEY)
         check(path.partition("?")[0], "get", 200, answer.json)

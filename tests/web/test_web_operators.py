@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.events.base import Died
+from proxy.domain.events.base import GivenUp
 from proxy.domain.models import State, Ticket
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from tests.support.acting import decide, happen, hold
 from tests.support.manual_clock import ManualClock
 from tests.web.conftest import CALLBACK, OPERATOR_KEY, WITBOOST_KEY, Answered, Site
@@ -20,7 +20,7 @@ ROUTES = [
 ]
 
 
-async def _state(store: RedisStore, correlation_id: str) -> State:
+async def _state(store: RequestStore, correlation_id: str) -> State:
     entry = await store.load(correlation_id)
     assert entry is not None
     return entry.record.state
@@ -164,7 +164,7 @@ async def test_retry_is_refused_once_a_newer_request_has_the_url(site: Site) -> 
     old = (await site.submit(hook="1", fields={"a": 1})).taken
     await decide(site.store, old)
     await hold(site.store, old)
-    await happen(site.store, old, Died(at=9, code="gone", reason="gave up"))
+    await happen(site.store, old, GivenUp(at=9, code="gone", reason="gave up"))
     new = (await site.submit(hook="1", fields={"a": 2})).taken
     (await _act(site, old, "retry", reason="x")).refused(400, new)
 

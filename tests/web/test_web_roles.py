@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import Unauthorized
+from proxy.errors import UnauthorizedError
 from proxy.security.api_keys import hash_key
 from proxy.web.auth import Caller, Client, Clients, Role
 from tests.support.manual_clock import ManualClock
@@ -62,7 +62,7 @@ def test_a_key_is_good_until_it_ends_and_then_as_unknown_as_any(clock: ManualClo
     assert clients.identify(new)
     said = []
     for headers in (old, {"X-API-Key": "never"}, {}):
-        with pytest.raises(Unauthorized) as caught:
+        with pytest.raises(UnauthorizedError) as caught:
             clients.identify(headers)
         said.append(str(caught.value))
     assert len(set(said)) == 1

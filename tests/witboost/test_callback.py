@@ -5,8 +5,14 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.domain.models import Decision, Fulfilment, Record, State, Texts
-from proxy.errors import ConfigurationError, Conflict, NotFound, PermanentError, TemporaryError
+from proxy.domain.models import Decision, Details, Fulfilment, Record, State
+from proxy.errors import (
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    PermanentError,
+    TemporaryError,
+)
 from proxy.net.urls import CallbackPrefix
 from proxy.oauth2.token_source import TokenSource
 from proxy.outbound.client import Outbound
@@ -26,7 +32,7 @@ RECORD = Record(
     system="desk",
     route="r",
     client="c",
-    content="x",
+    content_digest="x",
     admitted_at=0,
     deadline_at=0,
     ticket_id="7",
@@ -35,7 +41,7 @@ RECORD = Record(
     decided_by="olga",
     decided_at=1_800_000_000_123,
 )
-TEXTS = Texts(reason="canary", ticket_url="https://desk/ABC-1", comment="fine", evidence="canary")
+TEXTS = Details(reason="canary", ticket_url="https://desk/ABC-1", comment="fine", evidence="canary")
 BODY = b'{"status":"OK"}'
 
 
@@ -61,7 +67,7 @@ def test_the_body_is_the_same_each_time() -> None:
 
 def test_what_is_absent_is_left_out() -> None:
     record = replace(RECORD, decision=Decision.EXPIRED, ticket_key="", decided_by="", decided_at=0)
-    assert orjson.loads(callback_body(record, Texts()))["hookInfo"] == {
+    assert orjson.loads(callback_body(record, Details()))["hookInfo"] == {
         "message": "Nobody decided the request in time.",
         "decision": "expired",
         "correlationId": "c1",
@@ -93,10 +99,10 @@ class Memory:
 
     methods: dict[str, str] = field(default_factory=dict)
 
-    async def learned(self, instance: str) -> str | None:
+    async def get_callback_method(self, instance: str) -> str | None:
         return self.methods.get(instance)
 
-    async def learn(self, instance: str, method: str) -> None:
+    async def set_callback_method(self, instance: str, method: str) -> None:
         self.methods[instance] = method
 
 
@@ -166,7 +172,7 @@ async def test_a_hook_that_no_method_finds_is_not_found(
     outbound: Outbound, system: System, memory: Memory, statuses: list[int]
 ) -> None:
     system.respond = in_turn(*map(always, statuses))
-    with pytest.raises(NotFound, match="/api/actionHandler/1") as found:
+    with pytest.raises(NotFoundError, match="/api/actionHandler/1") as found:
         await witboost(outbound, system.origin, memory).call_back(
             f"{system.origin}/api/actionHandler/1?token=canary", BODY
         )
@@ -185,7 +191,7 @@ async def test_a_known_method_is_used_alone(
 ) -> None:
     memory = Memory({} if learned is None else {"prod": learned})
     system.respond = always(status)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFoundError):
         await witboost(outbound, system.origin, memory, setting).call_back(
             f"{system.origin}/api/actionHandler/1", BODY
         )
@@ -199,7 +205,7 @@ async def test_a_known_method_is_used_alone(
         (400, PermanentError),
         (401, ConfigurationError),
         (403, ConfigurationError),
-        (409, Conflict),
+        (409, ConflictError),
         (413, PermanentError),
         (408, TemporaryError),
         (425, TemporaryError),
@@ -266,7 +272,7 @@ async def test_the_demo_witboost_is_called_back_with_a_fresh_credential(
         assert account.exchanges == 2
         assert (await simulator.callback("1"))["status"] == "OK"
         assert (await simulator.callback("2"))["status"] == "OK"
-        with pytest.raises(Conflict):
+        with pytest.raises(ConflictError):
             await instance.call_back(f"{url}/1", callback_body(RECORD, TEXTS))
         account.refuse = True
         account.revoke_all()
@@ -283,5 +289,5 @@ async def test_a_callback_whose_answer_is_lost_is_in_doubt_and_not_repeated(
         instance = witboost(outbound, simulator.url, memory)
         with pytest.raises(TemporaryError) as caught:
             await instance.call_back(f"{simulator.url}/api/actionHandler/1", BODY)
-        assert caught.value.sent
+        assert caught.value.maybe_sent
         assert len(simulator.attempts("1")) == 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from proxy.domain.models import Verb
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequestError
 from proxy.witboost.hook_call import HookCall, approval_request, read_hook_call
 
 URL = "http://my-instance.witboost.com/api/actionHandler/123456"
@@ -27,7 +27,7 @@ def read(raw: bytes) -> HookCall:
 
 
 def problems_of(raw: bytes, headers: dict[str, str] | None = None) -> tuple[str, ...]:
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(InvalidRequestError) as caught:
         read_hook_call(raw, HEADERS if headers is None else CIMultiDict(headers))
     return caught.value.problems
 
@@ -187,7 +187,7 @@ def test_no_fields_make_reading_fail(fields: dict[str, Any]) -> None:
     raw = json.dumps({"respondToUrl": URL, "fields": fields}).encode()
     try:
         call = read(raw)
-    except InvalidRequest:
+    except InvalidRequestError:
         return  # an integer of hundreds of digits, or infinity after all
     assert call.respond_to == URL
     request = approval_request("c1", raw, REQUEST_ID)
@@ -197,7 +197,7 @@ def test_no_fields_make_reading_fail(fields: dict[str, Any]) -> None:
 
 @given(st.binary(max_size=40) | st.text('{}[]":,1 ', max_size=40).map(str.encode))
 def test_garbage_is_refused_and_never_worse(raw: bytes) -> None:
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequestError):
         read(raw)
 
 

@@ -173,11 +173,11 @@ async def test_an_exchange_that_cannot_be_had_now_sends_nothing(
     async with serving(always(status, headers={"Retry-After": "3"})) as system:
         with pytest.raises(TemporaryError) as caught:
             await exchange(outbound, system.origin, clock)()
-        assert (caught.value.retry_after, caught.value.sent) == (3_000, False)
+        assert (caught.value.retry_after, caught.value.maybe_sent) == (3_000, False)
         system.respond = drop
         with pytest.raises(TemporaryError) as caught:
             await exchange(outbound, system.origin, clock)()
-        assert caught.value.sent is False
+        assert caught.value.maybe_sent is False
 
 
 async def test_the_demo_witboost_takes_both_ways(outbound: Outbound, clock: ManualClock) -> None:

@@ -28,7 +28,7 @@ _KEPT: Final = ("LANG", "LC_", "LD_", "MALLOC_", "OPENSSL_", "PATH", "PYTHON", "
 """How variables begin that an interpreter, its libraries and TLS read; others may be secrets."""
 
 
-class Running:
+class ChildProcess:
     """A fresh interpreter in a session of its own.
 
     It inherits standard error and its end of the socket: nothing that listens, no lock, no secret.

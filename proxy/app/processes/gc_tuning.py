@@ -3,7 +3,7 @@
 import gc
 
 
-def collect_seldom() -> None:
+def tune_gc() -> None:
     """Let what is loaded by now stay, and look for cycles less often.
 
     What a request leaves behind is freed without the collector; to let it run less was worth a

@@ -17,10 +17,10 @@ from typing import Final
 import uvloop
 
 from proxy.app.assembly import assemble
-from proxy.app.processes.gc_tuning import collect_seldom
+from proxy.app.processes.gc_tuning import tune_gc
 from proxy.app.processes.ipc import receive, send
-from proxy.app.processes.share import Part
-from proxy.app.runtime import Program
+from proxy.app.processes.share import WorkerShare
+from proxy.app.runtime import Runtime
 from proxy.errors import ProxyError
 from proxy.observability import logs
 from proxy.settings import Settings
@@ -33,7 +33,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # whoever ends a whole service sends these to all its processes: one of them ends the others
         signal.signal(number, signal.SIG_IGN)
-    collect_seldom()
+    tune_gc()
     return uvloop.run(_joined(socket.socket(fileno=sys.stdin.fileno())))
 
 
@@ -42,7 +42,7 @@ async def _joined(channel: socket.socket) -> int:
     told = await receive(reader)
     if told is None:
         return 0
-    order: tuple[Settings, Part] = pickle.loads(told)  # noqa: S301 - from who started us
+    order: tuple[Settings, WorkerShare] = pickle.loads(told)  # noqa: S301 - from who started us
     settings, part = order
     logs.setup(settings.logs.level, sys.stderr.buffer, process=part.name)
     try:
@@ -55,7 +55,7 @@ async def _joined(channel: socket.socket) -> int:
 
 
 async def _work(
-    program: Program, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    program: Runtime, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """Work until the other side is gone."""
     worker = program.worker()
@@ -70,7 +70,7 @@ async def _work(
 
 
 async def _answer(
-    program: Program, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    program: Runtime, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """Tell what was counted and measured whenever somebody asks."""
     while await receive(reader) is not None:

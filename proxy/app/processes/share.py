@@ -6,7 +6,7 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WorkerShare:
     """One process of so many, counted from 1.
 
     `store_url` is the store that another process has opened for all; without it, the settings say
@@ -26,10 +26,10 @@ class Part:
         """Return its share of a number of which there is one for each, at least."""
         return max(1, total // self.of + (self.number <= total % self.of))
 
-    def of_these(self, tags: Sequence[str]) -> Sequence[str]:
+    def own_partitions(self, tags: Sequence[str]) -> Sequence[str]:
         """Return those of which it takes care first; all, where there are too few."""
         return tags[self.number - 1 :: self.of] or tags
 
 
-WHOLE: Final = Part()
+SINGLE: Final = WorkerShare()
 """The only process there is, or one that shares nothing."""

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from proxy.app.processes.child import PATIENCE, Running
-from proxy.app.processes.share import Part
+from proxy.app.processes.child import PATIENCE, ChildProcess
+from proxy.app.processes.share import WorkerShare
 from proxy.observability.alarms import Alarm, Alarms
 from proxy.observability.metrics import Metrics
 from proxy.settings import Settings
@@ -31,7 +31,7 @@ STEADY: Final = 60.0
 _log: Final = logging.getLogger(__name__)
 
 
-class Crew:
+class WorkerSupervisor:
     """As many worker processes as `worker.processes` says; nobody before it runs.
 
     `store_url` says where the store of this process is now.
@@ -45,12 +45,12 @@ class Crew:
         metrics: Metrics,
     ) -> None:
         self._of = settings.worker.processes
-        self._open = functools.partial(_Member, settings, store_url, alarms, metrics)
-        self._members: Sequence[_Member] = ()
+        self._open = functools.partial(WorkerSlot, settings, store_url, alarms, metrics)
+        self._members: Sequence[WorkerSlot] = ()
 
     async def run(self) -> None:
         """Keep all of them alive until `stop` is called."""
-        parts = [Part(number, self._of) for number in range(1, self._of + 1)]
+        parts = [WorkerShare(number, self._of) for number in range(1, self._of + 1)]
         self._members = [self._open(part) for part in parts]
         await asyncio.gather(*[it.keep() for it in self._members])
 
@@ -69,7 +69,7 @@ class Crew:
         return {it.part.name: text for it, text in zip(self._members, texts, strict=True)}
 
 
-class _Member:
+class WorkerSlot:
     """One part of the work, and the process that does it: one after the other, if need be."""
 
     def __init__(
@@ -78,7 +78,7 @@ class _Member:
         store_url: Callable[[], str],
         alarms: Alarms,
         metrics: Metrics,
-        part: Part,
+        part: WorkerShare,
     ) -> None:
         self.part = part
         self.down = ""
@@ -86,7 +86,7 @@ class _Member:
         self._store_url = store_url
         self._alarms = alarms
         self._up = metrics.worker_up.labels(part.name)
-        self._process: Running | None = None
+        self._process: ChildProcess | None = None
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
@@ -132,7 +132,7 @@ class _Member:
         """Let one process work until it ends, and say how it did."""
         name = self.part.name
         try:
-            self._process = process = await Running.start("proxy.app.processes.main", name)
+            self._process = process = await ChildProcess.start("proxy.app.processes.main", name)
         except OSError as error:
             return f"cannot be started ({error.strerror})"
         if self._stopping.is_set():  # while it was being started

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from proxy.app.offline import calling
+from proxy.app.offline import open_clients
 from proxy.cli.live import checks
 from proxy.cli.live.probes import probes
 from proxy.cli.options import Subparsers, add_config, settings_of
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _ask(settings: Settings) -> list[checks.Finding]:
-    async with calling(settings) as outgoing:
+    async with open_clients(settings) as outgoing:
         return await checks.examine(list(probes(outgoing)), now=SystemClock().now())
 
 

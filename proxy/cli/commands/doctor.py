@@ -9,14 +9,14 @@ from typing import Final
 
 import orjson
 
-from proxy.app.offline import examining
+from proxy.app.offline import open_for_doctor
 from proxy.audit.files import files_in
 from proxy.audit.replay import recall
 from proxy.cli.commands.audit import examine
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.domain.durations import parse_duration
 from proxy.errors import ConfigurationError
-from proxy.maintenance.doctor import Doctor, Patient
+from proxy.maintenance.doctor import Doctor, DoctorInputs
 from proxy.maintenance.findings import Finding
 from proxy.settings import Settings
 from proxy.store.audit_streams import AuditStreams
@@ -74,9 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _examine(settings: Settings, *, repair: bool, since: int, as_json: bool) -> Counter[str]:
     folder, counts = settings.audit_folder, Counter[str]()
-    async with examining(settings, publish=repair) as (store, systems):
+    async with open_for_doctor(settings, publish=repair) as (store, systems):
         doctor = Doctor(
-            Patient(
+            DoctorInputs(
                 store=store,
                 streams=AuditStreams(store),
                 remembered=recall(file.lines() for file in files_in(folder)),

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         sys.stdout.write(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in told(shown))
+        sys.stdout.writelines(f"{line}\n" for line in render(shown))
     return 0 if shown["ok"] else 1
 
 
@@ -84,7 +84,7 @@ def _moment(text: str) -> int:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 1_000
 
 
-def told(shown: Mapping[str, Any]) -> Iterator[str]:
+def render(shown: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines that a person reads."""
     if shown["answer"] != 202:  # noqa: PLR2004 - accepted (RFC 9110 15.3.3)
         yield f"The hook call would be answered {shown['answer']}, and nothing stored:"

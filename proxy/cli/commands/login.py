@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from proxy.app.destinations import Outgoing
-from proxy.app.offline import calling
+from proxy.app.destinations import Destinations
+from proxy.app.offline import open_clients
 from proxy.app.token_sources import asked, login_key
 from proxy.cli.loopback import listening
 from proxy.cli.options import Subparsers, add_config, settings_of
@@ -20,7 +20,7 @@ from proxy.domain.schedule import MINUTE
 from proxy.errors import ConfigurationError
 from proxy.oauth2.discovery import Metadata
 from proxy.oauth2.dpop import Dpop
-from proxy.oauth2.endpoint import Asked
+from proxy.oauth2.endpoint import TokenParameters
 from proxy.oauth2.grants import AuthorizationCode, Grant
 from proxy.oauth2.login import Authorization, begin, code_of
 from proxy.oauth2.tokens import Token
@@ -38,7 +38,7 @@ class Account:
 
     system: str
     client_id: str
-    asked: Asked
+    asked: TokenParameters
     redirect_uri: str | None
     extra: dict[str, str] = field(default_factory=dict)
     metadata: Callable[[], Awaitable[Metadata]]
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
-    async with calling(settings) as outgoing:
+    async with open_clients(settings) as outgoing:
         account = _account(outgoing, arguments.system)
         if arguments.paste:
             outcome = await by_paste(account)
@@ -91,7 +91,7 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _account(outgoing: Outgoing, name: str) -> Account:
+def _account(outgoing: Destinations, name: str) -> Account:
     settings, sources = outgoing.settings, outgoing.sources
     system = settings.ticket_systems.get(name)
     if system is None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import orjson
 
-from proxy.app.offline import examining
+from proxy.app.offline import open_for_doctor
 from proxy.app.open_store import open_seals
 from proxy.audit.files import files_in
 from proxy.audit.receipts import RECEIPT, Receipts, sha256
 from proxy.audit.replay import recall
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.cli.program import add_program, program_of
-from proxy.errors import ConfigurationError, NotFound
+from proxy.errors import ConfigurationError, NotFoundError
 from proxy.security.signing import Verifier
 from proxy.settings import Settings
 
@@ -70,11 +70,11 @@ def run_issue(arguments: argparse.Namespace) -> int:
 
 async def _issue(settings: Settings, request: str) -> str:
     files = files_in(settings.audit_folder)
-    async with examining(settings, publish=False) as (store, _systems):
+    async with open_for_doctor(settings, publish=False) as (store, _systems):
         remembered = recall(file.lines() for file in files).get(request)
         entry = remembered.entry(store) if remembered else None
         if entry is None:
-            raise NotFound(f"the audit knows no request {request}, or too little of it")
+            raise NotFoundError(f"the audit knows no request {request}, or too little of it")
         seals = await open_seals(settings, store)
         return Receipts(seals.signer, settings.public_url).issue(entry)
 

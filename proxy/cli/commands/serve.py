@@ -13,8 +13,8 @@ from typing import Final, Literal
 import uvloop
 from aiohttp import web
 
-from proxy.app import Program, api_clients, assemble
-from proxy.app.processes.gc_tuning import collect_seldom
+from proxy.app import Runtime, api_clients, assemble
+from proxy.app.processes.gc_tuning import tune_gc
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.errors import ConfigurationError
 from proxy.observability import logs
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     several = settings.worker.processes > 0 and role != "web"
     logs.setup(settings.logs.level, sys.stderr.buffer, process=logs.MAIN if several else "")
-    collect_seldom()
+    tune_gc()
     uvloop.run(serve(settings, role))
     return 0
 
@@ -73,7 +73,7 @@ async def serve(settings: Settings, role: Role) -> None:
         worker = None if role == "web" else program.working()
         sealer, credentials = program.sealer(), program.credentials()
         running: list[asyncio.Task[object]] = [asyncio.create_task(stop.wait())]
-        for said in api_clients.ending(settings, program.clock.now()):
+        for said in api_clients.expiring_keys(settings, program.clock.now()):
             _log.warning(said)
         async with _listening(program, role):
             if worker is not None:
@@ -101,7 +101,7 @@ async def serve(settings: Settings, role: Role) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _listening(program: Program, role: Role) -> AsyncIterator[None]:
+async def _listening(program: Runtime, role: Role) -> AsyncIterator[None]:
     """Answer HTTP calls; on leaving, those under way are finished and no new ones taken.
 
     A worker of its own answers only how it is, and only where `listen.worker_port` says.
@@ -122,7 +122,7 @@ async def _listening(program: Program, role: Role) -> AsyncIterator[None]:
 
 @contextlib.asynccontextmanager
 async def _listening_at(
-    place: Listen | Listener, app: web.Application, program: Program
+    place: Listen | Listener, app: web.Application, program: Runtime
 ) -> AsyncIterator[None]:
     patience = program.settings.worker.stop_within / 1_000
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=patience)

@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from proxy.app.offline import moving
+from proxy.app.offline import open_stopped_store
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.maintenance.export import export_store, import_store
 from proxy.maintenance.export_file import Head
@@ -58,7 +58,7 @@ def run_export(arguments: argparse.Namespace) -> int:
 
 
 async def _export(settings: Settings, path: Path) -> Head:
-    async with moving(settings) as store:
+    async with open_stopped_store(settings) as store:
         return await export_store(store, path, by=_who())
 
 
@@ -74,7 +74,7 @@ def run_import(arguments: argparse.Namespace) -> int:
 
 
 async def _import(settings: Settings, path: Path, *, replace: bool) -> Head:
-    async with moving(settings) as store:
+    async with open_stopped_store(settings) as store:
         return await import_store(store, path, by=_who(), replace=replace)
 
 

@@ -20,7 +20,7 @@ from proxy.oauth2.tokens import Token
 from proxy.outbound.client import Outbound
 from proxy.outbound.destination import Destination
 from proxy.outbound.guarded_connector import Progress
-from proxy.outbound.responses import Answer, Call
+from proxy.outbound.responses import Call, Response
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import MASK
 from proxy.settings.ticket_systems import System
@@ -54,7 +54,7 @@ class Recording(Destination):
     _looks: bool
 
     @override
-    async def send(self, call: Call, *, repeatable: bool) -> Answer:
+    async def send(self, call: Call, *, repeatable: bool) -> Response:
         """Write the call down in place of sending it.
 
         Raises:
@@ -66,7 +66,7 @@ class Recording(Destination):
     @override
     async def exchange(
         self, call: Call, url: URL, proof: Mapping[str, str], progress: Progress
-    ) -> Answer:
+    ) -> Response:
         """Write the call down as it would go out, its proof masked."""
         headers = CIMultiDict(call.headers)
         headers.update({name: _masked(value) for name, value in proof.items()})
@@ -75,7 +75,7 @@ class Recording(Destination):
         self.written.append(shown)
         if not self._looks:
             raise WrittenDown(f"{self.name}: {call.place} was not sent")
-        return Answer(404, {}, b"", call.place)
+        return Response(404, {}, b"", call.place)
 
 
 class Recorder(Outbound):

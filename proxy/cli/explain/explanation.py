@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.app.destinations import Outgoing, prefixes
+from proxy.app.destinations import Destinations, prefixes
 from proxy.cli.explain.dry_run import MaskedTokens, Recorder, Written, WrittenDown
 from proxy.cli.explain.outcomes import CORRELATION_ID, what_follows
 from proxy.cli.sample import fields_of
@@ -21,10 +21,10 @@ from proxy.domain.clock import SystemClock
 from proxy.domain.identities import Ambiguous, Identities, Known
 from proxy.domain.models import ApprovalRequest, Route
 from proxy.domain.routing import Rule, choose, facts
-from proxy.errors import InvalidRequest, ProxyError
+from proxy.errors import InvalidRequestError, ProxyError
 from proxy.net.urls import allowed
 from proxy.settings import Settings
-from proxy.settings.effective import humane
+from proxy.settings.effective import format_duration
 from proxy.tickets.declaring.expressions import places
 from proxy.tickets.declaring.sanitize import shorten
 from proxy.web.hook import OUTSIDE
@@ -77,14 +77,14 @@ async def explained(settings: Settings, sample: Sample, *, at: int | None) -> di
     """
     try:
         call, instance = _taken(settings, sample)
-    except InvalidRequest as error:
+    except InvalidRequestError as error:
         return {"ok": False, "answer": 400, "problems": list(error.problems)}
     identities = settings.identities.compiled()
     read = partial(approval_request, CORRELATION_ID, call.body, REQUEST_ID, identities)
     request = read()
     recorder, clock = Recorder(), SystemClock()
     sources = MaskedTokens(outbound=recorder, clock=clock, dice=random.random, tokens=None)
-    outgoing = Outgoing(settings, recorder, clock, sources)
+    outgoing = Destinations(settings, recorder, clock, sources)
     rules = outgoing.rules()
     chosen = choose(rules, facts(request))
     route = chosen.route if chosen else outgoing.unroutable()
@@ -119,7 +119,7 @@ def _taken(settings: Settings, sample: Sample) -> tuple[HookCall, str]:
     for name, instance in settings.witboost.items():
         if allowed(call.respond_to, prefixes(instance)):
             return call, name
-    raise InvalidRequest(OUTSIDE)
+    raise InvalidRequestError(OUTSIDE)
 
 
 def _request(request: ApprovalRequest, call: HookCall, sample: Sample) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _short(value: Any) -> str:
 
 
 async def _ticketed(
-    outgoing: Outgoing, route: Route, request: ApprovalRequest, written: Sequence[Written]
+    outgoing: Destinations, route: Route, request: ApprovalRequest, written: Sequence[Written]
 ) -> dict[str, Any]:
     """Return the calls up to the one that creates the ticket, or why there would be none."""
     system = outgoing.open(route.system, route.declaration)
@@ -227,7 +227,7 @@ def _deadlines(route: Route, settings: Settings, at: int | None) -> Iterator[dic
 
 def _clock(name: str, since: str, within: int, then: str, at: int | None = None) -> dict[str, Any]:
     date = {} if at is None else {"at": _date(at + within)}
-    return {"clock": name, "since": since, "within": humane(within), **date, "then": then}
+    return {"clock": name, "since": since, "within": format_duration(within), **date, "then": then}
 
 
 def _date(moment: int) -> str:

@@ -8,16 +8,23 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.domain.events.base import Decided, Event, Fulfilled, FulfilmentAwaited, Opened, Sending
+from proxy.domain.events.base import (
+    CreateStarted,
+    Decided,
+    Event,
+    Fulfilled,
+    FulfilmentAwaited,
+    TicketOpened,
+)
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import (
     Decision,
-    Entry,
+    Details,
     Fulfilment,
     Record,
     Route,
     State,
-    Texts,
+    StoredRequest,
     Ticket,
 )
 from proxy.engine.deciding import AT_ONCE, DECISIONS
@@ -49,12 +56,12 @@ def what_follows(route: Route, instance: str, body: bytes) -> dict[str, Any]:
     return stages
 
 
-def _decisions(route: Route, entry: Entry) -> Iterator[dict[str, Any]]:
+def _decisions(route: Route, entry: StoredRequest) -> Iterator[dict[str, Any]]:
     """Yield, for each status of the decision map, what it leads to; for any other too."""
     if not route.system:
         yield _at_once(route, entry)
         return
-    entry = _after(entry, Sending(at=_MOMENT), Opened(at=_MOMENT, ticket=_TICKET))
+    entry = _after(entry, CreateStarted(at=_MOMENT), TicketOpened(at=_MOMENT, ticket=_TICKET))
     for native, outcome in declaration_of(route.system, route.declaration).outcomes.items():
         decision = DECISIONS.get(outcome)
         if decision is None:
@@ -66,12 +73,12 @@ def _decisions(route: Route, entry: Entry) -> Iterator[dict[str, Any]]:
     yield {"native": _OTHER, "outcome": None, "then": alarm}
 
 
-def _fulfilments(route: Route, entry: Entry) -> Iterator[dict[str, Any]]:
+def _fulfilments(route: Route, entry: StoredRequest) -> Iterator[dict[str, Any]]:
     """Yield, for each status of the fulfilment map, what it leads to once approved."""
     entry = _after(
         entry,
-        Sending(at=_MOMENT),
-        Opened(at=_MOMENT, ticket=_TICKET),
+        CreateStarted(at=_MOMENT),
+        TicketOpened(at=_MOMENT, ticket=_TICKET),
         _decided(Decision.APPROVED, by="<who decided>", comment="<comment>"),
         FulfilmentAwaited(at=_MOMENT, by=_MOMENT),
     )
@@ -85,7 +92,7 @@ def _fulfilments(route: Route, entry: Entry) -> Iterator[dict[str, Any]]:
         yield {"native": native, "fulfilment": fulfilment.value, **then}
 
 
-def _at_once(route: Route, entry: Entry) -> dict[str, Any]:
+def _at_once(route: Route, entry: StoredRequest) -> dict[str, Any]:
     """Return what a route without a ticket system leads to."""
     decision = AT_ONCE.get(route.decide)
     if decision is None:
@@ -94,7 +101,7 @@ def _at_once(route: Route, entry: Entry) -> dict[str, Any]:
     return {"native": None, "outcome": decision.value, **_then(route, decided)}
 
 
-def _then(route: Route, decided: Entry) -> dict[str, Any]:
+def _then(route: Route, decided: StoredRequest) -> dict[str, Any]:
     decision = decided.record.decision
     awaits = decision is Decision.APPROVED and route.callback_on == "fulfilment"
     then = "its fulfilment is awaited" if awaits else "witboost is called back"
@@ -106,19 +113,19 @@ def _decided(decision: Decision, *, by: str, comment: str) -> Decided:
     return Decided(at=_MOMENT, decision=decision, by=by, comment=comment)
 
 
-def _callback(entry: Entry) -> Any:
-    tree = orjson.loads(callback_body(entry.record, entry.texts))
+def _callback(entry: StoredRequest) -> Any:
+    tree = orjson.loads(callback_body(entry.record, entry.details))
     tree["hookInfo"]["decidedAt"] = _WHEN
     return tree
 
 
-def _after(entry: Entry, *events: Event) -> Entry:
+def _after(entry: StoredRequest, *events: Event) -> StoredRequest:
     for event in events:
         entry = advance_entry(entry, event)
     return entry
 
 
-def _admitted(route: Route, instance: str, body: bytes) -> Entry:
+def _admitted(route: Route, instance: str, body: bytes) -> StoredRequest:
     record = Record(
         id=CORRELATION_ID,
         state=State.RECEIVED,
@@ -126,8 +133,8 @@ def _admitted(route: Route, instance: str, body: bytes) -> Entry:
         system=route.system,
         route="",
         client="",
-        content="",
+        content_digest="",
         admitted_at=_MOMENT,
         deadline_at=_MOMENT,
     )
-    return Entry(record, Texts(), body)
+    return StoredRequest(record, Details(), body)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from proxy.cli.live.connect import Result, Step, reach
 from proxy.errors import ConfigurationError, ProxyError
-from proxy.net.addresses import Reach
+from proxy.net.addresses import EgressPolicy
 from proxy.oauth2.tokens import TokenRefused
 from proxy.tickets.port import Inspection
 
@@ -43,11 +43,11 @@ class Probe:
     url: str
     tls: ssl.SSLContext
     way: str
-    may: Reach
+    may: EgressPolicy
     discover: Callable[[], Awaitable[str]] | None = None
     token: Callable[[], Awaitable[str]] | None = None
     ping: Callable[[], Awaitable[None]] | None = None
-    inspections: Mapping[str, Inspection] = field(default_factory=dict)
+    preflight_checks: Mapping[str, Inspection] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ async def examine(probes: Sequence[Probe], *, now: int, within: int = STEP_WITHI
         for name, ask in _questions(probe):
             steps.append(await _asked(name, ask) if ready else _untried(name))
             ready = steps[-1].result == "ok"
-        for name, inspect in probe.inspections.items():  # each for itself
+        for name, inspect in probe.preflight_checks.items():  # each for itself
             steps.append(await _inspected(name, inspect) if ready else _untried(name))
         findings.append(Finding(probe, steps))
         if not ready and probe.token is not None:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from proxy.domain.schedule import DAY
-from proxy.net.addresses import Reach
+from proxy.net.addresses import EgressPolicy
 from proxy.outbound.responses import one_line
 
 Result = Literal["ok", "failed", "skipped"]
@@ -48,7 +48,7 @@ class Address:
 
 
 async def reach(
-    url: str, tls: ssl.SSLContext | None, *, may: Reach, now: int, within: int
+    url: str, tls: ssl.SSLContext | None, *, may: EgressPolicy, now: int, within: int
 ) -> list[Step]:
     """Return the steps to where the URL leads, up to the first that failed.
 
@@ -60,7 +60,7 @@ async def reach(
     place = Address.of(url)
     named, addresses = await _named(place, within)
     steps = [named]
-    objections = {address: may.objection(address.partition("%")[0]) for address in addresses}
+    objections = {address: may.refusal_reason(address.partition("%")[0]) for address in addresses}
     if steps[-1].result == "ok":
         allowed = [address for address, objection in objections.items() if not objection]
         place = replace(place, address=allowed[0] if allowed else "")

@@ -7,12 +7,12 @@ import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from proxy.app.destinations import Outgoing
+from proxy.app.destinations import Destinations
 from proxy.domain.clock import Clock
 from proxy.errors import ConfigurationError, TemporaryError
 from proxy.net.addresses import read_networks
 from proxy.outbound.credentials import NoCredential
-from proxy.outbound.responses import Answer, Call
+from proxy.outbound.responses import Call, Response
 from proxy.settings.ticket_systems import System
 from proxy.tickets.events.probe import empty_event
 from proxy.tickets.port import Inspected
@@ -21,7 +21,7 @@ _UNANSWERED = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE}
 
 
 async def event_secrets(
-    name: str, system: System, outgoing: Outgoing, *, clock: Clock
+    name: str, system: System, outgoing: Destinations, *, clock: Clock
 ) -> Inspected:
     """Send one event for each live secret to `public_url`, as the ticket system would.
 
@@ -68,7 +68,7 @@ def _event(
         raise ConfigurationError(f"ticket_systems.{name}.events.secrets: {error}") from error
 
 
-def _judge(answer: Answer, url: str) -> None:
+def _judge(answer: Response, url: str) -> None:
     if answer.status == HTTPStatus.BAD_REQUEST:
         return
     if answer.status == HTTPStatus.UNAUTHORIZED:

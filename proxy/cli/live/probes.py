@@ -4,25 +4,25 @@ from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
-from proxy.app.destinations import Outgoing
+from proxy.app.destinations import Destinations
 from proxy.app.token_sources import certificate
 from proxy.cli.live.checks import Probe
 from proxy.cli.live.events import event_secrets
 from proxy.domain.schedule import SECOND
-from proxy.net.addresses import Reach, read_networks
-from proxy.oauth2.discovery import Discovery, Fixed
+from proxy.net.addresses import EgressPolicy, read_networks
+from proxy.oauth2.discovery import Discovery, StaticMetadata
 from proxy.oauth2.token_source import Fetch
 from proxy.security.tls import Tls
 from proxy.settings import Settings
-from proxy.settings.effective import humane
+from proxy.settings.effective import format_duration
 from proxy.settings.neighbours import AccessToken
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.ticket_systems import System
 from proxy.settings.url_rules import called
-from proxy.tickets.port import Inspected, Inspection, Inspects, TicketSystem
+from proxy.tickets.port import Inspected, Inspection, Preflight, TicketSystem
 
 
-def probes(outgoing: Outgoing) -> Iterator[Probe]:
+def probes(outgoing: Destinations) -> Iterator[Probe]:
     """Yield every destination; tokens are asked for anew and kept nowhere.
 
     Raises:
@@ -71,18 +71,18 @@ def _ways(settings: Settings) -> Callable[..., Probe]:
         if proxy is None or it.direct:
             return Probe(url=it.url, way=it.url, may=it.reach, **what)
         opened = read_networks(proxy.networks)
-        may = Reach(opened, "outbound.proxy.networks", settings.outbound.loopback)
+        may = EgressPolicy(opened, "outbound.proxy.networks", settings.outbound.loopback)
         return Probe(url=it.url, way=proxy.url.reveal(), may=may, **what)
 
     return probe
 
 
 def _inspections(
-    name: str, system: System, outgoing: Outgoing, opened: TicketSystem
+    name: str, system: System, outgoing: Destinations, opened: TicketSystem
 ) -> Iterator[tuple[str, Inspection]]:
     """Yield what can be asked of a ticket system, and at the end what cannot."""
-    if isinstance(opened, Inspects):
-        yield from opened.inspections().items()
+    if isinstance(opened, Preflight):
+        yield from opened.preflight_checks().items()
     if system.events is not None:
         ask = partial(event_secrets, name, system, outgoing, clock=outgoing.clock)
         yield "event secret", ask
@@ -98,13 +98,13 @@ def _token(fetch: Fetch) -> Callable[[], Awaitable[str]]:
     async def found() -> str:
         token = await fetch()
         whole = token.lifetime // SECOND * SECOND
-        lives = f"lives {humane(whole)}" if token.lifetime else "is good for one call"
+        lives = f"lives {format_duration(whole)}" if token.lifetime else "is good for one call"
         return f"the authorization server gives a token, which {lives}"
 
     return found
 
 
-def _discovery(metadata: Discovery | Fixed) -> Callable[[], Awaitable[str]]:
+def _discovery(metadata: Discovery | StaticMetadata) -> Callable[[], Awaitable[str]]:
     async def found() -> str:
         server = await metadata.server()
         return f"the token endpoint is {server.token_endpoint}"

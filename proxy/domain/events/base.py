@@ -8,19 +8,19 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from proxy.domain.models import Decision, Fulfilment, Record, State, Texts, Ticket
+from proxy.domain.models import Decision, Details, Fulfilment, Record, State, Ticket
 from proxy.domain.replace import replace
 
-WORKING = (State.RECEIVED, State.OPENING, State.PENDING, State.DECIDED, State.FULFILLING)
+ACTIVE = (State.RECEIVED, State.OPENING, State.PENDING, State.DECIDED, State.FULFILLING)
 """The states in which the worker goes on by itself."""
 
-ASIDE = (State.HELD, State.DEAD)
+PARKED = (State.HELD, State.DEAD)
 """The states in which it does not, until an operator acts or the decision deadline passes."""
 
 
-def afresh(record: Record) -> Record:
+def without_failures(record: Record) -> Record:
     """Return the record without its failures: a new stage begins with a clean count."""
-    return replace(record, attempt=0, waited=0, before=0, refused_at=0, refusals=0)
+    return replace(record, attempt=0, waited=0, waited_before_code=0, refused_at=0, refusals=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,15 +34,15 @@ class Event:
 
     def apply(self, record: Record) -> Record:
         """Return the record with this event's fields; the table sets the state."""
-        return replace(record, code="", back=None)
+        return replace(record, code="", resume_state=None)
 
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         """Return the texts with what this event says; a good event clears the last reason."""
         return replace(texts, reason="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sending(Event):
+class CreateStarted(Event):
     """A create is about to be sent: the intent, stored before the act."""
 
     event_code: ClassVar[str] = "Sending"
@@ -72,7 +72,7 @@ class Postponed(Event):
         postponed = replace(
             record,
             # a request set aside keeps the reason why
-            code=record.code if record.state in ASIDE else self.code,
+            code=record.code if record.state in PARKED else self.code,
             refused_at=self.at if self.refused else record.refused_at,
             refusals=record.refusals + self.refused,
         )
@@ -82,16 +82,18 @@ class Postponed(Event):
             postponed,
             attempt=record.attempt + 1,
             waited=record.waited + self.delay,
-            before=record.before if record.code == self.code else record.waited,
+            waited_before_code=record.waited_before_code
+            if record.code == self.code
+            else record.waited,
         )
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return replace(texts, reason=self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NotSent(Postponed):
+class CreateNotSent(Postponed):
     """A create certainly made no ticket, so it may be sent again."""
 
     event_code: ClassVar[str] = "NotSent"
@@ -102,18 +104,18 @@ class NotSent(Postponed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uncalled(Postponed):
+class CallbackNotSent(Postponed):
     """A callback certainly had no effect, so a later 409 is not its echo."""
 
     event_code: ClassVar[str] = "Uncalled"
 
     @override
     def apply(self, record: Record) -> Record:
-        return replace(Postponed.apply(self, record), calls=record.calls - 1)
+        return replace(Postponed.apply(self, record), callbacks_sent=record.callbacks_sent - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Missing(Postponed):
+class TicketMissing(Postponed):
     """A known ticket was not shown: never a decision."""
 
     event_code: ClassVar[str] = "Missing"
@@ -124,7 +126,7 @@ class Missing(Postponed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opened(Event):
+class TicketOpened(Event):
     """The ticket is known: created, found by a look-up, or attached by an operator."""
 
     event_code: ClassVar[str] = "Opened"
@@ -144,12 +146,12 @@ class Opened(Event):
         )
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return replace(texts, reason="", ticket_url=self.ticket.url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Read(Event):
+class TicketRead(Event):
     """The ticket was read and says nothing final."""
 
     event_code: ClassVar[str] = "Read"
@@ -159,7 +161,7 @@ class Read(Event):
     @override
     def apply(self, record: Record) -> Record:
         return replace(
-            afresh(Event.apply(self, record)),
+            without_failures(Event.apply(self, record)),
             native_status=self.ticket.native_status,
             ticket_key=self.ticket.key or record.ticket_key,
             key_fields=record.key_fields or self.ticket.key_fields,
@@ -168,7 +170,7 @@ class Read(Event):
         )
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return replace(texts, reason="", ticket_url=self.ticket.url or texts.ticket_url)
 
 
@@ -189,14 +191,14 @@ class Decided(Event):
     comment: str = ""
     evidence: str = ""
     reason: str = ""
-    ours: bool = False
+    without_ticket: bool = False
 
     @override
     def apply(self, record: Record) -> Record:
         return replace(
             Event.apply(self, record),
-            ours=int(self.ours),
-            untold=int(self.ours and bool(record.ticket_id or record.sent_at)),
+            decided_without_ticket=int(self.without_ticket),
+            ticket_notice_due=int(self.without_ticket and bool(record.ticket_id or record.sent_at)),
             decision=self.decision,
             decided_by=self.by,
             decided_at=self.at,
@@ -204,7 +206,7 @@ class Decided(Event):
         )
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return replace(texts, reason="", comment=self.comment, evidence=self.evidence)
 
 
@@ -239,19 +241,19 @@ class Fulfilled(Event):
     @override
     def apply(self, record: Record) -> Record:
         return replace(
-            afresh(Event.apply(self, record)),
+            without_failures(Event.apply(self, record)),
             fulfilment=self.fulfilment,
             native_status=self.native_status or record.native_status,
         )
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         told = [it for it in (texts.evidence, self.evidence) if it]
         return replace(Event.write(self, texts), evidence="; ".join(told))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallingBack(Event):
+class CallbackStarted(Event):
     """A callback is about to be sent: from here on a 409 may mean that it arrived before."""
 
     event_code: ClassVar[str] = "CallingBack"
@@ -260,15 +262,15 @@ class CallingBack(Event):
 
     @override
     def apply(self, record: Record) -> Record:
-        return replace(record, calls=record.calls + 1)
+        return replace(record, callbacks_sent=record.callbacks_sent + 1)
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return replace(texts, callback=self.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CalledBack(Event):
+class CallbackAccepted(Event):
     """witboost has the final status; `note` says how we know where it is not a plain 2xx.
 
     `write_back`: the ticket shall hear of it.
@@ -280,17 +282,17 @@ class CalledBack(Event):
     write_back: bool = False
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return replace(texts, reason=self.note)
 
     @override
     def apply(self, record: Record) -> Record:
-        untold = record.untold or int(self.write_back and bool(record.ticket_id))
-        return replace(Event.apply(self, record), finished_at=self.at, untold=untold)
+        untold = record.ticket_notice_due or int(self.write_back and bool(record.ticket_id))
+        return replace(Event.apply(self, record), finished_at=self.at, ticket_notice_due=untold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Died(Event):
+class GivenUp(Event):
     """Given up, with the reason."""
 
     event_code: ClassVar[str] = "Died"
@@ -301,24 +303,26 @@ class Died(Event):
     @override
     def apply(self, record: Record) -> Record:
         # setting aside twice keeps the first place to return to
-        back = record.state if record.state in WORKING else record.back
+        back = record.state if record.state in ACTIVE else record.resume_state
         finished = self.at if record.decision is not None else 0
-        return replace(record, back=back, code=self.code, finished_at=finished)
+        return replace(record, resume_state=back, code=self.code, finished_at=finished)
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return replace(texts, reason=self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held(Died):
+class Held(GivenUp):
     """A person must look. `fired`: the decision deadline led here, and it fires only once."""
 
     event_code: ClassVar[str] = "Held"
 
-    fired: bool = False
+    deadline_fired: bool = False
 
     @override
     def apply(self, record: Record) -> Record:
-        aside = Died.apply(self, record)
-        return replace(aside, fired=1 if self.fired else record.fired, finished_at=0)
+        aside = GivenUp.apply(self, record)
+        return replace(
+            aside, deadline_fired=1 if self.deadline_fired else record.deadline_fired, finished_at=0
+        )

@@ -6,7 +6,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from proxy.domain.events.base import Event
-from proxy.domain.models import Record, Texts
+from proxy.domain.models import Details, Record
 from proxy.domain.replace import replace
 
 
@@ -23,12 +23,12 @@ class Announced(Event):
         return replace(record, announced=1)
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told(Event):
+class TicketNotified(Event):
     """The ticket heard how its request ended, or it never will; `note` says which."""
 
     event_code: ClassVar[str] = "Told"
@@ -37,8 +37,8 @@ class Told(Event):
 
     @override
     def apply(self, record: Record) -> Record:
-        return replace(Event.apply(self, record), untold=0)
+        return replace(Event.apply(self, record), ticket_notice_due=0)
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return texts

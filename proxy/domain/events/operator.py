@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from proxy.domain.events.base import Event, afresh
-from proxy.domain.models import Record, Texts
+from proxy.domain.events.base import Event, without_failures
+from proxy.domain.models import Details, Record
 from proxy.domain.replace import replace
 
 
@@ -25,7 +25,7 @@ class Retried(Event):
 
     @override
     def apply(self, record: Record) -> Record:
-        back = replace(afresh(Event.apply(self, record)), missing=0, finished_at=0)
+        back = replace(without_failures(Event.apply(self, record)), missing=0, finished_at=0)
         # without a run id, no restart of the store casts doubt on the operator's word
         return replace(back, sent_at=0, run_id="") if self.no_ticket else back
 
@@ -44,7 +44,7 @@ class Refreshed(Event):
         return replace(record, polls=0)
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return texts
 
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from proxy.domain.events.base import ASIDE, Event, NotSent, Sending
-from proxy.domain.models import Record, State, Texts
+from proxy.domain.events.base import PARKED, CreateNotSent, CreateStarted, Event
+from proxy.domain.models import Details, Record, State
 from proxy.domain.replace import replace
 
 _BEFORE = (State.RECEIVED, State.OPENING)
@@ -20,9 +20,11 @@ def sent_again(events: Iterable[str]) -> bool:
     """
     in_doubt = False
     for event in events:
-        if event == Sending.event_code and in_doubt:
+        if event == CreateStarted.event_code and in_doubt:
             return True
-        in_doubt = event == Sending.event_code or (in_doubt and event != NotSent.event_code)
+        in_doubt = event == CreateStarted.event_code or (
+            in_doubt and event != CreateNotSent.event_code
+        )
     return False
 
 
@@ -31,14 +33,20 @@ def _doubted(record: Record, at: int) -> Record:
 
     One that was decided without a ticket still has to look for it.
     """
-    if not record.unticketed:
+    if not record.may_have_unknown_ticket:
         return record
-    back = State.OPENING if record.state in ASIDE and record.back in _BEFORE else record.back
-    return replace(record, back=back, sent_at=at, untold=int(record.decision is not None))
+    back = (
+        State.OPENING
+        if record.state in PARKED and record.resume_state in _BEFORE
+        else record.resume_state
+    )
+    return replace(
+        record, resume_state=back, sent_at=at, ticket_notice_due=int(record.decision is not None)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doubted(Event):
+class CreateInDoubt(Event):
     """Another server of the store answers than at the admission: a create may be forgotten.
 
     It was restarted, failed over or was restored, and what was written last may be lost. `run_id`
@@ -55,7 +63,7 @@ class Doubted(Event):
         return replace(_doubted(record, self.at), run_id=self.run_id)
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return texts
 
 
@@ -77,11 +85,11 @@ class Restored(Event):
         unsettled = record.decision is not None and record.state is not State.DONE
         return replace(
             _doubted(record, self.at),
-            calls=max(record.calls, 1) if unsettled else record.calls,
+            callbacks_sent=max(record.callbacks_sent, 1) if unsettled else record.callbacks_sent,
             polls=0,
             missing=0,
         )
 
     @override
-    def write(self, texts: Texts) -> Texts:
+    def write(self, texts: Details) -> Details:
         return texts

@@ -15,7 +15,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError, TryAgainError
 from typing_extensions import override
 
-from proxy.errors import ProxyError, StoreUnavailable
+from proxy.errors import ProxyError, StoreUnavailableError
 from proxy.store.client.pipeline import Batcher, Words, translate
 
 Address = tuple[str, int]
@@ -68,7 +68,9 @@ class Cluster:
         for first, last, address in self._masters:
             if first <= slot <= last:
                 return address, self.batcher(address)
-        raise StoreUnavailable(f"No node of the Redis cluster serves slot {slot}.", sent=False)
+        raise StoreUnavailableError(
+            f"No node of the Redis cluster serves slot {slot}.", maybe_sent=False
+        )
 
     async def masters(self) -> list[Batcher]:
         """Return the batcher of each node that has slots; raises as `batcher_of` does."""
@@ -102,7 +104,9 @@ class Cluster:
                     continue
                 self._masters = [_master(row, address) for row in slots]
                 return
-        raise StoreUnavailable(f"No node of the Redis cluster answers ({why}).", sent=False)
+        raise StoreUnavailableError(
+            f"No node of the Redis cluster answers ({why}).", maybe_sent=False
+        )
 
     async def settle(self) -> None:
         """Wait for what is under way."""
@@ -126,7 +130,7 @@ class ClusterBatcher(Batcher):
         self._cluster = cluster
 
     @override
-    async def everywhere(self) -> list[Batcher]:
+    async def nodes(self) -> list[Batcher]:
         return await self._cluster.masters()
 
     @override
@@ -145,13 +149,13 @@ class ClusterBatcher(Batcher):
 
     async def _routed(self, words: Words) -> Any:
         """Try until the time is over; what is sent twice is answered as it was the first time."""
-        slot, last = _slot(words), StoreUnavailable("No time was left.", sent=False)
+        slot, last = _slot(words), StoreUnavailableError("No time was left.", maybe_sent=False)
         try:
             async with asyncio.timeout(_WITHIN):
                 while True:
                     try:
                         return await self._once(words, slot)
-                    except StoreUnavailable as error:
+                    except StoreUnavailableError as error:
                         last = error
                     await asyncio.sleep(_PAUSE)
         except TimeoutError:
@@ -166,7 +170,7 @@ class ClusterBatcher(Batcher):
                 return await self._ask(words, (error.host, error.port))
             await self._cluster.look()
             raise translate(error, str(words[0])) from error
-        except StoreUnavailable:
+        except StoreUnavailableError:
             await self._cluster.look()
             raise
 

@@ -82,7 +82,7 @@ def connect(url: str, called: str = "") -> Redis:
     return _server({**parse_url(url), **_named(called)})
 
 
-def reach(url: str, called: str = "") -> Redis | Cluster:
+def connect_url(url: str, called: str = "") -> Redis | Cluster:
     """Return a client for a server, as `connect`, for one found by Sentinel, or for a cluster.
 
         redis://, rediss://, unix://                           one server

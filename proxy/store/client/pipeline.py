@@ -21,7 +21,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from proxy.errors import ConfigurationError, StoreUnavailable
+from proxy.errors import ConfigurationError, StoreUnavailableError
 
 _LARGEST = 256  # commands in one round trip: bounds the latency of the first of them
 _PAGE = 500  # keys that the server looks at for one page of names
@@ -101,7 +101,7 @@ class Batcher:
         except NoScriptError:
             return await self.enqueue(("EVAL", script.source, len(keys), *keys, *args))
 
-    async def everywhere(self) -> Sequence["Batcher"]:
+    async def nodes(self) -> Sequence["Batcher"]:
         """Return one batcher for each server that keys are on."""
         return [self]
 
@@ -169,7 +169,7 @@ def _settle(future: asyncio.Future[Any], words: Words, answer: object, raw: Raw)
         future.set_exception(translate(answer, str(words[0])))
 
 
-def translate(error: Exception, command: str) -> StoreUnavailable | ConfigurationError:
+def translate(error: Exception, command: str) -> StoreUnavailableError | ConfigurationError:
     """Return our error for one of redis-py; a server that cannot write now is unavailable.
 
     LOADING, READONLY, MASTERDOWN, OOM, MISCONF and the like pass; a command that the server does
@@ -180,8 +180,8 @@ def translate(error: Exception, command: str) -> StoreUnavailable | Configuratio
     if isinstance(error, ResponseError) and not passes:
         return ConfigurationError(f"Redis refused {command}: {text}. Check its version and ACL.")
     kind = type(error).__name__
-    return StoreUnavailable(
+    return StoreUnavailableError(
         f"Redis did not answer {command} ({kind}: {text.rstrip('.')}): look at the server and the"
         " network to it.",
-        sent=True,
+        maybe_sent=True,
     )

@@ -13,7 +13,7 @@ from proxy.errors import ConfigurationError
 from proxy.security.key_ring import KeyRing
 from proxy.store.audit_streams import characters
 from proxy.store.queries import flat, text_place
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from proxy.store.transfer.namespace import key_names, last_changes
 
 _REQUESTS: Final = 100  # at once
@@ -21,7 +21,7 @@ _ENTRIES: Final = 500  # of a stream, at once
 _NEVER_PASSES: Final = -1  # says PTTL; -2 of what has passed meanwhile
 
 
-class Leaving(TypedDict):
+class RequestItem(TypedDict):
     """A request: its record and texts as names and values in turn, its payload, history, due time.
 
     `newest` says that no other request has its URL since.
@@ -53,7 +53,7 @@ class Stream(TypedDict):
     last: str
 
 
-class Shared(TypedDict):
+class SharedItem(TypedDict):
     """A key that belongs to no partition: a hash as names and values in turn, or a text.
 
     `name` is that of the key without the namespace, `until` the moment (ms) at which it passes.
@@ -67,7 +67,7 @@ class Shared(TypedDict):
     sealed: str
 
 
-Item = Leaving | TicketIndex | Stream | Shared
+Item = RequestItem | TicketIndex | Stream | SharedItem
 
 _TEXTS: Final = re.compile(r":(credentials|refused|exports|seen:.+)")
 _HASHES: Final = re.compile(
@@ -79,7 +79,7 @@ _SEALED: Final = {":credentials": "text", ":signing": "own", "{:logins}:refresh"
 _SEALER: Final = ("owner", "until")  # who seals now is no matter of the audit
 
 
-async def items(store: RedisStore, ring: KeyRing) -> AsyncIterator[Item]:
+async def items(store: RequestStore, ring: KeyRing) -> AsyncIterator[Item]:
     """Yield everything; a request may come twice, with the same content.
 
     Raises:
@@ -101,7 +101,7 @@ async def items(store: RedisStore, ring: KeyRing) -> AsyncIterator[Item]:
         yield stream
 
 
-async def _requests(store: RedisStore, ids: Sequence[str]) -> list[Leaving]:
+async def _requests(store: RequestStore, ids: Sequence[str]) -> list[RequestItem]:
     commands: list[tuple[Any, ...]] = []
     for each in ids:
         tag = store.keys.tag_of(each)
@@ -121,16 +121,16 @@ async def _requests(store: RedisStore, ids: Sequence[str]) -> list[Leaving]:
     return found
 
 
-def _request(store: RedisStore, each: str, kept: Sequence[Any]) -> Leaving:
+def _request(store: RequestStore, each: str, kept: Sequence[Any]) -> RequestItem:
     record, texts, payload, history, due = kept
-    tag, show = store.keys.tag_of(each), store.privacy.show
+    tag, show = store.keys.tag_of(each), store.privacy.decrypt
     words = flat(texts)
     shown = [
         word
         for name, value in zip(words[::2], words[1::2], strict=True)
         for word in (name, show(value, text_place(tag, each, name.decode())))
     ]
-    return Leaving(
+    return RequestItem(
         kind="request",
         record=characters(flat(record)),
         texts=characters(shown),
@@ -141,12 +141,12 @@ def _request(store: RedisStore, each: str, kept: Sequence[Any]) -> Leaving:
     )
 
 
-def _field(request: Leaving, name: str) -> str:
+def _field(request: RequestItem, name: str) -> str:
     words = request["record"]
     return dict(zip(words[::2], words[1::2], strict=True)).get(name, "")
 
 
-async def _tickets(store: RedisStore, names: Sequence[str]) -> list[TicketIndex]:
+async def _tickets(store: RequestStore, names: Sequence[str]) -> list[TicketIndex]:
     ids = await store.batcher.commands([("GET", name) for name in names])
     return [
         TicketIndex(kind="ticket", ref=name.partition("}:t:")[2], id=found.decode())
@@ -155,7 +155,7 @@ async def _tickets(store: RedisStore, names: Sequence[str]) -> list[TicketIndex]
     ]
 
 
-async def _all_shared(store: RedisStore, ring: KeyRing, names: Sequence[str]) -> list[Shared]:
+async def _all_shared(store: RequestStore, ring: KeyRing, names: Sequence[str]) -> list[SharedItem]:
     found = []
     for name in names:
         relative = name.replace(store.keys.namespace, "", 1)
@@ -176,7 +176,7 @@ async def _all_shared(store: RedisStore, ring: KeyRing, names: Sequence[str]) ->
 
 def _shared(
     ring: KeyRing, name: str, relative: str, kind: Literal["hash", "text"], words: Sequence[bytes]
-) -> Shared:
+) -> SharedItem:
     sealed = next((it for begin, it in _SEALED.items() if relative.startswith(begin)), "")
     shown = list(words)
     if kind == "text" and sealed:
@@ -190,15 +190,15 @@ def _shared(
             if not (relative == ":audit" and field in _SEALER)
             for word in (field.encode(), ring.open(value, place=name) if field == sealed else value)
         ]
-    return Shared(kind=kind, name=relative, words=characters(shown), until=None, sealed=sealed)
+    return SharedItem(kind=kind, name=relative, words=characters(shown), until=None, sealed=sealed)
 
 
-async def _until(store: RedisStore, name: str) -> int | None:
+async def _until(store: RequestStore, name: str) -> int | None:
     left = int(await store.batcher.command("PTTL", name))
     return None if left == _NEVER_PASSES else await store.now() + max(left, 1)
 
 
-async def _streams(store: RedisStore) -> AsyncIterator[Stream]:
+async def _streams(store: RequestStore) -> AsyncIterator[Stream]:
     """Yield what is not sealed of every stream, a page at a time; the last id comes at its end."""
     for name, last in (await last_changes(store, store.keys)).items():
         key, after = store.keys.streams()[name], "-"

@@ -12,8 +12,8 @@ from proxy.store.audit_streams import ordered
 from proxy.store.client.scripts import load_script
 from proxy.store.codec import read_record
 from proxy.store.queries import text_place
-from proxy.store.requests import RedisStore
-from proxy.store.transfer.exporter import Item, Leaving, Shared, Stream, TicketIndex
+from proxy.store.requests import RequestStore
+from proxy.store.transfer.exporter import Item, RequestItem, SharedItem, Stream, TicketIndex
 
 Reindex = Callable[[Record, bytes], Record]
 """Returns a record with its digests under the index key in force, from the hook call's body."""
@@ -23,14 +23,16 @@ _NO_SERVER: Final = "imported"  # a run id that no server has
 _BEFORE_ALL: Final = "0-0"
 
 
-class Arriving:
+class Importer:
     """Writes items; each may come twice.
 
     With `doubt`, more may have happened outside than the export knows: as after a restart of the
     store, a ticket is looked up before it is created.
     """
 
-    def __init__(self, store: RedisStore, ring: KeyRing, *, reindex: Reindex, doubt: bool) -> None:
+    def __init__(
+        self, store: RequestStore, ring: KeyRing, *, reindex: Reindex, doubt: bool
+    ) -> None:
         self._store = store
         self._ring = ring
         self._reindex = reindex
@@ -56,7 +58,7 @@ class Arriving:
             if last != _BEFORE_ALL:
                 await self._go_on_after(key, last)
 
-    def _write(self, item: Leaving | TicketIndex | Shared) -> Awaitable[Any]:
+    def _write(self, item: RequestItem | TicketIndex | SharedItem) -> Awaitable[Any]:
         match item["kind"]:
             case "request":
                 return self._request(item)
@@ -68,17 +70,20 @@ class Arriving:
             case "text":
                 return self._text(item)
 
-    async def _request(self, item: Leaving) -> None:
+    async def _request(self, item: RequestItem) -> None:
         words = _bytes(item["record"])
         record, payload = read_record(words), item["payload"].encode("latin-1")
         fields = dict(zip(words[::2], words[1::2], strict=True))
         if payload:
             indexed = self._reindex(record, payload)
-            fields |= {b"url": indexed.url.encode(), b"content": indexed.content.encode()}
+            fields |= {
+                b"url": indexed.url_digest.encode(),
+                b"content": indexed.content_digest.encode(),
+            }
         if self._doubt:
             fields[b"run_id"] = _NO_SERVER.encode()
         tag, texts = self._store.keys.tag_of(record.id), _bytes(item["texts"])
-        hide = self._store.privacy.hide
+        hide = self._store.privacy.encrypt
         hidden = [
             word
             for name, text in zip(texts[::2], texts[1::2], strict=True)
@@ -115,7 +120,7 @@ class Arriving:
             await self._store.batcher.script(_APPEND, [key], [last, "", ""])
             await command("XDEL", key, last)
 
-    async def _hash(self, item: Shared) -> None:
+    async def _hash(self, item: SharedItem) -> None:
         place, words = self._place(item), _bytes(item["words"])
         fields = {name.decode(): it for name, it in zip(words[::2], words[1::2], strict=True)}
         if item["sealed"] in fields:
@@ -128,13 +133,13 @@ class Arriving:
             pairs = [word for pair in fields.items() for word in pair]
             await self._store.batcher.command("HSET", place, *pairs)
 
-    async def _text(self, item: Shared) -> None:
+    async def _text(self, item: SharedItem) -> None:
         place, (text,) = self._place(item), _bytes(item["words"])
         value = self._ring.seal(text, place=place) if item["sealed"] else text
         passes = [] if item["until"] is None else ["PXAT", item["until"]]
         await self._store.batcher.command("SET", place, value, *passes)
 
-    def _place(self, item: Shared) -> str:
+    def _place(self, item: SharedItem) -> str:
         """Return the name of a key in this namespace."""
         namespace = self._store.keys.namespace
         name = item["name"]

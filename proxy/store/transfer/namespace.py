@@ -7,10 +7,10 @@ from typing import Any
 from proxy.errors import ConfigurationError
 from proxy.store.keys import Keys
 from proxy.store.queries import flat
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 
 
-async def key_names(store: RedisStore) -> AsyncIterator[list[str]]:
+async def key_names(store: RequestStore) -> AsyncIterator[list[str]]:
     """Yield the names of all keys, some at a time; one may come twice, as from SCAN."""
     namespace = store.keys.namespace
     own = (f"{namespace}:", f"{{{namespace}:")
@@ -19,21 +19,21 @@ async def key_names(store: RedisStore) -> AsyncIterator[list[str]]:
             yield found
 
 
-async def is_empty(store: RedisStore) -> bool:
+async def is_empty(store: RequestStore) -> bool:
     """Whether there is no key at all."""
     async for _ in key_names(store):
         return False
     return True
 
 
-async def remove_all(store: RedisStore) -> None:
+async def remove_all(store: RequestStore) -> None:
     """Remove every key but `meta`, which says that an import is under way."""
     meta = store.keys.shared("meta")
     async for names in key_names(store):
         await store.batcher.commands([("UNLINK", name) for name in names if name != meta])
 
 
-async def last_changes(store: RedisStore, keys: Keys) -> Mapping[str, str]:
+async def last_changes(store: RequestStore, keys: Keys) -> Mapping[str, str]:
     """Return the last entry that each stream of the audit ever had: other ones, and it changed."""
     streams = keys.streams()
     there = await store.batcher.commands([("EXISTS", key) for key in streams.values()])
@@ -47,14 +47,14 @@ def _last_id(told: Sequence[Any] | Mapping[bytes, Any]) -> str:
     return words[words.index(b"last-generated-id") + 1].decode()
 
 
-async def refuse_while_served(store: RedisStore) -> None:
+async def refuse_while_served(store: RequestStore) -> None:
     """Raise ConfigurationError if a service is connected, as far as the server tells.
 
     Every process of a service gives its connections a name; some managed servers tell no names.
     """
     name, found = service_name(store.keys.namespace), 0
     with contextlib.suppress(ConfigurationError):
-        for batcher in await store.batcher.everywhere():
+        for batcher in await store.batcher.nodes():
             clients = bytes(await batcher.command("CLIENT", "LIST")).decode()
             found += clients.split().count(f"name={name}")
     if found:

@@ -13,7 +13,7 @@ from yarl import URL
 
 from proxy.domain.durations import Milliseconds
 from proxy.domain.models import Fulfilment, Outcome
-from proxy.tickets.declaring.calls import Shape, Text
+from proxy.tickets.declaring.calls import DeclarationModel, Text
 from proxy.tickets.events.declaration import Events
 
 
@@ -27,7 +27,7 @@ def web_address(value: str) -> str:
     return str(url).rstrip("/")
 
 
-class Declaration(Shape):
+class Declaration(DeclarationModel):
     """One ticket system: where it is, how long it takes, what its native statuses mean.
 
     `decision` and `fulfilment` map native statuses; a status in neither has no outcome, which the

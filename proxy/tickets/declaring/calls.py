@@ -40,7 +40,7 @@ NAMES: Final[Mapping[str, Mapping[str, Collection[str]]]] = {
 """What the templates of each operation may mention."""
 
 
-def names_of(
+def template_context(
     request: ApprovalRequest,
     text: Callable[[str], str] = clean,
     *,
@@ -85,13 +85,13 @@ Text = Annotated[str, BeforeValidator(_number_as_text)]
 HeaderName = Annotated[str, AfterValidator(_field_name)]
 
 
-class Shape(BaseModel):
+class DeclarationModel(BaseModel):
     """A part of a declaration: unknown keys are errors, and nothing changes after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class CallShape(Shape):
+class CallShape(DeclarationModel):
     """One HTTP call, its path below `base_url`; an answer outside `success` is an error.
 
     A query parameter that is exactly one `{{ expression }}` is left out where that is null, and

@@ -73,7 +73,7 @@ def _below(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             return
 
 
-def finder(expression: str) -> Callable[[Any], Any]:
+def compile_path(expression: str) -> Callable[[Any], Any]:
     """Return what looks an expression up in a tree; None where it finds nothing.
 
     A function that meets the wrong type finds nothing either: the tree is not the one expected.

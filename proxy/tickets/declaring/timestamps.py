@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, model_validator
 
-from proxy.tickets.declaring.calls import Shape
+from proxy.tickets.declaring.calls import DeclarationModel
 
 _UNITS: Final = {"seconds": 1_000, "milliseconds": 1}
 
@@ -23,7 +23,7 @@ def _format(text: str) -> str:
     return text
 
 
-class Moments(Shape):
+class TimestampFormat(DeclarationModel):
     """How times are written; `zone` is that of texts that name none."""
 
     format: Annotated[str, AfterValidator(_format)] = "rfc3339"

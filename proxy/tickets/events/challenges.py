@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.tickets.declaring.expressions import finder
+from proxy.tickets.declaring.expressions import compile_path
 from proxy.tickets.declaring.templates import leaves_of, mentions, tree_template
 from proxy.tickets.events.declaration import Events
-from proxy.tickets.events.proofs import Mac, Secrets, read_key
+from proxy.tickets.events.proofs import HmacKey, Secrets, read_key
 
 _SIGNED: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 LONGEST_ECHO: Final = 1_024
@@ -30,7 +30,7 @@ class Challenges:
         self._secrets = secrets
         if events.challenge is not None:
             self._declared = events.challenge
-            self._token = finder(events.challenge.token)
+            self._token = compile_path(events.challenge.token)
             self._answer = tree_template(events.challenge.answer, "events.challenge.answer", {})
             self._signs = any(
                 mentions(leaf, "signature")
@@ -62,11 +62,11 @@ class Challenges:
             return bool(_SIGNED.fullmatch(token))
         return 0 < len(token) <= LONGEST_ECHO and token.isascii() and token.isprintable()
 
-    def _key(self, token: str) -> Mac | None:
+    def _key(self, token: str) -> HmacKey | None:
         """Return the secret that the token proves to be known; any, where it need prove nothing."""
         for secret in self._secrets():
             key = read_key(secret, self._events)
-            if not isinstance(key, Mac):
+            if not isinstance(key, HmacKey):
                 continue
             proves = self._declared.proves
             if not proves or hmac.compare_digest(key.signature(proves.encode()), token.encode()):

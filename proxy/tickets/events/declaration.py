@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from proxy.domain.durations import Milliseconds
-from proxy.tickets.declaring.calls import HeaderName, Shape
+from proxy.tickets.declaring.calls import DeclarationModel, HeaderName
 from proxy.tickets.declaring.expressions import Expression
 from proxy.tickets.declaring.templates import leaves_of, mentions, problems_of
 
@@ -78,7 +78,7 @@ TokenAlgorithm = Literal[
 ]  # fmt: skip
 
 
-class EventToken(Shape):
+class EventToken(DeclarationModel):
     """What a JWT must say, beside that it is not over (RFC 7519, RFC 8725 3.1, 3.8, 3.9, 3.11).
 
     Only these algorithms are tried, and each only with keys of its kind.
@@ -102,7 +102,7 @@ class EventToken(Shape):
         return not self.algorithms[0].startswith("HS")
 
 
-class Challenge(Shape):
+class Challenge(DeclarationModel):
     """What a system asks before it sends events to an address, and what it wants to hear.
 
     `token` finds in `query` or `body` what it sends. `answer`, a text or a JSON tree, may mention
@@ -131,7 +131,7 @@ class Challenge(Shape):
         return self
 
 
-class Events(Shape):
+class Events(DeclarationModel):
     """How pushed events prove where they come from, and which ticket they name.
 
     `hmac` signs `signed`, in which `{timestamp}`, `{id}` and `{body}` stand for two headers and the

@@ -12,7 +12,7 @@ from proxy.domain.clock import Clock
 from proxy.domain.schedule import HOUR, MINUTE
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.outbound.destination import Destination
-from proxy.outbound.responses import Call, check
+from proxy.outbound.responses import Call, raise_for_status
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.jwt import key_id, published_keys, token_of
 
@@ -69,7 +69,7 @@ class PublishedKeys:
         call = Call("GET", self._url, {"Accept": "application/json"})
         try:
             answer = await self._http.send(call, repeatable=True)
-            check(answer, call, system=self._http.name)
+            raise_for_status(answer, call, system=self._http.name)
             if not published_keys(answer.body):
                 raise ConfigurationError(f"{call.place} answered without a public key")
         except ProxyError as error:

@@ -11,7 +11,7 @@ from joserfc.errors import SecurityWarning
 from joserfc.jwk import OctKey
 
 from proxy.tickets.events.declaration import Events
-from proxy.tickets.events.proofs import Mac, Shown, Signature, read_key
+from proxy.tickets.events.proofs import HmacKey, PresentedSecret, Signature, read_key
 
 _LIFE: Final = 60  # seconds of a token
 
@@ -50,13 +50,13 @@ def _proof(
         case "hmac":
             key = read_key(secret, events)
             message = Signature(events, lambda: (secret,)).message(headers, body)
-            if not isinstance(key, Mac) or message is None:
+            if not isinstance(key, HmacKey) or message is None:
                 return None
             return key.signature(message).decode()
         case "jwt":
             return _token(events, secret, now)
         case "basic" | "static_header":
-            return Shown(events, lambda: (secret,)).expected(secret).decode()
+            return PresentedSecret(events, lambda: (secret,)).expected(secret).decode()
         case "client_certificate":
             return None
 

@@ -51,7 +51,7 @@ class Key(Protocol):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Mac(Key):
+class HmacKey(Key):
     """A secret that both sides know."""
 
     secret: bytes
@@ -107,7 +107,7 @@ def read_key(secret: bytes, events: Events) -> Key:
     if events.algorithm == "ed25519":
         return PublicKey(_ed25519(material), prefix, _from_hex if as_hex else _from_base64)
     encode = binascii.hexlify if as_hex else base64.b64encode
-    return Mac(material, events.algorithm, prefix, encode)
+    return HmacKey(material, events.algorithm, prefix, encode)
 
 
 def _standard_key(secret: bytes) -> Key:
@@ -117,7 +117,7 @@ def _standard_key(secret: bytes) -> Key:
         material = _from_base64(text)
         if len(material) not in _MAC_BYTES:
             raise ValueError("must be whsec_ and 24 to 64 bytes in base64")
-        return Mac(material, "sha256", b"v1,", base64.b64encode)
+        return HmacKey(material, "sha256", b"v1,", base64.b64encode)
     if kind == b"whpk":
         return PublicKey(_ed25519(_from_base64(text)), b"v1a,", _from_base64)
     raise ValueError("must begin with whsec_ (a secret) or whpk_ (a public key)")
@@ -210,7 +210,7 @@ class Signature:
         return message
 
 
-class Shown:
+class PresentedSecret:
     """Something that the other side knows and shows: a fixed header, or user and password."""
 
     def __init__(self, events: Events, secrets: Secrets) -> None:

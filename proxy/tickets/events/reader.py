@@ -11,22 +11,22 @@ from typing import Any, Final
 import orjson
 
 from proxy.domain.models import TicketHint
-from proxy.errors import InvalidRequest, Unauthorized
-from proxy.tickets.declaring.expressions import finder
+from proxy.errors import InvalidRequestError, UnauthorizedError
+from proxy.tickets.declaring.expressions import compile_path
 from proxy.tickets.declaring.sanitize import clean
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.jwt import SignedToken
-from proxy.tickets.events.proofs import Proof, Secrets, Shown, Signature, is_timely, only
+from proxy.tickets.events.proofs import PresentedSecret, Proof, Secrets, Signature, is_timely, only
 
 MOST_REFS: Final = 100
 LONGEST_REF: Final = 255
 _REFUSED: Final = "the event does not prove that it comes from the ticket system"
-_PROOFS: Final[Mapping[str, type[Shown | Signature | SignedToken]]] = {
+_PROOFS: Final[Mapping[str, type[PresentedSecret | Signature | SignedToken]]] = {
     "hmac": Signature,
     "jwt": SignedToken,
-    "static_header": Shown,
-    "basic": Shown,
-    "client_certificate": Shown,
+    "static_header": PresentedSecret,
+    "basic": PresentedSecret,
+    "client_certificate": PresentedSecret,
 }
 
 
@@ -40,9 +40,9 @@ class EventReader:
         self._events = events
         self._proof: Proof = _PROOFS[events.auth](events, secrets)
         places = (events.ticket,) if isinstance(events.ticket, str) else events.ticket
-        self._places = [finder(place) for place in places]
-        self._replay_key = finder(events.replay_key) if events.replay_key else None
-        self._sent_at = finder(events.sent_at) if events.sent_at else None
+        self._places = [compile_path(place) for place in places]
+        self._replay_key = compile_path(events.replay_key) if events.replay_key else None
+        self._sent_at = compile_path(events.sent_at) if events.sent_at else None
 
     def read(self, headers: Mapping[str, str], body: bytes, *, now: int) -> TicketHint:
         """Return which tickets a proven event names; `now` is in milliseconds since the epoch.
@@ -52,16 +52,16 @@ class EventReader:
             InvalidRequest: it is proven, but names no ticket.
         """
         if not self._proof.proven(headers, body, now=now):
-            raise Unauthorized(_REFUSED)
+            raise UnauthorizedError(_REFUSED)
         try:
             tree = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise InvalidRequest(f"body: is not JSON ({error.msg})") from error
+            raise InvalidRequestError(f"body: is not JSON ({error.msg})") from error
         if self._sent_at is not None and not is_timely(self._events, self._sent_at(tree), now):
-            raise Unauthorized(_REFUSED)
+            raise UnauthorizedError(_REFUSED)
         refs = tuple(dict.fromkeys(self._refs(tree)))[:MOST_REFS]
         if not refs:
-            raise InvalidRequest("body: names no ticket where the settings expect one")
+            raise InvalidRequestError("body: names no ticket where the settings expect one")
         return TicketHint(refs, tuple(self._replay_keys_of(headers, body, tree)))
 
     def _refs(self, tree: Any) -> Iterator[str]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-from proxy.errors import ConfigurationError, NotFound, PermanentError, TemporaryError
+from proxy.errors import ConfigurationError, NotFoundError, PermanentError, TemporaryError
 from proxy.outbound.destination import Destination
 from proxy.tickets.declaring.sanitize import scalar_text
 from proxy.tickets.json_api import JsonApi
@@ -148,10 +148,12 @@ class Site(JsonApi):
         query = {"query" if self.cloud else "username": email, "maxResults": "50"}
         try:
             users = await self.ask("GET", f"{self.platform}/user/search", query=query)
-        except NotFound:
+        except NotFoundError:
             return ""
         except TemporaryError as error:
-            raise TemporaryError(str(error), retry_after=error.retry_after, sent=False) from error
+            raise TemporaryError(
+                str(error), retry_after=error.retry_after, maybe_sent=False
+            ) from error
         found = {
             scalar_text(user.get(self.user_id), LONGEST)
             for user in (users if isinstance(users, list) else ())

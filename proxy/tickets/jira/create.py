@@ -9,8 +9,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.domain.models import ApprovalRequest, Ticket
-from proxy.errors import ConfigurationError, NotFound, PermanentError, ProxyError, TemporaryError
-from proxy.tickets.declaring.calls import names_of
+from proxy.errors import (
+    ConfigurationError,
+    NotFoundError,
+    PermanentError,
+    ProxyError,
+    TemporaryError,
+)
+from proxy.tickets.declaring.calls import template_context
 from proxy.tickets.declaring.sanitize import clean, reference, scalar_text
 from proxy.tickets.declaring.templates import tree_template
 from proxy.tickets.jira.client import DESK, ISSUE_ID, LONGEST, Site, Tree, category, fields_of
@@ -24,7 +30,7 @@ _NEW: Final = "new"
 _NOT_ON_BEHALF: Final = "it could not be opened on behalf of the requester"
 
 
-class Opening:
+class IssueCreator:
     """Opens and marks tickets under one declaration."""
 
     def __init__(self, declaration: JiraDeclaration, site: Site) -> None:
@@ -75,7 +81,7 @@ class Opening:
         fields = self._declared.read_fields
         try:
             tree = await self._site.issue(ticket_id, fields, properties=mark)
-        except NotFound:
+        except NotFoundError:
             return None  # the index still has it
         held = _held(tree, mark)
         unmarked = not held and self._declared.request is not None
@@ -132,10 +138,10 @@ class Opening:
     def _fields(self, request: ApprovalRequest) -> dict[str, Any]:
         text = clean if self._adf else wiki_value
         fields = {
-            **self._plain_fields(names_of(request)),
+            **self._plain_fields(template_context(request)),
             **{
                 name: self._paragraphs(value) if isinstance(value, str) else value
-                for name, value in self._rich_fields(names_of(request, text)).items()
+                for name, value in self._rich_fields(template_context(request, text)).items()
             },
         }
         summary = fields["summary"]

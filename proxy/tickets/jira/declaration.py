@@ -9,7 +9,7 @@ from typing_extensions import override
 from proxy.domain.durations import Milliseconds
 from proxy.domain.models import Outcome
 from proxy.tickets.declaring.base import Declaration, web_address
-from proxy.tickets.declaring.calls import NAMES, Shape, Text
+from proxy.tickets.declaring.calls import NAMES, DeclarationModel, Text
 from proxy.tickets.declaring.default_text import DESCRIPTION, TITLE
 from proxy.tickets.declaring.expressions import Expression
 from proxy.tickets.declaring.templates import leaves_of, problems_of
@@ -23,7 +23,7 @@ Number = Annotated[Text, Field(pattern=r"^[0-9]{1,18}$")]
 Word = Annotated[Text, Field(min_length=1, max_length=255)]
 
 
-class CustomerRequest(Shape):
+class CustomerRequest(DeclarationModel):
     """A request of Jira Service Management: of which desk and type, and what is in its fields."""
 
     service_desk: Number
@@ -31,7 +31,7 @@ class CustomerRequest(Shape):
     fields: dict[FieldName, JsonValue] = Field(default_factory=dict)
 
 
-class PlainIssue(Shape):
+class PlainIssue(DeclarationModel):
     """An issue of Jira: in which project, of which type (its name or id), and its fields."""
 
     project: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{1,79}$")]
@@ -39,7 +39,7 @@ class PlainIssue(Shape):
     fields: dict[FieldName, JsonValue] = Field(default_factory=dict)
 
 
-class Approvals(Shape):
+class Approvals(DeclarationModel):
     """How the approvals of a request combine; one that was declined always declines.
 
     `steps` is how many approvals the workflow has: before all are there, nothing is approved.
@@ -50,14 +50,14 @@ class Approvals(Shape):
     steps: Annotated[int, Field(ge=1, le=50)] = 1
 
 
-class Start(Shape):
+class Start(DeclarationModel):
     """The transition (its name or id) that a new ticket takes, and the status it leads to."""
 
     transition: Word
     status: Word
 
 
-class Cancel(Shape):
+class Cancel(DeclarationModel):
     """How a ticket is withdrawn: by a transition (its name or id), or by declining its approvals.
 
     `fields` are written with the transition, such as a resolution.

@@ -14,7 +14,7 @@ _OURS: Final = frozenset({"project", "issuetype", "reporter"})
 """What an issue has beside its fields, whether the settings name it or not."""
 
 
-def inspections(declaration: JiraDeclaration, site: Site) -> Mapping[str, Inspection]:
+def preflight_checks(declaration: JiraDeclaration, site: Site) -> Mapping[str, Inspection]:
     """Return what can be asked about a declaration."""
     if declaration.request is not None:
         return {"request type": partial(_request, declaration, declaration.request, site)}

@@ -13,9 +13,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from proxy.domain.models import ApprovalRequest, Outcome, Ticket
-from proxy.errors import NotFound
+from proxy.errors import NotFoundError
 from proxy.outbound.destination import Destination
-from proxy.tickets.capabilities import undecided
+from proxy.tickets.capabilities import require_undecided
 from proxy.tickets.declaring.sanitize import digest, reference, rfc3339
 from proxy.tickets.jira.approvals import PENDING, Verdict, decided, named, names_of_person, verdict
 from proxy.tickets.jira.client import (
@@ -31,9 +31,9 @@ from proxy.tickets.jira.client import (
     name_of,
     quoted,
 )
-from proxy.tickets.jira.create import Opening
+from proxy.tickets.jira.create import IssueCreator
 from proxy.tickets.jira.declaration import LABELS, JiraDeclaration
-from proxy.tickets.jira.preflight import inspections
+from proxy.tickets.jira.preflight import preflight_checks
 from proxy.tickets.jira.text import adf, wiki_comment
 from proxy.tickets.jira.transitions import withdraw
 from proxy.tickets.port import Inspection
@@ -62,7 +62,7 @@ class Jira:
         self._site = Site(
             name=name, base_url=declaration.base_url, http=http, cloud=declaration.cloud
         )
-        self._opening = Opening(declaration, self._site)
+        self._opening = IssueCreator(declaration, self._site)
         self._recent: deque[str] = deque(maxlen=MOST_RECONCILED)
 
     @property
@@ -108,16 +108,18 @@ class Jira:
         tree = await self._site.issue(ticket_id, self._declared.read_fields)
         found = self._id(tree)
         if ISSUE_ID.fullmatch(ticket_id) and found != ticket_id:
-            raise NotFound(f"{self.name}: asked for {ticket_id}, it answered with another issue")
+            raise NotFoundError(
+                f"{self.name}: asked for {ticket_id}, it answered with another issue"
+            )
         return await self._judged(tree)
 
     async def ping(self) -> None:
         """Prove that the site answers, takes our credential, and searches the correlation field."""
         await self.find(NO_TICKET)
 
-    def inspections(self) -> Mapping[str, Inspection]:
+    def preflight_checks(self) -> Mapping[str, Inspection]:
         """Return what the site shows of what would be opened."""
-        return inspections(self._declared, self._site)
+        return preflight_checks(self._declared, self._site)
 
     async def changes(self, since: int) -> Mapping[str, int]:
         """Return when each of our issues that changed at or after `since` did so last, by id.
@@ -217,7 +219,7 @@ class Jira:
             key=key,
             url=self._url(key),
             native_status=status,
-            carries=[str(it) for it in (held if isinstance(held, list) else [held])],
+            correlation_values=[str(it) for it in (held if isinstance(held, list) else [held])],
             fulfilment=self._declared.fulfilled(status),
             created_at=rfc3339(moment) if moment is not None else "",
             key_fields=digest([fields.get(field) for field in self._declared.key_fields]),
@@ -264,12 +266,12 @@ class _FetchesMany(Jira):
 class _Cancels(Jira):
     async def cancel(self, ticket_id: str, reason: str) -> None:
         """Withdraw the ticket as the settings say; raises Conflict where it is decided already."""
-        ticket = undecided(await self.fetch(ticket_id), system=self.name)
+        ticket = require_undecided(await self.fetch(ticket_id), system=self.name)
         assert self._declared.cancel is not None
         await withdraw(self._site, ticket.id, self._declared.cancel)
         await self.comment(ticket.id, reason)
 
 
-def offers(declaration: JiraDeclaration) -> Mapping[type, Any]:
+def capabilities(declaration: JiraDeclaration) -> Mapping[type, Any]:
     """Return every capability, with what the declaration says of it."""
     return {_Cancels: declaration.cancel, _FetchesMany: declaration.cloud}

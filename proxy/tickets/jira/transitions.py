@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from proxy.errors import Conflict
+from proxy.errors import ConflictError
 from proxy.tickets.declaring.sanitize import scalar_text
 from proxy.tickets.jira.client import DESK, LONGEST, Site, status
 from proxy.tickets.jira.declaration import Cancel
@@ -29,7 +29,9 @@ async def take(
     ]
     if not named:
         there = ", ".join(scalar_text(each.get("name"), LONGEST) for each in offered)
-        raise Conflict(f"{site.name}: {ticket_id} has no transition {transition!r}: {there or '-'}")
+        raise ConflictError(
+            f"{site.name}: {ticket_id} has no transition {transition!r}: {there or '-'}"
+        )
     body = {"transition": {"id": named[0]["id"]}, **({"fields": dict(fields)} if fields else {})}
     await site.ask("POST", path, body, repeatable=False)
 
@@ -46,7 +48,7 @@ async def withdraw(site: Site, ticket_id: str, how: Cancel) -> None:
     path = f"{DESK}/request/{quote(ticket_id, safe='')}/approval"
     ours = [each for each in await site.values(path) if each.get("canAnswerApproval") is True]
     if not ours:
-        raise Conflict(f"{site.name}: {ticket_id} has no approval that our account may answer")
+        raise ConflictError(f"{site.name}: {ticket_id} has no approval that our account may answer")
     for each in ours:
         number = quote(scalar_text(each.get("id"), LONGEST), safe="")
         await site.ask("POST", f"{path}/{number}", {"decision": how.answer}, repeatable=False)

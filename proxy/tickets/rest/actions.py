@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from proxy.errors import PermanentError, TemporaryError
-from proxy.tickets.capabilities import undecided
+from proxy.tickets.capabilities import require_undecided
 from proxy.tickets.declaring.calls import ChangeCall, FollowUp
-from proxy.tickets.declaring.expressions import finder
+from proxy.tickets.declaring.expressions import compile_path
 from proxy.tickets.rest.client import Api
-from proxy.tickets.rest.tickets import Shown, Tickets
+from proxy.tickets.rest.tickets import FetchedTicket, Tickets
 
 _TRIES: Final = 3
 _CHANGED_MEANWHILE: Final = frozenset({409, 412})
@@ -44,7 +44,7 @@ class Changes:
         for _ in range(_TRIES):
             shown = await self._tickets.read(str(ticket["id"]))
             if only_open:
-                undecided(shown.ticket, system=self._name)
+                require_undecided(shown.ticket, system=self._name)
             try:
                 await self._change_as(shown, operation, declared, ticket, names)
             except PermanentError as error:
@@ -54,11 +54,11 @@ class Changes:
             else:
                 return
         raise TemporaryError(
-            f"{self._name}: others change the ticket whenever we do: {refused}", sent=False
+            f"{self._name}: others change the ticket whenever we do: {refused}", maybe_sent=False
         )
 
     async def follow_up(
-        self, shown: Shown, calls: tuple[FollowUp, ...], correlation_id: str, *, fresh: bool
+        self, shown: FetchedTicket, calls: tuple[FollowUp, ...], correlation_id: str, *, fresh: bool
     ) -> None:
         """Make the calls that belong to a new ticket; where it is not fresh, those not made yet."""
         fields = shown.tree if isinstance(shown.tree, Mapping) else {}
@@ -68,19 +68,19 @@ class Changes:
             operation = f"follow_ups.{at}"
             if call.unless is not None and not fresh:
                 answer = await self._api.send(f"{operation}.unless", **names)
-                if finder(call.unless.found)(answer.json()):
+                if compile_path(call.unless.found)(answer.json()):
                     continue
             await self.change(operation, call, ticket, correlation_id=correlation_id)
 
     async def _change_as(
         self,
-        shown: Shown,
+        shown: FetchedTicket,
         operation: str,
         declared: ChangeCall,
         ticket: Mapping[str, Any],
         names: Mapping[str, Any],
     ) -> None:
-        version = finder(declared.version)(shown.tree) if declared.version else None
+        version = compile_path(declared.version)(shown.tree) if declared.version else None
         if declared.version and version is None:
             self._api.unreadable(shown.answer, "a ticket without a version", f"{operation}.version")
         call = self._api.write(operation, ticket={**ticket, "version": version}, **names)

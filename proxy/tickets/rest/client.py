@@ -12,9 +12,9 @@ from yarl import URL
 from proxy.domain.models import ApprovalRequest
 from proxy.errors import TemporaryError
 from proxy.outbound.destination import Destination
-from proxy.outbound.responses import Answer, Call, check
-from proxy.tickets.declaring.calls import names_of
-from proxy.tickets.declaring.expressions import finder
+from proxy.outbound.responses import Call, Response, raise_for_status
+from proxy.tickets.declaring.calls import template_context
+from proxy.tickets.declaring.expressions import compile_path
 from proxy.tickets.declaring.sanitize import scalar_text
 from proxy.tickets.rest.declaration import RestDeclaration
 from proxy.tickets.rest.lists import ListCall, Pages
@@ -44,15 +44,15 @@ class Api:
             for operation, shape in declaration.calls()
         }
 
-    async def send(self, operation: str, *, repeatable: bool = True, **names: Any) -> Answer:
+    async def send(self, operation: str, *, repeatable: bool = True, **names: Any) -> Response:
         """Make a call and return its answer, whose status means success."""
         call = self._writers[operation].write(**names)
         return await self.deliver(operation, call, repeatable=repeatable)
 
-    async def deliver(self, operation: str, call: Call, *, repeatable: bool) -> Answer:
+    async def deliver(self, operation: str, call: Call, *, repeatable: bool) -> Response:
         """Make a call that is written already."""
         answer = await self._http.send(call, repeatable=repeatable)
-        check(answer, call, system=self._name)
+        raise_for_status(answer, call, system=self._name)
         if answer.status not in self._writers[operation].success:
             self.unreadable(answer, f"{answer.status}", f"{operation}.success")
         return answer
@@ -64,7 +64,7 @@ class Api:
     def write_create(self, request: ApprovalRequest) -> Call:
         """Return the call that opens a ticket; what no template mentions is not even read."""
         create = self._writers["create"]
-        return create.write(**names_of(request, only=create.names))
+        return create.write(**template_context(request, only=create.names))
 
     async def pages(
         self, operation: str, shape: ListCall, place: str, **names: Any
@@ -74,7 +74,7 @@ class Api:
         Raises:
             TemporaryError: it cannot be read to its end.
         """
-        find = finder(getattr(shape, place))
+        find = compile_path(getattr(shape, place))
         following = _Pages(shape.pages) if shape.pages else None
         before: list[Any] = []
         call = self._writers[operation].write(following.first() if following else {}, **names)
@@ -101,14 +101,14 @@ class Api:
         """Return every entry of a list, as `pages` reads it."""
         return [it async for page in self.pages(operation, shape, place, **names) for it in page]
 
-    def unreadable(self, answer: Answer, what: str, setting: str) -> NoReturn:
+    def unreadable(self, answer: Response, what: str, setting: str) -> NoReturn:
         """Refuse an answer that is not what the declaration expects."""
         raise TemporaryError(
             f"{self._name}: {answer.place} answered with {what}, which is not what {setting} in"
             " the settings expects: the call may have had its effect"
         )
 
-    def _below(self, link: str, call: Call, answer: Answer, operation: str) -> str:
+    def _below(self, link: str, call: Call, answer: Response, operation: str) -> str:
         """Return the URL of a next page, which must be below `base_url` as every call is."""
         try:
             url = str(URL(call.url, encoded=True).join(URL(link, encoded=True)))
@@ -126,8 +126,8 @@ class _Pages:
         self._pages = pages
         self._number = pages.first
         self._count = 0
-        self._next = finder(pages.next) if pages.next else None
-        self._more = finder(pages.more) if pages.more else None
+        self._next = compile_path(pages.next) if pages.next else None
+        self._more = compile_path(pages.more) if pages.more else None
 
     def first(self) -> dict[str, str]:
         """Return the parameters of the first page."""
@@ -139,7 +139,7 @@ class _Pages:
             case _:
                 return {}
 
-    def after(self, answer: Answer, tree: Any, page: list[Any]) -> dict[str, str] | str | None:
+    def after(self, answer: Response, tree: Any, page: list[Any]) -> dict[str, str] | str | None:
         """Return the parameters of the next page, or its URL; None after the last one."""
         ends = not page and (self._pages.counted or self._pages.style == "cursor")
         if ends or (self._more is not None and not self._more(tree)):

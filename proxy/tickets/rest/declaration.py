@@ -18,10 +18,10 @@ from proxy.tickets.declaring.calls import (
     CallShape,
     ChangeCall,
     CreateCall,
+    DeclarationModel,
     FindCall,
     FollowUp,
     ReadCall,
-    Shape,
 )
 from proxy.tickets.declaring.expressions import Expression
 from proxy.tickets.declaring.templates import leaves_of, mentions
@@ -31,7 +31,7 @@ SHORTEST_LIMIT = 16
 """A text cut to less than this would be its own mark of being cut."""
 
 
-class TicketPlaces(Shape):
+class TicketPlaces(DeclarationModel):
     """Where, inside a ticket, its values are found; what is left out stays empty."""
 
     id: Expression = "id"

@@ -6,15 +6,15 @@ from pydantic import Field, model_validator
 
 from proxy.domain.durations import Milliseconds
 from proxy.domain.models import Outcome
-from proxy.tickets.declaring.calls import CallShape, Shape, Text
+from proxy.tickets.declaring.calls import CallShape, DeclarationModel, Text
 from proxy.tickets.declaring.expressions import Expression
-from proxy.tickets.declaring.timestamps import Moments
+from proxy.tickets.declaring.timestamps import TimestampFormat
 
 _COUNTED: Final = frozenset({"offset", "page"})
 _NAMED: Final = frozenset({"cursor", "next_token", "body_url"})
 
 
-class Pages(Shape):
+class Pages(DeclarationModel):
     """How the next page of a list is asked for.
 
     `offset` and `page` count entries and pages (the first page is `first`); `cursor` is what `next`
@@ -78,7 +78,7 @@ class ChangesCall(ListCall):
     tickets: Expression = "@"
     id: Expression = "id"
     updated: Expression
-    time: Moments = Moments()
+    time: TimestampFormat = TimestampFormat()
     overlap: Annotated[Milliseconds, Field(ge=1_000)] = 60_000
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from yarl import URL
 
 from proxy.domain.models import Ticket
-from proxy.tickets.declaring.expressions import finder
+from proxy.tickets.declaring.expressions import compile_path
 from proxy.tickets.declaring.sanitize import digest, reference, scalar_text
 from proxy.tickets.rest.declaration import RestDeclaration
 from proxy.tickets.rest.lists import ApprovalsCall
@@ -16,11 +16,11 @@ LONGEST_TEXT: Final = 4_000
 MOST_NAMES: Final = 50
 
 
-class Places:
+class FieldPaths:
     """Where, inside a tree, values are found; what has no place is empty."""
 
     def __init__(self, places: Mapping[str, str | None]) -> None:
-        self._places = {name: finder(place) for name, place in places.items() if place}
+        self._places = {name: compile_path(place) for name, place in places.items() if place}
 
     def text(self, name: str, tree: Any, limit: int = LONGEST_NAME) -> str:
         """Return a scalar as text."""
@@ -67,7 +67,7 @@ class TicketReader:
         named["key"] = places.key or places.id
         named["fulfilment"] = places.fulfilment or places.status
         named["carries"] = declaration.find.match if declaration.find else None
-        self._places = Places(named)
+        self._places = FieldPaths(named)
         self._declaration = declaration
         self._base_url = URL(declaration.base_url)
 
@@ -83,7 +83,7 @@ class TicketReader:
             key=places.reference("key", tree) or ticket_id,
             url=self._url(tree),
             native_status=status,
-            carries=places.texts("carries", tree),
+            correlation_values=places.texts("carries", tree),
             outcome=self._declaration.outcome(status),
             fulfilment=self._declaration.fulfilled(places.text("fulfilment", tree)),
             created_at=places.text("created", tree),
@@ -108,7 +108,7 @@ class ApprovalReader:
 
     def __init__(self, declared: ApprovalsCall, declaration: RestDeclaration) -> None:
         named = ("status", "decided_by", "decided_at", "comment", "deciders", "decider_groups")
-        self._places = Places({name: getattr(declared, name) for name in named})
+        self._places = FieldPaths({name: getattr(declared, name) for name in named})
         self._word = declaration.status_word
         self._outcomes = {self._word(status): it for status, it in declared.decision.items()}
 

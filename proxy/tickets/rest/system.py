@@ -160,7 +160,7 @@ class _Comments(RestTicketSystem):
             await self._changes.change("comment", declared, {"id": ticket_id}, text=text)
 
 
-def offers(declaration: RestDeclaration) -> Mapping[type, Any]:
+def capabilities(declaration: RestDeclaration) -> Mapping[type, Any]:
     """Return every capability, with what the declaration says of it."""
     return {
         _FetchesMany: declaration.read_many,

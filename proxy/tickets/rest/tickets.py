@@ -13,26 +13,26 @@ from urllib.parse import unquote
 from yarl import URL
 
 from proxy.domain.models import Ticket
-from proxy.errors import ConfigurationError, NotFound, TemporaryError
-from proxy.outbound.responses import Answer
-from proxy.tickets.declaring.expressions import finder
+from proxy.errors import ConfigurationError, NotFoundError, TemporaryError
+from proxy.outbound.responses import Response
+from proxy.tickets.declaring.expressions import compile_path
 from proxy.tickets.declaring.sanitize import reference
 from proxy.tickets.rest.approvals import decided
 from proxy.tickets.rest.client import Api
 from proxy.tickets.rest.declaration import RestDeclaration
 from proxy.tickets.rest.lists import ApprovalsCall, ChangesCall, ReadManyCall
-from proxy.tickets.rest.parser import ApprovalReader, Places, TicketReader
+from proxy.tickets.rest.parser import ApprovalReader, FieldPaths, TicketReader
 
 _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_:.-]{1,255}")  # cannot be taken for two of them
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class FetchedTicket:
     """A ticket, the tree that it was read from, and the answer that held it."""
 
     ticket: Ticket
     tree: Any
-    answer: Answer
+    answer: Response
 
 
 class Tickets:
@@ -43,10 +43,10 @@ class Tickets:
         self._declaration = declaration
         self._api = api
         self._reader = TicketReader(declaration)
-        self._created_at = finder(declaration.create.ticket)
-        self._read_at = finder(declaration.read.ticket)
+        self._created_at = compile_path(declaration.create.ticket)
+        self._read_at = compile_path(declaration.read.ticket)
 
-    async def find(self, correlation_id: str) -> list[Shown]:
+    async def find(self, correlation_id: str) -> list[FetchedTicket]:
         """Return every ticket that carries the correlation id, oldest first.
 
         Raises:
@@ -57,10 +57,10 @@ class Tickets:
         if declared is None:
             raise ConfigurationError(f"{self._name}: the declaration has no find")
         answer = await self._api.send("find", correlation_id=correlation_id)
-        trees = finder(declared.tickets)(answer.json())
+        trees = compile_path(declared.tickets)(answer.json())
         if not isinstance(trees, list):
             self._api.unreadable(answer, "no list of tickets", "find.tickets")
-        match = finder(declared.match)
+        match = compile_path(declared.match)
         ours = [tree for tree in trees if _is(match(tree), correlation_id)]
         if trees and not ours:
             raise ConfigurationError(
@@ -68,15 +68,15 @@ class Tickets:
                 " ours exists is not known: correct the filter in find.query",
                 request_specific=True,
             )
-        found = [Shown(self._ticket(tree, answer), tree, answer) for tree in ours]
+        found = [FetchedTicket(self._ticket(tree, answer), tree, answer) for tree in ours]
         return sorted(found, key=lambda it: (it.ticket.created_at, len(it.ticket.id), it.ticket.id))
 
-    def created(self, answer: Answer, url: str) -> Shown:
+    def created(self, answer: Response, url: str) -> FetchedTicket:
         """Return the ticket of a create at this URL, from the answer's body or `Location`."""
         place = self._declaration.create.location
         if place is None:
             tree = self._created_at(answer.json())
-            return Shown(self._ticket(tree, answer), tree, answer)
+            return FetchedTicket(self._ticket(tree, answer), tree, answer)
         ticket_id = self._located(place, URL(url, encoded=True), answer)
         if not ticket_id:
             self._api.unreadable(answer, "no such Location", "create.location")
@@ -84,9 +84,9 @@ class Tickets:
         with suppress(TemporaryError):  # often an empty body
             tree = self._created_at(answer.json())
         ticket = self._reader.read(tree, ticket_id) or Ticket(ticket_id, ticket_id)
-        return Shown(ticket, tree, answer)
+        return FetchedTicket(ticket, tree, answer)
 
-    async def read(self, ticket_id: str) -> Shown:
+    async def read(self, ticket_id: str) -> FetchedTicket:
         """Return the ticket as it is shown now, without its approvals.
 
         Raises:
@@ -95,11 +95,11 @@ class Tickets:
         answer = await self._api.send("read", ticket={"id": ticket_id})
         tree = self._read_at(answer.json())
         if not tree:
-            raise NotFound(f"{self._name}: {answer.place} answered without a ticket")
+            raise NotFoundError(f"{self._name}: {answer.place} answered without a ticket")
         ticket = self._ticket(tree, answer)
         if ticket_id not in {ticket.id, ticket.key}:
-            raise NotFound(f"{self._name}: {answer.place} answered with another ticket")
-        return Shown(ticket, tree, answer)
+            raise NotFoundError(f"{self._name}: {answer.place} answered with another ticket")
+        return FetchedTicket(ticket, tree, answer)
 
     async def decided(self, ticket: Ticket, declared: ApprovalsCall) -> Ticket:
         """Return a ticket as its approvals decide it."""
@@ -121,8 +121,8 @@ class Tickets:
 
     async def changes(self, declared: ChangesCall, since: int) -> Mapping[str, int]:
         """Return when each ticket that changed at or after a moment did so last, by its id."""
-        places = Places({"id": declared.id})
-        updated = finder(declared.updated)
+        places = FieldPaths({"id": declared.id})
+        updated = compile_path(declared.updated)
         wanted = declared.time.write(since)
         oldest = declared.time.read(wanted) or since  # as exact as its times are
         counted = declared.pages is not None and declared.pages.counted
@@ -144,7 +144,7 @@ class Tickets:
                 break
         return changed
 
-    def _ticket(self, tree: Any, answer: Answer) -> Ticket:
+    def _ticket(self, tree: Any, answer: Response) -> Ticket:
         ticket = self._reader.read(tree)
         if ticket is None:
             self._api.unreadable(answer, "a ticket without an id", "ticket.id")
@@ -153,7 +153,7 @@ class Tickets:
     def _misread(self, what: str, setting: str) -> TemporaryError:
         return TemporaryError(f"{self._name}: changes were answered with {what}: check {setting}")
 
-    def _located(self, place: str, asked: URL, answer: Answer) -> str:
+    def _located(self, place: str, asked: URL, answer: Response) -> str:
         """Return the id in the `Location` of a new ticket, which is below `base_url`."""
         base = URL(self._declaration.base_url)
         try:

@@ -8,7 +8,7 @@ from pydantic import Field, JsonValue, model_validator
 from proxy.domain.durations import Milliseconds
 from proxy.domain.models import Outcome
 from proxy.tickets.declaring.base import Declaration
-from proxy.tickets.declaring.calls import NAMES, Shape, Text
+from proxy.tickets.declaring.calls import NAMES, DeclarationModel, Text
 from proxy.tickets.declaring.default_text import DESCRIPTION, TITLE
 from proxy.tickets.declaring.expressions import Expression
 from proxy.tickets.declaring.templates import leaves_of, mentions, problems_of
@@ -33,7 +33,7 @@ class ServiceNowEvents(Events):
     ticket: Expression | tuple[Expression, ...] = ("sys_id", "number")
 
 
-class Order(Shape):
+class Order(DeclarationModel):
     """A catalog item that is ordered; the requested item (RITM) is the ticket.
 
     `correlation_variable` is a variable of the item: what was ordered is found again by its value.

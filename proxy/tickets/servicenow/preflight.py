@@ -19,7 +19,9 @@ _KNOWN: Final = frozenset(
 )
 
 
-def inspections(declaration: ServiceNowDeclaration, instance: Instance) -> Mapping[str, Inspection]:
+def preflight_checks(
+    declaration: ServiceNowDeclaration, instance: Instance
+) -> Mapping[str, Inspection]:
     """Return what can be asked about a declaration."""
     asked = {
         "fields": partial(_fields, declaration, instance),

@@ -12,10 +12,10 @@ from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
 from proxy.domain.models import ApprovalRequest, Outcome, Ticket
-from proxy.errors import ConfigurationError, NotFound
+from proxy.errors import ConfigurationError, NotFoundError
 from proxy.outbound.destination import Destination
-from proxy.tickets.capabilities import undecided
-from proxy.tickets.declaring.calls import names_of
+from proxy.tickets.capabilities import require_undecided
+from proxy.tickets.declaring.calls import template_context
 from proxy.tickets.declaring.sanitize import digest, reference, rfc3339, scalar_text
 from proxy.tickets.declaring.templates import tree_template
 from proxy.tickets.port import Inspection
@@ -30,7 +30,7 @@ from proxy.tickets.servicenow.client import (
 )
 from proxy.tickets.servicenow.declaration import ServiceNowDeclaration
 from proxy.tickets.servicenow.orders import Orders
-from proxy.tickets.servicenow.preflight import inspections
+from proxy.tickets.servicenow.preflight import preflight_checks
 from proxy.tickets.servicenow.users import user_id
 
 NO_TICKET: Final = "no-such-request"
@@ -106,7 +106,7 @@ class ServiceNow:
             PermanentError: the instance refuses it, or the request does not fit the templates.
         """
         async with self._instance.within(self.deadline, "create"):
-            names = names_of(request, harmless)
+            names = template_context(request, harmless)
             record = {
                 **self._fields(names),
                 **await self._reported_by(request.requester_email),
@@ -131,7 +131,9 @@ class ServiceNow:
             ticket_id = await self._id_of(ticket_id)
         ticket = self._ticket(await self._row(ticket_id))
         if ticket.id != ticket_id:
-            raise NotFound(f"{self.name}: asked for {ticket_id}, it answered with another record")
+            raise NotFoundError(
+                f"{self.name}: asked for {ticket_id}, it answered with another record"
+            )
         return (await self._with_approvers({ticket_id: ticket}))[ticket_id]
 
     async def fetch_many(self, ticket_ids: Sequence[str]) -> Mapping[str, Ticket]:
@@ -148,9 +150,9 @@ class ServiceNow:
         """Prove that the instance answers, takes our credential and honours our query."""
         await self.find(NO_TICKET)
 
-    def inspections(self) -> Mapping[str, Inspection]:
+    def preflight_checks(self) -> Mapping[str, Inspection]:
         """Return what the instance shows of itself before any record is created."""
-        return inspections(self._declared, self._instance)
+        return preflight_checks(self._declared, self._instance)
 
     async def changes(self, since: int) -> Mapping[str, int]:
         """Return when each of our records that changed at or after `since` did so last, by id."""
@@ -214,7 +216,7 @@ class ServiceNow:
         for row in rows:
             if row.get("number") == number:
                 return str(row.get("sys_id"))
-        raise NotFound(f"{self.name}: there is no {self._table} {number}")
+        raise NotFoundError(f"{self.name}: there is no {self._table} {number}")
 
     def _ticket(self, row: Mapping[str, Any]) -> Ticket:
         declared, ticket_id = self._declared, text_of(row.get("sys_id"))
@@ -228,7 +230,7 @@ class ServiceNow:
             key=reference(text_of(row.get("number"))) or ticket_id,
             url=f"{declared.base_url}/nav_to.do?uri={target}",
             native_status=status,
-            carries=[text_of(row.get("correlation_id"))],
+            correlation_values=[text_of(row.get("correlation_id"))],
             outcome=declared.outcome(status),
             fulfilment=declared.fulfilled(text_of(row.get(declared.fulfilment_field))),
             created_at=rfc3339(moment) if moment is not None else "",
@@ -264,12 +266,12 @@ def _approved(ticket: Ticket, approvals: Sequence[Mapping[str, Any]]) -> Ticket:
 class _Cancels(ServiceNow):
     async def cancel(self, ticket_id: str, reason: str) -> None:
         """Withdraw the record as the settings say; raises Conflict where it is decided already."""
-        undecided(await self.fetch(ticket_id), system=self.name)
+        require_undecided(await self.fetch(ticket_id), system=self.name)
         await self._instance.change(
             self._table, ticket_id, {**(self._declared.cancel or {}), "comments": harmless(reason)}
         )
 
 
-def offers(declaration: ServiceNowDeclaration) -> Mapping[type, Any]:
+def capabilities(declaration: ServiceNowDeclaration) -> Mapping[type, Any]:
     """Return every capability, with what the declaration says of it."""
     return {_Cancels: declaration.cancel}

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from proxy.errors import NotFound, TemporaryError
+from proxy.errors import NotFoundError, TemporaryError
 from proxy.tickets.servicenow.client import SYS_ID, Instance, quoted, text_of
 
 _ADDRESS: Final = re.compile(r"[a-z0-9._%+'-]+@[a-z0-9.-]+")
@@ -20,10 +20,10 @@ async def user_id(instance: Instance, email: str) -> str:
     query = f"email={quoted(email)}^active=true"
     try:
         rows = await instance.rows("sys_user", query, ("sys_id", "email", "active"))
-    except NotFound:
+    except NotFoundError:
         return ""
     except TemporaryError as error:
-        raise TemporaryError(str(error), retry_after=error.retry_after, sent=False) from error
+        raise TemporaryError(str(error), retry_after=error.retry_after, maybe_sent=False) from error
     found = {
         text_of(row.get("sys_id"))
         for row in rows

@@ -10,7 +10,7 @@ from aiohttp import web
 from proxy.observability.metrics import TEXT, Metrics
 from proxy.store.shared import Cause
 from proxy.web.health.metrics import scraped
-from proxy.web.health.store_monitor import Watch
+from proxy.web.health.store_monitor import StoreMonitor
 from proxy.web.http.limits import Crew
 from proxy.web.http.responses import json_answer
 from proxy.web.operator_api.views import rfc3339
@@ -26,7 +26,9 @@ _BELOW_ORIGIN: Final = re.compile(r"(https?://[^/\s]+)/\S*?(?=[:,)]*(?:\s|$))")
 class Health:
     """Answers whoever runs us, without a key and without touching the store."""
 
-    def __init__(self, *, watch: Watch, crew: Crew, metrics: Metrics, hook_path: str) -> None:
+    def __init__(
+        self, *, watch: StoreMonitor, crew: Crew, metrics: Metrics, hook_path: str
+    ) -> None:
         self._watch = watch
         self._crew = crew
         self._metrics = metrics
@@ -55,7 +57,7 @@ class Health:
         if down := self._crew.down:
             degraded = True
             reasons += down.values()
-        if self._watch.blind:
+        if self._watch.stale:
             return _readiness("unavailable", [_STORE, *reasons], 503)
         return _readiness("degraded" if degraded else "ready", reasons, 200)
 

@@ -34,7 +34,7 @@ class Counts(Protocol):
         """Return the earliest due time."""
         ...
 
-    async def identify(self) -> None:
+    async def refresh_run_ids(self) -> None:
         """Note who the servers are, for what is admitted from now on."""
         ...
 
@@ -47,7 +47,7 @@ class Pauses(Protocol):
         ...
 
 
-class Watch:
+class StoreMonitor:
     """The last look at the store.
 
     Attributes:
@@ -73,7 +73,7 @@ class Watch:
         self._failing = False
 
     @property
-    def blind(self) -> bool:
+    def stale(self) -> bool:
         """Whether the store did not answer the last look, or the last look is long ago."""
         age = self._clock.monotonic() - self._seen_at
         return self._failing or not self.looks or age > _TOO_OLD
@@ -89,7 +89,7 @@ class Watch:
 
     async def running(self, _app: object) -> AsyncIterator[None]:
         """Look once, then again and again while the application runs (aiohttp's cleanup_ctx)."""
-        await self.look()
+        await self.refresh()
         task = asyncio.create_task(self._run())
         yield
         task.cancel()
@@ -99,9 +99,9 @@ class Watch:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(_EVERY / 1000)
-            await self.look()
+            await self.refresh()
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Look once; a store that does not answer is an alarm when it begins, not at every look."""
         earlier = self._admitted  # what comes in while we look may not be in the counts
         try:
@@ -110,7 +110,7 @@ class Watch:
                     self._store.counts(),
                     self._store.next_due(),
                     self._shared.pauses(),
-                    self._store.identify(),
+                    self._store.refresh_run_ids(),
                 )
         except (ProxyError, TimeoutError) as error:
             if not self._failing:

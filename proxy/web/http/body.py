@@ -7,7 +7,7 @@ import orjson
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequestError
 from proxy.web.http.protocol import welcome
 
 
@@ -20,7 +20,7 @@ async def read_body(request: web.Request, *, limit: int, within: int) -> bytes:
         InvalidRequest: it is longer, slower, encoded or broken.
     """
     if "Content-Encoding" in request.headers:
-        raise InvalidRequest("Content-Encoding must be absent: send the body as it is")
+        raise InvalidRequestError("Content-Encoding must be absent: send the body as it is")
     if (request.content_length or 0) > limit:
         raise too_long(limit)
     content = request.content
@@ -34,9 +34,9 @@ async def read_body(request: web.Request, *, limit: int, within: int) -> bytes:
             await welcome(request)
             return await _read(content, limit)
     except TimeoutError as error:
-        raise InvalidRequest(f"body did not arrive within {within} ms") from error
+        raise InvalidRequestError(f"body did not arrive within {within} ms") from error
     except (web.PayloadAccessError, web.RequestPayloadError, HttpProcessingError) as error:
-        raise InvalidRequest("body ended early, or its chunks are broken") from error
+        raise InvalidRequestError("body ended early, or its chunks are broken") from error
 
 
 async def _read(content: Any, limit: int) -> bytes:
@@ -57,16 +57,16 @@ def json_object(request: web.Request, body: bytes) -> dict[str, Any]:
         InvalidRequest: it is something else.
     """
     if request.content_type != "application/json":
-        raise InvalidRequest("Content-Type must be application/json")
+        raise InvalidRequestError("Content-Type must be application/json")
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise InvalidRequest(f"body is not JSON ({error.msg})") from error
+        raise InvalidRequestError(f"body is not JSON ({error.msg})") from error
     if not isinstance(found, dict):
-        raise InvalidRequest("body must be a JSON object")
+        raise InvalidRequestError("body must be a JSON object")
     return found
 
 
-def too_long(limit: int) -> InvalidRequest:
+def too_long(limit: int) -> InvalidRequestError:
     """Return what is said of a body over the limit, in bytes."""
-    return InvalidRequest(f"body is longer than {limit} bytes")
+    return InvalidRequestError(f"body is longer than {limit} bytes")

@@ -16,10 +16,10 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from typing_extensions import override
 
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequestError
 from proxy.web.http import protocol
 from proxy.web.http.responses import refusal
-from proxy.web.http.trusted_proxies import Peers
+from proxy.web.http.trusted_proxies import TrustedProxies
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _UNREAD: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
@@ -46,7 +46,7 @@ class Bounds:
 class Connections:
     """The open connections of one listener; a trusted proxy may have all of them."""
 
-    def __init__(self, bounds: Bounds, peers: Peers, refused: Refused) -> None:
+    def __init__(self, bounds: Bounds, peers: TrustedProxies, refused: Refused) -> None:
         self.bounds = bounds
         self.refused = refused
         self._peers = peers
@@ -139,7 +139,7 @@ class Connection(web.RequestHandler):
         super().handle_error(request, status, exc, message)  # logs it; raises after an answer
         said = Exception()
         if isinstance(exc, HttpProcessingError):
-            said = InvalidRequest(f"the request cannot be read as HTTP ({type(exc).__name__})")
+            said = InvalidRequestError(f"the request cannot be read as HTTP ({type(exc).__name__})")
         answer = refusal(said, unavailable=status)
         answer.headers["Server"] = protocol.SERVER
         answer.force_close()

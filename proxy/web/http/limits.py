@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from proxy.domain.models import Entry, TicketHint
+from proxy.domain.models import StoredRequest, TicketHint
 from proxy.store.requests import Admitted
 from proxy.witboost.hook_call import HookCall
 
@@ -29,7 +29,7 @@ class Flow(Protocol):
 class Tries(Protocol):
     """Opens a request to try a ticket system."""
 
-    async def try_out(self, system: str, fields: Mapping[str, Any], *, by: str) -> str:
+    async def open_trial(self, system: str, fields: Mapping[str, Any], *, by: str) -> str:
         """Return its correlation id.
 
         Raises:
@@ -38,16 +38,16 @@ class Tries(Protocol):
         ...
 
 
-class Operations(Tries, Protocol):
+class OperatorActions(Tries, Protocol):
     """What an operator may do to a request."""
 
-    async def allowed_fields(self, entry: Entry) -> Collection[str] | None:
+    async def allowed_fields(self, entry: StoredRequest) -> Collection[str] | None:
         """Return the fields of a hook call that may be shown; None for all."""
         ...
 
     async def retry(
         self, correlation_id: str, *, by: str, reason: str, no_ticket_exists: bool = False
-    ) -> Entry:
+    ) -> StoredRequest:
         """Send a request back to work.
 
         Raises:
@@ -56,27 +56,29 @@ class Operations(Tries, Protocol):
         """
         ...
 
-    async def attach(self, correlation_id: str, ticket: str, *, by: str, reason: str) -> Entry:
+    async def attach(
+        self, correlation_id: str, ticket: str, *, by: str, reason: str
+    ) -> StoredRequest:
         """Tell a request which ticket is its own; raises as `retry` does."""
         ...
 
-    async def release(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def release(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """Accept the approval that a guard holds back; raises as `retry` does."""
         ...
 
-    async def reject(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def reject(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """Decide without the ticket: no; raises as `retry` does."""
         ...
 
-    async def cancel(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def cancel(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """End a request as not wanted any more; raises as `retry` does."""
         ...
 
-    async def refresh(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def refresh(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """Go on with a request now; raises as `retry` does."""
         ...
 
-    async def reroute(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def reroute(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """Choose a request's route again; raises as `retry` does."""
         ...
 
@@ -84,7 +86,7 @@ class Operations(Tries, Protocol):
 class Action(Protocol):
     """An operation that wants nothing but a reason."""
 
-    async def __call__(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def __call__(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """Act on a request; raises as `Operations.retry` does."""
         ...
 

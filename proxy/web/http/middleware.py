@@ -33,10 +33,10 @@ _QUIET: Final = frozenset({"/livez", "/readyz", "/metrics"})
 _access: Final = logging.getLogger("proxy.access")
 _log: Final = logging.getLogger(__name__)
 
-Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Frame:
+class Middleware:
     """Answers, counts and logs; `contract` are the paths that know no status but 500 for later.
 
     `refused` is told of each call that proved too little: its route, then a sample's fields.
@@ -62,7 +62,7 @@ class Frame:
         self._series: dict[tuple[str, int], tuple[Counter, Series]] = {}
 
     @web.middleware
-    async def serve(self, request: web.Request, handler: Answering) -> web.StreamResponse:
+    async def serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a call, as aiohttp wants a middleware to."""
         started = perf_counter()
         given = request.headers.get(_REQUEST_ID, "")

@@ -9,20 +9,20 @@ import orjson
 from aiohttp import web
 
 from proxy.errors import (
-    Forbidden,
-    InvalidRequest,
-    NotFound,
-    StoreUnavailable,
+    ForbiddenError,
+    InvalidRequestError,
+    NotFoundError,
+    StoreUnavailableError,
     TemporaryError,
-    Unauthorized,
+    UnauthorizedError,
 )
 from proxy.tickets.declaring.sanitize import clean, shorten
 
 EXPECTED: Final = (
-    InvalidRequest,
-    Unauthorized,
-    Forbidden,
-    NotFound,
+    InvalidRequestError,
+    UnauthorizedError,
+    ForbiddenError,
+    NotFoundError,
     TemporaryError,
     web.HTTPException,
 )
@@ -60,20 +60,20 @@ def refusal(error: Exception, *, unavailable: int) -> web.Response:
     What is not `EXPECTED` says nothing of itself: it may name what nobody outside should read.
     """
     match error:
-        case InvalidRequest():
+        case InvalidRequestError():
             return _problem(400, error.problems)
-        case Unauthorized():
+        case UnauthorizedError():
             # RFC 9110, 11.6.1: a 401 names a scheme
             return _problem(401, [str(error)], {"WWW-Authenticate": "Bearer"})
-        case Forbidden():
+        case ForbiddenError():
             return _problem(403, [str(error)])
-        case NotFound():
+        case NotFoundError():
             return _problem(404, [str(error)])
         case web.HTTPException():
             allow = {name: error.headers[name] for name in error.headers if name == "Allow"}
             return _problem(error.status, [error.reason], allow)
         case TemporaryError():
-            said = _NOT_STORED if isinstance(error, StoreUnavailable) else str(error)
+            said = _NOT_STORED if isinstance(error, StoreUnavailableError) else str(error)
             return _problem(unavailable, [said], _retry_after(error.retry_after))
         case _:
             return _problem(500, [_UNEXPECTED], _retry_after(None))

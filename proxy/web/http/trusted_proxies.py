@@ -11,7 +11,7 @@ from proxy.net.addresses import Network, within
 _FORWARDED: Final = "X-Forwarded-For"
 
 
-class Peers:
+class TrustedProxies:
     """Knows the proxies that may say for whom they call; everybody else speaks for themselves."""
 
     def __init__(self, trusted: Sequence[Network] = ()) -> None:

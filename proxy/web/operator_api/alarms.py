@@ -6,7 +6,7 @@ from typing import Protocol
 
 from aiohttp import web
 
-from proxy.observability.alarms import Sounded
+from proxy.observability.alarms import AlarmRecord
 from proxy.web.auth import Clients
 from proxy.web.http.middleware import CLIENT
 from proxy.web.http.responses import private_answer
@@ -16,7 +16,7 @@ from proxy.web.operator_api.views import alarm_view
 class Board(Protocol):
     """Where alarms of all processes are."""
 
-    async def read(self) -> Sequence[Sounded]:
+    async def read(self) -> Sequence[AlarmRecord]:
         """Return the alarms, the last first."""
         ...
 

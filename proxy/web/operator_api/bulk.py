@@ -7,11 +7,11 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from proxy.domain.models import Entry, Record, State
-from proxy.errors import InvalidRequest, NotFound, ProxyError
+from proxy.domain.models import Record, State, StoredRequest
+from proxy.errors import InvalidRequestError, NotFoundError, ProxyError
 from proxy.web.auth import Clients
 from proxy.web.http.body import json_object, read_body
-from proxy.web.http.limits import Limits, Operations
+from proxy.web.http.limits import Limits, OperatorActions
 from proxy.web.http.middleware import CLIENT
 from proxy.web.http.responses import private_answer
 from proxy.web.operator_api.pagination import Page
@@ -25,7 +25,7 @@ _ASIDE: Final = (State.HELD, State.DEAD)
 class Does(Protocol):
     """What is done to one request."""
 
-    async def __call__(self, correlation_id: str, *, by: str, reason: str) -> Entry:
+    async def __call__(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
         """Do it; raises a ProxyError where that is not possible."""
         ...
 
@@ -34,7 +34,7 @@ class Does(Protocol):
 class Bulk:
     """Retries or cancels what a filter names."""
 
-    operations: Operations
+    operations: OperatorActions
     store: Reads
     operators: Clients
     limits: Limits
@@ -66,7 +66,7 @@ class Bulk:
 
     async def _read(self, page: Page) -> tuple[Sequence[Record], str]:
         ids = await self.store.list_ids(page.states, limit=page.fetch, before=page.before)
-        return page.cut(await self.store.records(ids), full=len(ids))
+        return page.slice(await self.store.records(ids), full=len(ids))
 
 
 async def _do_all(do: Does, ids: Sequence[str], *, by: str, reason: str) -> Mapping[str, Any]:
@@ -76,7 +76,7 @@ async def _do_all(do: Does, ids: Sequence[str], *, by: str, reason: str) -> Mapp
         async with places:
             try:
                 await do(correlation_id, by=by, reason=reason)
-            except (ProxyError, NotFound) as error:
+            except (ProxyError, NotFoundError) as error:
                 return {"correlationId": correlation_id, "error": str(error)}
         return None
 
@@ -92,12 +92,14 @@ def _page(asked: Mapping[str, Any]) -> Page:
     """
     wanted = asked.get("filter")
     if not isinstance(wanted, dict) or not all(isinstance(it, str) for it in wanted.values()):
-        raise InvalidRequest("filter must be a JSON object of texts, as the list of requests has")
+        raise InvalidRequestError(
+            "filter must be a JSON object of texts, as the list of requests has"
+        )
     if not isinstance(asked.get("dryRun", True), bool):
-        raise InvalidRequest("dryRun must be true or false")
+        raise InvalidRequestError("dryRun must be true or false")
     if not wanted.get("state"):
-        raise InvalidRequest("filter must name at least one state")
+        raise InvalidRequestError("filter must name at least one state")
     unknown = sorted(wanted.keys() - {"state", "system", "instance", "code", "limit", "before"})
     if unknown:
-        raise InvalidRequest(f"filter has unknown parameters: {', '.join(unknown)}")
-    return Page.asked({"limit": "100", **wanted})
+        raise InvalidRequestError(f"filter has unknown parameters: {', '.join(unknown)}")
+    return Page.parse({"limit": "100", **wanted})

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from proxy.domain.models import Record, State
-from proxy.errors import InvalidRequest
+from proxy.errors import InvalidRequestError
 
 _USUAL: Final = 50
 _LARGEST: Final = 200
@@ -33,7 +33,7 @@ class Page:
     last: str = ""
 
     @classmethod
-    def asked(cls, query: Mapping[str, str]) -> Self:
+    def parse(cls, query: Mapping[str, str]) -> Self:
         """Return what a query asks for.
 
         Raises:
@@ -41,13 +41,13 @@ class Page:
         """
         limit = query.get("limit", str(_USUAL))
         if not limit.isdecimal() or not 0 < int(limit[:9]) <= _LARGEST:
-            raise InvalidRequest(f"limit must be a number from 1 to {_LARGEST}")
+            raise InvalidRequestError(f"limit must be a number from 1 to {_LARGEST}")
         words = query["state"].split(",") if "state" in query else []
         if not set(words) <= set(State):
-            raise InvalidRequest(f"state must be one or several of {', '.join(State)}")
+            raise InvalidRequestError(f"state must be one or several of {', '.join(State)}")
         states = [state for state in State if not words or state in words]
         if query.get("details", "false") not in {"true", "false"}:
-            raise InvalidRequest("details must be true or false")
+            raise InvalidRequestError("details must be true or false")
         page = cls(
             states=states,
             limit=int(limit),
@@ -60,7 +60,7 @@ class Page:
             return page
         cursor = _CURSOR.fullmatch(query["before"])
         if cursor is None:
-            raise InvalidRequest("before must be the `next` of an earlier page")
+            raise InvalidRequestError("before must be the `next` of an earlier page")
         return replace(
             page,
             moment=int(cursor[1]),
@@ -86,7 +86,7 @@ class Page:
         """The moment, in milliseconds, before which the records were admitted."""
         return None if self.moment is None else self.moment + 1
 
-    def cut(self, records: Sequence[Record], *, full: int) -> tuple[Sequence[Record], str]:
+    def slice(self, records: Sequence[Record], *, full: int) -> tuple[Sequence[Record], str]:
         """Return the page and the cursor of the next one, empty at the end.
 
         `full` is how many ids were found. Some that were shown may have left the list since.

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from proxy.errors import InvalidRequest, NotFound
+from proxy.errors import InvalidRequestError, NotFoundError
 from proxy.store.shared import Cause, Shared
 from proxy.web.auth import Clients
 from proxy.web.http.body import json_object, read_body
@@ -38,7 +38,7 @@ class Pausing:
         """Use a destination again, whatever paused it."""
         name, by, reason = await self._asked(request)
         if not await self.shared.resume(name, by=by, reason=reason):
-            raise InvalidRequest(f"destination: {name} is not paused")
+            raise InvalidRequestError(f"destination: {name} is not paused")
         return await self._shown(name)
 
     async def _asked(self, request: web.Request) -> tuple[str, str, str]:
@@ -48,7 +48,7 @@ class Pausing:
         reason, name = read_text(asked, "reason"), request.match_info["destination"]
         if name not in self.destinations:
             known = ", ".join(sorted(self.destinations))
-            raise NotFound(f"destination: there is no {name[:64]!r}; there are {known}")
+            raise NotFoundError(f"destination: there is no {name[:64]!r}; there are {known}")
         return name, by, reason
 
     async def _shown(self, name: str) -> web.Response:

@@ -8,8 +8,8 @@ import orjson
 from aiohttp import web
 
 from proxy.audit.receipts import Receipts
-from proxy.domain.models import Entry
-from proxy.errors import NotFound
+from proxy.domain.models import StoredRequest
+from proxy.errors import NotFoundError
 from proxy.web.auth import Clients
 from proxy.web.http.middleware import CLIENT
 from proxy.web.http.responses import private_answer
@@ -18,7 +18,7 @@ from proxy.web.http.responses import private_answer
 class Loads(Protocol):
     """The part of the store that is read here."""
 
-    async def load(self, correlation_id: str) -> Entry | None:
+    async def load(self, correlation_id: str) -> StoredRequest | None:
         """Read one request."""
         ...
 
@@ -38,7 +38,7 @@ class ReceiptApi:
         correlation_id = request.match_info["correlationId"][:64]
         entry = await self.store.load(correlation_id)
         if entry is None:
-            raise NotFound(f"There is no request {correlation_id}")
+            raise NotFoundError(f"There is no request {correlation_id}")
         return private_answer({"receipt": self.receipts.issue(entry)})
 
     async def keys(self, request: web.Request) -> web.Response:

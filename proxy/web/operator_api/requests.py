@@ -7,13 +7,13 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from proxy.domain.models import Entry, Record, State
-from proxy.errors import ConfigurationError, InvalidRequest, NotFound, PermanentError
+from proxy.domain.models import Record, State, StoredRequest
+from proxy.errors import ConfigurationError, InvalidRequestError, NotFoundError, PermanentError
 from proxy.observability import logs
 from proxy.web.auth import Clients, Role
-from proxy.web.health.store_monitor import Watch
+from proxy.web.health.store_monitor import StoreMonitor
 from proxy.web.http.body import json_object, read_body
-from proxy.web.http.limits import Action, Crew, Limits, Operations
+from proxy.web.http.limits import Action, Crew, Limits, OperatorActions
 from proxy.web.http.middleware import CLIENT
 from proxy.web.http.responses import private_answer
 from proxy.web.operator_api.pagination import Page
@@ -26,7 +26,7 @@ _LONGEST_TEXT: Final = 500
 class Reads(Protocol):
     """The part of the store that operators see."""
 
-    async def load(self, correlation_id: str) -> Entry | None:
+    async def load(self, correlation_id: str) -> StoredRequest | None:
         """Read one request."""
         ...
 
@@ -63,9 +63,9 @@ class OperatorApi:
     def __init__(
         self,
         *,
-        operations: Operations,
+        operations: OperatorActions,
         store: Reads,
-        watch: Watch,
+        watch: StoreMonitor,
         crew: Crew,
         operators: Clients,
         destinations: Collection[str],
@@ -82,12 +82,12 @@ class OperatorApi:
     async def list(self, request: web.Request) -> web.Response:
         """List requests, newest first, one page at a time."""
         self._operator(request, "read")
-        page = Page.asked(request.query)
+        page = Page.parse(request.query)
         if ticket := request.query.get("ticket", ""):
             records, following = await self._of_ticket(ticket, page.states), ""
         else:
             ids = await self._store.list_ids(page.states, limit=page.fetch, before=page.before)
-            records, following = page.cut(await self._store.records(ids), full=len(ids))
+            records, following = page.slice(await self._store.records(ids), full=len(ids))
         fitting = [record for record in records if page.fits(record)]
         rows: Sequence[Mapping[str, Any]] = [summary_view(record) for record in fitting]
         if page.details:
@@ -138,14 +138,16 @@ class OperatorApi:
             await self._operations.attach(_named(request), ticket, by=by, reason=reason)
         return await self._shown(_named(request))
 
-    async def try_out(self, request: web.Request) -> web.Response:
+    async def open_trial(self, request: web.Request) -> web.Response:
         """Open a request marked TEST, and show it."""
         by = self._operator(request, "operate")
         asked = await self._body(request)
         fields = asked.get("fields", {})
         if not isinstance(fields, dict):
-            raise InvalidRequest("fields must be a JSON object")
-        correlation_id = await self._operations.try_out(read_text(asked, "system"), fields, by=by)
+            raise InvalidRequestError("fields must be a JSON object")
+        correlation_id = await self._operations.open_trial(
+            read_text(asked, "system"), fields, by=by
+        )
         logs.correlation_id.set(correlation_id)
         return await self._shown(correlation_id)
 
@@ -195,9 +197,9 @@ class OperatorApi:
         try:
             entry = await self._store.load(correlation_id)
         except ConfigurationError as error:
-            raise InvalidRequest(f"correlationId: it cannot be read: {error}") from error
+            raise InvalidRequestError(f"correlationId: it cannot be read: {error}") from error
         if entry is None:
-            raise NotFound(f"There is no request {correlation_id}")
+            raise NotFoundError(f"There is no request {correlation_id}")
         history = await self._store.history(correlation_id)
         due = await self._store.due(correlation_id)
         allowed = await self._operations.allowed_fields(entry)
@@ -209,10 +211,10 @@ def _ticket_reads(field: str) -> Iterator[None]:
     """Answer that a ticket cannot be read as the caller's affair, not as ours."""
     try:
         yield
-    except NotFound:
+    except NotFoundError:
         raise
     except (ConfigurationError, PermanentError) as error:
-        raise InvalidRequest(f"{field} could not be read: {error}") from error
+        raise InvalidRequestError(f"{field} could not be read: {error}") from error
 
 
 def _named(request: web.Request) -> str:
@@ -225,14 +227,14 @@ def read_text(asked: Mapping[str, Any], name: str) -> str:
     """Return a text that an operator must give; raises InvalidRequest."""
     text = asked.get(name)
     if not isinstance(text, str) or not text.strip():
-        raise InvalidRequest(f"{name} must be a text that is not empty")
+        raise InvalidRequestError(f"{name} must be a text that is not empty")
     if len(text) > _LONGEST_TEXT:
-        raise InvalidRequest(f"{name} is longer than {_LONGEST_TEXT} characters")
+        raise InvalidRequestError(f"{name} is longer than {_LONGEST_TEXT} characters")
     return text.strip()
 
 
 def _flag(asked: Mapping[str, Any], name: str) -> bool:
     flag = asked.get(name, False)
     if not isinstance(flag, bool):
-        raise InvalidRequest(f"{name} must be true or false")
+        raise InvalidRequestError(f"{name} must be true or false")
     return flag

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.domain.events.base import ASIDE, WORKING
-from proxy.domain.models import Entry, Record
-from proxy.domain.operator_actions import actions
-from proxy.domain.remediation import ADVICE
-from proxy.observability.alarms import Sounded
+from proxy.domain.events.base import ACTIVE, PARKED
+from proxy.domain.models import Record, StoredRequest
+from proxy.domain.operator_actions import allowed_actions
+from proxy.domain.remediation import REMEDIATION
+from proxy.observability.alarms import AlarmRecord
 from proxy.store.shared import Pause
 from proxy.witboost import fields as read
 
@@ -24,9 +24,9 @@ def rfc3339(moment: int) -> str:
     return text.replace("+00:00", "Z")
 
 
-def status_view(entry: Entry) -> Mapping[str, Any]:
+def status_view(entry: StoredRequest) -> Mapping[str, Any]:
     """Return what a client sees of its own request; what is not known is left out."""
-    record, texts = entry.record, entry.texts
+    record, texts = entry.record, entry.details
     return _present(
         {
             "correlationId": record.id,
@@ -65,19 +65,21 @@ def summary_view(record: Record) -> Mapping[str, Any]:
     )
 
 
-def detail_view(entry: Entry, *, allowed: Collection[str] | None = None) -> Mapping[str, Any]:
+def detail_view(
+    entry: StoredRequest, *, allowed: Collection[str] | None = None
+) -> Mapping[str, Any]:
     """Return a row of a list with who asks for what, where its ticket is, and why it waits.
 
     With `allowed`, what other fields of the hook call say is masked.
     """
-    told = {"ticketUrl": entry.texts.ticket_url, "reason": entry.texts.reason}
+    told = {"ticketUrl": entry.details.ticket_url, "reason": entry.details.reason}
     hook_call = _hook_call(entry.payload, allowed) if entry.payload else None
     asked = {"asked": _asked(hook_call["fields"])} if hook_call else {}
     return {**summary_view(entry.record), **_present(told, {}), **asked}
 
 
 def operator_view(
-    entry: Entry,
+    entry: StoredRequest,
     history: Sequence[Mapping[str, Any]],
     *,
     due: int | None = None,
@@ -87,8 +89,8 @@ def operator_view(
 
     `due` is when it is looked at next. With `allowed`, other fields of the hook call are masked.
     """
-    record, texts = entry.record, entry.texts
-    following = due or 0 if record.state in WORKING else 0
+    record, texts = entry.record, entry.details
+    following = due or 0 if record.state in ACTIVE else 0
     hook_call = _hook_call(entry.payload, allowed) if entry.payload else None
     more = _present(
         {
@@ -100,10 +102,10 @@ def operator_view(
             "evidence": texts.evidence,
             "reads": record.polls,
             "missing": record.missing,
-            "callbacks": record.calls,
+            "callbacks": record.callbacks_sent,
             "conflicts": record.conflicts,
-            "returnsTo": record.back,
-            "whatToDo": ADVICE.get(record.code, "") if record.state in ASIDE else "",
+            "returnsTo": record.resume_state,
+            "whatToDo": REMEDIATION.get(record.code, "") if record.state in PARKED else "",
         },
         {
             "sentAt": record.sent_at,
@@ -116,7 +118,7 @@ def operator_view(
         **detail_view(entry, allowed=allowed),
         **status_view(entry),
         **more,
-        "actions": actions(record),
+        "actions": allowed_actions(record),
         "hookCall": hook_call,
         "callback": orjson.loads(texts.callback) if texts.callback else None,
         "history": [{**line, "at": rfc3339(line["at"])} for line in history],
@@ -158,7 +160,7 @@ def pause_view(name: str, pause: Pause) -> Mapping[str, Any]:
     }
 
 
-def alarm_view(sounded: Sounded) -> Mapping[str, Any]:
+def alarm_view(sounded: AlarmRecord) -> Mapping[str, Any]:
     """Return one alarm; its message says what happened and what to do."""
     return {
         "alarm": sounded.alarm,

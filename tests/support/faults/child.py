@@ -25,7 +25,7 @@ import orjson
 from aiohttp import web
 from jinja2 import Environment, meta
 
-from proxy.app import Program, assemble
+from proxy.app import Runtime, assemble
 from proxy.domain.schedule import DAY
 from proxy.errors import ProxyError
 from proxy.outbound.client import Outbound
@@ -131,7 +131,7 @@ class _Life:
         elif isinstance(ended, Exception):
             raise ended
 
-    async def _work(self, reader: asyncio.StreamReader, program: Program, worker: Worker) -> None:
+    async def _work(self, reader: asyncio.StreamReader, program: Runtime, worker: Worker) -> None:
         """Work off what is due next, once per line, until the channel ends."""
         while await reader.readline():
             rests = False
@@ -139,7 +139,7 @@ class _Life:
                 due = await program.store.next_due()
                 if due is not None and due - self.clock.now() < AT_REST:
                     self.clock.reach(due)
-                await program.changes.look()
+                await program.changes.poll()
                 await worker.run_due()
                 due = await program.store.next_due()
                 rests = due is None or due - self.clock.now() >= AT_REST
@@ -151,7 +151,7 @@ class _Life:
             await asyncio.Event().wait()
         await self.met.wait()
 
-    async def _stop(self, program: Program, worker: Worker, runner: web.AppRunner) -> None:
+    async def _stop(self, program: Runtime, worker: Worker, runner: web.AppRunner) -> None:
         """Stop as SIGTERM does with no time to finish: what was held is due again at once."""
         held = list(worker._tasks)
         stopping = asyncio.gather(worker.stop(0), runner.cleanup())

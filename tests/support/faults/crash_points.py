@@ -19,7 +19,7 @@ from proxy.simulators.credentials import ServiceAccount
 from proxy.simulators.witboost import Witboost
 from proxy.store.client.connections import connect
 from proxy.store.client.scripts import load_script
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from tests.support.faults.flows import FLOWS, Operates
 from tests.support.faults.io_steps import SCRIPTS, Crash
 from tests.support.faults.life import Life, Play
@@ -66,7 +66,7 @@ async def live(
         (folder / "settings.yaml").write_bytes(orjson.dumps(tree))
         client = await stack.enter_async_context(connect(redis_url))
         named = {key: tree["store"][key] for key in ("namespace", "partitions")}
-        store = RedisStore(client, **named)
+        store = RequestStore(client, **named)
         stack.push_async_callback(store.batcher.close)
         for name in SCRIPTS.values():  # else the first life on a server meets its end at NOSCRIPT
             await client.script_load(load_script(name).source)

@@ -14,7 +14,7 @@ import aiohttp
 
 from proxy.simulators.server import Simulator
 from proxy.simulators.witboost import HOOKS, HookCall, Witboost
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from tests.support.faults.flows import FLOWS, Decides, Flow, Operates
 from tests.support.faults.io_steps import Crash
 from tests.support.faults.nursery import Child, Ended, Nursery
@@ -49,7 +49,7 @@ class Life:
     site: Site
     witboost: Witboost
     folder: Path
-    store: RedisStore
+    store: RequestStore
     child: Child | None = None
     frozen: list[Child] = field(default_factory=list)
     url: str = ""

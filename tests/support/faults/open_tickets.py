@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.domain.events.base import Opened
+from proxy.domain.events.base import TicketOpened
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Ticket
 from proxy.domain.schedule import DAY, HOUR, SECOND
@@ -121,7 +121,7 @@ async def _file(rig: Rig) -> tuple[str, str]:
     ticket = Ticket(filed.id, filed.shown["key"], native_status="new")
     entry = await store.load(admitted.id)
     assert entry is not None
-    pending = advance_entry(entry, Opened(at=now, ticket=ticket))
+    pending = advance_entry(entry, TicketOpened(at=now, ticket=ticket))
     await store.commit(entry, pending, due=now + 2 * DAY + SAFETY_NET)
     return filed.id, hook
 
@@ -131,7 +131,7 @@ async def play(rig: Rig, filed: dict[str, str], figures: Figures, dice: random.R
     began, left = time.monotonic(), sorted(filed)
     dice.shuffle(left)
     waiting: list[tuple[int, str]] = []
-    await rig.program.changes.look()
+    await rig.program.changes.poll()
     for number in range(INTERVALS):
         for ticket in [left.pop() for _ in range(DECIDED)]:
             rig.desk.decide(ticket, dice.choice(("approved", "rejected")))
@@ -149,7 +149,7 @@ async def play(rig: Rig, filed: dict[str, str], figures: Figures, dice: random.R
 
 async def _interval(rig: Rig) -> None:
     rig.clock.advance(INTERVAL)
-    await rig.program.changes.look()
+    await rig.program.changes.poll()
     await rig.worker.run_due()
 
 

@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import Any, Final
 from unittest.mock import patch
 
-from proxy.domain.events.base import CallingBack, Decided, Event, Read, Sending
+from proxy.domain.events.base import CallbackStarted, CreateStarted, Decided, Event, TicketRead
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import Entry, Outcome, Ticket
+from proxy.domain.models import Outcome, StoredRequest, Ticket
 from proxy.engine import creating, deciding
 from proxy.engine.lease import Lease
 from proxy.engine.step import Released, Step
@@ -56,7 +56,7 @@ def _without_settling() -> Removal:
 
 def _without_writing(kind: type[Event]) -> Removal:
     """Let a step know of such an event, but not the store."""
-    go_on = Step.go_on
+    go_on = Step.commit
 
     async def forget(step: Step, event: Event, *, quiet: bool = False) -> Step:
         if isinstance(event, kind):
@@ -65,7 +65,7 @@ def _without_writing(kind: type[Event]) -> Removal:
             return replace(step, entry=known, stored=known)
         return await go_on(step, event, quiet=quiet)
 
-    return patch.object(Step, "go_on", forget)
+    return patch.object(Step, "commit", forget)
 
 
 def _without_line(line: str, module: ModuleType = store, name: str = "_COMMIT") -> Removal:
@@ -81,11 +81,11 @@ def _without_reserving() -> Removal:
     async def hold(_store: object, _system: str, _ticket: str, who: str, *, keep: int) -> str:  # noqa: ARG001 - as it is called
         return who
 
-    return patch.object(store.RedisStore, "reserve", hold)
+    return patch.object(store.RequestStore, "reserve", hold)
 
 
 def _without_giving_back() -> Removal:
-    async def keep(_worker: Worker, _entry: Entry) -> None:
+    async def keep(_worker: Worker, _entry: StoredRequest) -> None:
         pass
 
     return patch.object(Worker, "_give_back", keep)
@@ -93,36 +93,38 @@ def _without_giving_back() -> Removal:
 
 def _without_polling() -> Removal:
     async def sleep(step: Step, ticket: Ticket) -> Step | Released:
-        return await step.rest(Read(at=step.now, ticket=ticket), None)
+        return await step.release(TicketRead(at=step.now, ticket=ticket), None)
 
     return patch.object(deciding, "wait", sleep)
 
 
 def _without_pending() -> Removal:
     """Take an unknown status for an approval."""
-    judge = deciding.judge
+    judge = deciding.accept_outcome
 
     def hope(step: Step, ticket: Ticket) -> Decided | None:
         return judge(step, replace(ticket, outcome=ticket.outcome or Outcome.APPROVED))
 
-    return patch.object(deciding, "judge", hope)
+    return patch.object(deciding, "accept_outcome", hope)
 
 
 _REMOVALS: Final[Mapping[str, Callable[[], Removal]]] = {
     "look-up before a second create": _without_look_up,
     "settle time": _without_settling,
-    "doubt after a failover": lambda: patch.object(creating, "mind_lost_intent", lambda step: step),
-    "intent stored before the create": lambda: _without_writing(Sending),
-    "sending stored before the callback": lambda: _without_writing(CallingBack),
+    "doubt after a failover": lambda: patch.object(
+        creating, "suspect_lost_create", lambda step: step
+    ),
+    "intent stored before the create": lambda: _without_writing(CreateStarted),
+    "sending stored before the callback": lambda: _without_writing(CallbackStarted),
     "fence": lambda: _without_line(_FENCE),
     "state index": lambda: _without_line(_UNINDEX),
     "bringing back": lambda: _without_line(_BACK, shared, "_RESUME"),
     "giving back": _without_giving_back,
     "ticket reserved": _without_reserving,
-    "lease checked before the create": lambda: patch.object(Lease, "left", lambda _: 10**9),
-    "guards": lambda: patch.object(deciding, "objections_to", lambda *_: []),
+    "lease checked before the create": lambda: patch.object(Lease, "remaining", lambda _: 10**9),
+    "guards": lambda: patch.object(deciding, "guard_violations", lambda *_: []),
     "polling": _without_polling,
     "unknown is pending": _without_pending,
-    "token dropped on 401": lambda: patch.object(TokenSource, "refused", lambda *_: False),
+    "token dropped on 401": lambda: patch.object(TokenSource, "invalidate", lambda *_: False),
     "URL checked again": _without_checking_urls,
 }

@@ -33,7 +33,7 @@ from proxy.simulators.faults import Fault
 from proxy.simulators.journal import Entry
 from proxy.simulators.witboost import HOOKS, Witboost
 from proxy.store.client.connections import connect
-from proxy.store.requests import RedisStore
+from proxy.store.requests import RequestStore
 from tests.support.faults import fault_proxy
 from tests.support.faults.evidence import Freeze, Terms, is_declared, read_logs
 from tests.support.faults.fault_proxy import FaultProxy
@@ -193,11 +193,11 @@ class Soak:
         return file
 
     @property
-    def store(self) -> RedisStore:
+    def store(self) -> RequestStore:
         """The store, beside all faults."""
         client = connect(self.redis.url)
         self.stack.push_async_callback(client.aclose)
-        return RedisStore(client, namespace=NAMESPACE, partitions=PARTITIONS)
+        return RequestStore(client, namespace=NAMESPACE, partitions=PARTITIONS)
 
     # -- people --------------------------------------------------------------------------------
 
