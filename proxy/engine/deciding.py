@@ -173,7 +173,7 @@ def as_temporary(error: ProxyError) -> ProxyError:
 async def _expire(step: Step) -> Step | Released:
     reason = "No decision before the deadline"
     if step.route.on_deadline == "hold":
-        return await step.hold("decision_deadline", reason, fired=True)
+        return await step.hold("decision_deadline", reason, deadline_fired=True)
     expired = Decision.EXPIRED if step.route.on_deadline == "reject" else Decision.FAILED
     return step.with_event(
         Decided(at=step.now, decision=expired, evidence=reason, without_ticket=True)

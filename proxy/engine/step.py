@@ -167,10 +167,10 @@ class Step:
             self._tell(event, before, after)
         return replace(self, entry=written, stored=written, unwritten=())
 
-    async def hold(self, code: str, reason: str, *, fired: bool = False) -> Released:
+    async def hold(self, code: str, reason: str, *, deadline_fired: bool = False) -> Released:
         """Set the request aside for a person."""
         return await self.release(
-            Held(at=self.now, code=code, reason=reason, deadline_fired=fired), None
+            Held(at=self.now, code=code, reason=reason, deadline_fired=deadline_fired), None
         )
 
     async def give_up(self, code: str, reason: str) -> Released:

@@ -55,9 +55,9 @@ BUSY = Record(
     resume_state=S.OPENING,
     finished_at=5,
 )
-GOOD = {"code": "", "back": None}
+GOOD = {"code": "", "resume_state": None}
 RESTED = {"attempt": 0, "waited": 0, "refused_at": 0, "refusals": 0}
-LATER = {"code": "later", "attempt": 4, "waited": 9_500, "before": 9_000}
+LATER = {"code": "later", "attempt": 4, "waited": 9_500, "waited_before_code": 9_000}
 NO_TICKET = {"ticket_id": "", "ticket_key": "", "sent_at": 0}
 TICKET = Ticket("7", "DESK-7", "https://desk/7", "in_review", key_fields="other")
 APPROVED = Decision.APPROVED
@@ -79,7 +79,7 @@ def doubted() -> CreateInDoubt:
     return CreateInDoubt(at=7, run_id="another", reason="restarted")
 
 
-OPEN: dict[str, Any] = {"ticket_id": "", "finished_at": 0, "untold": 0}
+OPEN: dict[str, Any] = {"ticket_id": "", "finished_at": 0, "ticket_notice_due": 0}
 BY_ALICE: dict[str, Any] = {"at": 7, "by": "alice", "reason": "checked"}
 ENDED = {**GOOD, "decision": APPROVED, "decided_by": "olga", "decided_at": 7}
 AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
@@ -95,7 +95,7 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
         ({"state": S.HELD}, late(Postponed), {**LATER, "code": "why"}),
         ({"state": S.DEAD}, late(Postponed), {**LATER, "code": "why"}),
         ({}, late(CreateNotSent), {**LATER, "sent_at": 0}),
-        ({}, late(CallbackNotSent), {**LATER, "calls": 1}),
+        ({}, late(CallbackNotSent), {**LATER, "callbacks_sent": 1}),
         ({}, late(TicketMissing), {**LATER, "missing": 3}),
         (
             {},
@@ -128,10 +128,22 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
         ),
         ({}, decided(), ENDED),
         ({}, decided(native_status="done"), {**ENDED, "native_status": "done"}),
-        ({}, decided(ours=True), {**ENDED, "ours": 1, "untold": 1}),
-        ({"ticket_id": ""}, decided(ours=True), {**ENDED, "ours": 1, "untold": 1}),
-        ({"sent_at": 0}, decided(ours=True), {**ENDED, "ours": 1, "untold": 1}),
-        (NO_TICKET, decided(ours=True), {**ENDED, "ours": 1}),
+        (
+            {},
+            decided(without_ticket=True),
+            {**ENDED, "decided_without_ticket": 1, "ticket_notice_due": 1},
+        ),
+        (
+            {"ticket_id": ""},
+            decided(without_ticket=True),
+            {**ENDED, "decided_without_ticket": 1, "ticket_notice_due": 1},
+        ),
+        (
+            {"sent_at": 0},
+            decided(without_ticket=True),
+            {**ENDED, "decided_without_ticket": 1, "ticket_notice_due": 1},
+        ),
+        (NO_TICKET, decided(without_ticket=True), {**ENDED, "decided_without_ticket": 1}),
         (
             {},
             FulfilmentAwaited(at=7, by=99),
@@ -147,36 +159,40 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
             Fulfilled(at=7, fulfilment=Fulfilment.FAILED, native_status="closed"),
             {**GOOD, **RESTED, "fulfilment": Fulfilment.FAILED, "native_status": "closed"},
         ),
-        ({}, CallbackStarted(at=7, body="{}"), {"calls": 3}),
+        ({}, CallbackStarted(at=7, body="{}"), {"callbacks_sent": 3}),
         ({}, CallbackAccepted(at=7), {**GOOD, "finished_at": 7}),
-        ({"untold": 1}, CallbackAccepted(at=7), {**GOOD, "finished_at": 7}),
-        ({}, CallbackAccepted(at=7, write_back=True), {**GOOD, "finished_at": 7, "untold": 1}),
+        ({"ticket_notice_due": 1}, CallbackAccepted(at=7), {**GOOD, "finished_at": 7}),
+        (
+            {},
+            CallbackAccepted(at=7, write_back=True),
+            {**GOOD, "finished_at": 7, "ticket_notice_due": 1},
+        ),
         (NO_TICKET, CallbackAccepted(at=7, write_back=True), {**GOOD, "finished_at": 7}),
         (
             {},
             GivenUp(at=7, code="c", reason="r"),
-            {"back": S.PENDING, "code": "c", "finished_at": 0},
+            {"resume_state": S.PENDING, "code": "c", "finished_at": 0},
         ),
         ({"state": S.HELD}, GivenUp(at=7, code="c", reason="r"), {"code": "c", "finished_at": 0}),
         (
             {"decision": APPROVED},
             GivenUp(at=7, code="c", reason="r"),
-            {"back": S.PENDING, "code": "c", "finished_at": 7},
+            {"resume_state": S.PENDING, "code": "c", "finished_at": 7},
         ),
         (
             {"decision": APPROVED},
             Held(at=7, code="c", reason="r"),
-            {"back": S.PENDING, "code": "c", "finished_at": 0},
+            {"resume_state": S.PENDING, "code": "c", "finished_at": 0},
         ),
         (
             {},
             Held(at=7, code="c", reason="r", deadline_fired=True),
-            {"back": S.PENDING, "code": "c", "finished_at": 0, "fired": 1},
+            {"resume_state": S.PENDING, "code": "c", "finished_at": 0, "deadline_fired": 1},
         ),
         (
-            {"fired": 1},
+            {"deadline_fired": 1},
             Held(at=7, code="c", reason="r"),
-            {"back": S.PENDING, "code": "c", "finished_at": 0},
+            {"resume_state": S.PENDING, "code": "c", "finished_at": 0},
         ),
         ({}, Retried(**BY_ALICE), AGAIN),
         ({}, Retried(**BY_ALICE, no_ticket=True), {**AGAIN, "sent_at": 0, "run_id": ""}),
@@ -187,38 +203,46 @@ AGAIN = {**GOOD, **RESTED, "missing": 0, "finished_at": 0}
             {**AGAIN, "route": "r2", "system": "jira"},
         ),
         ({}, Announced(at=7), {"announced": 1}),
-        ({"untold": 1}, TicketNotified(at=7, note="withdrawn"), {**GOOD, "untold": 0}),
+        (
+            {"ticket_notice_due": 1},
+            TicketNotified(at=7, note="withdrawn"),
+            {**GOOD, "ticket_notice_due": 0},
+        ),
         ({}, restored(), {"polls": 0, "missing": 0}),
         (OPEN, restored(), {"polls": 0, "missing": 0, "sent_at": 7}),
         (
-            {"ticket_id": "", "decision": APPROVED, "calls": 0},
+            {"ticket_id": "", "decision": APPROVED, "callbacks_sent": 0},
             restored(),
-            {"polls": 0, "missing": 0, "calls": 1},
+            {"polls": 0, "missing": 0, "callbacks_sent": 1},
         ),
         ({"decision": APPROVED}, restored(), {"polls": 0, "missing": 0}),
         (
-            {"decision": APPROVED, "calls": 0, "state": S.DONE},
+            {"decision": APPROVED, "callbacks_sent": 0, "state": S.DONE},
             restored(),
             {"polls": 0, "missing": 0},
         ),
         (
-            {**OPEN, "state": S.HELD, "back": S.RECEIVED},
+            {**OPEN, "state": S.HELD, "resume_state": S.RECEIVED},
             restored(),
-            {"polls": 0, "missing": 0, "sent_at": 7, "back": S.OPENING},
+            {"polls": 0, "missing": 0, "sent_at": 7, "resume_state": S.OPENING},
         ),
-        ({"state": S.DEAD, "back": S.PENDING}, restored(), {"polls": 0, "missing": 0}),
-        ({**OPEN, "back": S.RECEIVED}, restored(), {"polls": 0, "missing": 0, "sent_at": 7}),
-        ({"back": S.RECEIVED}, restored(), {"polls": 0, "missing": 0}),
+        ({"state": S.DEAD, "resume_state": S.PENDING}, restored(), {"polls": 0, "missing": 0}),
+        (
+            {**OPEN, "resume_state": S.RECEIVED},
+            restored(),
+            {"polls": 0, "missing": 0, "sent_at": 7},
+        ),
+        ({"resume_state": S.RECEIVED}, restored(), {"polls": 0, "missing": 0}),
         (OPEN, doubted(), {"run_id": "another", "sent_at": 7}),
         (
-            {**OPEN, "state": S.DEAD, "back": S.OPENING},
+            {**OPEN, "state": S.DEAD, "resume_state": S.OPENING},
             doubted(),
-            {"run_id": "another", "sent_at": 7, "back": S.OPENING},
+            {"run_id": "another", "sent_at": 7, "resume_state": S.OPENING},
         ),
         (
-            {**OPEN, "decision": APPROVED, "ours": 1},
+            {**OPEN, "decision": APPROVED, "decided_without_ticket": 1},
             doubted(),
-            {"run_id": "another", "sent_at": 7, "untold": 1},
+            {"run_id": "another", "sent_at": 7, "ticket_notice_due": 1},
         ),
         ({**OPEN, "decision": APPROVED}, doubted(), {"run_id": "another"}),
         ({**OPEN, "system": ""}, doubted(), {"run_id": "another"}),

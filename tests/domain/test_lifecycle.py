@@ -267,7 +267,7 @@ def test_what_may_lack_a_create_is_in_doubt(kind: type[Event]) -> None:
     assert (received.state, received.sent_at) == (State.OPENING, 7)
     held = advance(run(Held), sample(kind))
     assert (held.resume_state, held.sent_at) == (State.OPENING, 7)
-    cancelled = advance(advance(NEW, sample(Decided, ours=True)), sample(kind))
+    cancelled = advance(advance(NEW, sample(Decided, without_ticket=True)), sample(kind))
     assert (cancelled.sent_at, cancelled.ticket_notice_due) == (7, 1)
     refused = advance(run(Decided), sample(kind))
     assert (refused.sent_at, refused.ticket_notice_due) == (0, 0), (

@@ -27,7 +27,7 @@ from tests.conftest import OpenRig
 from tests.support.canaries import CANARIES, CLIENT_SECRET, CanaryLog, found_in, stored, watched
 from tests.support.rig import OPERATOR_KEY, Rig, desk_tree, get_json, settings_tree
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("secret", CANARIES)

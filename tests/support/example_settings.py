@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-EXAMPLE = Path(__file__).parents[1] / "deploy" / "examples" / "approval-proxy.yaml"
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "examples" / "approval-proxy.yaml"
 CANARY = "canary-3f1c"
 _SECRET: Final = re.compile(r"/run/secrets/([\w.-]+)")
 

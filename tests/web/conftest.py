@@ -243,7 +243,7 @@ async def _site(
         "slope": BackpressurePolicy(),
         "event_memory": 600_000,
         "event_keys": {},
-        "certified": (),
+        "client_cert_systems": (),
         "peers": TrustedProxies(),
         "receipts": Receipts(None, PUBLIC_URL),
         "published": _published,

@@ -93,11 +93,13 @@ async def test_a_certificate_is_believed_from_a_trusted_proxy_alone(
     start: Starts, clock: ManualClock
 ) -> None:
     """The header itself is right; who wrote it is what counts, and that nobody can say."""
-    site = await start(certified={"desk"})
+    site = await start(client_cert_systems={"desk"})
     forwarded = {"X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1"}
     body, headers = _event(clock)
     (await _send(site, (body, headers | forwarded))).refused(401, "does not prove")
-    behind = await start(certified={"desk"}, peers=TrustedProxies(read_networks(["127.0.0.0/8"])))
+    behind = await start(
+        client_cert_systems={"desk"}, peers=TrustedProxies(read_networks(["127.0.0.0/8"]))
+    )
     assert (await _send(behind, (body, headers))).status == 202
 
 

@@ -36,7 +36,7 @@ class Probe:
     `system` is the ticket system or the witboost instance that fails where this does. `way` is what
     we connect to, the URL itself or a proxy, and `may` which addresses that may have. `token` and
     `discover` return what they found, as a text that holds no secret;
-    `inspections` come last.
+    `preflight_checks` come last.
     """
 
     system: str

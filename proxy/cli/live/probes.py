@@ -49,7 +49,7 @@ def probes(outgoing: Destinations) -> Iterator[Probe]:
             system=name,
             tls=tls,
             ping=systems[name].ping,
-            inspections=dict(_inspections(name, system, outgoing, systems[name])),
+            preflight_checks=dict(_preflight_checks(name, system, outgoing, systems[name])),
         )
     for name, instance in settings.witboost.items():
         place = f"witboost.{name}"
@@ -77,7 +77,7 @@ def _ways(settings: Settings) -> Callable[..., Probe]:
     return probe
 
 
-def _inspections(
+def _preflight_checks(
     name: str, system: System, outgoing: Destinations, opened: TicketSystem
 ) -> Iterator[tuple[str, Inspection]]:
     """Yield what can be asked of a ticket system, and at the end what cannot."""

@@ -19,7 +19,7 @@ import orjson
 from tests.support.faults.child import Order
 from tests.support.faults.io_steps import Crash
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[3]
 WITHIN: Final = 20.0
 """Seconds of real time that anything may take."""
 
