@@ -12,17 +12,10 @@ import logging
 from collections.abc import Mapping
 from typing import Final
 
-from proxy.domain.events.base import (
-    CallbackAccepted,
-    CallbackNotSent,
-    CallbackStarted,
-    CreateNotSent,
-    CreateStarted,
-    Fulfilled,
-    FulfilmentAwaited,
-    Postponed,
-)
+from proxy.domain.events.base import Postponed
+from proxy.domain.events.callback import CallbackAccepted, CallbackNotSent, CallbackStarted
 from proxy.domain.events.notifications import Announced
+from proxy.domain.events.ticket import CreateNotSent, CreateStarted, Fulfilled, FulfilmentAwaited
 from proxy.domain.models import (
     TRIAL,
     Decision,
@@ -33,9 +26,10 @@ from proxy.domain.models import (
     TicketHint,
 )
 from proxy.engine import closing, creating, deciding
+from proxy.engine.context import StepContext
 from proxy.engine.lease import Lease
 from proxy.engine.routes import Routes
-from proxy.engine.step import RELEASED, Released, Step, StepContext
+from proxy.engine.step import RELEASED, Released, Step
 from proxy.errors import (
     ConfigurationError,
     ConflictError,

@@ -20,9 +20,9 @@ from proxy.app.runtime import Runtime
 from proxy.change_poller import ChangePoller
 from proxy.domain.clock import Clock, SystemClock
 from proxy.domain.schedule import Jitter
+from proxy.engine.context import Policy, StepContext
 from proxy.engine.operator_actions import OperatorActions
 from proxy.engine.pauses import Pauses
-from proxy.engine.step import Policy, StepContext
 from proxy.flow import Flow
 from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics

@@ -9,7 +9,7 @@ import orjson
 from proxy.audit.files import parsed
 from proxy.audit.indexing import reindexed
 from proxy.audit.sealer import place_of
-from proxy.domain.events.base import CallbackAccepted
+from proxy.domain.events.callback import CallbackAccepted
 from proxy.domain.models import StoredRequest
 from proxy.domain.replace import replace
 from proxy.errors import ConfigurationError

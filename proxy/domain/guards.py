@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from proxy.domain.identities import Identities, Known
-from proxy.domain.models import ApprovalRequest, Guards, Ticket
+from proxy.domain.models import ApprovalRequest, Ticket
+from proxy.domain.route import Guards
 
 GUARDED: Final = "guarded"
 """The code of a request that is held because of its approval."""

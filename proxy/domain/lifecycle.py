@@ -11,26 +11,26 @@ from typing import Final, Literal
 from proxy.domain.events.base import (
     ACTIVE,
     PARKED,
-    CallbackAccepted,
-    CallbackNotSent,
-    CallbackStarted,
-    CreateNotSent,
-    CreateStarted,
-    Decided,
     Event,
-    Fulfilled,
-    FulfilmentAwaited,
     GivenUp,
     Held,
     Postponed,
-    TicketMissing,
-    TicketOpened,
-    TicketRead,
     without_failures,
 )
+from proxy.domain.events.callback import CallbackAccepted, CallbackNotSent, CallbackStarted
 from proxy.domain.events.notifications import Announced, TicketNotified
 from proxy.domain.events.operator import Refreshed, Rerouted, Retried
 from proxy.domain.events.recovery import CreateInDoubt, Restored
+from proxy.domain.events.ticket import (
+    CreateNotSent,
+    CreateStarted,
+    Decided,
+    Fulfilled,
+    FulfilmentAwaited,
+    TicketMissing,
+    TicketOpened,
+    TicketRead,
+)
 from proxy.domain.models import Record, State, StoredRequest
 from proxy.domain.replace import replace
 from proxy.errors import IllegalTransitionError

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.domain.models import ApprovalRequest, Route
+from proxy.domain.models import ApprovalRequest
+from proxy.domain.route import Route
 
 Condition = Callable[[Mapping[str, Any]], Any]
 """Finds something true in the facts of a request where a rule applies."""

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
-from proxy.domain.models import Fulfilment, Poll, Record, State
+from proxy.domain.models import Fulfilment, Record, State
+from proxy.domain.route import Poll
 
 Jitter = Callable[[], float]
 """Returns a number in [0, 1): the source of jitter, so that a thousand requests spread out."""

@@ -6,8 +6,9 @@ must be visible; only a look-up by correlation id after that proves that there i
 
 from collections.abc import Awaitable, Callable
 
-from proxy.domain.events.base import CreateNotSent, Decided, Postponed, TicketOpened
+from proxy.domain.events.base import Postponed
 from proxy.domain.events.recovery import CreateInDoubt
+from proxy.domain.events.ticket import CreateNotSent, Decided, TicketOpened
 from proxy.domain.models import Decision, Ticket
 from proxy.domain.schedule import backoff
 from proxy.engine.step import RELEASED, Released, Step

@@ -7,7 +7,7 @@ ticket that is not shown is never a decision.
 from collections.abc import Sequence
 from typing import Final
 
-from proxy.domain.events.base import Decided, Fulfilled, TicketMissing, TicketRead
+from proxy.domain.events.ticket import Decided, Fulfilled, TicketMissing, TicketRead
 from proxy.domain.guards import GUARDED, objections
 from proxy.domain.models import Decision, Fulfilment, Outcome, Ticket
 from proxy.domain.schedule import poll_pause

@@ -3,17 +3,19 @@
 import hashlib
 import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
-from proxy.domain.events.base import ACTIVE, Decided, Event, Fulfilled, TicketOpened
+from proxy.domain.events.base import ACTIVE, Event
 from proxy.domain.events.operator import Refreshed, Rerouted, Retried
+from proxy.domain.events.ticket import Decided, Fulfilled, TicketOpened
 from proxy.domain.guards import GUARDED
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import TRIAL, Decision, Fulfilment, Outcome, State, StoredRequest
 from proxy.domain.schedule import MINUTE, due_at
 from proxy.engine.routes import Routes
+from proxy.engine.trials import as_test
 from proxy.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -25,22 +27,9 @@ from proxy.errors import (
 from proxy.store.codec import history_entry
 from proxy.store.requests import Admission, RequestStore
 from proxy.tickets.declaring.sanitize import LONGEST_REFERENCE, reference
-from proxy.witboost import fields as read
 from proxy.witboost.hook_call import approval_request
 
 _TRIES = 5
-_TEST: Final = "TEST of the approval proxy: please decide this ticket. Nobody gets any access."
-
-
-def as_test(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a trial: these, or plain ones, marked where a person reads them.
-
-    Who gets access stands in nearly every title, and why in every description.
-    """
-    plain = {"verb": "grant", "requester": "TEST", "resource": "TEST"}
-    marked = [f"TEST {person}" for person in read.identities(fields)] or ["TEST"]
-    why = f"{_TEST} {read.motivation(fields)}".rstrip()
-    return {**plain, **fields, "identities": marked, "motivation": why}
 
 
 class OperatorActions:

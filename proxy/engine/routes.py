@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from proxy.domain.models import ApprovalRequest, Guards, Poll, Record, Route
+from proxy.domain.models import ApprovalRequest, Record
+from proxy.domain.route import Guards, Poll, Route
 from proxy.domain.routing import Rule, choose, facts
 from proxy.errors import ConfigurationError, InvalidRequestError
 from proxy.store.shared import Shared

@@ -1,29 +1,27 @@
 """One step of one request: what it may write, and what it does when something goes wrong."""
 
 import logging
-from collections.abc import Awaitable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Collection
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal, TypeVar
 
 from proxy.domain.events.base import Event, GivenUp, Held, Postponed
-from proxy.domain.identities import Identities
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import ApprovalRequest, Record, Route, State, StoredRequest, Ticket
+from proxy.domain.models import ApprovalRequest, Record, State, StoredRequest, Ticket
 from proxy.domain.replace import replace
+from proxy.domain.route import Route
 from proxy.domain.schedule import (
-    DAY,
     HOUR,
     LONGEST_RETRY_AFTER,
     MINUTE,
     SECOND,
-    Jitter,
     backoff,
     due_at,
 )
-from proxy.engine.batched_reads import TicketBatchLoader
+from proxy.engine.bulkhead import Permit
+from proxy.engine.context import StepContext
 from proxy.engine.lease import Lease
-from proxy.engine.pauses import Pauses, Permit
 from proxy.errors import (
     ConfigurationError,
     PermanentError,
@@ -32,10 +30,8 @@ from proxy.errors import (
     TemporaryError,
 )
 from proxy.observability import logs
-from proxy.observability.alarms import Alarm, Alarms
-from proxy.observability.metrics import Metrics
+from proxy.observability.alarms import Alarm
 from proxy.store.codec import history_entry
-from proxy.store.requests import RequestStore
 from proxy.tickets.port import TicketSystem
 from proxy.witboost.hook_call import approval_request
 
@@ -44,38 +40,6 @@ _log: Final = logging.getLogger("proxy.flow")
 _REFUSALS: Final = 2  # in a row, others succeeding in between, before a person must look
 
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How long things are tried and kept, in milliseconds of a request's own time."""
-
-    retention: int = 90 * DAY
-    create_for: int = 3 * DAY
-    callback_for: int = 3 * DAY
-    refused_callback_for: int = HOUR
-    missing_reads: int = 5
-    hint_interval: int = 5 * SECOND
-    hint_burst: int = 3
-
-
-@dataclass(frozen=True, slots=True)
-class StepContext:
-    """What every step works with.
-
-    `listed` says every how many milliseconds the changes of a ticket system are listed; a system
-    that cannot list them is not in it.
-    """
-
-    store: RequestStore
-    pauses: Pauses
-    alarms: Alarms
-    metrics: Metrics
-    policy: Policy
-    dice: Jitter
-    identities: Identities = field(default_factory=Identities)
-    listed: Mapping[str, int] = field(default_factory=dict)
-    reads: TicketBatchLoader = field(default_factory=TicketBatchLoader)
 
 
 class Released(Enum):

@@ -5,26 +5,21 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.events.base import (
-    CallbackAccepted,
-    CallbackNotSent,
-    CallbackStarted,
+from proxy.domain.events.base import Event, GivenUp, Held, Postponed
+from proxy.domain.events.callback import CallbackAccepted, CallbackNotSent, CallbackStarted
+from proxy.domain.events.notifications import Announced, TicketNotified
+from proxy.domain.events.operator import Refreshed, Rerouted, Retried
+from proxy.domain.events.recovery import CreateInDoubt, Restored, sent_again
+from proxy.domain.events.ticket import (
     CreateNotSent,
     CreateStarted,
     Decided,
-    Event,
     Fulfilled,
     FulfilmentAwaited,
-    GivenUp,
-    Held,
-    Postponed,
     TicketMissing,
     TicketOpened,
     TicketRead,
 )
-from proxy.domain.events.notifications import Announced, TicketNotified
-from proxy.domain.events.operator import Refreshed, Rerouted, Retried
-from proxy.domain.events.recovery import CreateInDoubt, Restored, sent_again
 from proxy.domain.models import Decision, Details, Fulfilment, Record, State, Ticket
 
 S = State

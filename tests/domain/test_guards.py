@@ -7,7 +7,8 @@ import pytest
 
 from proxy.domain.guards import objections
 from proxy.domain.identities import Identities
-from proxy.domain.models import ApprovalRequest, Guards, Ticket, Verb
+from proxy.domain.models import ApprovalRequest, Ticket, Verb
+from proxy.domain.route import Guards
 
 REQUEST = ApprovalRequest(
     correlation_id="ar1",

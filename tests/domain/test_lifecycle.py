@@ -7,24 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.events import base, notifications, operator
-from proxy.domain.events.base import (
-    CallbackAccepted,
-    CallbackNotSent,
-    CallbackStarted,
+from proxy.domain.events import notifications, operator
+from proxy.domain.events.base import ACTIVE, Event, GivenUp, Held, Postponed
+from proxy.domain.events.callback import CallbackAccepted, CallbackNotSent, CallbackStarted
+from proxy.domain.events.operator import Retried
+from proxy.domain.events.recovery import CreateInDoubt, Restored
+from proxy.domain.events.ticket import (
     CreateNotSent,
     CreateStarted,
     Decided,
-    Event,
     Fulfilled,
     FulfilmentAwaited,
-    GivenUp,
-    Held,
-    Postponed,
+    TicketMissing,
     TicketOpened,
+    TicketRead,
 )
-from proxy.domain.events.operator import Retried
-from proxy.domain.events.recovery import CreateInDoubt, Restored
 from proxy.domain.lifecycle import TRANSITIONS, advance, advance_entry
 from proxy.domain.models import Decision, Details, Fulfilment, Record, State, StoredRequest, Ticket
 from proxy.errors import IllegalTransitionError
@@ -36,8 +33,8 @@ SAMPLES: dict[type[Event], dict[str, Any]] = {
     CreateStarted: {},
     CreateNotSent: {"code": "c", "reason": "r", "delay": 5},
     TicketOpened: {"ticket": TICKET},
-    base.TicketRead: {"ticket": TICKET},
-    base.TicketMissing: {"code": "c", "reason": "r", "delay": 5},
+    TicketRead: {"ticket": TICKET},
+    TicketMissing: {"code": "c", "reason": "r", "delay": 5},
     Decided: {"decision": Decision.APPROVED},
     FulfilmentAwaited: {"by": 99},
     Fulfilled: {"fulfilment": Fulfilment.FULFILLED},
@@ -153,7 +150,7 @@ def test_a_late_event_changes_nothing() -> None:
     done = run(CreateStarted, TicketOpened, Decided, CallbackAccepted)
     assert advance(done, sample(TicketOpened, ticket=Ticket("9", "X-9"))) is done
     entry = StoredRequest(done, Details(reason="kept"), b"")
-    assert advance_entry(entry, sample(base.TicketRead)) == entry
+    assert advance_entry(entry, sample(TicketRead)) == entry
 
 
 @pytest.mark.parametrize(
@@ -256,7 +253,7 @@ def test_random_histories_never_lose_a_decision(kinds: list[type[Event]]) -> Non
         if after.state in {State.DECIDED, State.FULFILLING, State.DONE}:
             assert after.decision is not None
         if after.state in {State.HELD, State.DEAD}:
-            assert after.resume_state in base.ACTIVE
+            assert after.resume_state in ACTIVE
         assert after.attempt >= 0
         record, decided = after, after.decision
 

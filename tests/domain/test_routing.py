@@ -5,7 +5,8 @@ from typing import Any
 import jmespath
 import pytest
 
-from proxy.domain.models import ApprovalRequest, Route, Verb
+from proxy.domain.models import ApprovalRequest, Verb
+from proxy.domain.route import Route
 from proxy.domain.routing import FACTS, Rule, choose, facts
 
 

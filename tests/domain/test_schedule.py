@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.models import Decision, Fulfilment, Poll, Record, State
+from proxy.domain.models import Decision, Fulfilment, Record, State
+from proxy.domain.route import Poll
 from proxy.domain.schedule import HOUR, MINUTE, SECOND, backoff, due_at, poll_pause
 
 RECORD = Record("ar1", State.PENDING, "main", "desk", "r", "c", "x", 0, 1_000)

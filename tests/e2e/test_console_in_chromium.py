@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
-from proxy.domain.events.base import CreateStarted, Held
+from proxy.domain.events.base import Held
+from proxy.domain.events.ticket import CreateStarted
 from proxy.domain.models import State
 from proxy.observability.alarms import AlarmRecord
 from proxy.security.api_keys import hash_key

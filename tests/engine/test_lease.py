@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.engine.pauses import Permit
+from proxy.engine.bulkhead import Permit
 from tests.conftest import OpenRig
 from tests.engine.test_operators import act
 from tests.support.rig import Rig, desk_tree

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.domain.models import State
-from proxy.engine.pauses import Permit
+from proxy.engine.bulkhead import Permit
 from proxy.simulators.faults import Fault
 from tests.conftest import OpenRig
 from tests.support.rig import Rig

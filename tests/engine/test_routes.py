@@ -7,7 +7,8 @@ from typing import NoReturn
 import orjson
 import pytest
 
-from proxy.domain.models import Guards, Poll, Record, Route, State
+from proxy.domain.models import Record, State
+from proxy.domain.route import Guards, Poll, Route
 from proxy.domain.routing import Rule
 from proxy.engine.routes import Routes, freeze, thaw
 from proxy.errors import ConfigurationError, InvalidRequestError, PermanentError

@@ -8,7 +8,8 @@ from unittest.mock import patch
 import pytest
 
 from proxy.domain.models import State
-from proxy.engine.pauses import OPENS_AFTER, Permit
+from proxy.engine.bulkhead import Permit
+from proxy.engine.pauses import OPENS_AFTER
 from proxy.errors import TemporaryError
 from proxy.simulators.faults import Fault
 from proxy.store.shared import Pause

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.engine.step import Policy
+from proxy.engine.context import Policy
 from proxy.web.events import Events
 from tests.conftest import OpenRig
 from tests.support.faults.event_flood import bound, flood

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 from redis.asyncio import Redis
 
-from proxy.domain.events.base import CreateStarted, Decided, GivenUp, Held, TicketOpened
+from proxy.domain.events.base import GivenUp, Held
+from proxy.domain.events.ticket import CreateStarted, Decided, TicketOpened
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Decision, State, StoredRequest, Ticket
 from proxy.domain.replace import replace

@@ -24,8 +24,19 @@ from hypothesis.stateful import (
 )
 from typing_extensions import override
 
-from proxy.domain.events import base as happened
+from proxy.domain.events.base import Event, GivenUp, Held, Postponed
+from proxy.domain.events.callback import CallbackAccepted, CallbackStarted
 from proxy.domain.events.operator import Refreshed, Rerouted, Retried
+from proxy.domain.events.ticket import (
+    CreateNotSent,
+    CreateStarted,
+    Decided,
+    Fulfilled,
+    FulfilmentAwaited,
+    TicketMissing,
+    TicketOpened,
+    TicketRead,
+)
 from proxy.domain.lifecycle import TRANSITIONS, advance_entry
 from proxy.domain.models import Decision, Fulfilment, Record, State, StoredRequest, Ticket
 from proxy.domain.replace import replace
@@ -50,22 +61,22 @@ LEASE: Final = 60_000
 URLS: Final = [f"https://witboost.example.com/api/actionHandler/{number}" for number in range(4)]
 
 Answer = TypeVar("Answer")
-Make = Callable[[int, Any, StoredRequest], happened.Event]
+Make = Callable[[int, Any, StoredRequest], Event]
 
 BY_WORK: Final[tuple[Make, ...]] = (
-    lambda at, _, __: happened.CreateStarted(at=at),
-    lambda at, _, __: happened.CreateNotSent(at=at, code="late", reason="x", delay=1),
-    lambda at, _, entry: happened.TicketOpened(at=at, ticket=_ticket_of(entry.record.id)),
-    lambda at, _, entry: happened.TicketRead(at=at, ticket=_ticket_of(entry.record.id)),
-    lambda at, _, __: happened.TicketMissing(at=at, code="ticket_missing", reason="x", delay=1),
-    lambda at, draw, _: happened.Decided(at=at, decision=draw(some.sampled_from(Decision))),
-    lambda at, _, __: happened.FulfilmentAwaited(at=at, by=at + SECOND),
-    lambda at, _, __: happened.Fulfilled(at=at, fulfilment=Fulfilment.FULFILLED),
-    lambda at, _, __: happened.CallbackStarted(at=at, body="{}"),
-    lambda at, _, __: happened.CallbackAccepted(at=at, write_back=True),
-    lambda at, _, __: happened.Postponed(at=at, code="unreachable", reason="x", delay=SECOND),
-    lambda at, _, __: happened.Held(at=at, code="guarded", reason="x"),
-    lambda at, _, __: happened.GivenUp(at=at, code="gave_up", reason="x"),
+    lambda at, _, __: CreateStarted(at=at),
+    lambda at, _, __: CreateNotSent(at=at, code="late", reason="x", delay=1),
+    lambda at, _, entry: TicketOpened(at=at, ticket=_ticket_of(entry.record.id)),
+    lambda at, _, entry: TicketRead(at=at, ticket=_ticket_of(entry.record.id)),
+    lambda at, _, __: TicketMissing(at=at, code="ticket_missing", reason="x", delay=1),
+    lambda at, draw, _: Decided(at=at, decision=draw(some.sampled_from(Decision))),
+    lambda at, _, __: FulfilmentAwaited(at=at, by=at + SECOND),
+    lambda at, _, __: Fulfilled(at=at, fulfilment=Fulfilment.FULFILLED),
+    lambda at, _, __: CallbackStarted(at=at, body="{}"),
+    lambda at, _, __: CallbackAccepted(at=at, write_back=True),
+    lambda at, _, __: Postponed(at=at, code="unreachable", reason="x", delay=SECOND),
+    lambda at, _, __: Held(at=at, code="guarded", reason="x"),
+    lambda at, _, __: GivenUp(at=at, code="gave_up", reason="x"),
 )
 BY_OPERATOR: Final[tuple[Make, ...]] = (
     lambda at, _, __: Retried(at=at, by="alice", reason="x"),
@@ -73,9 +84,7 @@ BY_OPERATOR: Final[tuple[Make, ...]] = (
     lambda at, _, entry: Rerouted(
         at=at, by="alice", reason="x", route="r2", system=_another_system(entry.record)
     ),
-    lambda at, _, __: happened.Decided(
-        at=at, decision=Decision.CANCELLED, by="alice", without_ticket=True
-    ),
+    lambda at, _, __: Decided(at=at, decision=Decision.CANCELLED, by="alice", without_ticket=True),
 )
 
 
@@ -211,7 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(due=some.sampled_from([0.005, 5, 90, 7200]))
     def wait(self, due: float) -> None:
         """What workers hold waits for a paused destination, all until the same moment."""
-        event = happened.Postponed(at=self.clock.now(), code="paused", reason="x")
+        event = Postponed(at=self.clock.now(), code="paused", reason="x")
         for before in self.held:
             self._commit(before, event, self.clock.now() + int(due * SECOND))
         self.held.clear()
@@ -277,9 +286,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _run(self, question: Any) -> Any:
         return self.runner.run(question)
 
-    def _event(
-        self, data: Any, entry: StoredRequest, makers: tuple[Make, ...]
-    ) -> happened.Event | None:
+    def _event(self, data: Any, entry: StoredRequest, makers: tuple[Make, ...]) -> Event | None:
         """Draw something that can happen to the record in its state."""
         drawn = [make(self.clock.now(), data.draw, entry) for make in makers]
         possible = [it for it in drawn if entry.record.state in TRANSITIONS[type(it)]]
@@ -288,7 +295,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _commit(
         self,
         before: StoredRequest,
-        event: happened.Event,
+        event: Event,
         due: Any,
         *,
         again: bool = False,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from proxy.domain.events.base import CreateStarted, Decided, TicketOpened
+from proxy.domain.events.ticket import CreateStarted, Decided, TicketOpened
 from proxy.domain.lifecycle import advance
 from proxy.domain.models import Decision, State, StoredRequest, Ticket
 from proxy.errors import StaleError, SupersededError

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from proxy.domain.events.base import CreateStarted, Decided, Event, Held
+from proxy.domain.events.base import Event, Held
+from proxy.domain.events.ticket import CreateStarted, Decided
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Decision, State, StoredRequest
 from proxy.store.codec import history_entry

@@ -26,6 +26,8 @@ PARTS: Final[Mapping[str, tuple[Collection[str], Collection[str]]]] = {
         (
             "proxy/domain/lifecycle.py",
             "proxy/domain/events/base.py",
+            "proxy/domain/events/ticket.py",
+            "proxy/domain/events/callback.py",
             "proxy/domain/events/operator.py",
             "proxy/domain/events/notifications.py",
             "proxy/domain/events/recovery.py",

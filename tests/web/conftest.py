@@ -21,11 +21,11 @@ from yarl import URL
 
 from proxy.audit.denied_calls import DeniedCalls
 from proxy.audit.receipts import Receipts
-from proxy.domain.models import Route
+from proxy.domain.route import Route
+from proxy.engine.context import Policy, StepContext
 from proxy.engine.operator_actions import OperatorActions
 from proxy.engine.pauses import Pauses
 from proxy.engine.routes import Routes
-from proxy.engine.step import Policy, StepContext
 from proxy.flow import Flow
 from proxy.net.urls import CallbackPrefix
 from proxy.observability.alarms import Alarms

@@ -5,15 +5,8 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.events.base import (
-    CreateStarted,
-    Decided,
-    Event,
-    FulfilmentAwaited,
-    GivenUp,
-    Held,
-    TicketOpened,
-)
+from proxy.domain.events.base import Event, GivenUp, Held
+from proxy.domain.events.ticket import CreateStarted, Decided, FulfilmentAwaited, TicketOpened
 from proxy.domain.guards import GUARDED
 from proxy.domain.models import Decision, Outcome, Ticket
 from proxy.domain.operator_actions import ACTIONS

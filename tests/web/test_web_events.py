@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.domain.events.base import CreateStarted, TicketOpened
+from proxy.domain.events.ticket import CreateStarted, TicketOpened
 from proxy.domain.models import Ticket
 from proxy.net.addresses import read_networks
 from proxy.simulators.events import signed_headers

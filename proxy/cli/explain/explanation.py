@@ -19,7 +19,8 @@ from proxy.cli.explain.outcomes import CORRELATION_ID, what_follows
 from proxy.cli.sample import fields_of
 from proxy.domain.clock import SystemClock
 from proxy.domain.identities import Ambiguous, Identities, Known
-from proxy.domain.models import ApprovalRequest, Route
+from proxy.domain.models import ApprovalRequest
+from proxy.domain.route import Route
 from proxy.domain.routing import Rule, choose, facts
 from proxy.errors import InvalidRequestError, ProxyError
 from proxy.net.urls import allowed

@@ -8,25 +8,17 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.domain.events.base import (
+from proxy.domain.events.base import Event
+from proxy.domain.events.ticket import (
     CreateStarted,
     Decided,
-    Event,
     Fulfilled,
     FulfilmentAwaited,
     TicketOpened,
 )
 from proxy.domain.lifecycle import advance_entry
-from proxy.domain.models import (
-    Decision,
-    Details,
-    Fulfilment,
-    Record,
-    Route,
-    State,
-    StoredRequest,
-    Ticket,
-)
+from proxy.domain.models import Decision, Details, Fulfilment, Record, State, StoredRequest, Ticket
+from proxy.domain.route import Route
 from proxy.engine.deciding import AT_ONCE, DECISIONS
 from proxy.tickets.kinds import declaration_of
 from proxy.witboost.callback import announcement, callback_body

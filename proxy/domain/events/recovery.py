@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from proxy.domain.events.base import PARKED, CreateNotSent, CreateStarted, Event
+from proxy.domain.events.base import PARKED, Event
+from proxy.domain.events.ticket import CreateNotSent, CreateStarted
 from proxy.domain.models import Details, Record, State
 from proxy.domain.replace import replace
 

@@ -21,7 +21,7 @@ import orjson
 
 from proxy.domain.models import State
 from proxy.domain.schedule import SECOND
-from proxy.engine.step import Policy
+from proxy.engine.context import Policy
 from proxy.simulators.events import signed_headers
 from tests.support.manual_clock import ManualClock
 from tests.support.rig import EVENT_SECRET, Rig, open_rig

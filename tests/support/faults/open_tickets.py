@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.domain.events.base import TicketOpened
+from proxy.domain.events.ticket import TicketOpened
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Ticket
 from proxy.domain.schedule import DAY, HOUR, SECOND

@@ -8,7 +8,9 @@ from types import ModuleType
 from typing import Any, Final
 from unittest.mock import patch
 
-from proxy.domain.events.base import CallbackStarted, CreateStarted, Decided, Event, TicketRead
+from proxy.domain.events.base import Event
+from proxy.domain.events.callback import CallbackStarted
+from proxy.domain.events.ticket import CreateStarted, Decided, TicketRead
 from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import Outcome, StoredRequest, Ticket
 from proxy.engine import creating, deciding

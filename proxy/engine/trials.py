@@ -1,0 +1,19 @@
+"""Trials: test requests that an operator opens to try a ticket system."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from proxy.witboost import fields as read
+
+_TEST: Final = "TEST of the approval proxy: please decide this ticket. Nobody gets any access."
+
+
+def as_test(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a trial: these, or plain ones, marked where a person reads them.
+
+    Who gets access stands in nearly every title, and why in every description.
+    """
+    plain = {"verb": "grant", "requester": "TEST", "resource": "TEST"}
+    marked = [f"TEST {person}" for person in read.identities(fields)] or ["TEST"]
+    why = f"{_TEST} {read.motivation(fields)}".rstrip()
+    return {**plain, **fields, "identities": marked, "motivation": why}
