@@ -1,4 +1,4 @@
-"""How the simulated witboost checks who calls back: each check sees the Authorization header."""
+"""The ways in which the simulated witboost authenticates callbacks."""
 
 import base64
 import hashlib
@@ -20,14 +20,14 @@ EXCHANGE_FIELDS = frozenset({"access_token", "duration_seconds", "scope"})
 
 
 class Check(Protocol):
-    """Says whether an Authorization header is good at a time in milliseconds since the epoch."""
+    """Checks an Authorization header at a time in milliseconds since the epoch."""
 
     def admits(self, authorization: str | None, *, now: int) -> bool:
-        """Tell whether the caller may update hooks."""
+        """Return True if the caller may update hooks."""
         ...
 
 
-class Anyone(Check):
+class NoCheck(Check):
     """No authentication."""
 
     @override
@@ -36,7 +36,7 @@ class Anyone(Check):
 
 
 class StaticBearer(Check):
-    """A fixed random string, sent as it is."""
+    """A fixed bearer token."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -47,9 +47,9 @@ class StaticBearer(Check):
 
 
 class SharedSecret(Check):
-    """A JWT the caller signed with the shared secret, by Backstage's rules for legacy tokens.
+    """A JWT that the caller signed with the shared secret, by Backstage's rules for legacy tokens.
 
-    HS256 under the base64-decoded secret; `sub` is backstage-server, `exp` a number ahead, no
+    HS256 with the base64-decoded secret; `sub` is backstage-server, `exp` in the future, no
     `aud` (backstage: ServerTokenManager.ts, external/legacy.ts).
     """
 
@@ -71,7 +71,7 @@ class SharedSecret(Check):
 class ServiceAccount(Check):
     """A short-lived JWT that witboost issued for a service account's access token.
 
-    `exchanges` counts what was asked, `refuse` makes the access token a revoked one.
+    `exchanges` counts the exchanges; `refuse` revokes the access token.
     """
 
     def __init__(self, access_token: str, clock: Clock) -> None:
@@ -80,33 +80,35 @@ class ServiceAccount(Check):
         self._access_token = access_token
         self._clock = clock
         self._key = secrets.token_bytes(32)
-        self._good: set[str] = set()
+        self._valid: set[str] = set()
 
     def revoke_all(self) -> None:
-        """Make every JWT issued so far a bad one."""
-        self._good.clear()
+        """Revoke every JWT issued so far."""
+        self._valid.clear()
 
     @override
     def admits(self, authorization: str | None, *, now: int) -> bool:
         jwt = bearer(authorization)
-        return jwt in self._good and bool(verified_claims(jwt, self._key)["exp"] * 1000 > now)
+        return jwt in self._valid and bool(verified_claims(jwt, self._key)["exp"] * 1000 > now)
 
     def exchange(self, body: dict[str, Any] | None) -> tuple[int, dict[str, str]]:
         """Answer `POST /api/auth/access-tokens/jwt`: status and body."""
         self.exchanges += 1
         duration = (body or {}).get("duration_seconds", DEFAULT_JWT_SECONDS)
         if body is None or body.keys() - EXCHANGE_FIELDS or "access_token" not in body:
-            return 400, {"error": "access_token is needed; duration_seconds and scope may be there"}
+            return 400, {
+                "error": "access_token is required; duration_seconds and scope are optional"
+            }
         if type(duration) is not int or not 1 <= duration <= LONGEST_JWT_SECONDS:
             return 400, {"error": f"duration_seconds is not in 1..{LONGEST_JWT_SECONDS}"}
         if not isinstance(body.get("scope", ""), str):
-            return 400, {"error": "scope is not a text"}
+            return 400, {"error": "scope is not a string"}
         if self.refuse or body["access_token"] != self._access_token:
-            return 401, {"error": "the access token is not good"}
+            return 401, {"error": "the access token is not valid"}
         now = self._clock.now() // 1000
         claims = {"sub": "service-account", "exp": now + duration, "jti": secrets.token_hex(8)}
         jwt = signed_jwt(claims, self._key)
-        self._good.add(jwt)
+        self._valid.add(jwt)
         return 200, {"jwt": jwt}
 
 
@@ -119,14 +121,15 @@ def lenient_base64(text: str) -> bytes:
     return base64.b64decode(plain + "=" * (-len(plain) % 4))
 
 
-def signed_jwt(claims: dict[str, Any], key: bytes) -> str:
-    """Sign claims as a compact HS256 JWT."""
-    signed = f"{_encoded(orjson.dumps({'alg': 'HS256'}))}.{_encoded(orjson.dumps(claims))}"
+def signed_jwt(claims: dict[str, Any], key: bytes, **header: str) -> str:
+    """Return the claims as a compact HS256 JWT; `header` holds further header fields."""
+    parts = ({"alg": "HS256", **header}, claims)
+    signed = ".".join(_encoded(orjson.dumps(part)) for part in parts)
     return f"{signed}.{_encoded(_mac(signed, key))}"
 
 
 def verified_claims(jwt: str, key: bytes) -> dict[str, Any]:
-    """Return the claims of an HS256 JWT signed with this key; none of any other text."""
+    """Return the claims of an HS256 JWT signed with this key; an empty dict for any other text."""
     signed, _, signature = jwt.rpartition(".")
     header, _, payload = signed.partition(".")
     if not hmac.compare_digest(_encoded(_mac(signed, key)).encode(), signature.encode()):

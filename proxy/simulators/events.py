@@ -1,4 +1,4 @@
-"""Events as the desk pushes them: signed, sent once, and therefore only a hint."""
+"""Events of the ticket systems: signed, and sent only once, so that one may be lost."""
 
 import asyncio
 import hashlib
@@ -17,11 +17,10 @@ from proxy.simulators.journal import Journal
 FAULTS: frozenset[Kind] = frozenset({"slow", "hang", "duplicate", "lose"})
 TIMEOUT = aiohttp.ClientTimeout(total=5)
 
+Payload = tuple[str, Mapping[str, str], bytes]
+"""The id, headers and body of an event."""
 
-Letter = tuple[str, Mapping[str, str], bytes]
-"""Id, headers and body of an event."""
-
-Write = Callable[[str, str, Mapping[str, Any], int], Letter]
+PayloadWriter = Callable[[str, str, Mapping[str, Any], int], Payload]
 
 
 def signed_headers(secret: str, body: bytes, *, event_id: str, seconds: int) -> dict[str, str]:
@@ -38,19 +37,19 @@ def signed_headers(secret: str, body: bytes, *, event_id: str, seconds: int) -> 
     }
 
 
-def desk_letter(secret: str, event: str, ticket: Mapping[str, Any], moment: int) -> Letter:
+def desk_payload(secret: str, event: str, ticket: Mapping[str, Any], moment: int) -> Payload:
     """Return an event as the desk writes it."""
-    shown = {name: ticket[name] for name in ("id", "key", "status")}
+    excerpt = {name: ticket[name] for name in ("id", "key", "status")}
     event_id = str(uuid.uuid4())
-    body = orjson.dumps({"event": event, "id": event_id, "ticket": shown})
+    body = orjson.dumps({"event": event, "id": event_id, "ticket": excerpt})
     headers = signed_headers(secret, body, event_id=event_id, seconds=moment // 1000)
     return event_id, headers, body
 
 
 class Events:
-    """Delivers events in the background to `target`, if one is set; one attempt each.
+    """Delivers events in the background to `target`, if one is set, with one attempt each.
 
-    `write` makes headers and body of an event at a moment (milliseconds since the epoch).
+    `write` makes the payload of an event from secret, event, ticket and time (milliseconds).
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Events:
         journal: Journal,
         faults: Faults,
         clock: Clock,
-        write: Write = desk_letter,
+        write: PayloadWriter = desk_payload,
     ) -> None:
         self.target = target
         self._write = write
@@ -72,7 +71,7 @@ class Events:
         self._under_way: set[asyncio.Task[None]] = set()
 
     def send(self, client: aiohttp.ClientSession, event: str, ticket: Mapping[str, Any]) -> None:
-        """Start a delivery; what happened to it is in the journal."""
+        """Start a delivery; the journal records its result."""
         if self.target is None:
             return
         delivery = asyncio.create_task(self._deliver(client, self.target, event, ticket))
@@ -80,12 +79,12 @@ class Events:
         delivery.add_done_callback(self._under_way.discard)
 
     async def sent(self) -> None:
-        """Wait until no delivery is under way; one that a fault holds back counts as under way."""
+        """Wait until every delivery has ended, also those that a fault delays."""
         while self._under_way:
             await asyncio.gather(*self._under_way)
 
     async def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the deliveries under way."""
         for delivery in self._under_way:
             delivery.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -95,8 +94,8 @@ class Events:
     ) -> None:
         event_id, headers, body = self._write(self._secret, event, ticket, self._clock.now())
         copies = 1
-        for switch in self._faults.strikes("event", FAULTS, subjects=(ticket["id"],)):
-            kind = switch.fault.kind
+        for active in self._faults.trigger("event", FAULTS, subjects=(ticket["id"],)):
+            kind = active.fault.kind
             self._journal.record(
                 "fault", operation="event", fault=kind, after_effect=False, ticket=ticket["id"]
             )
@@ -105,7 +104,7 @@ class Events:
             if kind == "duplicate":
                 copies += 1
             else:
-                await switch.held()
+                await active.hold()
         for _ in range(copies):
             result = await self._post(client, target, headers, body)
             self._journal.record("event", event=event, id=event_id, ticket=ticket["id"], **result)

@@ -1,4 +1,4 @@
-"""Fault switches: what goes wrong, in which operation, how often; one way for all simulators."""
+"""Fault injection for all simulators: the kind of fault, its operation, and how often it occurs."""
 
 import asyncio
 import random
@@ -26,13 +26,13 @@ EVERY_OPERATION = "*"
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Fault:
-    """What shall go wrong.
+    """A fault to inject into an operation.
 
-    `times` None means until switched off; `probability` is rolled for each call; `subject` limits
-    it to one ticket id, correlation id or hook id. With `after_effect` the effect happens and only
-    the answer suffers; it then strikes successful calls only. `seconds` is the length of `slow`,
-    and for `lag` the age at which a ticket becomes visible (without it, tickets made after the
-    switch stay invisible).
+    `times` None means until switched off; `probability` applies to each call; `subject` limits
+    the fault to one ticket id, correlation id or hook id. With `after_effect` the operation is
+    carried out and only its answer is affected; the fault then applies to successful calls only.
+    `seconds` is the length of `slow`, and for `lag` the age at which a ticket becomes visible
+    (without it, tickets created after the fault was switched on stay invisible).
     """
 
     operation: str
@@ -49,11 +49,11 @@ class Fault:
 
 
 PARSER = TypeAdapter(Fault)
-"""Reads a fault that came over HTTP; its ValidationError is a ValueError naming the field."""
+"""Parses a fault received over HTTP; its ValidationError is a ValueError naming the field."""
 
 
-class Switch:
-    """A fault that is on: counts down, and holds back what it makes hang."""
+class ActiveFault:
+    """A fault that is switched on: counts its calls, and delays those that it makes hang."""
 
     def __init__(self, fault: Fault, *, since: int) -> None:
         self.fault = fault
@@ -63,21 +63,21 @@ class Switch:
         self._struck = asyncio.Event()
 
     @property
-    def is_on(self) -> bool:
-        """Whether it can still strike."""
+    def is_active(self) -> bool:
+        """True while it can apply to a call."""
         return self.left != 0
 
     def off(self) -> None:
-        """Strike no more, and let go on what hangs."""
+        """Switch the fault off, and let the calls that hang go on."""
         self.left = 0
         self._gate.set()
 
-    async def struck(self, *, within: float = 5.0) -> None:
-        """Wait until it struck at least once; raises TimeoutError after `within` seconds."""
+    async def triggered(self, *, within: float = 5.0) -> None:
+        """Wait until it has affected a call; raises TimeoutError after `within` seconds."""
         await asyncio.wait_for(self._struck.wait(), within)
 
-    async def held(self) -> None:
-        """Wait as `slow` and `hang` do: some seconds, or until switched off."""
+    async def hold(self) -> None:
+        """Delay a call as `slow` and `hang` do: for some seconds, or until switched off."""
         try:
             await asyncio.wait_for(
                 self._gate.wait(), self.fault.seconds if self.fault.kind == "slow" else None
@@ -85,32 +85,33 @@ class Switch:
         except TimeoutError:
             return
 
-    def strike(self) -> None:
-        """Count one call that suffered."""
+    def count_call(self) -> None:
+        """Count one affected call."""
         self._struck.set()
         if self.left is not None:
             self.left -= 1
 
 
 class Faults:
-    """The switches of one simulator; false while all are off, which costs a call nothing."""
+    """The faults of one simulator; false while all are off, so that calls cost nothing more."""
 
     def __init__(self, kinds: Mapping[str, Collection[Kind]], *, seed: int = 0) -> None:
         self._kinds = kinds
-        self._on: list[Switch] = []
-        self._spent: list[Switch] = []
+        self._on: list[ActiveFault] = []
+        self._spent: list[ActiveFault] = []
         self._random = random.Random(seed)
 
     def __bool__(self) -> bool:
         if self._on:
-            self._spent += (switch for switch in self._on if not switch.is_on)
-            self._on = [switch for switch in self._on if switch.is_on]
+            self._spent += (switch for switch in self._on if not switch.is_active)
+            self._on = [switch for switch in self._on if switch.is_active]
         return bool(self._on)
 
-    def switch_on(self, fault: Fault, *, now: int = 0) -> Switch:
-        """Make something go wrong from now on.
+    def switch_on(self, fault: Fault, *, now: int = 0) -> ActiveFault:
+        """Switch a fault on.
 
-        Raises ValueError for a fault that could never strike, so a typing error proves nothing.
+        Raises ValueError for a fault that could never apply: a typing error in a test would
+        otherwise prove nothing.
         """
         operations = self._kinds if fault.operation == EVERY_OPERATION else (fault.operation,)
         if not any(fault.kind in self._kinds.get(operation, ()) for operation in operations):
@@ -122,33 +123,33 @@ class Faults:
             raise ValueError(f"{fault.kind} has no after_effect")
         if fault.kind == "slow" and fault.seconds is None:
             raise ValueError("slow needs seconds")
-        switch = Switch(fault, since=now)
+        switch = ActiveFault(fault, since=now)
         self._on.append(switch)
         return switch
 
     def switch_off(self, operation: str | None = None) -> None:
-        """Switch off all faults, or those of one operation, and let go on what they hold."""
+        """Switch off all faults, or those of one operation, and let the calls that hang go on."""
         for switch in (*self._on, *self._spent):
             if operation in (None, switch.fault.operation):
                 switch.off()
 
-    def strikes(
+    def trigger(
         self,
         operation: str,
         kinds: Collection[Kind],
         *,
         subjects: Collection[str] = (),
         after_effect: bool = False,
-    ) -> Iterator[Switch]:
-        """Yield the switches that strike this call, in the order they were switched on.
+    ) -> Iterator[ActiveFault]:
+        """Yield the faults that apply to this call, in the order they were switched on.
 
-        Each is counted when it is yielded: who stops after an ending leaves the rest to the next
-        call.
+        Each is counted when it is yielded: a caller that stops early leaves the others to the
+        next call.
         """
         for switch in tuple(self._on):
             fault = switch.fault
             if (
-                switch.is_on
+                switch.is_active
                 and fault.operation in (operation, EVERY_OPERATION)
                 and fault.kind in kinds
                 and fault.kind in self._kinds[operation]
@@ -156,5 +157,5 @@ class Faults:
                 and fault.subject in (None, *subjects)
                 and (fault.probability >= 1 or self._random.random() < fault.probability)
             ):
-                switch.strike()
+                switch.count_call()
                 yield switch

@@ -1,4 +1,4 @@
-"""What a simulator saw, in order: the evidence of a verdict, not our own store."""
+"""The journal of a simulator: the evidence on which tests judge, independent of our store."""
 
 import asyncio
 import os
@@ -12,21 +12,21 @@ from proxy.domain.clock import Clock, SystemClock
 from proxy.simulators.faults import ENDINGS
 
 Entry = dict[str, Any]
-"""One thing that happened: always `seq` (from 1), `at` (milliseconds since the epoch), `kind`."""
+"""A journal entry: always `seq` (from 1), `at` (milliseconds since the epoch) and `kind`."""
 
 
 def read_journal(file: Path) -> list[Entry]:
-    """Read a journal file; a last line torn by a SIGKILL is left out, nothing else is forgiven."""
+    """Read a journal file, without a last line that a SIGKILL cut off."""
     return [orjson.loads(line) for line in file.read_bytes().splitlines(True) if line[-1:] == b"\n"]
 
 
 def attempts_at(witboost: Iterable[Entry], hook_id: str) -> list[Entry]:
-    """Return the callbacks that reached a hook, those that a fault ended before it included."""
+    """Return the callbacks sent to a hook, including those that a fault ended."""
     return [entry for entry in witboost if entry.get("hook") == hook_id and is_attempt(entry)]
 
 
 def is_attempt(entry: Entry) -> bool:
-    """Tell whether the entry is a callback that reached witboost, ended by a fault or not."""
+    """Return True if the entry is a callback sent to witboost, ended by a fault or not."""
     if entry["kind"] == "fault":
         ended = entry["fault"] in ENDINGS and not entry["after_effect"]
         return ended and bool(entry["operation"] == "callback")
@@ -34,7 +34,7 @@ def is_attempt(entry: Entry) -> bool:
 
 
 class Journal:
-    """Append-only entries in memory, awaitable, and one JSON line each in a file if one is named.
+    """Append-only entries in memory that tests can await; also JSON lines in a file, if named.
 
     A line is written by one unbuffered append, so it is complete even if the process dies next.
     """
@@ -53,27 +53,27 @@ class Journal:
         self.entries.append(entry)
         if self._file is not None:
             os.write(self._file, orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
-        for wanted, future in self._waiting:
-            if not future.done() and wanted(entry):
+        for matches, future in self._waiting:
+            if not future.done() and matches(entry):
                 future.set_result(entry)
         return entry
 
     def of(self, kind: str, **fields: Any) -> list[Entry]:
         """Return the entries of a kind whose fields have these values."""
-        return [entry for entry in self.entries if _fits(entry, kind, fields)]
+        return [entry for entry in self.entries if _matches(entry, kind, fields)]
 
     async def next(
-        self, wanted: Callable[[Entry], bool], *, within: float = 5.0, after: int = 0
+        self, matches: Callable[[Entry], bool], *, within: float = 5.0, after: int = 0
     ) -> Entry:
-        """Return the first entry behind sequence number `after` that is wanted, now or later.
+        """Return the first matching entry after sequence number `after`, waiting for it.
 
-        Raises TimeoutError, which tells what was recorded instead, after `within` seconds.
+        Raises TimeoutError after `within` seconds, with the kinds of the latest entries.
         """
         for entry in self.entries[after:]:
-            if wanted(entry):
+            if matches(entry):
                 return entry
         future: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
-        waiting = (wanted, future)
+        waiting = (matches, future)
         self._waiting.append(waiting)
         try:
             return await asyncio.wait_for(future, within)
@@ -87,10 +87,12 @@ class Journal:
         self, kind: str, *, within: float = 5.0, after: int = 0, **fields: Any
     ) -> Entry:
         """Return the first entry of a kind whose fields have these values, as `next` does."""
-        return await self.next(lambda entry: _fits(entry, kind, fields), within=within, after=after)
+        return await self.next(
+            lambda entry: _matches(entry, kind, fields), within=within, after=after
+        )
 
     async def since(self, seq: int, *, wait: float) -> list[Entry]:
-        """Return all entries behind a sequence number, waiting up to `wait` seconds for one."""
+        """Return all entries after a sequence number, waiting up to `wait` seconds for one."""
         if len(self.entries) <= seq and wait > 0:
             try:
                 await self.next(lambda _: True, within=wait, after=seq)
@@ -105,7 +107,7 @@ class Journal:
             self._file = None
 
 
-def _fits(entry: Entry, kind: str, fields: dict[str, Any]) -> bool:
+def _matches(entry: Entry, kind: str, fields: dict[str, Any]) -> bool:
     return entry["kind"] == kind and all(
         name in entry and entry[name] == value for name, value in fields.items()
     )

@@ -1,4 +1,4 @@
-"""What the simulators share: a real HTTP server on loopback, its faults, its journal over HTTP."""
+"""The base of all simulators: a real HTTP server on loopback, with its faults and journal."""
 
 import asyncio
 import socket
@@ -14,16 +14,16 @@ import orjson
 from aiohttp import web
 
 from proxy.domain.clock import Clock, SystemClock
-from proxy.simulators.faults import ENDINGS, HTTP, PARSER, Fault, Faults, Kind, Switch
+from proxy.simulators.faults import ENDINGS, HTTP, PARSER, ActiveFault, Fault, Faults, Kind
 from proxy.simulators.journal import Journal
 
-Effect = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 GRACE_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 60.0
 
 
 def answer(status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> web.Response:
-    """Make a JSON answer; without a body an empty one."""
+    """Return a JSON response; an empty one without a body."""
     if body is None:
         return web.Response(status=status, headers=headers)
     return web.Response(
@@ -35,18 +35,23 @@ def answer(status: int, body: Any = None, headers: Mapping[str, str] | None = No
 
 
 async def json_object(request: web.Request) -> dict[str, Any] | None:
-    """Read a JSON object; None for any other body or content type."""
+    """Return the JSON object of a request; None for any other body or content type."""
     if request.content_type != "application/json":
         return None
+    return parse_object(await request.read())
+
+
+def parse_object(content: bytes) -> dict[str, Any] | None:
+    """Return a JSON object; None for anything else."""
     try:
-        body = orjson.loads(await request.read())
+        body = orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
     return body if isinstance(body, dict) else None
 
 
 def reset(request: web.Request) -> web.Response:
-    """Reset the connection (RST, not FIN), so nobody takes it for an orderly end."""
+    """Reset the connection (RST, not FIN), so that no client takes it for an orderly end."""
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -54,10 +59,10 @@ def reset(request: web.Request) -> web.Response:
     return web.Response()
 
 
-class Serving(TypedDict, total=False):
-    """How a simulator is served: where, under which public URL, with which journal file.
+class ServerOptions(TypedDict, total=False):
+    """The address, public URL, journal file and clock of a simulator.
 
-    Port 0 is a free port; `seed` is that of faults with a probability.
+    Port 0 is any free port; `seed` is used by faults with a probability.
     """
 
     host: str
@@ -75,13 +80,13 @@ class Simulator(ABC):
     """
 
     control = ""
-    """The path prefix of what is for people and for the demo, and needs no credential."""
+    """The path prefix of the control API, which needs no credential: journal, faults, outages."""
 
     def __init__(
         self,
         *,
         kinds: Mapping[str, Collection[Kind]],
-        **serving: Unpack[Serving],
+        **serving: Unpack[ServerOptions],
     ) -> None:
         self.clock = serving.get("clock") or SystemClock()
         self.journal = Journal(serving.get("journal_file"), clock=self.clock)
@@ -95,12 +100,12 @@ class Simulator(ABC):
 
     @property
     def url(self) -> str:
-        """Where others reach it, without a slash at the end."""
+        """The public URL, without a slash at the end."""
         return self._public_url or f"http://{self._host}:{self._port}"
 
     @property
     def client(self) -> aiohttp.ClientSession:
-        """The session for the calls it makes itself."""
+        """The HTTP client for the calls that the simulator makes."""
         if self._client is None:
             raise RuntimeError(f"{type(self).__name__} is used outside of its async with block")
         return self._client
@@ -128,7 +133,7 @@ class Simulator(ABC):
         self.journal.close()
 
     async def up(self) -> None:
-        """Listen; again on the same port after an outage."""
+        """Start to listen; after an outage, on the same port."""
         application = web.Application()
         application.add_routes(self._control_routes())
         application.add_routes(self.routes())
@@ -142,47 +147,47 @@ class Simulator(ABC):
         self._port = self._runner.addresses[0][1]
 
     async def down(self) -> None:
-        """Refuse connections and drop those there are, until `up`."""
+        """Drop all connections, and refuse new ones until `up`."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
     @abstractmethod
     def routes(self) -> Iterable[web.RouteDef]:
-        """Return what is simulated."""
+        """Return the simulated API."""
 
-    def switch_on(self, fault: Fault) -> Switch:
-        """Make something go wrong from now on; raises ValueError if it never could."""
+    def switch_on(self, fault: Fault) -> ActiveFault:
+        """Switch a fault on; raises ValueError if it could never apply."""
         return self.faults.switch_on(fault, now=self.clock.now())
 
-    def guarded(self, operation: str, effect: Effect) -> Effect:
-        """Wrap an operation so that faults can strike before and after its effect."""
+    def guarded(self, operation: str, effect: Handler) -> Handler:
+        """Return a handler that applies the faults before and after an operation."""
 
         async def guard(request: web.Request) -> web.Response:
             if self.faults:
-                spoilt = await self._spoilt(operation, request, after_effect=False)
+                spoilt = await self._apply_faults(operation, request, after_effect=False)
                 if spoilt is not None:
                     return spoilt
             response = await effect(request)
             if self.faults and response.status < web.HTTPBadRequest.status_code:
-                spoilt = await self._spoilt(operation, request, after_effect=True)
+                spoilt = await self._apply_faults(operation, request, after_effect=True)
                 if spoilt is not None:
                     return spoilt
             return response
 
         return guard
 
-    async def _spoilt(
+    async def _apply_faults(
         self, operation: str, request: web.Request, *, after_effect: bool
     ) -> web.Response | None:
         subjects = {*request.match_info.values(), *request.query.values()}
         body = await json_object(request)
         if body is not None and isinstance(correlation_id := body.get("correlation_id"), str):
             subjects.add(correlation_id)
-        for switch in self.faults.strikes(
+        for active in self.faults.trigger(
             operation, HTTP, subjects=subjects, after_effect=after_effect
         ):
-            fault = switch.fault
+            fault = active.fault
             self.journal.record(
                 "fault",
                 operation=operation,
@@ -191,7 +196,7 @@ class Simulator(ABC):
                 **request.match_info,
             )
             if fault.kind not in ENDINGS:
-                await switch.held()
+                await active.hold()
             elif fault.kind == "reset":
                 return reset(request)
             else:
@@ -214,7 +219,7 @@ class Simulator(ABC):
             after = int(request.query.get("after", "0"))
             wait = min(float(request.query.get("wait", "0")), LONGEST_WAIT_SECONDS)
         except ValueError:
-            return answer(400, {"error": {"message": "after and wait are numbers"}})
+            return answer(400, {"error": {"message": "after and wait must be numbers"}})
         return answer(200, {"entries": await self.journal.since(max(after, 0), wait=wait)})
 
     async def _switch_on(self, request: web.Request) -> web.Response:
@@ -232,7 +237,7 @@ class Simulator(ABC):
         body = await json_object(request)
         seconds = (body or {}).get("seconds")
         if not isinstance(seconds, int | float) or seconds < 0:
-            return answer(400, {"error": {"message": "seconds is a number, 0 or more"}})
+            return answer(400, {"error": {"message": "seconds must be a number, 0 or more"}})
         outage = asyncio.create_task(self._outage(seconds))
         self._outages.add(outage)
         outage.add_done_callback(self._outages.discard)

@@ -1,8 +1,9 @@
-"""What simulated ticket systems share: OAuth2 before their API, events, tickets to wait for."""
+"""The base of the simulated ticket systems: OAuth2 before the API, events, faults of reads."""
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from math import inf
 from typing import Any, Final, Required, Unpack
 
 from aiohttp import web
@@ -11,7 +12,7 @@ from typing_extensions import override
 from proxy.simulators import events
 from proxy.simulators.authorization import AuthorizationServer
 from proxy.simulators.faults import HTTP, Kind
-from proxy.simulators.server import Effect, Serving, Simulator
+from proxy.simulators.server import Handler, ServerOptions, Simulator
 
 API: Final[frozenset[Kind]] = HTTP | {"expire"}
 FAULTS: Final[Mapping[str, frozenset[Kind]]] = {
@@ -21,11 +22,14 @@ FAULTS: Final[Mapping[str, frozenset[Kind]]] = {
     "read": API | {"stale"},
     "event": events.FAULTS,
 }
-"""What can go wrong at any of them, by operation."""
+"""The faults that every ticket system can have, by operation."""
 
 
-class Account(Serving, total=False):
-    """Who may call a simulated ticket system, how long tokens live (seconds), where events go."""
+class TicketSystemOptions(ServerOptions, total=False):
+    """The OAuth2 client of a simulated ticket system, and the target of its events.
+
+    `expires_in` is the lifetime of access tokens in seconds.
+    """
 
     client_id: Required[str]
     client_secret: Required[str]
@@ -35,7 +39,7 @@ class Account(Serving, total=False):
 
 
 class TicketSimulator(Simulator):
-    """A ticket system behind OAuth2 that pushes events; `write` is how it writes them."""
+    """A ticket system behind OAuth2 that pushes events; `write` makes their headers and body."""
 
     def __init__(
         self,
@@ -47,8 +51,8 @@ class TicketSimulator(Simulator):
         events_to: str | None = None,
         expires_in: int | None = 3600,
         scopes: Collection[str] = (),
-        write: events.Write = events.desk_letter,
-        **serving: Unpack[Serving],
+        write: events.PayloadWriter = events.desk_payload,
+        **serving: Unpack[ServerOptions],
     ) -> None:
         super().__init__(kinds=kinds, **serving)
         self.authorization = AuthorizationServer(
@@ -68,30 +72,52 @@ class TicketSimulator(Simulator):
             write=write,
         )
         self._created: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._after_page: list[Callable[[], object]] = []
 
     async def created(self, *, within: float = 5.0) -> dict[str, Any]:
-        """Return the next ticket created, as it was shown at its creation.
+        """Return the next ticket created, as it was at its creation.
 
         Raises TimeoutError after `within` seconds.
         """
         return await asyncio.wait_for(self._created.get(), within)
 
     async def events_sent(self) -> None:
-        """Wait until no event is on its way."""
+        """Wait until no event is being delivered."""
         await self.events.sent()
+
+    def after_page(self, action: Callable[[], object]) -> None:
+        """Run an action once, right after the next page of a list was read."""
+        self._after_page.append(action)
+
+    def run_after_page(self) -> None:
+        """Run the action that waits for a page, if there is one."""
+        if self._after_page:
+            self._after_page.pop(0)()
+
+    def index_time(self, *subjects: str) -> float:
+        """Return the time up to which the search index is complete; infinity without a lag."""
+        times = [inf]
+        for active in self.faults.trigger("find", {"lag"}, subjects=subjects):
+            age = active.fault.seconds
+            times.append(active.since if age is None else self.clock.now() - int(age * 1000))
+        return min(times)
+
+    def is_stale(self, operation: str, *subjects: str) -> bool:
+        """Return True if a fault makes this read return the ticket before its last change."""
+        return any(self.faults.trigger(operation, {"stale"}, subjects=subjects))
 
     @override
     async def down(self) -> None:
         await self.events.close()
         await super().down()
 
-    def api(self, operation: str, effect: Effect) -> Effect:
-        """Return what answers a call of the API: with a good token only, and with its faults."""
+    def api(self, operation: str, effect: Handler) -> Handler:
+        """Return a handler that demands a valid access token and applies the faults."""
 
         async def authorized(request: web.Request) -> web.Response:
             authorization = request.headers.get("Authorization")
-            named = {*request.match_info.values(), *request.query.values()}
-            if self.faults and any(self.faults.strikes(operation, {"expire"}, subjects=named)):
+            subjects = {*request.match_info.values(), *request.query.values()}
+            if any(self.faults.trigger(operation, {"expire"}, subjects=subjects)):
                 self.authorization.revoke(authorization)
             if self.authorization.admits(authorization):
                 return await effect(request)
@@ -102,4 +128,4 @@ class TicketSimulator(Simulator):
 
     @abstractmethod
     def refusal(self, request: web.Request) -> web.Response:
-        """Return its answer, 401, to a call without a good token."""
+        """Return the 401 answer to a call without a valid access token."""

@@ -12,18 +12,18 @@ import orjson
 from aiohttp import web
 from typing_extensions import override
 
-from proxy.simulators.credentials import Anyone, Check, ServiceAccount
+from proxy.simulators.credentials import Check, NoCheck, ServiceAccount
 from proxy.simulators.desk.tickets import iso
 from proxy.simulators.faults import HTTP, Kind
 from proxy.simulators.journal import Entry, attempts_at
-from proxy.simulators.server import Serving, Simulator, answer, json_object
+from proxy.simulators.server import ServerOptions, Simulator, answer, json_object, parse_object
 
 FAULTS: dict[str, frozenset[Kind]] = {"callback": HTTP, "exchange": HTTP}
 HOOKS = "/api/actionHandler"
 Outcome = Literal[
     "accepted", "noted", "closed", "invalid", "unknown_hook", "unauthorized", "wrong_method"
 ]
-"""What became of a callback; `noted` is one without a status, which leaves the hook open."""
+"""The result of a callback; `noted` is one without a status, which leaves the hook open."""
 STATUSES: dict[Outcome, int] = {
     "accepted": 200,
     "noted": 200,
@@ -36,7 +36,7 @@ STATUSES: dict[Outcome, int] = {
 
 @dataclass(frozen=True, slots=True)
 class HookCall:
-    """A hook call and its immediate answer; `body` is None where that was no JSON object."""
+    """A hook call and its immediate answer; `body` is None if that was not a JSON object."""
 
     hook_id: str
     request_id: str
@@ -47,7 +47,7 @@ class HookCall:
 
     @property
     def correlation_id(self) -> str | None:
-        """The id under which the proxy keeps the request, if it said one."""
+        """The correlation id in the proxy's answer, if there is one."""
         return correlation_id_in(self.body)
 
 
@@ -64,8 +64,8 @@ class Hook:
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
-    def shown(self) -> dict[str, str]:
-        """Return the hook record as witboost answers it."""
+    def to_json(self) -> dict[str, str]:
+        """Return the hook as witboost's API answers it."""
         return {
             "hookId": self.id,
             "hookName": "RemoteRequestHook",
@@ -78,10 +78,10 @@ class Hook:
 
 
 class Witboost(Simulator):
-    """A witboost instance. `hook_url` is where hook calls go; it may be set after the start.
+    """A witboost instance. `hook_url` is the target of hook calls; it may be set after the start.
 
     `methods` are those that update a hook; others get `wrong_method` (Express answers 404). With
-    `adopt_unknown_hooks` a callback to an unknown id makes a hook of it: for load generators that
+    `adopt_unknown_hooks` a callback to an unknown id creates the hook: for load generators that
     send the hook calls themselves.
     """
 
@@ -94,11 +94,11 @@ class Witboost(Simulator):
         methods: Collection[str] = ("PUT",),
         wrong_method: Literal[404, 405] = 404,
         adopt_unknown_hooks: bool = False,
-        **serving: Unpack[Serving],
+        **serving: Unpack[ServerOptions],
     ) -> None:
         super().__init__(kinds=FAULTS, **serving)
         self.hook_url = hook_url
-        self.check: Check = check or Anyone()
+        self.check: Check = check or NoCheck()
         self.methods = frozenset(methods)
         self._api_key = api_key
         self._wrong_method = wrong_method
@@ -116,11 +116,11 @@ class Witboost(Simulator):
         """Send a hook call and return the immediate answer.
 
         Without `respond_to` a new hook waits for the decision. `reopen` makes a closed hook wait
-        again, as when its URL is used for another request. Raises aiohttp.ClientError if the
-        proxy cannot be reached.
+        again, for another request that reuses its URL. Raises aiohttp.ClientError if the proxy
+        cannot be reached.
         """
         if self.hook_url is None:
-            raise RuntimeError("set hook_url before asking")
+            raise RuntimeError("set hook_url before sending a hook call")
         hook_id = respond_to.rpartition("/")[2] if respond_to else str(uuid.uuid4())
         address = respond_to or f"{self.url}{HOOKS}/{hook_id}"
         request_id = request_id or str(uuid.uuid4())
@@ -135,7 +135,7 @@ class Witboost(Simulator):
             async with self.client.post(
                 self.hook_url, data=content, headers=headers, allow_redirects=False
             ) as response:
-                body = _object_in(await response.read())
+                body = parse_object(await response.read())
                 seen |= {"answer": response.status, "correlation_id": correlation_id_in(body)}
                 answered = dict(response.headers)
         finally:
@@ -145,7 +145,7 @@ class Witboost(Simulator):
     async def callback(self, hook_id: str, *, within: float = 5.0) -> Entry:
         """Return the journal entry of the final callback that closed a hook.
 
-        Raises TimeoutError, which tells the attempts so far, after `within` seconds.
+        Raises TimeoutError after `within` seconds, with the attempts so far.
         """
         try:
             return await asyncio.wait_for(asyncio.shield(self._hooks[hook_id].closed), within)
@@ -156,7 +156,7 @@ class Witboost(Simulator):
             ) from None
 
     def attempts(self, hook_id: str) -> list[Entry]:
-        """Return the callbacks to a hook, those that a fault ended included, in order."""
+        """Return the callbacks sent to a hook in order, including those that a fault ended."""
         return attempts_at(self.journal.entries, hook_id)
 
     @override
@@ -197,7 +197,7 @@ class Witboost(Simulator):
         if outcome == "accepted":
             hook.status = entry["status"]
             hook.closed.set_result(entry)
-        return answer(status, hook.shown())
+        return answer(status, hook.to_json())
 
     def _outcome(
         self, request: web.Request, hook: Hook | None, body: dict[str, Any] | None
@@ -216,7 +216,7 @@ class Witboost(Simulator):
 
     async def _exchange(self, request: web.Request) -> web.Response:
         if not isinstance(self.check, ServiceAccount):
-            return answer(404, {"error": "this instance exchanges no access tokens"})
+            return answer(404, {"error": "this instance does not exchange access tokens"})
         status, body = self.check.exchange(await json_object(request))
         self.journal.record("exchange", answer=status)
         return answer(status, body)
@@ -246,28 +246,20 @@ class Witboost(Simulator):
         )
 
     async def _show_hooks(self, _: web.Request) -> web.Response:
-        return answer(200, {"hooks": [hook.shown() for hook in self._hooks.values()]})
+        return answer(200, {"hooks": [hook.to_json() for hook in self._hooks.values()]})
 
 
 def correlation_id_in(body: dict[str, Any] | None) -> str | None:
     """Return `hookInfo.correlationId` of a hook call's answer or of a callback."""
     about = (body or {}).get("hookInfo")
-    found = about.get("correlationId") if isinstance(about, dict) else None
-    return found if isinstance(found, str) else None
+    correlation_id = about.get("correlationId") if isinstance(about, dict) else None
+    return correlation_id if isinstance(correlation_id, str) else None
 
 
 def _valid(body: dict[str, Any]) -> bool:
-    """Tell whether a body is one of the two shapes of the specification, Final or StillPending."""
+    """Return True if a body has one of the specification's two forms, Final or StillPending."""
     if not isinstance(body.get("hookInfo", {}), dict):
         return False
     if body.keys() == {"hookInfo"}:
         return True
     return body.get("status") in ("OK", "KO") and body.keys() <= {"status", "hookInfo"}
-
-
-def _object_in(content: bytes) -> dict[str, Any] | None:
-    try:
-        body = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
-    return body if isinstance(body, dict) else None

@@ -14,8 +14,8 @@ import orjson
 import pytest
 
 from proxy.simulators.jira.issues import TEXT_FIELD
+from proxy.simulators.jira.responses import ResponseWriter, account
 from proxy.simulators.jira.server import REQUEST_TYPE, SERVICE_DESK, Jira
-from proxy.simulators.jira.shapes import Shapes, account
 from proxy.simulators.jira.site import rate_limit
 from tests.e2e.npm import node_program
 from tests.support.ticket_rigs import jira_site
@@ -174,12 +174,12 @@ async def test_refusals_are_what_the_client_expects(client: Client, site: Jira) 
 
 async def test_a_wrong_answer_is_noticed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: the client does not read just anything."""
-    right = Shapes.approval
+    right = ResponseWriter.approval
 
     def wrong(*shown: Any) -> dict[str, Any]:
         return right(*shown) | {"finalDecision": 7}
 
-    monkeypatch.setattr(Shapes, "approval", wrong)
+    monkeypatch.setattr(ResponseWriter, "approval", wrong)
     opened, read = await client(
         [a_request(), ("desk.request.getApprovals", {"issueIdOrKey": "10001"})]
     )

@@ -14,9 +14,9 @@ from proxy.domain.models import Outcome
 from proxy.errors import ConflictError, NotFoundError, PermanentError, TemporaryError
 from proxy.outbound.client import Outbound
 from proxy.simulators.faults import Fault
-from proxy.simulators.jira.issues import ASKS, Issues
+from proxy.simulators.jira.issues import AWAITING_APPROVAL, Issues
+from proxy.simulators.jira.responses import ResponseWriter, account
 from proxy.simulators.jira.server import Jira
-from proxy.simulators.jira.shapes import Shapes, account
 from proxy.simulators.jira.site import LIMITS, rate_limit
 from proxy.tickets.jira.client import PAGE, Site
 from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges
@@ -57,7 +57,7 @@ def judged(between: tuple[Jira, str, Outbound]) -> Opened:
     site, url, outbound = between
     site.faults.switch_off()
 
-    def opened(*, initial: str = ASKS, **declared: Any) -> JiraRig:
+    def opened(*, initial: str = AWAITING_APPROVAL, **declared: Any) -> JiraRig:
         site.issues = Issues(site.clock, 0, initial=initial, steps=1)
         return JiraRig(jira_system(outbound, site, through=url, **declared), site)
 
@@ -83,7 +83,7 @@ async def test_a_whole_life_keeps_the_specification(
     assert isinstance(system, FetchesMany)
     await system.ping()
     ticket = await system.open(approval_request(requester_email="ada@company.com"))
-    assert (rig.site.known(ticket.id).reporter, ticket.note) == ("ada", "")
+    assert (rig.site.get_issue(ticket.id).reporter, ticket.note) == ("ada", "")
     assert [found.id for found in await system.find("r-1")] == [ticket.id]
     assert (await system.fetch(ticket.id)).outcome is Outcome.PENDING
     await system.comment(ticket.id, "Two lines\nof one comment\n\nand one more")
@@ -152,12 +152,12 @@ async def test_a_wrong_call_is_caught(judged: Opened, monkeypatch: pytest.Monkey
 
 async def test_a_wrong_answer_is_caught(judged: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: a decision that is none of the specification's never reaches us."""
-    right = Shapes.approval
+    right = ResponseWriter.approval
 
     def wrong(*shown: Any) -> dict[str, Any]:
         return right(*shown) | {"finalDecision": "APPROVED"}
 
-    monkeypatch.setattr(Shapes, "approval", wrong)
+    monkeypatch.setattr(ResponseWriter, "approval", wrong)
     rig = judged()
     ticket = await rig.system.open(approval_request())
     with pytest.raises(TemporaryError, match="500"):

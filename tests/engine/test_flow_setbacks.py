@@ -430,7 +430,7 @@ async def test_retention_forgets_the_former_keys_of_a_ticket_too(rig: Rig) -> No
     await rig.work(after=2 * SECOND)
     ticket = rig.desk.tickets.get("1001")
     assert ticket is not None
-    ticket.shown["key"] = "MOVED-1"
+    ticket.fields["key"] = "MOVED-1"
     await rig.work(after=MINUTE)
     assert (await rig.entry(call)).record.ticket_key == "MOVED-1"
     assert await rig.program.store.find("desk", ["MOVED-1"]) == [call.correlation_id]

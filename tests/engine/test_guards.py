@@ -81,7 +81,7 @@ async def test_a_ticket_that_asks_for_something_else_now_is_held(open_rig: OpenR
         await rig.work(after=SECOND)  # the first look
         ticket = rig.desk.tickets.get(rig.tickets()[0]["id"])
         assert ticket is not None
-        ticket.shown = {**ticket.shown, "description": "Access to everything"}
+        ticket.fields = {**ticket.fields, "description": "Access to everything"}
         await rig.work(after=60 * SECOND)  # reading it meanwhile does not make it what was asked
         rig.desk.decide(ticket.id, "approved")
         await rig.work(after=10 * SECOND)

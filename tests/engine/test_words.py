@@ -60,7 +60,7 @@ async def test_a_status_that_means_pending_and_another_key_are_a_line_and_no_ala
     assert await watched.work(after=SECOND) == [(SECOND, "Read", "pending", reviewed)]
     ticket = rig.desk.tickets.get("1001")
     assert ticket is not None
-    ticket.shown["key"] = "MOVED-1"
+    ticket.fields["key"] = "MOVED-1"
     moved = {"ticket": {**reviewed["ticket"], "key": "MOVED-1"}}
     assert await watched.work(after=SECOND) == [(2 * SECOND, "Read", "pending", moved)]
     assert await watched.work(after=1_500) == [], "it is known"
@@ -81,7 +81,7 @@ async def test_an_approval_to_which_two_guards_object_tells_both(
         await watched.work(after=SECOND)
         ticket = rig.desk.tickets.get("1001")
         assert ticket is not None
-        ticket.shown = {**ticket.shown, "title": "Access to everything"}
+        ticket.fields = {**ticket.fields, "title": "Access to everything"}
         rig.desk.decide("1001", "approved", by="robot")
         [(_, event, _, says)] = await watched.work(after=SECOND)
         assert (event, says["code"]) == ("Held", "guarded")

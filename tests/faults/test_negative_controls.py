@@ -110,7 +110,7 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(rig: Rig, removed: st
     rig.clock.advance(2 * SECOND)
     with without(removed):
         asleep = asyncio.create_task(rig.worker.run_due())
-        await held.struck()
+        await held.triggered()
         rig.desk.decide(ticket, "approved")
         rig.clock.advance(61 * SECOND)
         await rig.program.worker().run_due()

@@ -21,7 +21,7 @@ async def test_a_request_that_went_on_after_one_outage_survives_the_next(rig: Ri
     for _ in range(2):
         refusals = rig.desk.switch_on(Fault("read", "answer", status=401, times=2))
         await rig.work(after=10 * MINUTE)
-        assert not refusals.is_on
+        assert not refusals.is_active
         assert await rig.state(call) is State.PENDING
         await rig.work(after=10 * MINUTE)
     rig.desk.decide(rig.tickets()[0]["id"], "approved")

@@ -18,7 +18,7 @@ import yaml
 from proxy.demo.verdict import judge
 from proxy.simulators.desk.server import Desk
 from proxy.simulators.faults import Fault
-from proxy.simulators.ticket_system import Account
+from proxy.simulators.ticket_system import TicketSystemOptions
 from proxy.simulators.witboost import HookCall, Witboost
 from proxy.store.client.connections import connect
 from proxy.store.embedded.server import EmbeddedServer
@@ -113,7 +113,9 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    account = Account(client_id="proxy", client_secret=CLIENT_SECRET, event_secret=EVENT_SECRET)
+    account = TicketSystemOptions(
+        client_id="proxy", client_secret=CLIENT_SECRET, event_secret=EVENT_SECRET
+    )
     async with (
         Desk(**account, auto_decide=("approved", "rejected")) as desk,
         Witboost(api_key=API_KEY) as witboost,

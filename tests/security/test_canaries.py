@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from proxy.domain.models import State
-from proxy.simulators.authorization import MARK
+from proxy.simulators.authorization import ISSUED_PREFIX
 from proxy.simulators.desk.server import Desk
 from proxy.simulators.witboost import HookCall, Witboost
 from proxy.store.requests import RequestStore
@@ -50,7 +50,7 @@ def test_a_secret_is_recognised_in_every_spelling(secret: str, spelt: Callable[[
 
 def test_a_secret_in_the_log_is_found(canary_log: CanaryLog) -> None:
     log = logging.getLogger("proxy.something")
-    log.info("the answer", extra={"token": f"{MARK}access-x"})
+    log.info("the answer", extra={"token": f"{ISSUED_PREFIX}access-x"})
     log.error("it failed", exc_info=ValueError(CLIENT_SECRET))
 
     assert len(canary_log.found) == 2
@@ -59,7 +59,7 @@ def test_a_secret_in_the_log_is_found(canary_log: CanaryLog) -> None:
 
 async def test_a_secret_in_an_answer_is_found() -> None:
     async def leak(_request: web.Request) -> web.Response:
-        return web.Response(text=f"token {MARK}access-x")
+        return web.Response(text=f"token {ISSUED_PREFIX}access-x")
 
     app = watched(web.Application())
     app.router.add_get("/", leak)
@@ -118,7 +118,7 @@ async def test_a_server_that_sends_our_secrets_back_puts_them_nowhere(
         async def instance(_witboost: Witboost) -> AsyncIterator[dict[str, Any]]:
             yield {
                 "callback_urls": [f"{mirror}/"],
-                "credential": {"kind": "static_bearer", "token": f"{MARK}bearer"},
+                "credential": {"kind": "static_bearer", "token": f"{ISSUED_PREFIX}bearer"},
             }
 
         async with open_rig(declare=declare, instance=instance) as rig:

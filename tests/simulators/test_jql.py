@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from proxy.simulators.jira.issues import TEXT_FIELD, Issues
-from proxy.simulators.jira.jql import Asked, Refused, search
+from proxy.simulators.jira.jql import JqlError, QueryContext, search
 from tests.support.manual_clock import ManualClock
 
 MINUTE = 60_000
@@ -24,7 +24,7 @@ def found(query: str, *, zone: int = 0) -> Sequence[str]:
     clock.advance(5 * MINUTE + 30_000)
     issues.create("ACC", {TEXT_FIELD: "ar 1 and more"}, reporter="ada")
     clock.advance(4 * MINUTE + 30_000)
-    return [it.now.key for it in search(query, issues, Asked(clock.now(), zone))]
+    return [it.state.key for it in search(query, issues, QueryContext(clock.now(), zone))]
 
 
 @pytest.mark.parametrize(
@@ -62,5 +62,5 @@ def test_a_date_is_read_in_the_zone_of_who_asks() -> None:
     ],
 )
 def test_what_is_not_known_is_refused(query: str, said: str) -> None:
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(JqlError, match=said):
         found(query)

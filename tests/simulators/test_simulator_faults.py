@@ -13,7 +13,7 @@ from tests.support.demo_program import Program, TestClock
 async def test_a_hanging_create_happens_when_it_is_released(desk: Desk, program: Program) -> None:
     switch = desk.switch_on(Fault("create", "hang"))
     call = asyncio.create_task(program.create())
-    await switch.struck()
+    await switch.triggered()
     assert desk.tickets.all() == []
     switch.off()
     assert (await call)[0] == 201
@@ -22,7 +22,7 @@ async def test_a_hanging_create_happens_when_it_is_released(desk: Desk, program:
 async def test_what_hangs_is_released_by_switching_all_off(desk: Desk, program: Program) -> None:
     switch = desk.switch_on(Fault("create", "hang", after_effect=True))
     call = asyncio.create_task(program.create())
-    await switch.struck()
+    await switch.triggered()
     assert len(desk.tickets.all()) == 1
     assert not call.done()
     assert not desk.faults
@@ -185,7 +185,7 @@ async def test_an_outage_ends_by_itself(desk: Desk, program: Program) -> None:
 def strikes(seed: int) -> list[bool]:
     faults = Faults({"create": HTTP}, seed=seed)
     faults.switch_on(Fault("create", "reset", times=None, probability=0.3))
-    return [any(faults.strikes("create", HTTP)) for _ in range(1000)]
+    return [any(faults.trigger("create", HTTP)) for _ in range(1000)]
 
 
 def test_a_probability_is_kept_and_repeats_with_its_seed() -> None:
@@ -198,6 +198,6 @@ def test_one_call_uses_up_one_ending_only() -> None:
     faults = Faults({"create": HTTP})
     faults.switch_on(Fault("create", "reset"))
     faults.switch_on(Fault("create", "answer", status=503))
-    first = [next(faults.strikes("create", HTTP)).fault.kind for _ in range(2)]
+    first = [next(faults.trigger("create", HTTP)).fault.kind for _ in range(2)]
     assert first == ["reset", "answer"]
     assert not faults

@@ -15,13 +15,13 @@ from aiohttp import web
 from typing_extensions import override
 
 from proxy.observability.logs import JsonFormatter
-from proxy.simulators.authorization import MARK
+from proxy.simulators.authorization import ISSUED_PREFIX
 
 API_KEY: Final = "ap_hook-key-for-tests"
 OPERATOR_KEY: Final = "ap_operator-key-for-tests"
 CLIENT_SECRET: Final = "a+b%2Fc d"
 EVENT_SECRET: Final = "event-secret-for-tests-0123456789"
-CANARIES: Final = (CLIENT_SECRET, API_KEY, OPERATOR_KEY, EVENT_SECRET, MARK)
+CANARIES: Final = (CLIENT_SECRET, API_KEY, OPERATOR_KEY, EVENT_SECRET, ISSUED_PREFIX)
 
 
 def _spellings(secret: str) -> Iterator[bytes]:

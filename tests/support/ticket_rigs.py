@@ -24,7 +24,7 @@ from proxy.simulators.faults import Fault
 from proxy.simulators.jira.events import signed
 from proxy.simulators.jira.issues import TEXT_FIELD
 from proxy.simulators.jira.server import REQUEST_TYPE, SERVICE_DESK, Jira
-from proxy.simulators.servicenow.events import letter
+from proxy.simulators.servicenow.events import signed_payload
 from proxy.simulators.servicenow.server import ServiceNow
 from proxy.simulators.servicenow.tables import CATALOG_ITEM
 from proxy.tickets.kinds import open_system
@@ -123,7 +123,9 @@ class ServiceNowRig:
         return len(self.instance.journal.of("created"))
 
     def event(self, ticket_id: str, *, now: int) -> tuple[Mapping[str, str], bytes]:
-        _, headers, body = letter(SECRET, "updated", {"sys_id": ticket_id, "number": "n"}, now)
+        _, headers, body = signed_payload(
+            SECRET, "updated", {"sys_id": ticket_id, "number": "n"}, now
+        )
         return headers, body
 
 

@@ -20,7 +20,7 @@ from proxy.settings import load
 from proxy.simulators.faults import Fault
 from proxy.simulators.jira.events import with_token
 from proxy.simulators.jira.issues import TEXT_FIELD
-from proxy.simulators.jira.shapes import account
+from proxy.simulators.jira.responses import account
 from proxy.simulators.jira.site import LIMITS, rate_limit
 from proxy.tickets.jira.client import MOST_FETCHED, PAGE, Site
 from proxy.tickets.jira.declaration import JiraDeclaration
@@ -55,7 +55,7 @@ async def plain() -> AsyncIterator[JiraRig]:
 
 async def opened(rig: JiraRig, **changes: Any) -> tuple[Ticket, Mapping[str, Any]]:
     ticket = await rig.system.open(approval_request(**changes))
-    return ticket, rig.site.known(ticket.id).now.fields
+    return ticket, rig.site.get_issue(ticket.id).state.fields
 
 
 async def listed(rig: JiraRig, since: int) -> set[str]:
@@ -80,14 +80,16 @@ async def test_a_request_says_who_asks_what_for_whom_and_why(rig: JiraRig) -> No
     assert fields[TEXT_FIELD] == "r-1"
     assert ticket.key == "ACC-1"
     assert ticket.url == f"{rig.site.url}/browse/ACC-1"
-    assert rig.site.known(ticket.id).properties == {"approval-proxy": {"correlation_id": "r-1"}}
+    assert rig.site.get_issue(ticket.id).properties == {"approval-proxy": {"correlation_id": "r-1"}}
 
 
 async def test_a_plain_issue_is_a_document_and_is_created_with_its_property(plain: JiraRig) -> None:
     ticket, fields = await opened(plain)
     assert "Why: I need it" in texts_of(fields["description"])
     assert (fields["project"], fields["issuetype"]) == ({"key": "ABC"}, {"name": "Task"})
-    assert plain.site.known(ticket.id).properties == {"approval-proxy": {"correlation_id": "r-1"}}
+    assert plain.site.get_issue(ticket.id).properties == {
+        "approval-proxy": {"correlation_id": "r-1"}
+    }
     assert not plain.site.journal.of("property")  # in one call
 
 
@@ -178,7 +180,7 @@ async def test_the_requester_is_the_reporter_where_the_site_knows_exactly_one(
             ("", "approval-proxy"),  # not known to our settings
         ):
             ticket, _ = await opened(rig, requester_email=address)
-            assert (rig.site.known(ticket.id).reporter, ticket.note) == (reporter, "")
+            assert (rig.site.get_issue(ticket.id).reporter, ticket.note) == (reporter, "")
 
 
 async def test_an_ambiguous_or_inactive_requester_is_left_out() -> None:
@@ -187,7 +189,7 @@ async def test_an_ambiguous_or_inactive_requester_is_left_out() -> None:
         rig.site.people["olga"] = False
         for address in ("bob@company.com", "olga@company.com"):
             ticket, _ = await opened(rig, requester_email=address)
-            assert rig.site.known(ticket.id).reporter == "approval-proxy"
+            assert rig.site.get_issue(ticket.id).reporter == "approval-proxy"
 
 
 async def test_a_requester_in_whose_name_nothing_may_be_opened_is_told_of() -> None:
@@ -204,7 +206,7 @@ async def test_nobody_waits_because_people_may_not_be_looked_up() -> None:
         rig.refuse("find", 403)
         ticket, _ = await opened(rig, requester_email="ada@company.com")
         assert "could not be opened on behalf of the requester" in ticket.note
-        assert rig.site.known(ticket.id).reporter == "approval-proxy"
+        assert rig.site.get_issue(ticket.id).reporter == "approval-proxy"
 
 
 async def test_a_look_up_of_the_requester_that_fails_has_created_nothing() -> None:
@@ -278,7 +280,7 @@ async def test_a_request_that_broke_off_half_way_is_found_and_marked(rig: JiraRi
         await opened(rig)
     assert caught.value.maybe_sent
     (found,) = await rig.system.find("r-1")
-    held = rig.site.known(found.id).properties
+    held = rig.site.get_issue(found.id).properties
     assert held == {"approval-proxy": {"correlation_id": "r-1"}}
 
 
@@ -333,7 +335,7 @@ START = {"transition": "Ask for approval", "status": "Waiting for approval"}
 async def test_a_new_ticket_is_taken_to_its_start() -> None:
     async with jira_rig({"initial": "Open"}, start=START) as rig:
         ticket, _ = await opened(rig)
-        assert rig.site.known(ticket.id).now.status == "Waiting for approval"
+        assert rig.site.get_issue(ticket.id).state.status == "Waiting for approval"
         assert ticket.note == ""
 
 
@@ -351,10 +353,10 @@ async def test_a_ticket_that_was_found_again_is_started_too() -> None:
         with pytest.raises(TemporaryError):
             await opened(rig)
         (found,) = await rig.system.find("r-1")
-        assert rig.site.known(found.id).now.status == "Waiting for approval"
+        assert rig.site.get_issue(found.id).state.status == "Waiting for approval"
         rig.decide(found.id, "approved")
         await rig.system.find("r-1")
-        assert rig.site.known(found.id).now.status == "In progress"
+        assert rig.site.get_issue(found.id).state.status == "In progress"
 
 
 # -- what is decided ---------------------------------------------------------------------------
@@ -559,7 +561,7 @@ async def test_changes_are_found_over_pages_within_one_minute_in_any_zone(
             }
             rig.site.issues.create("ABC", fields, reporter="ada")
         rig.site.issues.create("ABC", {"summary": "a stranger's"}, reporter="ada")
-        ours = {issue.id for issue in rig.site.issues if issue.now.fields.get(TEXT_FIELD)}
+        ours = {issue.id for issue in rig.site.issues if issue.state.fields.get(TEXT_FIELD)}
         assert isinstance(rig.system, ListsChanges)
         latest = max((await rig.system.changes(0)).values())
         assert await listed(rig, latest - MINUTE) == ours
@@ -578,7 +580,7 @@ async def test_how_long_ago_is_said_by_the_clock_of_the_site(
 
     async with jira_rig({"clock": clock, "skew": 3 * HOUR, "zone": 9 * 60}) as rig:
         ticket, _ = await opened(rig)
-        changed = rig.site.known(ticket.id).now.updated
+        changed = rig.site.get_issue(ticket.id).state.updated
         clock.advance(30 * MINUTE)
         if whose == "our clock":
             monkeypatch.setattr(Site, "minutes_since", by_ours)
@@ -594,7 +596,7 @@ async def test_an_issue_that_changes_while_we_page_hides_no_other(site: Mapping[
 
         def changed() -> None:
             for number in ours[:30]:
-                rig.site.issues.edit(rig.site.known(number), {"summary": "y"}, by="ada")
+                rig.site.issues.edit(rig.site.get_issue(number), {"summary": "y"}, by="ada")
 
         rig.site.after_page(changed)
         assert await listed(rig, 0) == set(ours)
@@ -729,7 +731,7 @@ async def test_what_we_recommend_opens_a_request_and_reads_its_decision(tmp_path
     async with jira_rig(**declared) as rig:
         await rig.system.ping()
         ticket, _ = await opened(rig, requester_email="ada@company.com")
-        assert rig.site.known(ticket.id).reporter == "ada"
+        assert rig.site.get_issue(ticket.id).reporter == "ada"
         assert ticket.url == f"https://example.atlassian.net/browse/{ticket.key}"
         rig.site.decide(ticket.id, "approved")
         assert (await rig.system.fetch(ticket.id)).outcome is Outcome.APPROVED

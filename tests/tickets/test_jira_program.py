@@ -150,7 +150,7 @@ async def test_a_moved_issue_gets_its_new_key_everywhere(
         it.site.move(issue["id"], "NEW")
         await it.heard(after=MINUTE)
         entry = await it.rig.entry(call)
-        key = it.site.known(issue["id"]).now.key
+        key = it.site.get_issue(issue["id"]).state.key
         assert entry.record.ticket_key == key != issue["key"]
         assert entry.details.ticket_url.endswith(f"/browse/{key}")
         told = [each for each in await it.history(entry.record.id) if key in str(each)]
@@ -189,6 +189,6 @@ async def test_a_request_that_ends_without_its_ticket_withdraws_it(
         await it.heard()
         entry = await it.rig.entry(call)
         assert entry.record.decision is Decision.EXPIRED
-        assert it.site.known(issue["id"]).now.status == "Canceled"
+        assert it.site.get_issue(issue["id"]).state.status == "Canceled"
         (comment,) = it.site.journal.of("comment")
         assert "was not decided in time" in comment["text"]

@@ -1,32 +1,33 @@
 """A ticket desk behind OAuth2: an API for programs, pages for the person who decides, events.
 
-Its native statuses are new, in_review, approved, rejected, cancelled and done (the access is
-really there); a person may set any other word, as real desks grow new ones.
+Its native statuses are new, in_review, approved, rejected, cancelled and done (access was
+granted); a person may set any other status, because real desks add statuses over time.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from itertools import cycle
 from typing import Any, Unpack
 
 from aiohttp import web
 from typing_extensions import override
 
-from proxy.simulators.desk.tickets import DECISIONS, Ticket, Tickets, complaint
+from proxy.simulators.desk.tickets import DECISIONS, Ticket, Tickets, validation_error
 from proxy.simulators.faults import Kind
-from proxy.simulators.server import answer, json_object
-from proxy.simulators.ticket_system import API, Account, TicketSimulator
+from proxy.simulators.server import Handler, answer, json_object
+from proxy.simulators.ticket_system import API, TicketSimulator, TicketSystemOptions
 from proxy.simulators.ticket_system import FAULTS as SHARED
 
+TicketHandler = Callable[[web.Request, Ticket], Awaitable[web.Response]]
 PAGE = 100
 FAULTS: dict[str, frozenset[Kind]] = {**SHARED, "comment": API, "cancel": API}
 
 
 class Desk(TicketSimulator):
-    """The ticket desk; see `routes` for its API and `Fault` for what can go wrong.
+    """The ticket desk; see `routes` for its API and `Fault` for its faults.
 
-    `auto_decide` decides tickets by itself, with these decisions in turn, `auto_decide_after`
-    seconds after each creation (0: before the creation is answered).
+    With `auto_decide` it decides each ticket without a person, taking these decisions in turn,
+    `auto_decide_after` seconds after the creation (0: before the creation is answered).
     """
 
     control = "/desk"
@@ -39,7 +40,7 @@ class Desk(TicketSimulator):
         auto_decide: Sequence[str] = (),
         auto_decide_after: float = 0,
         scopes: Collection[str] = (),
-        **account: Unpack[Account],
+        **account: Unpack[TicketSystemOptions],
     ) -> None:
         super().__init__(kinds=FAULTS, scopes=scopes, **account)
         self.tickets = Tickets()
@@ -50,7 +51,7 @@ class Desk(TicketSimulator):
         self._auto_decide_after = auto_decide_after
 
     def decide(self, name: str, status: str, *, by: str = "olga", comment: str = "") -> None:
-        """Set a ticket's status, as a person at the desk does; raises KeyError if unknown."""
+        """Set a ticket's status, as a person does; raises KeyError if it does not exist."""
         ticket = self.tickets.get(name)
         if ticket is None:
             raise KeyError(name)
@@ -58,57 +59,58 @@ class Desk(TicketSimulator):
 
     @override
     def routes(self) -> Iterable[web.RouteDef]:
+        ticket, on_ticket = "/api/tickets/{ticket}", self._on_ticket
         return (
             web.get("/oauth/authorize", self.authorization.authorize),
             web.post("/oauth/token", self.guarded("token", self.authorization.token)),
             web.post("/api/tickets", self.api("create", self._create)),
             web.get("/api/tickets", self.api("find", self._find)),
-            web.get("/api/tickets/{ticket}", self.api("read", self._read)),
-            web.post("/api/tickets/{ticket}/comments", self.api("comment", self._comment)),
-            web.post("/api/tickets/{ticket}/cancel", self.api("cancel", self._cancel)),
+            web.get(ticket, self.api("read", on_ticket(self._read))),
+            web.post(f"{ticket}/comments", self.api("comment", on_ticket(self._comment))),
+            web.post(f"{ticket}/cancel", self.api("cancel", on_ticket(self._cancel))),
             web.get("/desk/tickets", self._show_all),
-            web.get("/desk/tickets/{ticket}", self._show),
-            web.post("/desk/tickets/{ticket}/decision", self._decide),
+            web.get("/desk/tickets/{ticket}", on_ticket(self._show)),
+            web.post("/desk/tickets/{ticket}/decision", on_ticket(self._decide)),
         )
 
     @override
     def refusal(self, request: web.Request) -> web.Response:
         challenge = {"WWW-Authenticate": 'Bearer realm="desk", error="invalid_token"'}
-        return answer(401, {"error": {"message": "the access token is not good"}}, challenge)
+        return answer(401, {"error": {"message": "the access token is not valid"}}, challenge)
 
     async def _create(self, request: web.Request) -> web.Response:
         fields = await json_object(request)
         if fields is None:
             return _error(400, "the body is not a JSON object")
-        if problem := complaint(fields):
+        if problem := validation_error(fields):
             return _error(422, problem)
         key = request.headers.get("Idempotency-Key") if self.honour_idempotency_key else None
-        if key is not None and (known := self._by_idempotency_key.get(key)) is not None:
-            return answer(201, {"ticket": known.shown})
+        if key is not None and (existing := self._by_idempotency_key.get(key)) is not None:
+            return answer(201, {"ticket": existing.fields})
         pages = f"{self.url}/desk/tickets"
         ticket = self.tickets.add(fields, pages=pages, now=self.clock.now())
         if key is not None:
             self._by_idempotency_key[key] = ticket
-        self._record("created", ticket, key=ticket.shown["key"])
-        self._created.put_nowait(ticket.shown)
+        self._record("created", ticket, key=ticket.fields["key"])
+        self._created.put_nowait(ticket.fields)
         if self.announce_created:
-            self.events.send(self.client, "ticket.created", ticket.shown)
+            self.events.send(self.client, "ticket.created", ticket.fields)
         self._auto_decide(ticket)
-        return answer(201, {"ticket": ticket.shown})
+        return answer(201, {"ticket": ticket.fields})
 
     async def _list(self, request: web.Request) -> web.Response:
-        """Answer with one page of the tickets with these ids, or that changed since a moment."""
+        """Return one page of the tickets with these ids, or of those changed since a time."""
         query = request.query
-        if "ids" in query:
-            wanted = [self.tickets.get(name) for name in query["ids"].split(",")[:PAGE]]
-            found = [ticket.shown for ticket in wanted if ticket is not None]
+        kind = "ids" if "ids" in query else "updated_since"
+        if kind == "ids":
+            tickets = [self.tickets.get(name) for name in query["ids"].split(",")[:PAGE]]
+            matches = [ticket.fields for ticket in tickets if ticket is not None]
         else:
-            found = self.tickets.changed(query["updated_since"])
+            matches = self.tickets.changed(query["updated_since"])
         start = int(query.get("offset", "0"))
-        page = found[start : start + PAGE]
-        asked = "ids" if "ids" in query else "updated_since"
-        self.journal.record("list", asked=asked, found=len(page))
-        return answer(200, {"tickets": page, "more": len(found) > start + PAGE})
+        page = matches[start : start + PAGE]
+        self.journal.record("list", asked=kind, found=len(page))
+        return answer(200, {"tickets": page, "more": len(matches) > start + PAGE})
 
     async def _find(self, request: web.Request) -> web.Response:
         if {"ids", "updated_since"} & request.query.keys():
@@ -116,76 +118,62 @@ class Desk(TicketSimulator):
         correlation_id = request.query.get("correlation_id")
         if correlation_id is None:
             return _error(400, "correlation_id is missing")
-        found = self.tickets.of(correlation_id)
-        if self.faults:
-            for switch in self.faults.strikes("find", {"lag"}, subjects=(correlation_id,)):
-                age = switch.fault.seconds
-                visible = switch.since if age is None else self.clock.now() - int(age * 1000)
-                found = [ticket for ticket in found if ticket.created < visible]
-        shown = [ticket.shown for ticket in found]
-        self.journal.record("find", correlation_id=correlation_id, found=len(shown))
-        return answer(200, {"tickets": shown})
+        indexed = self.index_time(correlation_id)
+        tickets = self.tickets.with_correlation_id(correlation_id)
+        matches = [ticket.fields for ticket in tickets if ticket.created < indexed]
+        self.journal.record("find", correlation_id=correlation_id, found=len(matches))
+        return answer(200, {"tickets": matches})
 
-    async def _read(self, request: web.Request) -> web.Response:
-        ticket = self._known(request)
-        if ticket is None:
-            return _error(404, "no such ticket")
-        stale = bool(self.faults) and any(
-            self.faults.strikes("read", {"stale"}, subjects=(ticket.id,))
-        )
-        shown = ticket.before if stale else ticket.shown
-        self.journal.record("read", ticket=ticket.id, status=shown["status"])
-        return answer(200, {"ticket": shown})
+    async def _read(self, _: web.Request, ticket: Ticket) -> web.Response:
+        fields = ticket.previous_fields if self.is_stale("read", ticket.id) else ticket.fields
+        self.journal.record("read", ticket=ticket.id, status=fields["status"])
+        return answer(200, {"ticket": fields})
 
-    async def _comment(self, request: web.Request) -> web.Response:
-        ticket, fields = self._known(request), await json_object(request)
-        if ticket is None:
-            return _error(404, "no such ticket")
-        text = (fields or {}).get("text")
+    async def _comment(self, request: web.Request, ticket: Ticket) -> web.Response:
+        text = (await json_object(request) or {}).get("text")
         if not isinstance(text, str) or not text:
             return _error(422, "text is missing")
         ticket.comments.append({"id": str(len(ticket.comments) + 1), "text": text})
         self._record("comment", ticket, text=text)
         return answer(201, {"comment": ticket.comments[-1]})
 
-    async def _cancel(self, request: web.Request) -> web.Response:
-        ticket, fields = self._known(request), await json_object(request)
-        if ticket is None:
-            return _error(404, "no such ticket")
-        reason = (fields or {}).get("reason")
+    async def _cancel(self, request: web.Request, ticket: Ticket) -> web.Response:
+        reason = (await json_object(request) or {}).get("reason")
         if not isinstance(reason, str) or not reason:
             return _error(422, "reason is missing")
-        if ticket.shown["status"] in DECISIONS | {"done"}:
-            return _error(409, f"the ticket is {ticket.shown['status']} already")
+        if ticket.fields["status"] in DECISIONS | {"done"}:
+            return _error(409, f"the ticket is {ticket.fields['status']} already")
         self._change(ticket, "cancelled", by="api", comment=reason)
-        return answer(200, {"ticket": ticket.shown})
+        return answer(200, {"ticket": ticket.fields})
 
     async def _show_all(self, _: web.Request) -> web.Response:
         return answer(200, {"tickets": self.tickets.all()})
 
-    async def _show(self, request: web.Request) -> web.Response:
-        ticket = self._known(request)
-        if ticket is None:
-            return _error(404, "no such ticket")
-        return answer(200, {"ticket": ticket.shown, "comments": ticket.comments})
+    async def _show(self, _: web.Request, ticket: Ticket) -> web.Response:
+        return answer(200, {"ticket": ticket.fields, "comments": ticket.comments})
 
-    async def _decide(self, request: web.Request) -> web.Response:
-        ticket, fields = self._known(request), await json_object(request)
-        if ticket is None:
-            return _error(404, "no such ticket")
-        given = {"by": "olga", "comment": ""} | (fields or {})
-        if not all(isinstance(given.get(name), str) for name in ("decision", "by", "comment")):
-            return _error(422, "decision, by and comment are texts; decision is needed")
-        self._change(ticket, given["decision"], by=given["by"], comment=given["comment"])
-        return answer(200, {"ticket": ticket.shown})
+    async def _decide(self, request: web.Request, ticket: Ticket) -> web.Response:
+        body = {"by": "olga", "comment": ""} | (await json_object(request) or {})
+        if not all(isinstance(body.get(name), str) for name in ("decision", "by", "comment")):
+            return _error(422, "decision, by and comment must be strings; decision is required")
+        self._change(ticket, body["decision"], by=body["by"], comment=body["comment"])
+        return answer(200, {"ticket": ticket.fields})
 
-    def _known(self, request: web.Request) -> Ticket | None:
-        return self.tickets.get(request.match_info["ticket"])
+    def _on_ticket(self, handler: TicketHandler) -> Handler:
+        """Return a handler that looks the ticket of the path up first, and answers 404 without."""
+
+        async def handle(request: web.Request) -> web.Response:
+            ticket = self.tickets.get(request.match_info["ticket"])
+            if ticket is None:
+                return _error(404, "no such ticket")
+            return await handler(request, ticket)
+
+        return handle
 
     def _change(self, ticket: Ticket, status: str, *, by: str, comment: str) -> None:
         self.tickets.change(ticket, status, by=by, comment=comment, now=self.clock.now())
         self._record("status", ticket, status=status, by=by, comment=comment)
-        self.events.send(self.client, "ticket.updated", ticket.shown)
+        self.events.send(self.client, "ticket.updated", ticket.fields)
 
     def _auto_decide(self, ticket: Ticket) -> None:
         if self._auto_decisions is None:

@@ -1,4 +1,4 @@
-"""The desk's tickets, in memory: what is shown of each, now and before its last change."""
+"""The desk's tickets, in memory: the fields of each, now and before its last change."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,42 +18,42 @@ class Ticket:
     id: str
     correlation_id: str
     created: int
-    shown: dict[str, Any]
-    before: dict[str, Any]
+    fields: dict[str, Any]
+    previous_fields: dict[str, Any]
     comments: list[dict[str, Any]] = field(default_factory=list)
 
 
 def iso(milliseconds: int) -> str:
-    """Write a point in time as RFC 3339 in UTC."""
+    """Return a point in time in RFC 3339, in UTC."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def complaint(fields: Mapping[str, Any]) -> str | None:
-    """Say what is wrong with the fields of a new ticket; None if nothing is."""
+def validation_error(fields: Mapping[str, Any]) -> str | None:
+    """Return the error in the fields of a new ticket; None if they are valid."""
     for name in ("title", "correlation_id"):
         if not isinstance(fields.get(name), str) or not fields[name].strip():
             return f"{name} is missing"
     if len(fields["title"]) > LONGEST_TITLE:
         return f"title is longer than {LONGEST_TITLE} characters"
     if not isinstance(fields.get("description", ""), str):
-        return "description is not a text"
+        return "description is not a string"
     return None
 
 
 class Tickets:
-    """All tickets, found by id, by key and by correlation id."""
+    """All tickets, by id, by key and by correlation id."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Ticket] = {}
         self._by_correlation_id: dict[str, list[Ticket]] = {}
-        self._by_change: dict[str, Ticket] = {}  # what changed last is last
+        self._by_change: dict[str, Ticket] = {}  # the last change comes last
 
     def add(self, fields: Mapping[str, Any], *, pages: str, now: int) -> Ticket:
-        """File a new ticket; `pages` is the address under which people see tickets."""
+        """Add a new ticket; `pages` is the URL of the tickets' web pages."""
         number = len(self._by_id)
         ticket_id = str(FIRST_ID + number)
-        shown = {
+        initial = {
             **fields,
             "id": ticket_id,
             "key": f"DESK-{number + 1}",
@@ -66,7 +66,7 @@ class Tickets:
             "decision_comment": None,
             "decided_at": None,
         }
-        ticket = Ticket(ticket_id, fields["correlation_id"], now, shown, shown)
+        ticket = Ticket(ticket_id, fields["correlation_id"], now, initial, initial)
         self._by_id[ticket_id] = self._by_change[ticket_id] = ticket
         self._by_correlation_id.setdefault(ticket.correlation_id, []).append(ticket)
         return ticket
@@ -78,26 +78,26 @@ class Tickets:
             email = by if "@" in by else f"{by}@company.com"
             changes |= {"decided_by": by, "decided_by_email": email}
             changes |= {"decision_comment": comment, "decided_at": iso(now)}
-        ticket.before = ticket.shown
-        ticket.shown = {**ticket.shown, **changes}
+        ticket.previous_fields = ticket.fields
+        ticket.fields = {**ticket.fields, **changes}
         self._by_change[ticket.id] = self._by_change.pop(ticket.id)
 
     def get(self, name: str) -> Ticket | None:
-        """Return a ticket by its id, or by its key as people name it."""
+        """Return a ticket by its id or its key."""
         number = name.removeprefix("DESK-")
         if number != name and number.isdecimal():
             name = str(FIRST_ID + int(number) - 1)
         return self._by_id.get(name)
 
-    def of(self, correlation_id: str) -> Sequence[Ticket]:
+    def with_correlation_id(self, correlation_id: str) -> Sequence[Ticket]:
         """Return the tickets that carry a correlation id, oldest first."""
         return self._by_correlation_id.get(correlation_id, ())
 
     def changed(self, since: str) -> list[dict[str, Any]]:
-        """Return what changed at or after a moment, as `iso` writes it, the newest first."""
-        newest = (ticket.shown for ticket in reversed(self._by_change.values()))
-        return list(takewhile(lambda shown: shown["updated"] >= since, newest))
+        """Return the tickets changed at or after a time (as `iso` writes it), the newest first."""
+        newest = (ticket.fields for ticket in reversed(self._by_change.values()))
+        return list(takewhile(lambda fields: fields["updated"] >= since, newest))
 
     def all(self) -> list[dict[str, Any]]:
-        """Return what is shown of every ticket, oldest first."""
-        return [ticket.shown for ticket in self._by_id.values()]
+        """Return the fields of every ticket, oldest first."""
+        return [ticket.fields for ticket in self._by_id.values()]

@@ -1,4 +1,4 @@
-"""What a simulated Jira site takes in the fields of a new issue, and how it refuses the rest."""
+"""The fields that a simulated Jira site accepts in a new issue, and their errors."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,7 +13,7 @@ FIELDS: Final = frozenset(
 
 
 def field_problems(fields: Mapping[str, Any], *, adf: bool) -> dict[str, str]:
-    """Return what is wrong with the fields of a new issue, by field."""
+    """Return the errors in the fields of a new issue, by field."""
     problems = {
         name: f"Field '{name}' cannot be set. It is not on the appropriate screen, or unknown."
         for name in fields.keys() - FIELDS
@@ -39,7 +39,7 @@ def field_problems(fields: Mapping[str, Any], *, adf: bool) -> dict[str, str]:
 
 
 def is_document(value: Any) -> bool:
-    """Whether a value is an Atlassian Document of paragraphs, texts and hard breaks."""
+    """Return True if a value is an Atlassian Document of paragraphs, texts and hard breaks."""
     if not isinstance(value, dict) or value.keys() != {"type", "version", "content"}:
         return False
     return (value["type"], value["version"]) == ("doc", 1) and all(

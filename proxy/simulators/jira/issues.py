@@ -21,10 +21,10 @@ WORKFLOW: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "Canceled": ("done", {}),
     "Escalated": ("done", {}),
 }
-"""For each status its category, and the transitions that lead away from it."""
+"""For each status its category, and the transitions from it."""
 
-ASKS: Final = "Waiting for approval"
-"""The status that begins an approval."""
+AWAITING_APPROVAL: Final = "Waiting for approval"
+"""The status that starts an approval."""
 
 RESOLUTIONS: Final = {"Done": "Done", "Declined": "Declined", "Canceled": "Won't do"}
 
@@ -32,8 +32,8 @@ Approval = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What can change of an issue; `updated` is the site's time in milliseconds."""
+class IssueState:
+    """The part of an issue that can change; `updated` is the site's time in milliseconds."""
 
     key: str
     status: str
@@ -45,24 +45,24 @@ class Shape:
 
 @dataclass(slots=True)
 class Issue:
-    """One issue, now and before its last change; `made` is our time, `created` the site's."""
+    """One issue; `received_at` is its creation by our clock, `created` by the site's clock."""
 
     id: str
-    made: int
+    received_at: int
     created: int
     request: Mapping[str, str] | None
     reporter: str
-    now: Shape
-    before: Shape
+    state: IssueState
+    previous_state: IssueState
     properties: dict[str, Any] = field(default_factory=dict)
     histories: list[dict[str, Any]] = field(default_factory=list)
     comments: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Issues:
-    """All issues by id; `skew` is how many milliseconds the site is ahead.
+    """All issues by id; `skew` is the lead of the site's clock in milliseconds.
 
-    `steps` is how many approvals a request needs, one after the other.
+    `steps` is the number of approvals that a request needs, one after the other.
     """
 
     def __init__(self, clock: Clock, skew: int, *, initial: str, steps: int) -> None:
@@ -78,7 +78,7 @@ class Issues:
         return iter(self._issues.values())
 
     def get(self, ref: str) -> Issue | None:
-        """Return an issue by its id or by any key that it ever had."""
+        """Return an issue by its id, its key or a former key."""
         return self._issues.get(self._keys.get(ref.upper(), ref))
 
     def time(self) -> int:
@@ -94,16 +94,16 @@ class Issues:
         request: Mapping[str, str] | None = None,
         properties: Mapping[str, Any] | None = None,
     ) -> Issue:
-        """Add an issue; a request that starts where it is asked for has its first approval."""
+        """Add an issue; a request that starts in the approval status gets its first approval."""
         self._count += 1
         number, now = str(self._count), self.time()
-        shape = Shape(f"{project}-{self._count - 10_000}", self.initial, dict(fields), now)
+        shape = IssueState(f"{project}-{self._count - 10_000}", self.initial, dict(fields), now)
         made = self._clock.now()
         issue = Issue(number, made, now, request, reporter, shape, shape, dict(properties or {}))
         self._issues[number] = issue
         self._keys[shape.key] = number
-        if self.initial == ASKS:
-            self._ask(issue)
+        if self.initial == AWAITING_APPROVAL:
+            self._request_approval(issue)
         return issue
 
     def delete(self, issue: Issue) -> None:
@@ -111,46 +111,46 @@ class Issues:
         del self._issues[issue.id]
 
     def move(self, issue: Issue, project: str) -> None:
-        """Move an issue to another project: it gets a new key, the old one still leads to it."""
+        """Move an issue to another project: it gets a new key, and the old one still works."""
         key = f"{project}-{self._count - 10_000 + 500}"
         self._keys[key] = issue.id
         self.change(issue, by="olga", key=key)
 
     def edit(self, issue: Issue, fields: Mapping[str, Any], *, by: str) -> None:
         """Change fields of an issue, as a person does."""
-        self.change(issue, by=by, fields={**issue.now.fields, **fields})
+        self.change(issue, by=by, fields={**issue.state.fields, **fields})
 
     def transition(self, issue: Issue, status: str, *, by: str) -> None:
-        """Give an issue another status, and the resolution that goes with it."""
-        entry = {"status": (issue.now.status, status)}
+        """Set the status of an issue, and the resolution that belongs to it."""
+        entry = {"status": (issue.state.status, status)}
         resolution = RESOLUTIONS.get(status, "")
-        if resolution != issue.now.resolution:
-            entry["resolution"] = (issue.now.resolution, resolution)
+        if resolution != issue.state.resolution:
+            entry["resolution"] = (issue.state.resolution, resolution)
         self.change(issue, by=by, changes=entry, status=status, resolution=resolution)
-        if status == ASKS:
-            self._ask(issue)
+        if status == AWAITING_APPROVAL:
+            self._request_approval(issue)
 
-    def answer(self, issue: Issue, approval: str, decision: str, *, by: str) -> bool:
+    def answer_approval(self, issue: Issue, approval: str, decision: str, *, by: str) -> bool:
         """Answer an approval, `approved` or `declined`; False if it was answered before."""
-        found = next((each for each in issue.now.approvals if each["id"] == approval), None)
-        if found is None or found["finalDecision"] != "pending":
+        pending = next((item for item in issue.state.approvals if item["id"] == approval), None)
+        if pending is None or pending["finalDecision"] != "pending":
             return False
-        before = issue.now
+        before = issue.state
         answered = {
-            **found,
+            **pending,
             "finalDecision": decision,
             "approvers": [{"approver": by, "approverDecision": decision}],
             "completed": self.time(),
         }
-        kept = tuple(answered if each is found else each for each in issue.now.approvals)
+        kept = tuple(answered if item is pending else item for item in issue.state.approvals)
         self.change(issue, by=by, approvals=kept)
         if decision == "declined":
             self.transition(issue, "Declined", by=by)
         elif len(kept) < self.steps:
-            self._ask(issue)
+            self._request_approval(issue)
         else:
             self.transition(issue, "In progress", by=by)
-        issue.before = before  # for who reads late, all of it was one change
+        issue.previous_state = before  # a stale read treats all of this as one change
         return True
 
     def change(
@@ -161,21 +161,21 @@ class Issues:
         changes: Mapping[str, tuple[str, str]] | None = None,
         **shape: Any,
     ) -> None:
-        """Change an issue; `changes` are what its history tells, each from and to."""
-        issue.before = issue.now
-        issue.now = replace(issue.now, **{"updated": self.time(), **shape})
+        """Change an issue; `changes` go into its history as pairs of old and new value."""
+        issue.previous_state = issue.state
+        issue.state = replace(issue.state, **{"updated": self.time(), **shape})
         if changes:
             issue.histories.append({"by": by, "at": self.time(), "items": dict(changes)})
 
-    def _ask(self, issue: Issue) -> None:
+    def _request_approval(self, issue: Issue) -> None:
         if issue.request is None:
             return
         approval = {
-            "id": str(len(issue.now.approvals) + 1),
+            "id": str(len(issue.state.approvals) + 1),
             "name": "Waiting for approval",
             "finalDecision": "pending",
             "approvers": [{"approver": "olga", "approverDecision": "pending"}],
             "created": self.time(),
             "completed": None,
         }
-        issue.now = replace(issue.now, approvals=(*issue.now.approvals, approval))
+        issue.state = replace(issue.state, approvals=(*issue.state.approvals, approval))

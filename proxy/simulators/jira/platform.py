@@ -9,8 +9,8 @@ from aiohttp import web
 from proxy.simulators.jira import jql
 from proxy.simulators.jira.fields import field_problems, is_document
 from proxy.simulators.jira.issues import TEXT_FIELD, WORKFLOW, Issue
-from proxy.simulators.jira.shapes import platform_error, text_time, transition_id
-from proxy.simulators.jira.site import OURS, JiraSite
+from proxy.simulators.jira.responses import email, jira_time, platform_error, transition_id
+from proxy.simulators.jira.site import NO_ISSUE, OURS, JiraSite
 from proxy.simulators.server import answer, json_object
 
 LARGEST_PAGE: Final = 100
@@ -24,19 +24,18 @@ _OLD_SEARCH: Final = frozenset(
     ("jql", "fields", "maxResults", "startAt", "expand", "validateQuery")
 )
 _LOOK_UP: Final = re.compile(r'(?:cf\[\d+\] ~|labels =) "(?:\\")?(ar[0-9a-f]+)')
-_NOT_THERE: Final = "Issue does not exist or you do not have permission to see it."
 
 
 class Platform(JiraSite):
-    """What every Jira has."""
+    """The API of every Jira site."""
 
     required: Sequence[str] = ()
-    """More fields that a new issue must have, as its form says."""
+    """Further fields that the form of a new issue requires."""
 
     def platform_routes(self) -> Iterable[web.RouteDef]:
         """Return the calls of the platform's API."""
         base = f"/rest/api/{3 if self.cloud else 2}"
-        issue, api = f"{base}/issue/{{ref}}", self.api
+        issue, api, on_issue = f"{base}/issue/{{ref}}", self.api, self.on_issue
         meta = f"{base}/issue/createmeta/{{project}}/issuetypes"
         yield from (
             web.get(f"{base}/myself", api("read", self._myself)),
@@ -45,18 +44,16 @@ class Platform(JiraSite):
             web.post(f"{base}/issue", api("create", self._create_issue)),
             web.get(meta, api("read", self._issue_types)),
             web.get(f"{meta}/{{kind}}", api("read", self._create_fields)),
-            web.get(issue, api("read", self._read_issue)),
-            web.get(f"{issue}/properties/{{name}}", api("read", self._read_property)),
-            web.put(f"{issue}/properties/{{name}}", api("change", self._write_property)),
-            web.get(f"{issue}/transitions", api("read", self._transitions)),
-            web.post(f"{issue}/transitions", api("change", self._take_transition)),
-            web.post(f"{issue}/comment", api("change", self._comment_issue)),
+            web.get(issue, api("read", on_issue(self._read_issue))),
+            web.get(f"{issue}/properties/{{name}}", api("read", on_issue(self._read_property))),
+            web.put(f"{issue}/properties/{{name}}", api("change", on_issue(self._write_property))),
+            web.get(f"{issue}/transitions", api("read", on_issue(self._transitions))),
+            web.post(f"{issue}/transitions", api("change", on_issue(self._take_transition))),
+            web.post(f"{issue}/comment", api("change", on_issue(self._comment_issue))),
         )
         if self.cloud:
             yield web.post(f"{base}/issue/bulkfetch", api("read", self._bulk_fetch))
-            yield web.post(f"{base}/search/jql", api("find", self._search))
-        else:
-            yield web.post(f"{base}/search", api("find", self._search_by_number))
+        yield web.post(f"{base}/search{'/jql' * self.cloud}", api("find", self._search))
 
     # -- issues --------------------------------------------------------------------------------
 
@@ -78,13 +75,13 @@ class Platform(JiraSite):
             return platform_error(400, fields=problems)
         issue = self.issues.create(
             fields["project"].get("key", "ABC"),
-            {name: it for name, it in fields.items() if name != "reporter"},
+            {name: value for name, value in fields.items() if name != "reporter"},
             reporter=self.person(reporter or "") or OURS,
-            properties={each["key"]: each["value"] for each in body.get("properties") or ()},
+            properties={item["key"]: item["value"] for item in body.get("properties") or ()},
         )
         self.announce(issue)
-        place = f"{self.shapes.platform}/issue/{issue.id}"
-        return answer(201, {"id": issue.id, "key": issue.now.key, "self": place})
+        self_url = f"{self.shapes.platform}/issue/{issue.id}"
+        return answer(201, {"id": issue.id, "key": issue.state.key, "self": self_url})
 
     async def _issue_types(self, _: web.Request) -> web.Response:
         return self._meta("issueTypes", [{"id": "10001", "name": "Task"}])
@@ -104,17 +101,14 @@ class Platform(JiraSite):
         page = {"startAt": 0, "maxResults": 200, "total": len(items)}
         return answer(200, {**page, name if self.cloud else "values": items})
 
-    async def _read_issue(self, request: web.Request) -> web.Response:
-        issue = self.issues.get(request.match_info["ref"])
-        if issue is None:
-            return platform_error(404, _NOT_THERE)
+    async def _read_issue(self, request: web.Request, issue: Issue) -> web.Response:
         fields = request.query.get("fields", "*all").split(",")
         properties = [name for name in request.query.get("properties", "").split(",") if name]
-        shape = self.seen("read", issue)
-        shown = self.shapes.issue(issue, shape, fields, properties)
+        shape = self.issue_as_read("read", issue)
+        body = self.shapes.issue(issue, shape, fields, properties)
         if "changelog" in request.query.get("expand", ""):
-            shown["changelog"] = self.shapes.changelog(issue)
-        return answer(200, shown)
+            body["changelog"] = self.shapes.changelog(issue)
+        return answer(200, body)
 
     async def _bulk_fetch(self, request: web.Request) -> web.Response:
         body = await json_object(request) or {}
@@ -122,76 +116,65 @@ class Platform(JiraSite):
         if not 0 < len(refs) <= MOST_FETCHED:
             return platform_error(400, f"Between 1 and {MOST_FETCHED} issues are fetched at once.")
         self.journal.record("bulkfetch", asked=len(refs))
-        shown, errors = [], []
+        issues, errors = [], []
         for ref in refs:
             if (issue := self.issues.get(str(ref))) is None:
-                errors.append({"id": str(ref), "errorMessage": _NOT_THERE})
+                errors.append({"id": str(ref), "errorMessage": NO_ISSUE})
             else:
-                shape = self.seen("read", issue)
-                asked = body.get("fields") or ["*all"]
-                shown.append(self.shapes.issue(issue, shape, asked, body.get("properties") or ()))
-        return answer(200, {"issues": shown, "issueErrors": errors})
+                shape = self.issue_as_read("read", issue)
+                fields = body.get("fields") or ["*all"]
+                issues.append(self.shapes.issue(issue, shape, fields, body.get("properties") or ()))
+        return answer(200, {"issues": issues, "issueErrors": errors})
 
-    async def _read_property(self, request: web.Request) -> web.Response:
-        issue, name = self.issues.get(request.match_info["ref"]), request.match_info["name"]
-        if issue is None or name not in issue.properties:
+    async def _read_property(self, request: web.Request, issue: Issue) -> web.Response:
+        name = request.match_info["name"]
+        if name not in issue.properties:
             return platform_error(404, f"The property {name} does not exist.")
         return answer(200, {"key": name, "value": issue.properties[name]})
 
-    async def _write_property(self, request: web.Request) -> web.Response:
-        issue, name = self.issues.get(request.match_info["ref"]), request.match_info["name"]
-        if issue is None:
-            return platform_error(404, _NOT_THERE)
+    async def _write_property(self, request: web.Request, issue: Issue) -> web.Response:
+        name = request.match_info["name"]
         created = name not in issue.properties
         issue.properties[name] = await request.json()
         self.journal.record("property", ticket=issue.id, name=name)
         return answer(201 if created else 200, {})
 
-    async def _transitions(self, request: web.Request) -> web.Response:
-        issue = self.issues.get(request.match_info["ref"])
-        if issue is None:
-            return platform_error(404, _NOT_THERE)
-        return answer(200, self.shapes.transitions(issue.now.status))
+    async def _transitions(self, _: web.Request, issue: Issue) -> web.Response:
+        return answer(200, self.shapes.transitions(issue.state.status))
 
-    async def _take_transition(self, request: web.Request) -> web.Response:
-        issue, body = self.issues.get(request.match_info["ref"]), await json_object(request) or {}
-        if issue is None:
-            return platform_error(404, _NOT_THERE)
-        wanted = (body.get("transition") or {}).get("id")
-        status = issue.now.status
+    async def _take_transition(self, request: web.Request, issue: Issue) -> web.Response:
+        body = await json_object(request) or {}
+        chosen = (body.get("transition") or {}).get("id")
+        status = issue.state.status
         for name, to in WORKFLOW[status][1].items():
-            if transition_id(status, name) == wanted:
+            if transition_id(status, name) == chosen:
                 self.issues.transition(issue, to, by=OURS)
                 self.journal.record("transition", ticket=issue.id, name=name)
                 self.notify(issue, "updated")
                 return answer(204)
         return platform_error(
             400,
-            f"It seems that you have tried to perform a workflow operation ({wanted}) that is"
+            f"It seems that you have tried to perform a workflow operation ({chosen}) that is"
             " not valid for the current state of this issue.",
         )
 
-    async def _comment_issue(self, request: web.Request) -> web.Response:
-        issue, body = self.issues.get(request.match_info["ref"]), await json_object(request) or {}
-        if issue is None:
-            return platform_error(404, _NOT_THERE)
+    async def _comment_issue(self, request: web.Request, issue: Issue) -> web.Response:
+        body = await json_object(request) or {}
         text = body.get("body")
         if not (is_document(text) if self.cloud else isinstance(text, str)):
             return platform_error(400, fields={"comment": "Comment body is not valid!"})
-        comment = self.commented(issue, text, public=True)
-        now, author = text_time(self.issues.time()), self.shapes.user(OURS)
-        shown = {
+        comment = self.add_comment(issue, text, public=True)
+        response = {
+            "id": comment,
+            "self": f"{self.shapes.platform}/issue/{issue.id}/comment/{comment}",
             "body": text,
-            "author": author,
-            "updateAuthor": author,
-            "created": now,
-            "updated": now,
+            **dict.fromkeys(("author", "updateAuthor"), self.shapes.user(OURS)),
+            **dict.fromkeys(("created", "updated"), jira_time(self.issues.time())),
         }
-        place = f"{self.shapes.platform}/issue/{issue.id}/comment/{comment}"
-        return answer(201, {"id": comment, "self": place, **shown})
+        return answer(201, response)
 
-    def commented(self, issue: Issue, text: Any, *, public: bool) -> str:
-        """Keep a comment; return its id."""
+    def add_comment(self, issue: Issue, text: Any, *, public: bool) -> str:
+        """Add a comment; return its id."""
         issue.comments.append({"body": text, "public": public})
         self.issues.change(issue, by=OURS)
         self.journal.record("comment", ticket=issue.id, text=text, public=public)
@@ -202,62 +185,44 @@ class Platform(JiraSite):
 
     async def _search(self, request: web.Request) -> web.Response:
         body = await json_object(request) or {}
-        if unknown := sorted(body.keys() - _SEARCH):
+        if unknown := sorted(body.keys() - (_SEARCH if self.cloud else _OLD_SEARCH)):
             return platform_error(400, f"Unrecognized field {unknown[0]!r}")
-        reconciled = [str(each) for each in body.get("reconcileIssues") or ()]
+        reconciled = [str(ref) for ref in body.get("reconcileIssues") or ()]
         if len(reconciled) > MOST_RECONCILED:
             return platform_error(400, "Too many issues to reconcile")
         if any(self.issues.get(ref) is None for ref in reconciled):
             return platform_error(400, "Some of the issues to reconcile are not there")
-        start = int(body.get("nextPageToken") or 0)
+        start = int(body.get("nextPageToken" if self.cloud else "startAt") or 0)
         try:
-            found = self._found(str(body.get("jql", "")), reconciled)
-        except jql.Refused as error:
+            matches = self._search_index(str(body.get("jql", "")), reconciled)
+        except jql.JqlError as error:
             return platform_error(400, str(error))
         size = min(int(body.get("maxResults", 50)), LARGEST_PAGE)
-        asked = body.get("fields") or ["id"]
-        shown = self._rows(found[start : start + size], asked, body.get("properties") or ())
-        last = start + size >= len(found)
-        self.turned()
+        names = body.get("fields") or (["id"] if self.cloud else ["*all"])
+        fields = [] if names == ["id"] else names
+        rows = [
+            self.shapes.issue(issue, issue.state, fields, body.get("properties") or ())
+            for issue in matches[start : start + size]
+        ]
+        self.run_after_page()
+        if not self.cloud:
+            page = {"startAt": start, "maxResults": size, "total": len(matches)}
+            return answer(200, {"expand": "schema,names", **page, "issues": rows})
+        last = start + size >= len(matches)
         more = {} if last else {"nextPageToken": str(start + size)}
-        return answer(200, {"issues": shown, "isLast": last, **more})
+        return answer(200, {"issues": rows, "isLast": last, **more})
 
-    async def _search_by_number(self, request: web.Request) -> web.Response:
-        body = await json_object(request) or {}
-        if unknown := sorted(body.keys() - _OLD_SEARCH):
-            return platform_error(400, f"Unrecognized field {unknown[0]!r}")
-        try:
-            found = self._found(str(body.get("jql", "")), ())
-        except jql.Refused as error:
-            return platform_error(400, str(error))
-        start, size = (
-            int(body.get("startAt", 0)),
-            min(int(body.get("maxResults", 50)), LARGEST_PAGE),
-        )
-        shown = self._rows(found[start : start + size], body.get("fields") or ["*all"], ())
-        self.turned()
-        page = {"startAt": start, "maxResults": size, "total": len(found)}
-        return answer(200, {"expand": "schema,names", **page, "issues": shown})
-
-    def _found(self, query: str, reconciled: Sequence[str]) -> list[Issue]:
-        """Return what the index has; reconciled issues are found however late it is."""
-        issues: list[Issue] = list(self.issues)
-        if self.faults:
-            for switch in self.faults.strikes("find", {"lag"}):
-                age = switch.fault.seconds
-                visible = switch.since if age is None else self.clock.now() - int(age * 1000)
-                issues = [it for it in issues if it.made < visible or it.id in reconciled]
-        found = jql.search(query, issues, jql.Asked(self.issues.time(), self.zone))
-        self.journal.record("search", jql=query, found=len(found), reconciled=list(reconciled))
+    def _search_index(self, query: str, reconciled: Sequence[str]) -> list[Issue]:
+        """Return the matching issues of the index, in which reconciled ones never lag."""
+        indexed = self.index_time()
+        issues = [
+            issue for issue in self.issues if issue.received_at < indexed or issue.id in reconciled
+        ]
+        matches = jql.search(query, issues, jql.QueryContext(self.issues.time(), self.zone))
+        self.journal.record("search", jql=query, found=len(matches), reconciled=list(reconciled))
         if looked_up := _LOOK_UP.match(query):
-            self.journal.record("find", correlation_id=looked_up[1], found=len(found))
-        return found
-
-    def _rows(
-        self, issues: Iterable[Issue], fields: Sequence[str], properties: Sequence[str]
-    ) -> list[dict[str, Any]]:
-        wanted = [] if list(fields) == ["id"] else fields
-        return [self.shapes.issue(it, it.now, wanted, properties) for it in issues]
+            self.journal.record("find", correlation_id=looked_up[1], found=len(matches))
+        return matches
 
     # -- the site and its people ---------------------------------------------------------------
 
@@ -265,20 +230,24 @@ class Platform(JiraSite):
         return answer(200, self.shapes.user(OURS))
 
     async def _server_info(self, _: web.Request) -> web.Response:
-        shown = {
+        info = {
             "baseUrl": self.url,
             "version": "1001.0.0-SNAPSHOT" if self.cloud else "10.3.0",
             "versionNumbers": [1001, 0, 0] if self.cloud else [10, 3, 0],
             "deploymentType": "Cloud" if self.cloud else "Server",
             "buildNumber": 100_300,
-            "serverTime": text_time(self.issues.time()),
+            "serverTime": jira_time(self.issues.time()),
             "serverTitle": "Simulated Jira",
         }
-        return answer(200, shown)
+        return answer(200, info)
 
     async def _users(self, request: web.Request) -> web.Response:
-        wanted = request.query.get("query" if self.cloud else "username", "").casefold()
-        if not wanted:
+        prefix = request.query.get("query" if self.cloud else "username", "").casefold()
+        if not prefix:
             return platform_error(400, "The query parameter is required.")
-        users = [self.shapes.user(name) | {"active": it} for name, it in self.people.items()]
-        return answer(200, [it for it in users if it["emailAddress"].casefold().startswith(wanted)])
+        users = [
+            self.shapes.user(name) | {"active": active}
+            for name, active in self.people.items()
+            if email(name).casefold().startswith(prefix)
+        ]
+        return answer(200, users)

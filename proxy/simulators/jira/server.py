@@ -1,8 +1,8 @@
-"""A Jira site with Jira Service Management; with what bites there.
+"""The Jira Service Management API of a simulated Jira site, with the pitfalls of the real one.
 
-The index lags, a search must be bounded and answers no fields unless asked, dates of queries know
-minutes, a read may be stale, keys change, an approval is answered once, unknown keys are refused,
-and three rate limits strike apart. What is common to all of Jira is in `jira_platform`.
+The index lags, a search must be bounded and returns no fields unless they are named, dates of
+queries have minutes only, a read may be stale, keys change, an approval is answered once, unknown
+keys are refused, and three rate limits apply separately. The platform's API is in `platform`.
 """
 
 from collections.abc import Iterable
@@ -14,8 +14,8 @@ from typing_extensions import override
 from proxy.simulators.jira.fields import field_problems
 from proxy.simulators.jira.issues import TEXT_FIELD, Issue
 from proxy.simulators.jira.platform import Platform
-from proxy.simulators.jira.shapes import date, desk_error, page
-from proxy.simulators.jira.site import OURS
+from proxy.simulators.jira.responses import desk_date, desk_error, page
+from proxy.simulators.jira.site import DESK_API, NO_ISSUE, OURS
 from proxy.simulators.server import answer, json_object
 
 SERVICE_DESK: Final = "4"
@@ -28,18 +28,17 @@ _CREATE: Final = frozenset(
 ) | {"requestParticipants", "channel"}
 _ON_THE_FORM: Final = ("summary", "description", "labels", TEXT_FIELD)
 _ANSWERS: Final = {"approve": "approved", "decline": "declined"}
-_NOT_THERE: Final = "The request could not be found or you don't have permission to view it."
 
 
 class Jira(Platform):
     """The site; its service desk has one type of request."""
 
     may_act_for_others = True
-    """Whether our account may raise requests on behalf of customers."""
+    """True if our account may raise requests on behalf of customers."""
 
     @override
     def routes(self) -> Iterable[web.RouteDef]:
-        desk, api = "/rest/servicedeskapi", self.api
+        desk, api, on_issue = DESK_API, self.api, self.on_issue
         request = f"{desk}/request/{{ref}}"
         kind = f"{desk}/servicedesk/{{desk}}/requesttype/{{kind}}"
         return (
@@ -47,18 +46,14 @@ class Jira(Platform):
             web.post("/rest/oauth2/latest/token", self.guarded("token", self.authorization.token)),
             web.get(f"{desk}/info", api("read", self._info)),
             web.post(f"{desk}/request", api("create", self._create)),
-            web.get(request, api("read", self._read)),
-            web.get(f"{request}/approval", api("approval", self._approvals)),
-            web.post(f"{request}/approval/{{approval}}", api("change", self._answer)),
-            web.post(f"{request}/comment", api("change", self._comment)),
+            web.get(request, api("read", on_issue(self._read))),
+            web.get(f"{request}/approval", api("approval", on_issue(self._approvals))),
+            web.post(f"{request}/approval/{{approval}}", api("change", on_issue(self._answer))),
+            web.post(f"{request}/comment", api("change", on_issue(self._comment))),
             web.get(f"{kind}/field", api("read", self._form)),
             *self.platform_routes(),
-            *self.console(),
+            *self.console_routes(),
         )
-
-    def _request(self, request: web.Request) -> Issue | None:
-        issue = self.issues.get(request.match_info["ref"])
-        return issue if issue is not None and issue.request else None
 
     async def _create(self, request: web.Request) -> web.Response:
         body = await json_object(request)
@@ -87,7 +82,7 @@ class Jira(Platform):
             request={"serviceDeskId": SERVICE_DESK, "requestTypeId": REQUEST_TYPE},
         )
         self.announce(issue)
-        return answer(201, self.shapes.request(issue, issue.now))
+        return answer(201, self.shapes.request(issue, issue.state))
 
     def _problem(self, fields: dict[str, Any]) -> str:
         for name in fields:
@@ -98,51 +93,41 @@ class Jira(Platform):
         problems = field_problems(fields, adf=False)
         return next((f"{name}: {problem}" for name, problem in problems.items()), "")
 
-    async def _read(self, request: web.Request) -> web.Response:
-        issue = self._request(request)
-        if issue is None:
-            return desk_error(404, _NOT_THERE)
-        return answer(200, self.shapes.request(issue, self.seen("read", issue)))
+    async def _read(self, _: web.Request, issue: Issue) -> web.Response:
+        return answer(200, self.shapes.request(issue, self.issue_as_read("read", issue)))
 
-    async def _approvals(self, request: web.Request) -> web.Response:
-        issue = self._request(request)
-        if issue is None:
-            return desk_error(404, _NOT_THERE)
-        start, limit = (int(request.query.get(*it)) for it in (("start", "0"), ("limit", "50")))
-        shown = self.seen("approval", issue).approvals
-        values = [self.shapes.approval(issue, each) for each in shown]
+    async def _approvals(self, request: web.Request, issue: Issue) -> web.Response:
+        start, limit = int(request.query.get("start", 0)), int(request.query.get("limit", 50))
+        approvals = self.issue_as_read("approval", issue).approvals
+        values = [self.shapes.approval(issue, approval) for approval in approvals]
         return answer(200, page(values, start, min(limit, 50)))
 
-    async def _answer(self, request: web.Request) -> web.Response:
-        issue, body = self._request(request), await json_object(request) or {}
-        number = request.match_info["approval"]
-        approvals = {it["id"]: it for it in issue.now.approvals} if issue else {}
-        if issue is None or number not in approvals:
-            return desk_error(404, _NOT_THERE)
+    async def _answer(self, request: web.Request, issue: Issue) -> web.Response:
+        body, number = await json_object(request) or {}, request.match_info["approval"]
+        if number not in {approval["id"] for approval in issue.state.approvals}:
+            return desk_error(404, NO_ISSUE)
         if body.get("decision") not in _ANSWERS:
             return desk_error(400, "The decision must be approve or decline")
-        if not self.issues.answer(issue, number, _ANSWERS[body["decision"]], by=OURS):
+        if not self.issues.answer_approval(issue, number, _ANSWERS[body["decision"]], by=OURS):
             return desk_error(409, "The approval has been answered already.")
         self.notify(issue, "updated")
-        answered = next(it for it in issue.now.approvals if it["id"] == number)
+        answered = next(approval for approval in issue.state.approvals if approval["id"] == number)
         return answer(200, self.shapes.approval(issue, answered))
 
-    async def _comment(self, request: web.Request) -> web.Response:
-        issue, body = self._request(request), await json_object(request) or {}
-        if issue is None:
-            return desk_error(404, _NOT_THERE)
+    async def _comment(self, request: web.Request, issue: Issue) -> web.Response:
+        body = await json_object(request) or {}
         if not isinstance(body.get("body"), str) or body.keys() - {"body", "public"}:
             return desk_error(400, "The comment has no body")
         public = body.get("public") is True
-        number = self.commented(issue, body["body"], public=public)
-        shown = {"id": number, "body": body["body"], "public": public}
-        place = f"{self.url}/rest/servicedeskapi/request/{issue.id}/comment/{number}"
-        shown |= {"author": self.shapes.customer(OURS), "created": date(self.issues.time())}
-        return answer(201, {**shown, "_links": {"self": place}})
+        number = self.add_comment(issue, body["body"], public=public)
+        comment = {"id": number, "body": body["body"], "public": public}
+        self_url = f"{self.url}/rest/servicedeskapi/request/{issue.id}/comment/{number}"
+        comment |= {"author": self.shapes.customer(OURS), "created": desk_date(self.issues.time())}
+        return answer(201, {**comment, "_links": {"self": self_url}})
 
     async def _form(self, request: web.Request) -> web.Response:
-        asked = (request.match_info["desk"], request.match_info["kind"])
-        if asked != (SERVICE_DESK, REQUEST_TYPE):
+        requested = (request.match_info["desk"], request.match_info["kind"])
+        if requested != (SERVICE_DESK, REQUEST_TYPE):
             return desk_error(404, "The request type does not exist.")
         fields: list[dict[str, Any]] = [
             {
@@ -158,10 +143,12 @@ class Jira(Platform):
             for name in _ON_THE_FORM
         ]
         may = self.may_act_for_others
-        shown = {"requestTypeFields": fields, "canRaiseOnBehalfOf": may}
-        return answer(200, {**shown, "canAddRequestParticipants": True})
+        form = {"requestTypeFields": fields, "canRaiseOnBehalfOf": may}
+        return answer(200, {**form, "canAddRequestParticipants": True})
 
     async def _info(self, _: web.Request) -> web.Response:
-        shown = {"version": "5.0.0", "platformVersion": "10.0.0", "isLicensedForUse": True}
-        place = {"self": f"{self.url}/rest/servicedeskapi/info"}
-        return answer(200, {**shown, "buildDate": date(0), "buildChangeSet": "0", "_links": place})
+        info = {"version": "5.0.0", "platformVersion": "10.0.0", "isLicensedForUse": True}
+        links = {"self": f"{self.url}/rest/servicedeskapi/info"}
+        return answer(
+            200, {**info, "buildDate": desk_date(0), "buildChangeSet": "0", "_links": links}
+        )

@@ -1,4 +1,4 @@
-"""ServiceNow's encoded queries, with their trap: what is not understood is dropped silently."""
+"""ServiceNow's encoded queries, with their pitfall: unknown conditions are silently ignored."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -11,31 +11,31 @@ _CONDITION: Final = re.compile(
 )
 _ORDER: Final = re.compile(r"ORDERBY(DESC)?([a-z][a-z0-9_.]*)")
 _OPERATORS: Final[Mapping[str, Callable[[str, str], bool]]] = {
-    "=": lambda value, wanted: value == wanted,
-    "!=": lambda value, wanted: value != wanted,
-    ">=": lambda value, wanted: value >= wanted,
-    "<=": lambda value, wanted: value <= wanted,
-    ">": lambda value, wanted: value > wanted,
-    "<": lambda value, wanted: value < wanted,
-    "IN": lambda value, wanted: value in wanted.split(","),
-    "LIKE": lambda value, wanted: wanted in value,
-    "STARTSWITH": lambda value, wanted: value.startswith(wanted),
+    "=": lambda value, operand: value == operand,
+    "!=": lambda value, operand: value != operand,
+    ">=": lambda value, operand: value >= operand,
+    "<=": lambda value, operand: value <= operand,
+    ">": lambda value, operand: value > operand,
+    "<": lambda value, operand: value < operand,
+    "IN": lambda value, operand: value in operand.split(","),
+    "LIKE": lambda value, operand: operand in value,
+    "STARTSWITH": lambda value, operand: value.startswith(operand),
 }
 
 
 def select(query: str, rows: Iterable[Row], columns: Collection[str]) -> list[Row]:
-    """Return the rows that a query finds, in its order, over a table that has these columns.
+    """Return the rows that match a query, in its order, from a table with these columns.
 
-    `^` is and, `^OR` or, `^NQ` begins another query. A condition on another column, or with an
-    unknown operator, counts as if it were not there.
+    `^` is and, `^OR` is or, `^NQ` begins another query. A condition on another column, or with an
+    unknown operator, is ignored.
     """
     queries = [part.split("^") for part in query.split("^NQ")]
     tests = [_conditions(parts, columns) for parts in queries]
-    found = [row for row in rows if any(_holds(row, test) for test in tests)]
+    matches = [row for row in rows if any(_holds(row, test) for test in tests)]
     for part in reversed([part for parts in queries for part in parts]):
         if (order := _ORDER.fullmatch(part)) and order[2] in columns:
-            found.sort(key=lambda row: _text(row, order[2]), reverse=bool(order[1]))
-    return found
+            matches.sort(key=lambda row: _text(row, order[2]), reverse=bool(order[1]))
+    return matches
 
 
 Condition = tuple[str, str, str]
@@ -43,23 +43,23 @@ Condition = tuple[str, str, str]
 
 def _conditions(parts: Sequence[str], columns: Collection[str]) -> list[list[Condition]]:
     """Return the conditions as an `and` of `or`s."""
-    found: list[list[Condition]] = []
+    groups: list[list[Condition]] = []
     for part in parts:
         another = part.startswith("OR") and not part.startswith("ORDERBY")
         match = _CONDITION.fullmatch(part[2:] if another else part)
         if match is None or match[1] not in columns:
             continue
         condition = (match[1], match[2], match[3])
-        if another and found:
-            found[-1].append(condition)
+        if another and groups:
+            groups[-1].append(condition)
         else:
-            found.append([condition])
-    return found
+            groups.append([condition])
+    return groups
 
 
 def _holds(row: Row, conditions: Iterable[Sequence[Condition]]) -> bool:
     return all(
-        any(_OPERATORS[operator](_text(row, name), wanted) for name, operator, wanted in either)
+        any(_OPERATORS[operator](_text(row, name), operand) for name, operator, operand in either)
         for either in conditions
     )
 

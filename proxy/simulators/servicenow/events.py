@@ -1,4 +1,4 @@
-"""Events of a simulated ServiceNow instance, as a business rule there would send them."""
+"""Events of a simulated ServiceNow instance, in the format of the documented business rule."""
 
 import base64
 import hashlib
@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from proxy.simulators.events import Letter
+from proxy.simulators.events import Payload
 
 
-def letter(secret: str, event: str, ticket: Mapping[str, Any], moment: int) -> Letter:
-    """Return an event as the business rule of the README writes it."""
+def signed_payload(secret: str, event: str, ticket: Mapping[str, Any], moment: int) -> Payload:
+    """Return an event as the documented business rule sends it."""
     body = orjson.dumps({"sys_id": ticket["sys_id"], "number": ticket["number"], "event": event})
     seconds = str(moment // 1000)
     signed = hmac.new(secret.encode(), f"{seconds}.".encode() + body, hashlib.sha256)

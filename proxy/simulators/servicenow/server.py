@@ -1,19 +1,20 @@
-"""A ServiceNow instance: the Table API, the service catalog, approvals; with what bites there.
+"""A ServiceNow instance with its pitfalls: the Table API, the service catalog and approvals.
 
-Queries drop what they do not understand, unknown fields are ignored, texts are cut, times are UTC
-texts to the second, an index may lag, a read may be stale, and its clock may be wrong.
+Queries ignore unknown conditions, unknown fields are ignored, long texts are cut, times are UTC
+strings to the second, the index may lag, a read may be stale, and the clock may be wrong.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import Any, Final, Unpack
 
 from aiohttp import web
 from typing_extensions import override
 
 from proxy.simulators.faults import Kind
-from proxy.simulators.server import Effect, answer, json_object
+from proxy.simulators.server import Handler, answer, json_object
 from proxy.simulators.servicenow.encoded_query import select
-from proxy.simulators.servicenow.events import letter
+from proxy.simulators.servicenow.events import signed_payload
 from proxy.simulators.servicenow.tables import (
     CATALOG_ITEM,
     COLUMNS,
@@ -21,9 +22,9 @@ from proxy.simulators.servicenow.tables import (
     TASKS,
     Record,
     Tables,
-    shown,
+    result_fields,
 )
-from proxy.simulators.ticket_system import API, Account, TicketSimulator
+from proxy.simulators.ticket_system import API, TicketSimulator, TicketSystemOptions
 from proxy.simulators.ticket_system import FAULTS as SHARED
 
 FAULTS: dict[str, frozenset[Kind]] = {**SHARED, "change": API}
@@ -31,20 +32,19 @@ FINAL: Final = frozenset({"approved", "rejected", "cancelled"})
 
 
 class ServiceNow(TicketSimulator):
-    """The instance; `skew` is how many milliseconds its clock is ahead."""
+    """The instance; `skew` is the lead of its clock in milliseconds."""
 
     control = "/servicenow"
 
-    def __init__(self, *, skew: int = 0, **account: Unpack[Account]) -> None:
+    def __init__(self, *, skew: int = 0, **account: Unpack[TicketSystemOptions]) -> None:
         account.setdefault("expires_in", 1800)
-        super().__init__(kinds=FAULTS, write=letter, **account)
+        super().__init__(kinds=FAULTS, write=signed_payload, **account)
         self.tables = Tables(self.clock, skew)
         self._hidden: set[str] = set()
-        self._after_page: list[Callable[[], object]] = []
 
     def rows(self, table: str) -> list[dict[str, Any]]:
-        """Return everything in a table, oldest first."""
-        return [record.fields for record in self.tables.of(table)]
+        """Return the rows of a table, oldest first."""
+        return [record.fields for record in self.tables.records(table)]
 
     def add_user(self, email: str, *, active: bool = True) -> str:
         """Add a user, and return the id."""
@@ -54,10 +54,8 @@ class ServiceNow(TicketSimulator):
     def decide(
         self, name: str, approval: str, *, by: str = "olga", comment: str = "", group: str = ""
     ) -> None:
-        """Set a task's approval as its approvers do; raises KeyError if there is no such task."""
-        record = self.tables.task(name)
-        if record is None:
-            raise KeyError(name)
+        """Set a task's approval as its approvers do; raises KeyError if it does not exist."""
+        record = self._task(name)
         self._insert(
             "sysapproval_approver",
             {
@@ -77,26 +75,23 @@ class ServiceNow(TicketSimulator):
 
     def change(self, name: str, fields: Mapping[str, Any]) -> None:
         """Change fields of a task, as a person or a workflow does."""
-        record = self.tables.task(name)
-        if record is None:
-            raise KeyError(name)
+        record = self._task(name)
         self.tables.update(record, fields)
         self._notify(record)
 
     def delete(self, name: str) -> None:
         """Remove a task."""
+        self.tables.delete(self._task(name))
+
+    def _task(self, name: str) -> Record:
         record = self.tables.task(name)
         if record is None:
             raise KeyError(name)
-        self.tables.delete(record)
+        return record
 
     def ignore(self, column: str) -> None:
         """Hide a column from queries, as from an account that may not read it."""
         self._hidden.add(column)
-
-    def after_page(self, act: Callable[[], object]) -> None:
-        """Do something once, right after the next page of a list was answered."""
-        self._after_page.append(act)
 
     @override
     def routes(self) -> Iterable[web.RouteDef]:
@@ -115,7 +110,7 @@ class ServiceNow(TicketSimulator):
         )
 
     @override
-    def api(self, operation: str, effect: Effect) -> Effect:
+    def api(self, operation: str, effect: Handler) -> Handler:
         async def in_a_table(request: web.Request) -> web.Response:
             if request.match_info.get("table", "incident") not in self.tables:
                 return _error(400, f"Invalid table {request.match_info['table']}")
@@ -134,7 +129,7 @@ class ServiceNow(TicketSimulator):
         if table not in TASKS:
             return _error(403, "Operation Failed", f"ACL Exception Insert Failed on {table}")
         record = self._insert(table, {"approval": "not requested", "state": "-5", **fields})
-        return answer(201, {"result": shown(record.fields, request.query, self.url)})
+        return answer(201, {"result": result_fields(record.fields, request.query, self.url)})
 
     async def _order(self, request: web.Request) -> web.Response:
         body = await json_object(request) or {}
@@ -150,39 +145,34 @@ class ServiceNow(TicketSimulator):
         for name, value in body["variables"].items():
             option = {"sc_item_option.value": value, "sc_item_option.item_option_new.name": name}
             self._insert("sc_item_option_mtom", {"request_item": ritm.fields["sys_id"], **option})
-        told = {"request_number": ordered["number"], "request_id": ordered["sys_id"]}
-        return answer(200, {"result": {**told, "table": "sc_request"}})
+        result = {"request_number": ordered["number"], "request_id": ordered["sys_id"]}
+        return answer(200, {"result": {**result, "table": "sc_request"}})
 
     async def _list(self, request: web.Request) -> web.Response:
         table, query = request.match_info["table"], request.query.get("sysparm_query", "")
-        records = list(self.tables.of(table))
-        if self.faults and "correlation_id" in query + table:
-            for switch in self.faults.strikes("find", {"lag"}):
-                age = switch.fault.seconds
-                visible = switch.since if age is None else self.clock.now() - int(age * 1000)
-                records = [record for record in records if record.created < visible]
-        known = COLUMNS - self._hidden
-        found = select(query, [record.fields for record in records], known)
+        indexed = self.index_time() if "correlation_id" in query else inf
+        rows = [record.fields for record in self.tables.records(table) if record.created < indexed]
+        matches = select(query, rows, COLUMNS - self._hidden)
         start = int(request.query.get("sysparm_offset", "0"))
         limit = min(int(request.query.get("sysparm_limit", str(MOST_ROWS))), MOST_ROWS)
-        page = found[start : start + limit]
+        page = matches[start : start + limit]
         self._note_list(table, query, page)
-        rows = [shown(row, request.query, self.url) for row in page]
-        if self._after_page:
-            self._after_page.pop(0)()
-        headers = {} if "sysparm_no_count" in request.query else {"X-Total-Count": str(len(found))}
-        return answer(200, {"result": rows}, headers)
+        result = [result_fields(row, request.query, self.url) for row in page]
+        self.run_after_page()
+        headers = (
+            {} if "sysparm_no_count" in request.query else {"X-Total-Count": str(len(matches))}
+        )
+        return answer(200, {"result": result}, headers)
 
     async def _read(self, request: web.Request) -> web.Response:
         record = self.tables.get(request.match_info["table"], request.match_info["sys_id"])
         if record is None:
-            said = "Record doesn't exist or ACL restricts the record retrieval"
-            return _error(404, "No Record found", said)
-        named = (record.fields["sys_id"],)
-        stale = bool(self.faults) and any(self.faults.strikes("read", {"stale"}, subjects=named))
-        row = record.before if stale else record.fields
+            detail = "Record doesn't exist or ACL restricts the record retrieval"
+            return _error(404, "No Record found", detail)
+        stale = self.is_stale("read", record.fields["sys_id"])
+        row = record.previous_fields if stale else record.fields
         self._note_read(row, listed=False)
-        return answer(200, {"result": shown(row, request.query, self.url)})
+        return answer(200, {"result": result_fields(row, request.query, self.url)})
 
     async def _patch(self, request: web.Request) -> web.Response:
         record = self.tables.get(request.match_info["table"], request.match_info["sys_id"])
@@ -194,9 +184,11 @@ class ServiceNow(TicketSimulator):
         if "comments" in fields:
             comment = str(fields["comments"])
             self.journal.record("comment", ticket=record.fields["sys_id"], text=comment)
-        self.tables.update(record, {name: it for name, it in fields.items() if name != "comments"})
+        self.tables.update(
+            record, {name: value for name, value in fields.items() if name != "comments"}
+        )
         self._notify(record)
-        return answer(200, {"result": shown(record.fields, request.query, self.url)})
+        return answer(200, {"result": result_fields(record.fields, request.query, self.url)})
 
     async def _page(self, request: web.Request) -> web.Response:
         record = self.tables.task(request.query.get("uri", "").rpartition("=")[2])
@@ -206,15 +198,15 @@ class ServiceNow(TicketSimulator):
         return answer(200, {"tasks": [row for table in TASKS for row in self.rows(table)]})
 
     async def _decide(self, request: web.Request) -> web.Response:
-        asked = await json_object(request) or {}
+        body = await json_object(request) or {}
         record = self.tables.task(request.match_info["task"])
         if record is None:
             return _error(404, "No Record found")
         if record.fields["approval"] in FINAL:
             return _error(409, f"It is {record.fields['approval']} already")
-        given = {"by": "olga", "comment": "", "decision": "approved"} | asked
+        decision = {"by": "olga", "comment": "", "decision": "approved"} | body
         sys_id = record.fields["sys_id"]
-        self.decide(sys_id, given["decision"], by=given["by"], comment=given["comment"])
+        self.decide(sys_id, decision["decision"], by=decision["by"], comment=decision["comment"])
         return answer(200, record.fields)
 
     def _insert(self, table: str, fields: Mapping[str, Any]) -> Record:
@@ -227,7 +219,7 @@ class ServiceNow(TicketSimulator):
         return record
 
     def _note_list(self, table: str, query: str, page: Sequence[Mapping[str, Any]]) -> None:
-        """Write down what was listed; also as the look-up or the reads that it was."""
+        """Record a list in the journal; also as the look-up or the reads that it stands for."""
         self.journal.record("list", table=table, query=query, found=len(page))
         field, _, value = query.partition("^")[0].partition("=")
         if field == "correlation_id":
@@ -247,5 +239,5 @@ class ServiceNow(TicketSimulator):
 
 
 def _error(status: int, message: str, detail: str | None = None) -> web.Response:
-    said = {"error": {"message": message, "detail": detail}, "status": "failure"}
-    return answer(status, said)
+    body = {"error": {"message": message, "detail": detail}, "status": "failure"}
+    return answer(status, body)

@@ -12,7 +12,7 @@ APPROVALS: Final = (
     *("not requested", "requested", "approved", "rejected", "cancelled", "not_required"),
     "duplicate",
 )
-"""What the field `approval` of a task can be."""
+"""The values of the field `approval` of a task."""
 
 TASKS: Final = {"change_request": "CHG", "incident": "INC", "sc_req_item": "RITM"}
 LINKED: Final = (
@@ -45,11 +45,11 @@ class Record:
     table: str
     created: int
     fields: dict[str, Any]
-    before: dict[str, Any]
+    previous_fields: dict[str, Any]
 
 
 class Tables:
-    """All rows, by table and sys_id; `skew` is how many milliseconds the instance is ahead."""
+    """All rows, by table and sys_id; `skew` is the lead of the instance's clock in milliseconds."""
 
     def __init__(self, clock: Clock, skew: int) -> None:
         self._clock = clock
@@ -62,8 +62,8 @@ class Tables:
     def __contains__(self, table: str) -> bool:
         return table in self._tables
 
-    def of(self, table: str) -> Iterable[Record]:
-        """Return everything in a table, oldest first."""
+    def records(self, table: str) -> Iterable[Record]:
+        """Return the records of a table, oldest first."""
         return self._tables[table].values()
 
     def get(self, table: str, sys_id: str) -> Record | None:
@@ -75,13 +75,13 @@ class Tables:
         del self._tables[record.table][record.fields["sys_id"]]
 
     def clear(self, table: str) -> None:
-        """Remove everything in a table."""
+        """Remove all records of a table."""
         self._tables[table].clear()
 
     def task(self, name: str) -> Record | None:
         """Return a task by its sys_id or its number."""
         for table in TASKS:
-            for record in self.of(table):
+            for record in self.records(table):
                 if name in {record.fields["sys_id"], record.fields["number"]}:
                     return record
         return None
@@ -97,8 +97,8 @@ class Tables:
         return record
 
     def update(self, record: Record, fields: Mapping[str, Any]) -> None:
-        """Change a row; unknown fields are ignored, as the instance does."""
-        record.before = record.fields
+        """Change a row; unknown fields are ignored."""
+        record.previous_fields = record.fields
         count = str(int(record.fields["sys_mod_count"]) + 1)
         changed = {"sys_updated_on": self._time(), "sys_mod_count": count}
         record.fields = {**record.fields, **_kept(fields), **changed}
@@ -109,7 +109,7 @@ class Tables:
 
 
 def _kept(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a record keeps: known fields, cut silently at their lengths."""
+    """Return the known fields, cut to their maximum lengths."""
     return {
         name: str(value)[: LENGTHS.get(name, 4000)]
         for name, value in fields.items()
@@ -117,11 +117,11 @@ def _kept(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def shown(row: Mapping[str, Any], query: Mapping[str, str], url: str) -> dict[str, Any]:
-    """Return what an answer shows of a row: the fields asked for, references with their links."""
-    wanted = query.get("sysparm_fields", ",".join(sorted(COLUMNS))).split(",")
+def result_fields(row: Mapping[str, Any], query: Mapping[str, str], url: str) -> dict[str, Any]:
+    """Return the requested fields of a row, references with their links."""
+    names = query.get("sysparm_fields", ",".join(sorted(COLUMNS))).split(",")
     plain = query.get("sysparm_exclude_reference_link") == "true"
-    fields = {name: row.get(name, "") for name in wanted if name in COLUMNS}
+    fields = {name: row.get(name, "") for name in names if name in COLUMNS}
     for name in {"request", "request_item", "sysapproval"} & fields.keys():
         if not plain and fields[name]:
             fields[name] = {"link": f"{url}/api/now/table/x", "value": fields[name]}

@@ -84,7 +84,7 @@ def reopen(desk: Desk, tickets: Iterable[Mapping[str, Any]]) -> None:
     """Give the desk the tickets that it had."""
     for shown in tickets:
         ticket = desk.tickets.add(shown, pages=f"{desk.url}/desk/tickets", now=desk.clock.now())
-        ticket.shown = ticket.before = dict(shown)
+        ticket.fields = ticket.previous_fields = dict(shown)
         named = {"ticket": ticket.id, "correlation_id": ticket.correlation_id}
         desk.journal.record("created", key=shown["key"], **named)
 

@@ -118,7 +118,7 @@ async def _file(rig: Rig) -> tuple[str, str]:
     admitted = await rig.program.flow.admit(call, instance="main", client="witboost")
     fields = {"title": "t", "correlation_id": admitted.id}
     filed = rig.desk.tickets.add(fields, pages=rig.desk.url, now=now)
-    ticket = Ticket(filed.id, filed.shown["key"], native_status="new")
+    ticket = Ticket(filed.id, filed.fields["key"], native_status="new")
     entry = await store.load(admitted.id)
     assert entry is not None
     pending = advance_entry(entry, TicketOpened(at=now, ticket=ticket))

@@ -208,7 +208,7 @@ class JiraSite(Site):
         kinds = {"read", "approval"}
         read = {it["ticket"] for it in self.simulator.journal.entries if it["kind"] in kinds}
         return {
-            issue.id: _JIRA_STATUSES[issue.now.status]
+            issue.id: _JIRA_STATUSES[issue.state.status]
             for issue in self.simulator.issues
             if issue.id in read
         }

@@ -1,4 +1,4 @@
-"""What a simulated Jira site answers, in the shapes of Atlassian's own specification."""
+"""The response bodies of a simulated Jira site, by Atlassian's specification."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.simulators.jira.issues import TEXT_FIELD, WORKFLOW, Approval, Issue, Shape
+from proxy.simulators.jira.issues import TEXT_FIELD, WORKFLOW, Approval, Issue, IssueState
 from proxy.simulators.server import answer
 
 CATEGORIES = {"new": (2, "To Do"), "indeterminate": (4, "In Progress"), "done": (3, "Done")}
@@ -14,25 +14,25 @@ STATUSES = tuple(WORKFLOW)
 DESK_CATEGORIES = {"new": "NEW", "indeterminate": "INDETERMINATE", "done": "DONE"}
 
 
-def text_time(milliseconds: int) -> str:
-    """Return a time as Jira writes it, with an offset that has no colon."""
+def jira_time(milliseconds: int) -> str:
+    """Return a time in Jira's format, with an offset without a colon."""
     moment = datetime.fromtimestamp(milliseconds / 1_000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1_000:03}+0000"
 
 
-def date(milliseconds: int) -> dict[str, Any]:
-    """Return a date as the service desk writes it."""
+def desk_date(milliseconds: int) -> dict[str, Any]:
+    """Return a date in the service desk's format."""
     moment = datetime.fromtimestamp(milliseconds // 1_000, UTC)
     return {
         "iso8601": f"{moment:%Y-%m-%dT%H:%M:%S}+0000",
-        "jira": text_time(milliseconds),
+        "jira": jira_time(milliseconds),
         "friendly": f"{moment:%d/%b/%y %H:%M}",
         "epochMillis": milliseconds,
     }
 
 
-class Shapes:
-    """Writes issues for a site at `url`; on Cloud users have account ids, elsewhere names."""
+class ResponseWriter:
+    """Writes responses of the site at `url`; users have account ids on Cloud, else names."""
 
     def __init__(self, *, cloud: bool) -> None:
         self.cloud = cloud
@@ -40,15 +40,15 @@ class Shapes:
 
     @property
     def platform(self) -> str:
-        """Where the platform's API begins."""
+        """The base URL of the platform's API."""
         return f"{self.url}/rest/api/{3 if self.cloud else 2}"
 
     def user(self, name: str) -> dict[str, Any]:
         """Return a user of the platform."""
-        shown: dict[str, Any] = {
+        user: dict[str, Any] = {
             "self": f"{self.platform}/user?{self.user_id}={account(name, cloud=self.cloud)}",
             self.user_id: account(name, cloud=self.cloud),
-            "emailAddress": name if "@" in name else f"{name}@company.com",
+            "emailAddress": email(name),
             "displayName": name,
             "active": True,
             "timeZone": "Europe/Rome",
@@ -57,45 +57,41 @@ class Shapes:
                 for size in ("16x16", "24x24", "32x32", "48x48")
             },
         }
-        return shown | ({"accountType": "atlassian"} if self.cloud else {"key": name})
+        return user | ({"accountType": "atlassian"} if self.cloud else {"key": name})
 
     @property
     def user_id(self) -> str:
-        """The field by which users are known."""
+        """The field that identifies users."""
         return "accountId" if self.cloud else "name"
 
     def customer(self, name: str) -> dict[str, Any]:
         """Return a user of the service desk."""
-        known = self.user(name)
+        user = self.user(name)
         kept = (self.user_id, "key", "emailAddress", "displayName", "active", "timeZone")
         links = {
-            "jiraRest": known["self"],
-            "self": known["self"],
-            "avatarUrls": known["avatarUrls"],
+            "jiraRest": user["self"],
+            "self": user["self"],
+            "avatarUrls": user["avatarUrls"],
         }
-        return {part: known[part] for part in kept if part in known} | {"_links": links}
+        return {part: user[part] for part in kept if part in user} | {"_links": links}
 
     def issue(
-        self, issue: Issue, shape: Shape, fields: Sequence[str], properties: Iterable[str] = ()
+        self, issue: Issue, shape: IssueState, fields: Sequence[str], properties: Iterable[str] = ()
     ) -> dict[str, Any]:
         """Return an issue with these of its fields, `*all` for all."""
-        known = self._fields(issue, shape)
-        wanted = (
-            known
-            if "*all" in fields
-            else {name: known.get(name) for name in fields if name in known}
-        )
-        shown: dict[str, Any] = {
+        values = self._fields(issue, shape)
+        names = values if "*all" in fields else [name for name in fields if name in values]
+        body: dict[str, Any] = {
             "expand": "renderedFields,names,schema,operations,editmeta,changelog",
             "id": issue.id,
             "self": f"{self.platform}/issue/{issue.id}",
             "key": shape.key,
-            "fields": wanted,
+            "fields": {name: values[name] for name in names},
         }
-        named = {name: issue.properties[name] for name in properties if name in issue.properties}
-        return shown | ({"properties": named} if properties else {})
+        present = {name: issue.properties[name] for name in properties if name in issue.properties}
+        return body | ({"properties": present} if properties else {})
 
-    def _fields(self, issue: Issue, shape: Shape) -> dict[str, Any]:
+    def _fields(self, issue: Issue, shape: IssueState) -> dict[str, Any]:
         resolution = {"name": shape.resolution, "id": "1", "self": f"{self.platform}/resolution/1"}
         return {
             TEXT_FIELD: None,
@@ -103,43 +99,40 @@ class Shapes:
             **shape.fields,
             "status": self.status(shape.status),
             "resolution": resolution if shape.resolution else None,
-            "created": text_time(issue.created),
-            "updated": text_time(shape.updated),
+            "created": jira_time(issue.created),
+            "updated": jira_time(shape.updated),
             "reporter": self.user(issue.reporter),
         }
 
     def status(self, name: str) -> dict[str, Any]:
         """Return a status of the platform with its category."""
         key = WORKFLOW[name][0]
-        number, called = CATEGORIES[key]
-        place = STATUSES.index(name) + 1
+        category, category_name = CATEGORIES[key]
+        number = STATUSES.index(name) + 1
         return {
-            "self": f"{self.platform}/status/{place}",
+            "self": f"{self.platform}/status/{number}",
             "description": "",
             "iconUrl": f"{self.url}/images/icons/status.png",
             "name": name,
-            "id": str(place),
+            "id": str(number),
             "statusCategory": {
-                "self": f"{self.platform}/statuscategory/{number}",
-                "id": number,
+                "self": f"{self.platform}/statuscategory/{category}",
+                "id": category,
                 "key": key,
                 "colorName": "blue-gray",
-                "name": called,
+                "name": category_name,
             },
         }
 
     def transitions(self, status: str) -> dict[str, Any]:
-        """Return the transitions that lead away from a status."""
+        """Return the transitions from a status."""
         offered = [
             {
                 "id": transition_id(status, name),
                 "name": name,
                 "to": self.status(to),
-                "hasScreen": False,
-                "isGlobal": False,
-                "isInitial": False,
+                **dict.fromkeys(("hasScreen", "isGlobal", "isInitial", "isConditional"), False),
                 "isAvailable": True,
-                "isConditional": False,
             }
             for name, to in WORKFLOW[status][1].items()
         ]
@@ -151,7 +144,7 @@ class Shapes:
             {
                 "id": str(number),
                 "author": self.user(entry["by"]),
-                "created": text_time(entry["at"]),
+                "created": jira_time(entry["at"]),
                 "items": [
                     {
                         "field": name,
@@ -170,7 +163,7 @@ class Shapes:
         total = len(histories)
         return {"startAt": 0, "maxResults": total, "total": total, "histories": histories[::-1]}
 
-    def request(self, issue: Issue, shape: Shape) -> dict[str, Any]:
+    def request(self, issue: Issue, shape: IssueState) -> dict[str, Any]:
         """Return a request of the service desk."""
         assert issue.request is not None
         category = DESK_CATEGORIES[WORKFLOW[shape.status][0]]
@@ -180,7 +173,7 @@ class Shapes:
             "issueKey": shape.key,
             "requestTypeId": issue.request["requestTypeId"],
             "serviceDeskId": issue.request["serviceDeskId"],
-            "createdDate": date(issue.created),
+            "createdDate": desk_date(issue.created),
             "reporter": self.customer(issue.reporter),
             "requestFieldValues": [
                 {"fieldId": name, "label": name.title(), "value": value}
@@ -189,7 +182,7 @@ class Shapes:
             "currentStatus": {
                 "status": shape.status,
                 "statusCategory": category,
-                "statusDate": date(shape.updated),
+                "statusDate": desk_date(shape.updated),
             },
             "_links": {
                 "self": f"{self.url}/rest/servicedeskapi/request/{issue.id}",
@@ -201,8 +194,8 @@ class Shapes:
 
     def approval(self, issue: Issue, approval: Approval) -> dict[str, Any]:
         """Return an approval of a request."""
-        place = f"{self.url}/rest/servicedeskapi/request/{issue.id}/approval/{approval['id']}"
-        shown = {
+        self_url = f"{self.url}/rest/servicedeskapi/request/{issue.id}/approval/{approval['id']}"
+        body = {
             "id": approval["id"],
             "name": approval["name"],
             "finalDecision": approval["finalDecision"],
@@ -210,28 +203,33 @@ class Shapes:
             "approvers": [
                 {**row, "approver": self.customer(row["approver"])} for row in approval["approvers"]
             ],
-            "createdDate": date(approval["created"]),
-            "_links": {"self": place},
+            "createdDate": desk_date(approval["created"]),
+            "_links": {"self": self_url},
         }
         completed = approval["completed"]
-        return shown | ({"completedDate": date(completed)} if completed else {})
+        return body | ({"completedDate": desk_date(completed)} if completed else {})
 
 
 def page(values: Sequence[Any], start: int, limit: int) -> dict[str, Any]:
-    """Return one page of a list as the service desk writes it."""
-    shown = values[start : start + limit]
+    """Return one page of a list in the service desk's format."""
+    rows = values[start : start + limit]
     return {
         "_expands": [],
-        "size": len(shown),
+        "size": len(rows),
         "start": start,
         "limit": limit,
         "isLastPage": start + limit >= len(values),
-        "values": shown,
+        "values": rows,
     }
 
 
+def email(name: str) -> str:
+    """Return the e-mail address of a user."""
+    return name if "@" in name else f"{name}@company.com"
+
+
 def account(name: str, *, cloud: bool) -> str:
-    """Return what a site knows a user by."""
+    """Return the identifier of a user at the site."""
     return f"5b10:{name.encode().hex()}" if cloud else name
 
 
@@ -243,11 +241,11 @@ def transition_id(status: str, name: str) -> str:
 def platform_error(
     status: int, *messages: str, fields: Mapping[str, str] | None = None
 ) -> web.Response:
-    """Refuse as the platform does."""
+    """Return an error in the platform's format."""
     return answer(status, {"errorMessages": list(messages), "errors": dict(fields or {})})
 
 
 def desk_error(status: int, message: str) -> web.Response:
-    """Refuse as the service desk does."""
+    """Return an error in the service desk's format."""
     i18n = {"i18nKey": "sd.error", "parameters": [message]}
     return answer(status, {"errorMessage": message, "i18nErrorMessage": i18n})
