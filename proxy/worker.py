@@ -78,8 +78,8 @@ class Worker:
                         waits = False
                     except ProxyError as error:
                         if not waits:  # an alarm when it begins, not every second
-                            said = f"The worker waits: {error}"
-                            self._alarms.sound(Alarm.STORE_UNREACHABLE, said)
+                            message = f"The worker waits: {error}"
+                            self._alarms.sound(Alarm.STORE_UNREACHABLE, message)
                         waits = True
                         await self._sleep(1.0)
         finally:
@@ -186,9 +186,9 @@ class Worker:
     async def _give_back(self, entry: StoredRequest) -> None:
         """Make a record due at once instead of at the end of its lease, if it is still ours."""
         with contextlib.suppress(ProxyError):
-            found = await self._store.load(entry.record.id)
-            if found and found.record.fence == entry.record.fence:
-                await self._store.commit(found, found, due=await self._store.now())
+            stored = await self._store.load(entry.record.id)
+            if stored and stored.record.fence == entry.record.fence:
+                await self._store.commit(stored, stored, due=await self._store.now())
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -1,1 +1,1 @@
-"""Simulators of witboost and of a ticket desk: real HTTP servers, for tests, demo, bench."""
+"""The demo: the proxy between two simulators, played in scenes and judged by their journals."""

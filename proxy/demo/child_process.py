@@ -1,4 +1,4 @@
-"""The processes of the demo: started here, ended here, by nobody's name but their own id."""
+"""Starts and stops the processes of the demo."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,12 @@ from proxy.demo.folder import DemoFolder
 from proxy.errors import ConfigurationError
 
 _FIRST_LINE: Final = 30.0
-"""Seconds; a busy machine may take long to start Python."""
+"""Seconds until the first line of output; Python starts slowly on a busy machine."""
 _OURS: Final = "APPROVAL_PROXY"
 
 
-class Child:
-    """One process; its log is in the folder, its standard output is ours to read."""
+class DemoProcess:
+    """One process; its standard error is a log file in the folder, its standard output a pipe."""
 
     def __init__(self, name: str, running: asyncio.subprocess.Process, log: Path) -> None:
         self.name = name
@@ -27,18 +27,22 @@ class Child:
 
     @classmethod
     async def start(
-        cls, name: str, *words: str, folder: DemoFolder, secrets: Mapping[str, str] | None = None
+        cls,
+        name: str,
+        *arguments: str,
+        folder: DemoFolder,
+        secrets: Mapping[str, str] | None = None,
     ) -> Self:
-        """Start `python -m ...` in a session of its own, so that Ctrl-C reaches only the demo.
+        """Start `python -m ...` in a new session, so that Ctrl-C reaches only the demo.
 
-        Settings of the proxy in our own environment are kept from it: the file is what counts.
+        The process does not inherit settings of the proxy from the environment, only its file.
         """
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         log = folder.log(name)
         with log.open("ab") as errors:
             running = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-P", "-m", *words),  # -P: a folder named `proxy` here must not come first
+                *("-P", "-m", *arguments),  # -P: a folder named `proxy` here must not come first
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
@@ -55,15 +59,15 @@ class Child:
         return self._running.pid
 
     @property
-    def ended(self) -> bool:
-        """Whether it is gone."""
+    def has_ended(self) -> bool:
+        """True if the process has ended."""
         return self._running.returncode is not None
 
     async def first_line(self) -> bytes:
-        """Return the first line it prints.
+        """Return the first line of its output.
 
         Raises:
-            ConfigurationError: it ended before, or took too long.
+            ConfigurationError: the process ended before that, or took too long.
         """
         assert self._running.stdout is not None
         line = b""
@@ -74,19 +78,19 @@ class Child:
         return line
 
     def failed_to_start(self) -> ConfigurationError:
-        """Return the error that says why, as far as its log tells."""
+        """Return an error with the end of the log."""
         last = self.log.read_text(errors="replace").splitlines()[-10:]
-        told = "\n".join([f"The end of {self.log}:", *last]) if last else f"{self.log} is empty."
-        return ConfigurationError(f"{self.name} did not start. {told}")
+        reason = "\n".join([f"The end of {self.log}:", *last]) if last else f"{self.log} is empty."
+        return ConfigurationError(f"{self.name} did not start. {reason}")
 
     async def kill(self) -> None:
-        """End it as a crash does: SIGKILL."""
+        """Kill the process with SIGKILL, as in a crash."""
         with contextlib.suppress(ProcessLookupError):
             self._running.send_signal(signal.SIGKILL)
         await self._running.wait()
 
     async def stop(self, within: float) -> None:
-        """End it in good order within some seconds, or else by SIGKILL."""
+        """Stop the process with SIGTERM; kill it if it has not ended within some seconds."""
         with contextlib.suppress(ProcessLookupError):
             self._running.terminate()
         try:

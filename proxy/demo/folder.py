@@ -1,4 +1,4 @@
-"""The folder that a demo leaves behind to be read; one demo at a time uses it."""
+"""The folder with the files of a demo; only one demo uses it at a time."""
 
 import fcntl
 import os
@@ -13,10 +13,10 @@ _LOCK: Final = "demo.lock"
 
 
 class DemoFolder:
-    """Settings, logs and journals of one run; those of the run before are removed.
+    """Settings, logs and journals of one run; those of the previous run are removed.
 
-    The lock is handed on to every process of the demo, so that a demo which was killed and left
-    some of them behind is found, with their ids.
+    Every process of the demo inherits the lock, and the lock file has their ids: so the processes
+    of a demo that was killed can be found.
     """
 
     def __init__(self, path: Path, lock: int) -> None:
@@ -27,10 +27,10 @@ class DemoFolder:
 
     @classmethod
     def claim(cls, path: Path) -> Self:
-        """Make the folder, or empty the one that an earlier demo has left.
+        """Create the folder, or empty the one of an earlier demo.
 
         Raises:
-            ConfigurationError: another demo uses it, or it is no folder of a demo.
+            ConfigurationError: another demo uses it, or the folder is not of a demo.
         """
         path = path.absolute()
         try:
@@ -57,28 +57,28 @@ class DemoFolder:
         return folder
 
     def note(self, pid: int) -> None:
-        """Write down a process of this demo, for whoever finds the folder locked."""
+        """Write the id of a process of this demo into the lock file."""
         os.write(self.lock, b"%d\n" % pid)
 
     def release(self) -> None:
-        """Let another demo have the folder once all processes of this one have ended."""
+        """Release the lock; the folder is free once all processes of this demo have ended."""
         os.close(self.lock)
 
     def log(self, name: str) -> Path:
-        """Return where a process writes its log."""
+        """Return the log file of a process."""
         return self.path / f"{name}.log"
 
     def journal(self, name: str) -> Path:
-        """Return where a simulator writes its journal."""
+        """Return the journal file of a simulator."""
         return self.path / f"{name}.jsonl"
 
     def evidence(self, name: str) -> list[Entry]:
-        """Return what a simulator wrote into its journal so far; nothing if it never started."""
+        """Return the journal of a simulator so far; empty if it never started."""
         file = self.journal(name)
         return read_journal(file) if file.exists() else []
 
     def _empty(self) -> None:
         shutil.rmtree(self.store, ignore_errors=True)
-        for left in (self.settings, *self.path.glob("*.log"), *self.path.glob("*.jsonl")):
-            left.unlink(missing_ok=True)
+        for file in (self.settings, *self.path.glob("*.log"), *self.path.glob("*.jsonl")):
+            file.unlink(missing_ok=True)
         os.ftruncate(self.lock, 0)

@@ -1,4 +1,4 @@
-"""Plays the demo from its first scene to its verdict, and leaves nothing running behind."""
+"""Plays the demo from its first scene to its verdict, and stops every process at the end."""
 
 import asyncio
 import contextlib
@@ -13,16 +13,16 @@ import aiohttp
 from proxy.demo.report import Report
 from proxy.demo.scenes import SCENES, Play, Scene
 from proxy.demo.stage import Stage, open_stage
-from proxy.demo.system_kinds import CASTS, SystemKind
-from proxy.demo.timeline import Page, Timeline
+from proxy.demo.system_kinds import SYSTEM_KINDS, SystemKind
+from proxy.demo.timeline import Output, Timeline
 from proxy.demo.verdict import Expected, judge
 from proxy.errors import ConfigurationError
 
 INTERRUPTED: Final = 130
-"""The exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
+"""The exit code after Ctrl-C, as in shells: 128 plus the number of SIGINT."""
 
 _LONGEST: Final = 50.0
-"""Seconds for all scenes together; with start and end the demo stays below a minute."""
+"""Seconds for all scenes together; with start and stop the demo takes less than a minute."""
 _LOOK: Final = 1.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -33,48 +33,48 @@ async def run(
     keep: bool,
     out: TextIO | None = None,
     scenes: Sequence[Scene] = SCENES,
-    cast: SystemKind = CASTS["rest"],
+    kind: SystemKind = SYSTEM_KINDS["rest"],
 ) -> int:
-    """Play the scenes and return the exit code: 0 only if every request came to its right end.
+    """Play the scenes and return the exit code: 0 only if every request ended as it should.
 
     Ctrl-C, SIGTERM and the end of the terminal stop every process first.
 
     Raises:
         ConfigurationError: the folder cannot be used, or a process did not start.
     """
-    page = Page(out, os.environ)
-    playing = asyncio.create_task(_play(folder, keep, page, scenes, cast))
+    output = Output(out, os.environ)
+    playing = asyncio.create_task(_play(folder, keep, output, scenes, kind))
     with _cancelled_by_signals(playing):
         try:
             return await playing
         except asyncio.CancelledError:
-            page.write(f"\nInterrupted; everything is stopped. Logs: {folder}")
+            output.write(f"\nInterrupted; everything is stopped. Logs: {folder}")
             return INTERRUPTED
 
 
 async def _play(
     folder: Path,
     keep: bool,  # noqa: FBT001 - one caller
-    page: Page,
+    output: Output,
     scenes: Sequence[Scene],
-    cast: SystemKind,
+    kind: SystemKind,
 ) -> int:
-    report = Report(page)
+    report = Report(output)
     requests: dict[str, Scene] = {}
-    async with open_stage(folder, cast=cast, adopt_hooks=keep) as stage:
+    async with open_stage(folder, kind=kind, adopt_hooks=keep) as stage:
         report.opening(stage)
-        timeline = Timeline(page, witboost=stage.witboost, desk=stage.desk)
+        timeline = Timeline(output, witboost=stage.witboost, desk=stage.desk)
         played = await _scenes(scenes, stage, timeline, report, requests)
         if not (keep and played):
-            await stage.stop()  # nothing can happen any more to what is judged
-        expected = {asked: Expected(status=scene.status) for asked, scene in requests.items()}
+            await stage.stop()  # so that the journals no longer change
+        expected = {key: Expected(status=scene.status) for key, scene in requests.items()}
         evidence = (stage.folder.evidence("desk"), stage.folder.evidence("witboost"))
         good = report.verdict(judge(*evidence, expected), requests, failed=not played)
         if keep and good:
             report.invitation(stage, next(iter(requests)))
             with contextlib.suppress(asyncio.CancelledError):
                 await _follow(timeline)
-            page.write()
+            output.write()
             await stage.stop()
         report.closing(stage.folder.path)
     return 0 if good else 1
@@ -87,7 +87,7 @@ async def _scenes(
     report: Report,
     requests: dict[str, Scene],
 ) -> bool:
-    """Play one scene after the other; False as soon as one does not come to its end."""
+    """Play one scene after the other; return False as soon as one fails."""
     deadline = asyncio.get_running_loop().time() + _LONGEST
     for number, scene in enumerate(scenes, 1):
         report.heading(number, scene)
@@ -111,7 +111,7 @@ async def _follow(timeline: Timeline) -> None:
 
 @contextlib.contextmanager
 def _cancelled_by_signals(task: asyncio.Task[int]) -> Iterator[None]:
-    """Cancel a task once when a signal comes; its cleaning up is bounded and not interrupted."""
+    """Cancel a task once when a signal arrives; its cleanup is bounded and is not interrupted."""
     loop = asyncio.get_running_loop()
 
     def cancel() -> None:

@@ -1,7 +1,6 @@
-"""The scenes of the demo: each asks for something, lets somebody decide, and waits for the end.
+"""The scenes of the demo: each sends a request, decides its ticket, and awaits the final status.
 
-Nothing here waits for time to pass: a scene goes on when it reads in a journal that something has
-happened.
+No scene waits for a time to pass: it goes on when a journal shows that something has happened.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,9 +13,9 @@ from proxy.demo.timeline import Timeline
 from proxy.simulators.journal import Entry
 
 _SOON: Final = 10.0
-"""Seconds in which anything must happen; far more than it takes, for the sake of busy machines."""
+"""Seconds to wait for an entry; far more than it takes, for busy machines."""
 _LATER: Final = 25.0
-"""Seconds for what begins with the end of a lease."""
+"""Seconds to wait for an entry that follows the end of a lease."""
 _OUTAGE: Final = 2.5
 
 GRANT: Final[Mapping[str, Any]] = {
@@ -34,8 +33,8 @@ REVOKE: Final[Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A request: the hook that waits at witboost, and what the proxy calls it."""
+class SentRequest:
+    """A request: the hook that waits at witboost, and the correlation id."""
 
     hook_id: str
     correlation_id: str
@@ -43,9 +42,9 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """What a scene does and awaits; whatever happened meanwhile goes into the timeline.
+    """The actions of a scene; each also writes what has happened into the timeline.
 
-    `requests` keeps which scene each request belongs to, by correlation id.
+    `requests` has the scene of each request, by correlation id.
     """
 
     stage: Stage
@@ -53,50 +52,61 @@ class Play:
     scene: "Scene"
     requests: dict[str, "Scene"]
 
-    async def ask(self, fields: Mapping[str, Any]) -> Asked:
-        """Let witboost send a hook call, which must be accepted."""
-        sent = await self.stage.witboost.post("/requests", {"fields": dict(fields)})
-        told = (sent["body"] or {}).get("hookInfo", {})
+    async def send_request(self, fields: Mapping[str, Any]) -> SentRequest:
+        """Make witboost send a hook call, which must be accepted."""
+        response = await self.stage.witboost.post("/requests", {"fields": dict(fields)})
+        info = (response["body"] or {}).get("hookInfo", {})
         await self.timeline.catch_up()
-        if "correlationId" not in told:
-            raise TimeoutError(f"the proxy answered {sent['status']} to a hook call, not 202")
-        asked = Asked(sent["hookId"], told["correlationId"])
-        self.requests[asked.correlation_id] = self.scene
-        return asked
+        if "correlationId" not in info:
+            raise TimeoutError(f"the proxy answered {response['status']} to a hook call, not 202")
+        request = SentRequest(response["hookId"], info["correlationId"])
+        self.requests[request.correlation_id] = self.scene
+        return request
 
-    async def seen(
-        self, there: SimulatorClient, kind: str, *, within: float = _SOON, **fields: Any
+    async def await_entry(
+        self, simulator: SimulatorClient, kind: str, *, within: float = _SOON, **fields: Any
     ) -> Entry:
-        """Wait until a journal has an entry; raises TimeoutError."""
-        entry = await there.next_of(kind, within=within, **fields)
+        """Wait until a journal has an entry, and return it; raises TimeoutError."""
+        entry = await simulator.next_of(kind, within=within, **fields)
         await self.timeline.catch_up()
         return entry
 
-    async def ticket(self, asked: Asked) -> str:
+    async def await_ticket(self, request: SentRequest) -> str:
         """Wait for the ticket of a request, and return its id."""
-        entry = await self.seen(self.stage.desk, "created", correlation_id=asked.correlation_id)
+        entry = await self.await_entry(
+            self.stage.desk, "created", correlation_id=request.correlation_id
+        )
         return str(entry["ticket"])
 
-    async def looked_at(self, ticket: str) -> None:
-        """Wait until the proxy has read the ticket as it is before anybody decides."""
-        await self.seen(self.stage.desk, "read", ticket=ticket, status=self.stage.cast.untouched)
+    async def await_first_read(self, ticket: str) -> None:
+        """Wait until the proxy has read the undecided ticket."""
+        await self.await_entry(
+            self.stage.desk, "read", ticket=ticket, status=self.stage.kind.initial_status
+        )
+
+    async def open_ticket(self, fields: Mapping[str, Any]) -> tuple[SentRequest, str]:
+        """Send a request, and wait until the proxy has created and read its ticket."""
+        request = await self.send_request(fields)
+        ticket = await self.await_ticket(request)
+        await self.await_first_read(ticket)
+        return request, ticket
 
     async def decide(self, ticket: str, decision: str, comment: str) -> None:
-        """Do what the person at the desk does."""
+        """Decide a ticket as the person at the desk."""
         body = {"decision": decision, "by": "olga", "comment": comment}
-        await self.stage.desk.post(self.stage.cast.decision(ticket), body)
+        await self.stage.desk.post(self.stage.kind.decision(ticket), body)
         await self.timeline.catch_up()
 
-    async def told(self, asked: Asked, *, within: float = _SOON) -> None:
-        """Wait until witboost has taken the final status."""
-        await self.seen(
-            self.stage.witboost, "callback", hook=asked.hook_id, outcome="accepted", within=within
+    async def await_callback(self, request: SentRequest, *, within: float = _SOON) -> None:
+        """Wait until witboost has accepted the final status."""
+        await self.await_entry(
+            self.stage.witboost, "callback", hook=request.hook_id, outcome="accepted", within=within
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One scene: what it shows, how it is played, and the status it must end with."""
+    """One scene; `status` is the final status that its request must get."""
 
     name: str
     title: str
@@ -106,96 +116,91 @@ class Scene:
 
 
 async def _approved(play: Play) -> None:
-    asked = await play.ask(GRANT)
-    ticket = await play.ticket(asked)
-    await play.looked_at(ticket)
+    request, ticket = await play.open_ticket(GRANT)
     await play.decide(ticket, "approved", "fine")
-    await play.seen(play.stage.desk, "event", ticket=ticket, answer=202)
-    await play.told(asked)
+    await play.await_entry(play.stage.desk, "event", ticket=ticket, answer=202)
+    await play.await_callback(request)
 
 
 async def _rejected(play: Play) -> None:
-    asked = await play.ask(GRANT)
-    ticket = await play.ticket(asked)
+    request, ticket = await play.open_ticket(GRANT)
     await play.stage.desk.switch_on("event", "lose", times=None, subject=ticket)
-    await play.looked_at(ticket)
     await play.decide(ticket, "rejected", "ask your team lead first")
-    await play.told(asked)
+    await play.await_callback(request)
 
 
 async def _revoked(play: Play) -> None:
-    asked = await play.ask(REVOKE)
-    ticket = await play.ticket(asked)
-    await play.looked_at(ticket)
-    await play.decide(ticket, "approved", "access is no longer needed")
-    await play.told(asked)
+    request, ticket = await play.open_ticket(REVOKE)
+    await play.decide(ticket, "approved", "access not needed any more")
+    await play.await_callback(request)
 
 
 async def _desk_down(play: Play) -> None:
     play.timeline.note("desk", f"goes down for {_OUTAGE} s: its port is closed")
     await play.stage.desk.go_down(_OUTAGE)
-    asked = await play.ask(GRANT)
-    reason = await play.stage.reason(asked.correlation_id, within=_SOON)
-    play.timeline.note("proxy", f"says of the request: {reason}")
+    request = await play.send_request(GRANT)
+    reason = await play.stage.reason(request.correlation_id, within=_SOON)
+    play.timeline.note("proxy", f"reports the reason: {reason}")
     await play.timeline.catch_up()
-    await play.seen(play.stage.desk, "up")
-    ticket = await play.ticket(asked)
-    await play.looked_at(ticket)
+    await play.await_entry(play.stage.desk, "up")
+    ticket = await play.await_ticket(request)
+    await play.await_first_read(ticket)
     await play.decide(ticket, "approved", "fine, and sorry for the wait")
-    await play.told(asked)
+    await play.await_callback(request)
 
 
 async def _killed(play: Play) -> None:
     stage = play.stage
     await stage.desk.switch_on("create", "hang", after_effect=True)
-    asked = await play.ask(GRANT)
-    ticket = await play.ticket(asked)
+    request = await play.send_request(GRANT)
+    ticket = await play.await_ticket(request)
     await stage.kill_proxy()
-    play.timeline.note("proxy", "is killed (SIGKILL) before it learns of the ticket")
+    play.timeline.note("proxy", "is killed (SIGKILL) before it receives the ticket's key")
     await stage.desk.switch_off()
     await play.decide(ticket, "approved", "fine")
-    await play.seen(stage.desk, "event", ticket=ticket, answer=None)
+    await play.await_entry(stage.desk, "event", ticket=ticket, answer=None)
     play.timeline.note("proxy", "starts again")
     await stage.start_proxy()
     play.timeline.note("proxy", f"is ready: process {stage.children['proxy'].pid}")
-    find = {"correlation_id": asked.correlation_id, "found": 1}
-    await play.seen(stage.desk, "find", within=_LATER, **find)
-    await play.told(asked, within=_LATER)
+    find = {"correlation_id": request.correlation_id, "found": 1}
+    await play.await_entry(stage.desk, "find", within=_LATER, **find)
+    await play.await_callback(request, within=_LATER)
 
 
 SCENES: Final = (
     Scene(
         "approved",
-        "Approved, told by an event",
-        "The desk pushes a signed event, a mere hint; the proxy reads the ticket and calls back.",
+        "Approved, announced by an event",
+        "The desk pushes a signed event, which is only a hint; the proxy reads the ticket and calls"
+        " back.",
         _approved,
         "OK",
     ),
     Scene(
         "rejected",
         "Rejected, found by polling",
-        "The event is lost on its way; the proxy reads the ticket anyway and finds the decision.",
+        "The event is lost; the proxy polls the ticket and finds the decision.",
         _rejected,
         "KO",
     ),
     Scene(
         "revoke",
         "A revoke",
-        "Access is taken away by the same path: a ticket of its own, a status of its own.",
+        "Access is revoked in the same way, with its own ticket and its own final status.",
         _revoked,
         "OK",
     ),
     Scene(
         "desk down",
         "The desk is down",
-        "The hook call is accepted all the same; the ticket is opened when the desk is back.",
+        "The hook call is accepted anyway; the ticket is created when the desk is up again.",
         _desk_down,
         "OK",
     ),
     Scene(
         "killed",
         "Killed after the desk created a ticket",
-        "The answer of the desk is lost with the proxy. Started again, it finds that ticket.",
+        "The desk's answer is lost with the proxy. After its restart it finds that ticket.",
         _killed,
         "OK",
     ),

@@ -1,4 +1,4 @@
-"""A simulator in another process: its journal as far as it was read, and its switches."""
+"""A client of a simulator in another process: its journal, its faults and its outages."""
 
 import asyncio
 import time
@@ -13,30 +13,30 @@ from proxy.simulators.journal import Entry
 
 _LONGEST_LOOK: Final = 5.0
 _PAUSE: Final = 0.05
-"""Seconds between two looks at something that announces nothing, such as a closed port."""
+"""Seconds between two polls of a state that sends no notification, such as a closed port."""
 
 _DOWN_WITHIN: Final = 5.0
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-async def until(look: Callable[[], Awaitable[Found]], *, within: float) -> Found:
-    """Look again and again until there is something to be found.
+async def until(poll: Callable[[], Awaitable[Result]], *, within: float) -> Result:
+    """Poll until the result is true, and return it.
 
     Raises:
-        TimeoutError: there was nothing within so many seconds.
+        TimeoutError: there was no true result within so many seconds.
     """
     async with asyncio.timeout(within):
-        while not (found := await look()):  # noqa: ASYNC110 - nobody here announces it
+        while not (result := await poll()):  # noqa: ASYNC110 - without a notification to await
             await asyncio.sleep(_PAUSE)
-    return found
+    return result
 
 
 class SimulatorClient:
     """Follows one simulator over HTTP; `control` is the path prefix of its journal and faults.
 
     Attributes:
-        entries: what was read of the journal so far, from its beginning.
+        entries: the journal from its beginning, as far as it was read.
     """
 
     def __init__(self, name: str, url: str, http: aiohttp.ClientSession, control: str = "") -> None:
@@ -47,7 +47,7 @@ class SimulatorClient:
         self._control = f"{url}{control}"
 
     async def catch_up(self, *, wait: float = 0.0) -> None:
-        """Read what is new, waiting up to some seconds for anything; nothing while it is down."""
+        """Read new entries, waiting some seconds for one; none while the simulator is down."""
         query = {"after": str(len(self.entries)), "wait": f"{wait:.3f}"}
         try:
             async with self._http.get(f"{self._control}/journal", params=query) as answer:
@@ -56,10 +56,10 @@ class SimulatorClient:
             await asyncio.sleep(min(wait, _PAUSE))
 
     async def next_of(self, kind: str, *, within: float, **fields: Any) -> Entry:
-        """Return the first entry of a kind whose fields have these values, now or later.
+        """Return the first entry of a kind whose fields have these values, waiting for it.
 
         Raises:
-            TimeoutError: it was not written within so many seconds.
+            TimeoutError: there was none within so many seconds.
         """
         deadline = time.monotonic() + within
         seen = 0
@@ -70,35 +70,35 @@ class SimulatorClient:
             seen = len(self.entries)
             left = deadline - time.monotonic()
             if left <= 0:
-                wanted = " ".join(f"{name}={value}" for name, value in fields.items())
+                values = " ".join(f"{name}={value}" for name, value in fields.items())
                 raise TimeoutError(
-                    f"the journal of {self.name} has no {kind!r} with {wanted} after {within:g} s"
+                    f"the journal of {self.name} has no {kind!r} with {values} after {within:g} s"
                 )
             await self.catch_up(wait=min(left, _LONGEST_LOOK))
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Send what a person, or witboost, would send; returns the answer's JSON, if it has any.
+        """Send a request as a person does, and return the JSON of the answer, if it has any.
 
         Raises:
-            aiohttp.ClientError: it refused, or cannot be reached.
+            aiohttp.ClientError: the simulator refused it, or cannot be reached.
         """
         async with self._http.post(f"{self.url}{path}", json=body) as answer:
             answer.raise_for_status()
             return orjson.loads(await answer.read() or b"null")
 
-    async def switch_on(self, operation: str, kind: str, **how: Any) -> None:
-        """Make something go wrong; see `Fault`."""
-        body = {"operation": operation, "kind": kind, **how}
+    async def switch_on(self, operation: str, kind: str, **options: Any) -> None:
+        """Switch a fault on; see `Fault`."""
+        body = {"operation": operation, "kind": kind, **options}
         async with self._http.post(f"{self._control}/faults", json=body) as answer:
             answer.raise_for_status()
 
     async def switch_off(self) -> None:
-        """Let everything go right again."""
+        """Switch all faults off."""
         async with self._http.delete(f"{self._control}/faults") as answer:
             answer.raise_for_status()
 
     async def go_down(self, seconds: float) -> None:
-        """Close its port for some seconds; returns when nobody can connect."""
+        """Close its port for some seconds; return when connections are refused."""
         await self.post(f"{self._control.removeprefix(self.url)}/outage", {"seconds": seconds})
         await until(self._refuses, within=_DOWN_WITHIN)
 

@@ -1,4 +1,4 @@
-"""Where the scenes are played: witboost, a ticket system and the proxy, each a process."""
+"""The three processes of the demo: witboost, a ticket system and the proxy."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from typing import Any, Final
 import aiohttp
 import orjson
 
-from proxy.demo.child_process import Child
+from proxy.demo.child_process import DemoProcess
 from proxy.demo.folder import DemoFolder
 from proxy.demo.simulator_client import SimulatorClient, until
 from proxy.demo.system_kinds import SystemKind
@@ -26,7 +26,7 @@ from proxy.security.api_keys import hash_key, new_key
 _NAMES: Final = ("desk", "witboost", "proxy")
 _PORTS: Final = range(20_000, 32_000)
 _READY_WITHIN: Final = 30.0
-_PROXY_STOPS_WITHIN: Final = 6.0  # its own stop_within is 2 s, and its store has to end as well
+_PROXY_STOPS_WITHIN: Final = 6.0  # its stop_within is 2 s, and its store has to stop as well
 _SIMULATOR_STOPS_WITHIN: Final = 2.0
 
 
@@ -36,7 +36,7 @@ def _secret() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What the three prove themselves with, made for one run."""
+    """The credentials of the three processes, created for one run."""
 
     hook_key: str = field(default_factory=new_key, repr=False)
     operator_key: str = field(default_factory=new_key, repr=False)
@@ -46,20 +46,20 @@ class Secrets:
 
 
 class Stage:
-    """The three processes; the proxy can be killed and started again, the others stay."""
+    """The three processes; the proxy can be killed and restarted."""
 
     def __init__(
         self,
         folder: DemoFolder,
         http: aiohttp.ClientSession,
         *,
-        cast: SystemKind,
+        kind: SystemKind,
         adopt_hooks: bool,
     ) -> None:
         self.folder = folder
-        self.cast = cast
+        self.kind = kind
         self.secrets = Secrets()
-        self.children: dict[str, Child] = {}
+        self.children: dict[str, DemoProcess] = {}
         self._http = http
         self._adopt_hooks = adopt_hooks
         self._ports = _free_ports()
@@ -68,19 +68,19 @@ class Stage:
         self.witboost: SimulatorClient
 
     async def start(self) -> None:
-        """Start everything and write the settings.
+        """Start all processes and write the settings.
 
         Raises:
-            ConfigurationError: one of them did not start.
+            ConfigurationError: a process did not start.
         """
         adopting = ("--adopt-unknown-hooks",) if self._adopt_hooks else ()
-        events_to = f"{self.url}/ticket-events/{self.cast.system}"
-        desk = await self._simulator("desk", self.cast.simulator, "--events-to", events_to)
+        events_to = f"{self.url}/ticket-events/{self.kind.system}"
+        desk = await self._simulator("desk", self.kind.simulator, "--events-to", events_to)
         hook = ("--hook-url", f"{self.url}/approval-requests")
         witboost = await self._simulator(
             "witboost", "witboost", *hook, "--credential", "access_token", *adopting
         )
-        url, control = await _url_of(desk), self.cast.control
+        url, control = await _url_of(desk), self.kind.control
         self.desk = SimulatorClient("desk", url, self._http, control=control)
         self.witboost = SimulatorClient("witboost", await _url_of(witboost), self._http)
         self._write_settings()
@@ -92,38 +92,38 @@ class Stage:
         Raises:
             ConfigurationError: it did not start.
         """
-        words = ("proxy", "serve", "--config", str(self.folder.settings))
-        proxy = await Child.start("proxy", *words, folder=self.folder)
+        command = ("proxy", "serve", "--config", str(self.folder.settings))
+        proxy = await DemoProcess.start("proxy", *command, folder=self.folder)
         self.children["proxy"] = proxy
 
-        async def settled() -> bool:
-            return proxy.ended or await self._ready()
+        async def ready_or_ended() -> bool:
+            return proxy.has_ended or await self._ready()
 
         with contextlib.suppress(TimeoutError):
-            if await until(settled, within=_READY_WITHIN) and not proxy.ended:
+            if await until(ready_or_ended, within=_READY_WITHIN) and not proxy.has_ended:
                 return
         raise proxy.failed_to_start()
 
     async def kill_proxy(self) -> None:
-        """End the proxy as a crash does."""
+        """Kill the proxy, as in a crash."""
         await self.children["proxy"].kill()
 
     async def reason(self, correlation_id: str, *, within: float) -> str:
-        """Return why a request does not get on, as soon as the proxy says so.
+        """Return the reason why a request waits, as soon as the proxy reports one.
 
         Raises:
-            TimeoutError: it did not say within so many seconds.
+            TimeoutError: there was no reason within so many seconds.
         """
 
-        async def given() -> str:
+        async def reported() -> str:
             return str((await self._status(correlation_id)).get("reason", ""))
 
-        return await until(given, within=within)
+        return await until(reported, within=within)
 
     async def stop(self) -> None:
-        """End every process, the proxy first; a second call does nothing.
+        """Stop every process, the proxy first; a second call does nothing.
 
-        Takes a bounded time: who does not end by itself is killed.
+        Takes a bounded time: a process that does not end in time is killed.
         """
         proxy = self.children.pop("proxy", None)
         if proxy is not None:
@@ -131,26 +131,28 @@ class Stage:
         others = [self.children.pop(name) for name in tuple(self.children)]
         await asyncio.gather(*(child.stop(_SIMULATOR_STOPS_WITHIN) for child in others))
 
-    async def _simulator(self, name: str, simulator: str, *words: str) -> Child:
+    async def _simulator(self, name: str, simulator: str, *arguments: str) -> DemoProcess:
         journal = str(self.folder.journal(name))
-        proofs = {
+        credentials = {
             "DESK_CLIENT_ID": "approval-proxy",
             "DESK_CLIENT_SECRET": self.secrets.client_secret,
             "DESK_EVENT_SECRET": self.secrets.event_secret,
             "WITBOOST_API_KEY": self.secrets.hook_key,
             "WITBOOST_CALLBACK_SECRET": self.secrets.access_token,
         }
-        self.children[name] = await Child.start(
+        self.children[name] = await DemoProcess.start(
             name,
             *("proxy.demo.serve", simulator, "--port", str(self._ports[name])),
-            *("--journal", journal, *words),
+            *("--journal", journal, *arguments),
             folder=self.folder,
-            secrets={key: value for key, value in proofs.items() if key.startswith(name.upper())},
+            secrets={
+                key: value for key, value in credentials.items() if key.startswith(name.upper())
+            },
         )
         return self.children[name]
 
     async def _status(self, correlation_id: str) -> dict[str, Any]:
-        """Return what the proxy says about a request to the client that sent it."""
+        """Return the status of a request, as the client that sent it sees it."""
         url = f"{self.url}/approval-requests/{correlation_id}"
         headers = {"X-API-Key": self.secrets.hook_key}
         async with self._http.get(url, headers=headers) as answer:
@@ -166,7 +168,7 @@ class Stage:
             return False
 
     def _write_settings(self) -> None:
-        system = self.cast.ticket_system(
+        system = self.kind.ticket_system(
             {
                 "desk": self.desk.url,
                 "client_secret": self.secrets.client_secret,
@@ -178,7 +180,7 @@ class Stage:
             port=self._ports["proxy"],
             store=json.dumps(str(self.folder.store))[1:-1],  # within double quotes, as in JSON
             ticket_system=system,
-            system=self.cast.system,
+            system=self.kind.system,
             witboost=self.witboost.url,
             access_token=self.secrets.access_token,
             hook_key_hash=hash_key(self.secrets.hook_key),
@@ -190,12 +192,12 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    path: Path, *, cast: SystemKind, adopt_hooks: bool = False
+    path: Path, *, kind: SystemKind, adopt_hooks: bool = False
 ) -> AsyncIterator[Stage]:
-    """Start the three processes in a folder; on leaving, however that happens, they are ended.
+    """Start the three processes in a folder; they are always stopped on leaving.
 
-    With `adopt_hooks` witboost takes callbacks to hooks that it never made, so that a person can
-    call the proxy's hook directly.
+    With `adopt_hooks` witboost accepts callbacks to unknown hooks, so that a person can call the
+    proxy's hook directly.
 
     Raises:
         ConfigurationError: the folder cannot be used, or a process did not start.
@@ -203,7 +205,7 @@ async def open_stage(
     folder = DemoFolder.claim(path)
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as http:
-            stage = Stage(folder, http, cast=cast, adopt_hooks=adopt_hooks)
+            stage = Stage(folder, http, kind=kind, adopt_hooks=adopt_hooks)
             try:
                 await stage.start()
                 yield stage
@@ -213,14 +215,15 @@ async def open_stage(
         folder.release()
 
 
-async def _url_of(simulator: Child) -> str:
+async def _url_of(simulator: DemoProcess) -> str:
     return str(orjson.loads(await simulator.first_line())["url"])
 
 
 def _free_ports() -> dict[str, int]:
-    """Choose below the ports that systems give to outgoing connections.
+    """Choose ports below those that operating systems use for outgoing connections.
 
-    Desk and proxy close their ports and listen there again; nobody may get them meanwhile.
+    Desk and proxy close their ports and listen there again; no other program may get them
+    meanwhile.
     """
     ports: dict[str, int] = {}
     with contextlib.ExitStack() as taken:

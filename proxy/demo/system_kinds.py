@@ -1,4 +1,4 @@
-"""Who plays the ticket system: each kind has a simulator, settings, and words of its own."""
+"""The kinds of ticket system that the demo can use."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,60 +11,60 @@ from typing import Final
 class SystemKind:
     """One kind of ticket system in the demo.
 
-    `simulator` is what `proxy.demo.serve` starts, `system` its name in the settings, `control` the
-    path prefix of what needs no credential there; below it, `tickets` lists all tickets and decides
-    one of them. `untouched` is the native status of a ticket that nobody has decided; `key` returns
-    the key of the n-th ticket, counted from 1.
+    `simulator` is its name for `proxy.demo.serve`, `system` its name in the settings, `control`
+    the path prefix that needs no credential, `tickets` the path of all tickets below it.
+    `initial_status` is the native status of an undecided ticket; `key` returns the key of the n-th
+    ticket, counted from 1.
     """
 
-    kind: str
+    name: str
     title: str
     simulator: str
     system: str
     control: str
     tickets: str
-    untouched: str
+    initial_status: str
     key: Callable[[int], str]
 
-    def ticket_system(self, given: Mapping[str, str]) -> str:
+    def ticket_system(self, values: Mapping[str, str]) -> str:
         """Return this system's part of the settings."""
-        text = (files("proxy.demo") / f"{self.kind}.yaml").read_text()
-        return Template(text).substitute(given)
+        text = (files("proxy.demo") / f"{self.name}.yaml").read_text()
+        return Template(text).substitute(values)
 
     def decision(self, ticket: str) -> str:
         """Return the path where a person decides a ticket, by its id or key."""
         return f"{self.control}{self.tickets}/{ticket}/decision"
 
 
-CASTS: Final[Mapping[str, SystemKind]] = {
+SYSTEM_KINDS: Final[Mapping[str, SystemKind]] = {
     "rest": SystemKind(
-        kind="rest",
+        name="rest",
         title="a ticket desk",
         simulator="desk",
         system="desk",
         control="/desk",
         tickets="/tickets",
-        untouched="new",
+        initial_status="new",
         key="DESK-{}".format,
     ),
     "servicenow": SystemKind(
-        kind="servicenow",
+        name="servicenow",
         title="ServiceNow",
         simulator="servicenow",
         system="servicenow",
         control="/servicenow",
         tickets="/tasks",
-        untouched="not requested",
+        initial_status="not requested",
         key=lambda number: f"CHG{30_000 + number:07}",
     ),
     "jira": SystemKind(
-        kind="jira",
+        name="jira",
         title="Jira Service Management",
         simulator="jira",
         system="jira",
         control="/jira",
         tickets="/issues",
-        untouched="Waiting for approval",
+        initial_status="Waiting for approval",
         key="ACC-{}".format,
     ),
 }

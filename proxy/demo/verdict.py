@@ -1,7 +1,7 @@
-"""The verdict over a run, drawn only from what desk and witboost saw: their journals.
+"""The verdict on a run, drawn only from the journals of desk and witboost.
 
-The desk knows correlation ids, witboost knows hook ids; the answer to the hook call and the
-callback's hookInfo carry both, so they join the two.
+The desk has correlation ids, witboost has hook ids; the answers to hook calls and the callbacks
+carry both, so they join the two journals.
 """
 
 from collections import defaultdict
@@ -18,9 +18,9 @@ ACCEPTED_CALL = 202
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a request should have come to, where it is not one ticket and what the desk decided.
+    """The expected result of a request; by default one ticket, and the status of its decision.
 
-    `open` means: no final status yet.
+    `open` means that no final status was sent yet.
     """
 
     tickets: int = 1
@@ -29,7 +29,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One request: keys of its tickets, the desk's first decision, witboost's status, attempts."""
+    """One request: its tickets' keys, the desk's first decision, witboost's status, callbacks."""
 
     correlation_id: str
     hook_id: str | None
@@ -41,14 +41,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All requests, and one sentence for each thing that is wrong."""
+    """All requests, and one sentence for each problem."""
 
     rows: tuple[Row, ...]
     problems: tuple[str, ...]
 
     @property
     def good(self) -> bool:
-        """Whether nothing is wrong."""
+        """True if there are no problems."""
         return not self.problems
 
 
@@ -58,19 +58,25 @@ class _Request:
     tickets: list[str] = field(default_factory=list)
     decision: str | None = None
     statuses: list[str] = field(default_factory=list)
-    said: set[str] = field(default_factory=set)
+    callback_statuses: set[str] = field(default_factory=set)
     attempts: int = 0
 
     def note_attempt(self, entry: Entry) -> None:
-        """Count a callback for this request, and keep what it said and what witboost took."""
+        """Count a callback of this request, and note its status and whether it was accepted."""
         self.attempts += 1
         outcome, status = entry.get("outcome"), entry.get("status")
         if entry["hook"] not in self.hooks and outcome != "unknown_hook":
             self.hooks.append(entry["hook"])
         if status in STATUS_OF.values():
-            self.said.add(entry["status"])
+            self.callback_statuses.add(entry["status"])
             if outcome == "accepted":
                 self.statuses.append(entry["status"])
+
+    def row(self, correlation_id: str) -> Row:
+        """Return the row of the table."""
+        hook_id, status = next(iter(self.hooks), None), next(iter(self.statuses), None)
+        tickets = tuple(self.tickets)
+        return Row(correlation_id, hook_id, tickets, self.decision, status, self.attempts)
 
 
 def judge(
@@ -78,9 +84,9 @@ def judge(
     witboost: Sequence[Entry],
     expected: Mapping[str, Expected] | None = None,
 ) -> Verdict:
-    """Join the journals and say what is wrong; `expected` is keyed by correlation id or hook id.
+    """Join the journals and find the problems; `expected` is keyed by correlation id or hook id.
 
-    A key that neither journal knows is a problem too: that request was lost without a trace.
+    A key that is in neither journal is a problem, too: that request was lost without a trace.
     """
     requests: dict[str, _Request] = defaultdict(_Request)
     problems = list(_join_witboost(witboost, requests))
@@ -88,23 +94,13 @@ def judge(
     expected = expected or {}
     rows = []
     for correlation_id, request in requests.items():
-        hook_id = request.hooks[0] if request.hooks else None
-        wanted = expected.get(correlation_id) or expected.get(hook_id or "") or Expected()
-        status = request.statuses[0] if request.statuses else None
+        row = request.row(correlation_id)
+        expectation = expected.get(correlation_id) or expected.get(row.hook_id or "") or Expected()
         name = f"request {correlation_id}"
-        problems += [f"{name}: {problem}" for problem in _problems_of(request, wanted)]
-        rows.append(
-            Row(
-                correlation_id,
-                hook_id,
-                tuple(request.tickets),
-                request.decision,
-                status,
-                request.attempts,
-            )
-        )
-    known = {name for row in rows for name in (row.correlation_id, row.hook_id)}
-    problems += [f"request {name}: nobody knows of it" for name in expected if name not in known]
+        problems += [f"{name}: {problem}" for problem in _problems_of(request, expectation)]
+        rows.append(row)
+    names = {name for row in rows for name in (row.correlation_id, row.hook_id)}
+    problems += [f"request {name}: in neither journal" for name in expected if name not in names]
     return Verdict(tuple(rows), tuple(problems))
 
 
@@ -153,13 +149,13 @@ def _problems_of(request: _Request, expected: Expected) -> Iterable[str]:
 def _problems_of_status(request: _Request, expected: Expected) -> Iterable[str]:
     if len(request.statuses) != 1:
         yield f"{len(request.statuses)} final statuses instead of 1"
-    if len(request.said) > 1:
-        yield f"witboost was told {' and '.join(sorted(request.said))}"
-    wanted = STATUS_OF.get(request.decision or "")
+    if len(request.callback_statuses) > 1:
+        yield f"callbacks with {' and '.join(sorted(request.callback_statuses))}"
+    required = STATUS_OF.get(request.decision or "")
     if expected.status != "as decided":
-        wanted = expected.status
-    elif wanted is None:
+        required = expected.status
+    elif required is None:
         yield "no decision at the desk"
     for status in request.statuses:
-        if wanted is not None and status != wanted:
-            yield f"status {status} instead of {wanted} (the desk: {request.decision})"
+        if required is not None and status != required:
+            yield f"status {status} instead of {required} (the desk: {request.decision})"

@@ -82,14 +82,14 @@ class Alarms:
 
     def buffer(self, sounded: AlarmRecord) -> None:
         """Keep an alarm for whoever takes it over, unless a later one is there."""
-        place = sounded.alarm, sounded.destination
-        if place not in self._kept or self._kept[place].at <= sounded.at:
-            self._kept[place] = sounded
+        key = sounded.alarm, sounded.destination
+        if key not in self._kept or self._kept[key].at <= sounded.at:
+            self._kept[key] = sounded
         self.sounding.set()
 
     def drain(self) -> list[AlarmRecord]:
         """Hand over what sounded since the last time, the earliest first."""
-        found = sorted(self._kept.values(), key=lambda it: it.at)
+        records = sorted(self._kept.values(), key=lambda record: record.at)
         self._kept.clear()
         self.sounding.clear()
-        return found
+        return records

@@ -78,8 +78,8 @@ class JsonFormatter(logging.Formatter):
             fields["correlation_id"] = correlation
         if request := request_id.get():
             fields["request_id"] = request
-        given = vars(record)
-        fields |= {name: given[name] for name in sorted(given.keys() - _USUAL)}
+        attributes = vars(record)
+        fields |= {name: attributes[name] for name in sorted(attributes.keys() - _USUAL)}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return _dumps(fields)
@@ -91,8 +91,8 @@ def _dumps(fields: dict[str, Any]) -> bytes:
     return line if line.isascii() and b"\x7f" not in line else _UNSAFE.sub(_escaped, line)
 
 
-def _escaped(found: re.Match[bytes]) -> bytes:
-    return b"".join(b"\\u%04x" % ord(each) for each in found[0].decode())
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return b"".join(b"\\u%04x" % ord(character) for character in match[0].decode())
 
 
 def _json(fields: dict[str, Any]) -> bytes:

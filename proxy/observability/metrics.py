@@ -72,9 +72,9 @@ class Durations(Collector):
     """
 
     def __init__(
-        self, name: str, says: str, bounds: Sequence[float], labels: Sequence[str]
+        self, name: str, help_text: str, bounds: Sequence[float], labels: Sequence[str]
     ) -> None:
-        self._name, self._says, self._labels = name, says, labels
+        self._name, self._says, self._labels = name, help_text, labels
         self._bounds = (*map(float, bounds), float("inf"))
         self._series: dict[tuple[str, ...], Series] = {}
 
@@ -140,15 +140,15 @@ class Metrics:
         """Return everything in the text format, version 0.0.4."""
         return generate_latest(self.registry)
 
-    def _counter(self, name: str, says: str, *labels: str) -> Counter:
-        return Counter(f"approval_proxy_{name}", says, labels, registry=self.registry)
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"approval_proxy_{name}", help_text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, says: str, *labels: str) -> Gauge:
-        return Gauge(f"approval_proxy_{name}", says, labels, registry=self.registry)
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(f"approval_proxy_{name}", help_text, labels, registry=self.registry)
 
     def _durations(
-        self, name: str, says: str, bounds: tuple[float, ...], *labels: str
+        self, name: str, help_text: str, bounds: tuple[float, ...], *labels: str
     ) -> Durations:
-        durations = Durations(f"approval_proxy_{name}_seconds", says, bounds, labels)
+        durations = Durations(f"approval_proxy_{name}_seconds", help_text, bounds, labels)
         self.registry.register(durations)
         return durations

@@ -20,8 +20,8 @@ from typing_extensions import override
 from proxy.demo.folder import DemoFolder
 from proxy.demo.play import INTERRUPTED, run
 from proxy.demo.scenes import SCENES, Play
-from proxy.demo.system_kinds import CASTS, SystemKind
-from proxy.demo.timeline import WIDTH, Page
+from proxy.demo.system_kinds import SYSTEM_KINDS, SystemKind
+from proxy.demo.timeline import WIDTH, Output
 from proxy.errors import ConfigurationError
 from proxy.settings import load
 
@@ -109,24 +109,24 @@ async def test_the_demo_plays_every_scene_and_leaves_its_folder_and_no_process(
     assert left_in(tmp_path) == ["run"]
 
 
-OTHERS = [cast for kind, cast in CASTS.items() if kind != "rest"]
+OTHERS = [kind for name, kind in SYSTEM_KINDS.items() if name != "rest"]
 SHORT = [scene for scene in SCENES if scene.name in {"approved", "rejected", "killed"}]
 
 
-@pytest.mark.parametrize("cast", OTHERS, ids=lambda cast: cast.kind)
+@pytest.mark.parametrize("kind", OTHERS, ids=lambda kind: kind.name)
 async def test_every_other_kind_of_ticket_system_plays_the_same_scenes(
-    tmp_path: Path, cast: SystemKind
+    tmp_path: Path, kind: SystemKind
 ) -> None:
     """By an event, without one, and by a look-up after a crash."""
     screen = Screen()
 
     async with asyncio.timeout(60):
-        code = await run(tmp_path, keep=False, out=screen, scenes=SHORT, cast=cast)
+        code = await run(tmp_path, keep=False, out=screen, scenes=SHORT, kind=kind)
 
     shown = screen.getvalue()
     assert code == 0, shown
     for number, scene in enumerate(SHORT, 1):
-        row = rf"^{scene.name} .*  {re.escape(cast.key(number))}  "
+        row = rf"^{scene.name} .*  {re.escape(kind.key(number))}  "
         assert re.search(row, shown, re.MULTILINE)
     assert "Verdict: good. 3 requests" in shown
     assert running(shown) == []
@@ -205,14 +205,14 @@ async def test_a_wrong_status_and_a_scene_without_end_are_told_with_the_log(
 
 async def die_and_wait_for_a_status(play: Play) -> None:
     await play.stage.kill_proxy()
-    await play.seen(play.stage.witboost, "callback", within=0.1, hook="nobody")
+    await play.await_entry(play.stage.witboost, "callback", within=0.1, hook="nobody")
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the lines to copy need curl")
 async def test_what_keep_prints_can_be_copied_and_is_followed(tmp_path: Path) -> None:
     screen = Screen()
     demo = asyncio.create_task(run(tmp_path, keep=True, out=screen, scenes=[APPROVED]))
-    await screen.shows("What happens from now on:")
+    await screen.shows("Timeline from now on:")
     ask, tickets, approve, by_hand, *looks, outage = commands_in(screen.getvalue())
 
     assert '"status":202' in await shell(ask)
@@ -287,4 +287,4 @@ class Terminal(io.StringIO):
 def test_colours_are_for_terminals_that_want_them(
     out: io.StringIO, environ: dict[str, str], *, painted: bool
 ) -> None:
-    assert (Page(out, environ).paint("good", "good") != "good") == painted
+    assert (Output(out, environ).paint("good", "good") != "good") == painted

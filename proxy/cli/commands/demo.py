@@ -6,7 +6,7 @@ from pathlib import Path
 
 from proxy.cli.options import Subparsers
 from proxy.demo.play import run as play
-from proxy.demo.system_kinds import CASTS
+from proxy.demo.system_kinds import SYSTEM_KINDS
 
 
 def add(subparsers: Subparsers) -> None:
@@ -18,7 +18,7 @@ def add(subparsers: Subparsers) -> None:
         "judges them by what the simulators saw; exits with 0 only if all went right.",
     )
     parser.add_argument(
-        "--system", choices=tuple(CASTS), default="rest", help="which one (default: rest)"
+        "--system", choices=tuple(SYSTEM_KINDS), default="rest", help="which one (default: rest)"
     )
     parser.add_argument(
         "--keep",
@@ -37,4 +37,6 @@ def add(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Play the demo; raises ConfigurationError if it cannot be played here."""
-    return asyncio.run(play(arguments.folder, keep=arguments.keep, cast=CASTS[arguments.system]))
+    return asyncio.run(
+        play(arguments.folder, keep=arguments.keep, kind=SYSTEM_KINDS[arguments.system])
+    )
