@@ -126,7 +126,7 @@ def test_without_hook_calls_the_callbacks_join_the_journals() -> None:
         (
             [created(), decided()],
             [asked(), called(), called("KO", outcome="closed")],
-            "request c-1: witboost was told KO and OK",
+            "request c-1: callbacks with KO and OK",
         ),
         (
             [created(), decided()],
@@ -170,4 +170,4 @@ def test_expectations_replace_the_rules_by_either_id() -> None:
 
 
 def test_a_request_lost_without_a_trace_is_a_problem() -> None:
-    assert judge([], [], {"c-1": Expected()}).problems == ("request c-1: nobody knows of it",)
+    assert judge([], [], {"c-1": Expected()}).problems == ("request c-1: in neither journal",)
