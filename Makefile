@@ -115,6 +115,6 @@ lock:
 
 clean:
 	rm -rf .venv .venv-bench dist build demo-run bench-results .mypy_cache .ruff_cache .pytest_cache \
-		.hypothesis .import_linter_cache .coverage .coverage.* htmlcov mutants \
+		.hypothesis .schemathesis .import_linter_cache .coverage .coverage.* htmlcov mutants \
 		tests/e2e/.canaille tests/e2e/.roundup tests/e2e/node_modules tests/e2e/node22/node_modules
 	find proxy tests -name __pycache__ -type d -prune -exec rm -rf {} +

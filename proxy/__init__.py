@@ -1,3 +1,3 @@
 """The approval proxy: one ticket and one final status for every access request."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
