@@ -1,4 +1,4 @@
-"""What `make bench` found, as the tables of the README's "Figures"."""
+"""What `make bench` found, as the tables of docs/figures.md."""
 
 import os
 import platform

@@ -2,7 +2,7 @@
 
 Rounds are interleaved, so a machine whose speed drifts moves both sides of a ratio. Each part is a
 process of its own: yardstick, proxy, store, neighbours, load generator. Results, machine and method
-go to `bench-results/bench.json` and, as the README has them, to `bench-results/bench.md`.
+go to `bench-results/bench.json` and, as docs/figures.md has them, to `bench-results/bench.md`.
 """
 
 import argparse

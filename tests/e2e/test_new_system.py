@@ -1,6 +1,5 @@
-"""A new ticket system from the README alone, before a real tracker that we did not write."""
+"""A new ticket system from its page alone, before a real tracker that we did not write."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from proxy.errors import ConflictError
 from proxy.tickets.port import Cancels, ListsChanges
 from tests.conftest import OpenRig
 from tests.e2e.roundup import Roundup, basic, roundup
+from tests.support.pages import ROOT, Page
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Page.read(ROOT / "docs" / "ticket-systems.md")
 SECOND = 1_000
 DAY = 86_400 * SECOND
 
@@ -26,14 +26,13 @@ def tracker() -> Iterator[Roundup]:
 
 
 def declared(tracker: Roundup, folder: Path) -> dict[str, Any]:
-    """Return the README's settings for it; only its address and the secret's place differ."""
-    section = README.read_text().partition("### Another ticket system\n")[2]
-    block = re.search(r"```yaml\n(.*?)```", section, re.DOTALL)
-    assert block is not None
-    assert 10 <= len(block[1].strip().splitlines()) <= 30
+    """Return the page's settings for it; only its address and the secret's place differ."""
+    section = Page(PAGE.path, PAGE.section("Another ticket system"))
+    (block,) = section.blocks("yaml")
+    assert 10 <= len(block.strip().splitlines()) <= 30
     secret = folder / "tracker"
     secret.write_text(basic("proxy"))
-    text = block[1].replace("https://tracker.example.com", tracker.origin)
+    text = block.replace("https://tracker.example.com", tracker.origin)
     tree: dict[str, Any] = yaml.safe_load(text.replace("/run/secrets/tracker", str(secret)))
     tree["ticket_systems"]["tracker"]["allow_http"] = True
     return tree

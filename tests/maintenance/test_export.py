@@ -42,7 +42,7 @@ async def site(
 
 
 async def change_key(site: Site, **top: Any) -> None:
-    """Do what the README says."""
+    """Do what docs/operations.md says."""
     file = site.folder / secrets.token_hex(4)
     await site.done("export", file)
     site.settings(**{"encryption": keyed(), **top})

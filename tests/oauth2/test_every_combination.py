@@ -1,7 +1,7 @@
 """The grants that no public server offers to all clients, with every client authentication.
 
-The rest of the README's table is proven in tests/e2e. Here a server of ours takes each request
-apart, which shares no code with what wrote it; a wrong proof must be refused everywhere.
+The rest of the table in docs/oauth2.md is proven in tests/e2e. Here a server of ours takes each
+request apart, which shares no code with what wrote it; a wrong proof must be refused everywhere.
 """
 
 from collections.abc import AsyncIterator, Callable

@@ -1,33 +1,31 @@
-"""What the README says is what the program does; what the documents name is there."""
+"""The README's picture is the program's, and its first request works as it is written there."""
 
+import asyncio
+import json
+import os
 import re
-from collections.abc import Iterator
+import socket
+import sys
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
-import yaml
 
-import proxy
-from proxy.cli import main
-from proxy.cli.commands.requests import SIMPLE
 from proxy.domain.events.base import ACTIVE, PARKED
 from proxy.domain.lifecycle import BACK, LATE, TRANSITIONS
 from proxy.domain.models import State
-from proxy.observability.alarms import Alarm
-from proxy.settings import Settings, load
+from tests.support.pages import ROOT, Page
+from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-SECURITY = (ROOT / "SECURITY.md").read_text()
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
-ALL = f"{README}\n{SECURITY}\n{CONTRIBUTING}"
-PACKAGE = Path(proxy.__file__).parent
-NAMED = {"working": ACTIVE, "aside": PARKED, **{str(state): (state,) for state in State}}
+README = Page.read(ROOT / "README.md")
+NAMED = {"active": ACTIVE, "parked": PARKED, **{str(state): (state,) for state in State}}
+FIRST = Page(README.path, README.section("Your first request"))
 
 
-def drawn() -> set[tuple[State, State]]:
+def drawn(text: str) -> set[tuple[State, State]]:
     """Every arrow of the diagram, groups taken apart."""
-    diagram = re.search(r"```mermaid\nstateDiagram-v2\n(.*?)```", README, re.DOTALL)
+    diagram = re.search(r"```mermaid\nstateDiagram-v2\n(.*?)```", text, re.DOTALL)
     assert diagram is not None
     arrows = re.findall(r"^\s*(\w+) --> (\w+)", diagram[1], re.MULTILINE)
     return {
@@ -49,131 +47,121 @@ def tabled() -> set[tuple[State, State]]:
 
 
 def test_the_diagram_shows_exactly_the_transitions() -> None:
-    assert drawn() == tabled()
+    assert drawn(README.text) == tabled()
 
 
-def test_the_example_settings_load(tmp_path: Path) -> None:
-    example = re.search(r"A complete example:\n\n```yaml\n(.*?)```", README, re.DOTALL)
-    assert example is not None
-    token = tmp_path / "witboost-token"
-    token.write_text("wbat-x")
-    file = tmp_path / "approval-proxy.yaml"
-    file.write_text(example[1].replace("/run/secrets/witboost-token", str(token)))
-    settings = load(file, {"DESK_CLIENT_SECRET": "s"})
-    assert set(yaml.safe_load(example[1])) <= set(type(settings).model_fields)
+@pytest.mark.parametrize("arrow", ["received --> opening: intent stored", "held --> dead"])
+def test_a_missing_arrow_is_found(arrow: str) -> None:
+    assert drawn(README.text.replace(arrow, "")) != tabled()
 
 
-@pytest.mark.parametrize("section", ["Routes", "Who may approve"])
-def test_the_settings_of_each_section_load_within_the_example(section: str, tmp_path: Path) -> None:
-    whole = re.search(r"A complete example:\n\n```yaml\n(.*?)```", README, re.DOTALL)
-    text = README.partition(f"### {section}\n")[2].partition("\n### ")[0]
-    shown = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
-    assert whole is not None
-    assert shown is not None
-    tree, part = yaml.safe_load(whole[1]), yaml.safe_load(shown[1])
-    part.setdefault("routes", [{"name": "default", "system": "desk"}])
-    part["ticket_systems"] = tree["ticket_systems"] | part.get("ticket_systems", {})
-    file = tmp_path / "approval-proxy.yaml"
-    file.write_text(yaml.safe_dump(tree | part))
-    settings = load(file, {"DESK_CLIENT_SECRET": "s"}, secrets=False)
-    assert len(settings.routes) == len(part["routes"])
+class Reader:
+    """Does what the section says, in a folder, with ports that are free here."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = {port: free_port() for port in ("8080", "8081", "8082")}
+        self.keys: dict[str, str] = {}
+        self.running: list[asyncio.subprocess.Process] = []
+        self.environment: dict[str, str] = dict(os.environ)
+
+    def ours(self, text: str) -> str:
+        """Return a text of the page with our ports."""
+        for theirs, port in self.ports.items():
+            text = re.sub(rf"(localhost:|--port ){theirs}\b", rf"\g<1>{port}", text)
+        return text
+
+    async def run(self, line: str, **more: str) -> str:
+        """Run a line in a shell, and return what it prints; it must succeed."""
+        bash = await self._start(line, stdout=asyncio.subprocess.PIPE, env=self.environment | more)
+        printed, _ = await asyncio.wait_for(bash.communicate(), 60)
+        assert bash.returncode == 0, line
+        return printed.decode()
+
+    async def start(self, line: str) -> None:
+        """Start what a line leaves running."""
+        line = f"exec {line.removesuffix('&')}"
+        with (self.folder / "running.log").open("ab") as log:
+            program = await self._start(line, stdout=log, stderr=log, env=self.environment)
+        self.running.append(program)
+
+    async def _start(self, line: str, **how: Any) -> asyncio.subprocess.Process:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        how["env"] = how["env"] | {"PATH": path}
+        return await asyncio.create_subprocess_exec("bash", "-c", line, cwd=self.folder, **how)
+
+    async def stop(self) -> None:
+        """End everything, the proxy first."""
+        for program in reversed(self.running):
+            program.terminate()
+            await asyncio.wait_for(program.wait(), 30)
 
 
-def test_every_action_of_operators_is_named() -> None:
-    actions = re.findall(r"`(?:approval-proxy )?requests (\w+)", README)
-    assert set(actions) >= {"list", "show", "retry", "attach", *SIMPLE}
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
 
 
-def test_every_alarm_is_named_with_what_to_do() -> None:
-    table = README.partition("| alarm |")[2].partition("\n\n")[0]
-    rows = re.findall(r"^\| (`.*?) \| (.+?) \| (.+?) \|$", table, re.MULTILINE)
-    named = [name for names, *_ in rows for name in re.findall(r"`(\w+)`", names)]
-    assert sorted(named) == sorted(Alarm)
+def lines_of(block: str) -> list[str]:
+    """Return the commands of a block, comments left out."""
+    return [line for line in re.sub(r"\\\n|\n(?=\s)", " ", block).splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("alarm", Alarm)
-def test_every_alarm_can_sound(alarm: Alarm) -> None:
-    """A rule of a monitoring system on an alarm that nothing sounds would promise to watch."""
-    sources = (path.read_text() for path in PACKAGE.rglob("*.py") if path.name != "alarms.py")
-    assert any(f"Alarm.{alarm.name}" in source for source in sources)
+async def test_the_first_request_works_as_it_is_written(tmp_path: Path) -> None:
+    new_keys, start, ask, approve = FIRST.blocks("sh")[:4]
+    settings, _of_witboost = FIRST.blocks("yaml")
+    reader = Reader(tmp_path)
+    try:
+        for line, hashed in zip(
+            lines_of(new_keys), re.findall("sha256:[0-9a-f]+", settings), strict=True
+        ):
+            printed = await reader.run(line)
+            settings = settings.replace(hashed, re.findall("sha256:[0-9a-f]+", printed)[0])
+            reader.keys[line.split()[-1]] = re.findall(r"^ap_\S+", printed, re.MULTILINE)[0]
+        port = reader.ports["8080"]
+        text = f"{reader.ours(settings)}\nlisten: {{port: {port}}}\n"
+        (tmp_path / "approval-proxy.yaml").write_text(text)
+        await follow(reader, start)
+        await wait_until(lambda: answers(f"http://localhost:{port}/readyz"), within=60)
+        accepted = await reader.run(reader.ours(ask).replace("ap_...", reader.keys["witboost"]))
+        assert json.loads(accepted)["hookInfo"]["status"] == "accepted"
+
+        decide, hooks, listing = lines_of(
+            reader.ours(approve).replace("ap_...", reader.keys["alice"])
+        )
+        desk, witboost = (f"http://localhost:{reader.ports[it]}" for it in ("8081", "8082"))
+        await wait_until(lambda: holds(f"{desk}/desk/tickets", '"key":"DESK-1"'), within=60)
+        await reader.run(decide)
+        await wait_until(lambda: holds(f"{witboost}/hooks", '"status":"OK"'), within=60)
+        assert '"status":"OK"' in await reader.run(hooks)
+        listed = await reader.run(listing, APPROVAL_PROXY_URL=f"http://localhost:{port}")
+        assert "done" in listed
+    finally:
+        await reader.stop()
 
 
-def defined() -> set[str]:
-    """Every test of the suite, by name."""
-    texts = (path.read_text() for path in ROOT.glob("tests/**/test_*.py"))
-    return {
-        name
-        for text in texts
-        for name in re.findall(r"^(?:async )?def (test_\w+)\(", text, re.MULTILINE)
-    }
+async def follow(reader: Reader, block: str) -> None:
+    """Run the lines that start everything."""
+    for line in lines_of(reader.ours(block)):
+        command = line.partition("  #")[0].strip()
+        if command.startswith("export "):
+            reader.environment |= dict(it.split("=") for it in command.split()[1:])
+        elif command.endswith("&"):
+            await reader.start(command)
+        else:
+            await reader.run(command)
 
 
-def test_every_proof_named_exists() -> None:
-    named = set(re.findall(r"`(test_\w+)`", ALL))
-    assert len(named) > 20
-    assert named - defined() == set()
+async def answers(url: str) -> bool:
+    return await holds(url, "")
 
 
-@pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"((?:tests|proxy|deploy)/[\w./-]+?\.(?:py|yaml|json))", ALL)))
-)
-def test_every_file_named_exists(path: str) -> None:
-    assert (ROOT / path).is_file()
-
-
-def test_every_make_target_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    lines = re.findall(r"(?:`|^)make ((?:[A-Z_]+=(?:'[^']*'|\S+) )?[a-z-]+)", ALL, re.MULTILINE)
-    named = {line.split()[-1] for line in lines}
-    assert {"demo", "test", "bench", "soak", "crash-points", "compose-test"} <= named
-    assert named <= targets
-
-
-def test_every_promise_says_how_to_see_it_again() -> None:
-    table = README.partition("| we promise |")[2].partition("\n\n")[0]
-    rows = re.findall(r"^\| (?!-)(.+?) \| (.+?) \| (.+?) \|.*\|$", table, re.MULTILINE)
-    assert len(rows) > 15
-    assert [promise for promise, tested, _ in rows if "`make " not in tested] == []
-
-
-def test_every_rule_names_its_test() -> None:
-    tables = re.findall(r"^\|(?:.*)\| test \|\n\|[ |-]+\|\n((?:\|.*\n)+)", SECURITY, re.MULTILINE)
-    rows = [row for table in tables for row in table.splitlines()]
-    assert len(rows) > 60
-    unproven = [row for row in rows if not re.search(r"`(?:test_|tests/)", row.split("|")[-2])]
-    assert [row for row in unproven if "**not met**" not in row] == []
-
-
-def test_every_link_inside_leads_to_a_heading() -> None:
-    for text in (README, SECURITY):
-        titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-        anchors = {re.sub(r"[^\w -]", "", it).lower().replace(" ", "-") for it in titles}
-        assert set(re.findall(r"\]\(#([\w-]+)\)", text)) <= anchors
-
-
-def test_every_command_named_exists() -> None:
-    named = set(re.findall(r"(?:`|^|/)approval-proxy ([a-z]+)", ALL, re.MULTILINE))
-    assert len(named) > 8
-    for command in sorted(named):
-        with pytest.raises(SystemExit) as ended:
-            main([command, "--help"])
-        assert ended.value.code == 0, command
-
-
-def settings_named() -> Iterator[tuple[str, ...]]:
-    """Yield each `section.key` of the documents, where the section is one of the settings."""
-    for name in sorted(set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)`", ALL))):
-        first, *rest = name.split(".")
-        if first in Settings.model_fields and rest != ["py"]:
-            yield first, *rest
-
-
-def test_every_setting_named_exists() -> None:
-    named = list(settings_named())
-    assert len(named) > 10
-    example = yaml.safe_load((ROOT / "deploy/examples/approval-proxy.yaml").read_text())
-    for path in named:
-        place = example
-        for key in path:
-            assert key in place, ".".join(path)
-            place = place[key]
+async def holds(url: str, text: str) -> bool:
+    """Return whether a page is there, and holds a text."""
+    try:
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status == 200 and text in await answer.text()
+    except aiohttp.ClientError:
+        return False

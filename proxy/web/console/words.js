@@ -1,4 +1,4 @@
-/** What states, causes and actions are called, in the words of the README. */
+/** What states, causes and actions are called, in the words of the pages. */
 
 /** Each state with what it means, in the order of work; those aside come last. */
 export const STATES = {
