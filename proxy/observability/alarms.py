@@ -1,5 +1,7 @@
-"""What a person must hear about: a log line with a stable code, a count in the metrics, and a row
-in the console (`store.board`).
+"""Alarms: conditions that a person must look at.
+
+Each alarm is a log line with a stable code, a count in the metrics, and a row in the console
+(`store.recent_alarms`).
 """
 
 import asyncio
@@ -15,7 +17,7 @@ _log: Final = logging.getLogger("proxy.alarms")
 
 
 class Alarm(StrEnum):
-    """Stable codes: rules of a monitoring system may name them, so none changes its meaning."""
+    """The stable codes of alarms; monitoring rules name them, so none changes its meaning."""
 
     DECISION_CONFLICT = "decision_conflict"
     UNKNOWN_NATIVE_STATUS = "unknown_native_status"
@@ -40,7 +42,7 @@ class Alarm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AlarmRecord:
-    """An alarm that sounded `at` a moment, by the clock that log lines have."""
+    """One alarm; `at` is its time in milliseconds, by the clock of the log lines."""
 
     at: int
     alarm: str
@@ -52,15 +54,15 @@ class AlarmRecord:
 class Alarms:
     """Sounds alarms; each call is one alarm, so callers call once per occurrence.
 
-    The last one of each kind and destination is kept until somebody takes it over (`taken`);
-    `sounding` is set while there is one.
+    The last record of each code and destination is buffered until `drain` takes it; `sounding` is
+    set while there is one.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._kept: dict[tuple[str, str], AlarmRecord] = {}
+        self._buffer: dict[tuple[str, str], AlarmRecord] = {}
         self.sounding = asyncio.Event()
-        for alarm in Alarm:  # a rule on an alarm that never sounded needs its zero
+        for alarm in Alarm:  # monitoring rules need a zero for alarms that have not sounded
             metrics.alarms.labels(alarm)
 
     def sound(
@@ -73,23 +75,23 @@ class Alarms:
         **fields: Any,
     ) -> None:
         """Log and count one alarm; the message says what happened and what to do."""
-        named = {"correlation_id": correlation_id, "destination": destination}
-        extra = {"alarm": alarm.value, **{k: v for k, v in named.items() if v}, **fields}
+        subjects = {"correlation_id": correlation_id, "destination": destination}
+        extra = {"alarm": alarm.value, **{k: v for k, v in subjects.items() if v}, **fields}
         _log.warning("%s", message, extra=extra)
         self._metrics.alarms.labels(alarm).inc()
         at = time.time_ns() // 1_000_000
         self.buffer(AlarmRecord(at, alarm.value, message, correlation_id, destination))
 
-    def buffer(self, sounded: AlarmRecord) -> None:
-        """Keep an alarm for whoever takes it over, unless a later one is there."""
-        key = sounded.alarm, sounded.destination
-        if key not in self._kept or self._kept[key].at <= sounded.at:
-            self._kept[key] = sounded
+    def buffer(self, record: AlarmRecord) -> None:
+        """Keep a record for `drain`, unless there is a later one of its code and destination."""
+        key = record.alarm, record.destination
+        if key not in self._buffer or self._buffer[key].at <= record.at:
+            self._buffer[key] = record
         self.sounding.set()
 
     def drain(self) -> list[AlarmRecord]:
-        """Hand over what sounded since the last time, the earliest first."""
-        records = sorted(self._kept.values(), key=lambda record: record.at)
-        self._kept.clear()
+        """Return the buffered records, the earliest first, and empty the buffer."""
+        records = sorted(self._buffer.values(), key=lambda record: record.at)
+        self._buffer.clear()
         self.sounding.clear()
         return records

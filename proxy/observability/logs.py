@@ -1,7 +1,7 @@
-"""JSON log lines on one stream, written by a thread of their own so that no caller waits for it.
+"""JSON log lines on one stream, written by a thread so that no caller waits for the stream.
 
-Every line carries the correlation id and the X-Request-ID of what is being worked on, where there
-is one. JSON escapes control characters, so nobody can forge a line.
+Every line carries the correlation id and the X-Request-ID of the request being processed, if any.
+JSON escapes control characters, so that nobody can forge a line.
 """
 
 import logging
@@ -23,25 +23,29 @@ request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 _root: Final = logging.getLogger()
 
 MAIN: Final = "main"
-"""What a process that has worker processes is called among them, here and in metrics."""
+"""The name, in logs and metrics, of a process that has worker processes."""
 
-_LARGEST: Final = 8 * 1024 * 1024  # bytes waiting for a reader that stalls; more is dropped
-_ENOUGH: Final = 64 * 1024  # bytes that are worth a write at once
-_PAUSE: Final = 0.2  # seconds that a line of less than WARNING may wait for others
-_PATIENCE: Final = 2.0  # seconds that closing waits for a reader that stalls
-_DROPPED: Final = "Log lines were dropped because nobody read this stream"
+_QUEUE_LIMIT: Final = 8 * 1024 * 1024  # bytes waiting for a reader that stalls; more is dropped
+_FLUSH_SIZE: Final = 64 * 1024  # bytes that are written at once
+_FLUSH_SECONDS: Final = 0.2  # that a line below WARNING may wait for others
+_CLOSE_SECONDS: Final = 2.0  # that closing waits for a reader that stalls
+_DROPPED: Final = "Log lines were dropped because this stream was not read"
 _OPTIONS: Final = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
 _UNSAFE: Final = re.compile(
     rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf"
 )
-"""What JSON lets through and a terminal or an eye takes for something else, in UTF-8: DEL, C1
-controls, line separators, marks that turn the direction or show nothing."""
-_USUAL: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""Characters that JSON does not escape and that can mislead a terminal or a reader, in UTF-8:
+DEL, C1 controls, line separators, direction marks and invisible characters."""
+_STANDARD_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+}
 
 
 @contextmanager
 def about(*, correlation: str = "", request: str = "") -> Iterator[None]:
-    """Write these ids on every line logged inside, tasks started there included."""
+    """Add these ids to every line logged inside, also by tasks started there."""
     outer_correlation, outer_request = correlation_id.set(correlation), request_id.set(request)
     try:
         yield
@@ -51,9 +55,9 @@ def about(*, correlation: str = "", request: str = "") -> Iterator[None]:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time in UTC, level, logger, message, ids, then the extras.
+    """One JSON object per line: time in UTC, level, logger, message, ids, then the extra fields.
 
-    `process` is on every line, where several write to one stream.
+    `process` is on every line if several processes write to one stream.
     """
 
     def __init__(self, process: str = "") -> None:
@@ -62,11 +66,11 @@ class JsonFormatter(logging.Formatter):
 
     @override
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line as text; `Lines` takes the bytes."""
+        """Return the line as text; `Lines` uses the bytes of `line`."""
         return self.line(record).decode()
 
     def line(self, record: logging.LogRecord) -> bytes:
-        """Return the line without its end."""
+        """Return the line without the newline."""
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC),
             "level": record.levelname.lower(),
@@ -79,7 +83,7 @@ class JsonFormatter(logging.Formatter):
         if request := request_id.get():
             fields["request_id"] = request
         attributes = vars(record)
-        fields |= {name: attributes[name] for name in sorted(attributes.keys() - _USUAL)}
+        fields |= {name: attributes[name] for name in sorted(attributes.keys() - _STANDARD_FIELDS)}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return _dumps(fields)
@@ -87,7 +91,7 @@ class JsonFormatter(logging.Formatter):
 
 def _dumps(fields: dict[str, Any]) -> bytes:
     line = _json(fields)
-    # nearly every line is plain ASCII, which costs much less to see
+    # nearly every line is plain ASCII, and this check is much cheaper than the search
     return line if line.isascii() and b"\x7f" not in line else _UNSAFE.sub(_escaped, line)
 
 
@@ -98,29 +102,29 @@ def _escaped(match: re.Match[bytes]) -> bytes:
 def _json(fields: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(fields, default=str, option=_OPTIONS)
-    except TypeError:  # a lone surrogate, or a number of more than 64 bits: keep what can be kept
+    except TypeError:  # a lone surrogate, or an integer of more than 64 bits
         texts = {name: str(value) for name, value in fields.items()}
         return orjson.dumps({k: v.encode(errors="replace").decode() for k, v in texts.items()})
 
 
 class Lines(logging.Handler):
-    """Collects lines; its thread writes them together, at once from WARNING on.
+    """Queues lines; its thread writes several together, and lines from WARNING on at once.
 
-    When the reader of the stream stalls, callers go on and lines beyond 8 MiB are dropped; how
-    many is the next line that gets through. A `process` is one of several that write to the
-    stream: it writes no more at once than a pipe takes whole (POSIX: PIPE_BUF), so that lines of
-    two do not mix.
+    When the reader of the stream stalls, callers go on and lines beyond 8 MiB are dropped; the
+    next line that is written has their number. With `process`, several processes write to the
+    stream: each write is then one that a pipe takes whole (POSIX: PIPE_BUF), so that lines of two
+    processes do not mix.
     """
 
     def __init__(self, stream: BinaryIO, process: str = "") -> None:
         super().__init__()
         self.formatter: JsonFormatter = JsonFormatter(process)
-        self._whole = select.PIPE_BUF if process else _LARGEST
+        self._write_size = select.PIPE_BUF if process else _QUEUE_LIMIT
         self._stream = stream
         self._waiting: list[bytes] = []
         self._size = 0
         self._dropped = 0
-        # not the handler's own lock: logging holds that one while it calls `close` at exit
+        # not the handler's own lock, which logging holds while it calls `close` at exit
         self._queue = threading.Lock()
         self._some, self._urgent = threading.Event(), threading.Event()
         self._closed = False
@@ -133,7 +137,7 @@ class Lines(logging.Handler):
         self._put(self.formatter.line(record), urgent=record.levelno >= logging.WARNING)
 
     def note(self, logger: str, message: str, fields: dict[str, Any]) -> None:
-        """Queue one line at level info without a record, which costs half."""
+        """Queue one line at level info without a log record, at half the cost."""
         line = {
             "time": datetime.now(UTC),
             "level": "info",
@@ -148,40 +152,40 @@ class Lines(logging.Handler):
 
     def _put(self, line: bytes, *, urgent: bool) -> None:
         with self._queue:
-            if self._closed or self._size + len(line) > _LARGEST:
+            if self._closed or self._size + len(line) > _QUEUE_LIMIT:
                 self._dropped += 1
                 return
             self._waiting.append(line)
             self._size += len(line) + 1
-            if (urgent or self._size > _ENOUGH) and not self._urgent.is_set():
+            if (urgent or self._size > _FLUSH_SIZE) and not self._urgent.is_set():
                 self._urgent.set()
             if len(self._waiting) == 1:
                 self._some.set()
 
     @override
     def close(self) -> None:
-        """Write what waits and end the thread; the logging module calls this at exit."""
+        """Write the queued lines and end the thread; the logging module calls this at exit."""
         self._closed = True
         self._urgent.set()
         self._some.set()
         if threading.current_thread() is not self._writer:
-            self._writer.join(_PATIENCE)
+            self._writer.join(_CLOSE_SECONDS)
         super().close()
 
     def _write_all(self) -> None:
         while not self._closed or self._waiting:
             self._some.wait()
-            self._urgent.wait(_PAUSE)
+            self._urgent.wait(_FLUSH_SECONDS)
             lines, dropped = self._take()
             if dropped:
                 lines.append(_dumps({"level": "warning", "message": _DROPPED, "lines": dropped}))
             try:
-                for whole in _together(lines, self._whole):
-                    rest = memoryview(whole)
-                    while rest:  # a raw stream may take a part
+                for chunk in _join(lines, self._write_size):
+                    rest = memoryview(chunk)
+                    while rest:  # a raw stream may write only a part
                         rest = rest[self._stream.write(rest) :]
                     self._stream.flush()
-            except (OSError, ValueError):  # nobody reads any more, and there is nowhere to say so
+            except (OSError, ValueError):  # the reader has gone, and there is nowhere to report it
                 continue
 
     def _take(self) -> tuple[list[bytes], int]:
@@ -194,11 +198,11 @@ class Lines(logging.Handler):
         return lines, dropped
 
 
-def _together(lines: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """Yield lines with their ends, as many together as there is room for; at least one."""
+def _join(lines: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """Yield lines with newlines, as many together as fit into the limit; at least one."""
     text = bytearray()
     for line in lines:
-        if text and len(text) + len(line) >= most:
+        if text and len(text) + len(line) >= limit:
             yield bytes(text)
             text.clear()
         text += line
@@ -207,7 +211,7 @@ def _together(lines: Iterable[bytes], most: int) -> Iterator[bytes]:
 
 
 def info(logger: logging.Logger, message: str, fields: dict[str, Any]) -> None:
-    """Log a line of the hot path at level info: without a record, where only `Lines` listens."""
+    """Log a line of the hot path at level info: without a record if `Lines` is the only handler."""
     if not logger.isEnabledFor(logging.INFO):
         return
     handlers = _root.handlers
@@ -218,21 +222,21 @@ def info(logger: logging.Logger, message: str, fields: dict[str, Any]) -> None:
 
 
 def setup(level: str, stream: BinaryIO, process: str = "") -> Lines:
-    """Send what this program logs to the stream, from this level on; the rest from WARNING on.
+    """Write the log of this program to the stream from this level on, of libraries from WARNING on.
 
     `process` names this process among several that write to the stream.
 
     Raises:
-        ValueError: there is no such level.
+        ValueError: the level does not exist.
     """
-    # what no line shows need not be found out, which is a third of the cost of a record
+    # fields that no line shows are not collected, which saves a third of the cost of a record
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # noqa: SLF001 - as logging's manual has it
+    logging._srcfile = None  # noqa: SLF001 - the manual of logging recommends it
     lines = Lines(stream, process)
     root = logging.getLogger()
-    for former in tuple(root.handlers):
-        root.removeHandler(former)
-        former.close()
+    for handler in tuple(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
     root.addHandler(lines)
     own = logging.getLogger("proxy")
     own.setLevel(level.upper())

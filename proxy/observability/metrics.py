@@ -1,7 +1,7 @@
-"""What this program counts and measures, for Prometheus; durations in seconds, as its users expect.
+"""The metrics of this program, for Prometheus; durations are in seconds, as is usual there.
 
-Labels come from the settings and from our own lists, never from a caller, so their number stays
-small.
+Labels come from the settings and from our own lists, never from a caller, so that their number
+stays small.
 """
 
 from bisect import bisect_left
@@ -28,7 +28,7 @@ _SLOW: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class Series:
-    """The durations of one set of labels, as a histogram; observed by the event loop alone."""
+    """The histogram of one set of labels; only the event loop observes it, so it has no lock."""
 
     __slots__ = ("bounds", "counts", "total")
 
@@ -43,12 +43,12 @@ class Series:
         self.total += seconds
 
     def time(self) -> "Timing":
-        """Return what observes how long its `with` block takes."""
+        """Return a context manager that observes the duration of its block."""
         return Timing(self)
 
 
 class Timing:
-    """Observes how long its `with` block takes, whatever ends it."""
+    """Observes the duration of its `with` block, also if it raises."""
 
     __slots__ = ("_series", "_since")
 
@@ -67,14 +67,14 @@ class Timing:
 class Durations(Collector):
     """A histogram in seconds for each set of labels.
 
-    prometheus_client's own takes two locks and walks through its buckets at each observation, of
-    which a request causes a dozen: 4 % of accepting it.
+    The histogram of prometheus_client takes two locks and walks through its buckets at each
+    observation; a request causes a dozen of them, 4 % of the cost of accepting it.
     """
 
     def __init__(
         self, name: str, help_text: str, bounds: Sequence[float], labels: Sequence[str]
     ) -> None:
-        self._name, self._says, self._labels = name, help_text, labels
+        self._name, self._help, self._labels = name, help_text, labels
         self._bounds = (*map(float, bounds), float("inf"))
         self._series: dict[tuple[str, ...], Series] = {}
 
@@ -87,8 +87,8 @@ class Durations(Collector):
 
     @override
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """Yield what a scrape is told."""
-        family = HistogramMetricFamily(self._name, self._says, labels=self._labels)
+        """Yield the metric family for a scrape."""
+        family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
         names = [f"{bound}" for bound in self._bounds[:-1]] + ["+Inf"]
         for values, series in self._series.items():
             buckets = list(zip(names, accumulate(series.counts), strict=True))
@@ -100,23 +100,23 @@ class Metrics:
     """Every metric, on a registry of its own: one object per program, none in the module.
 
     Attributes:
-        answers: answers given, by route (its path as we declare it, or none) and code.
-        answer_seconds: how long they took, by route.
+        answers: responses sent, by route (its path template, or none) and status code.
+        answer_seconds: time to respond, by route.
         events: events by ticket system and result: taken, repeated, refused, unusable.
-        requests: approval requests by state; the backlog task sets it.
-        due_lag: seconds by which the earliest due time is past; 0 means nothing waits.
-        step_seconds: steps of the flow, by the state that they begin in.
-        call_seconds: outgoing calls, by destination and outcome; its count counts them.
+        requests: approval requests by state; set by the store monitor.
+        due_lag: age in seconds of the earliest due time that is past; 0 if nothing waits.
+        step_seconds: steps of the flow, by the state in which they begin.
+        call_seconds: outgoing calls, by destination and outcome.
         alarms: alarms by code.
-        audit_unsealed: audit entries that the sealer found waiting at its last look.
-        refused: calls that proved too little, by route.
-        cut: connections that were cut: too_many, too_many_of_client, silent.
-        paused: 1 for a destination that is paused, by cause; 0 for one that is in use again.
-        worker_up: 1 for a worker process that works, 0 while it does not.
+        audit_unsealed: audit entries that were waiting when the sealer last looked.
+        refused: unauthenticated or unauthorized calls, by route.
+        cut: connections that we closed: too_many, too_many_of_client, silent.
+        paused: 1 for a paused destination, by cause; 0 for one that has been resumed.
+        worker_up: 1 for a running worker process, 0 while it is down.
     """
 
     def __init__(self) -> None:
-        # a time of creation beside every series would double their number
+        # a creation time for every series would double their number
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self.registry)
@@ -137,7 +137,7 @@ class Metrics:
         self.worker_up = self._gauge("worker_up", "Whether a worker process works", "worker")
 
     def text(self) -> bytes:
-        """Return everything in the text format, version 0.0.4."""
+        """Return all metrics in the text format, version 0.0.4."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
