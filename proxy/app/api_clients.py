@@ -50,7 +50,7 @@ def expiring_keys(settings: Settings, now: int) -> Iterator[str]:
                     )
 
 
-def certified(settings: Settings) -> frozenset[str]:
+def client_certificate_systems(settings: Settings) -> frozenset[str]:
     """Return the ticket systems whose events are proven by a header of a trusted proxy."""
     systems = settings.ticket_systems.items()
     return frozenset(n for n, it in systems if it.events and it.events.auth == "client_certificate")

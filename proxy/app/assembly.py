@@ -5,9 +5,9 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from proxy.app.destinations import open_outgoing
+from proxy.app.destinations import open_destinations
 from proxy.app.open_store import (
-    open_seals,
+    open_audit_keys,
     open_store,
     open_tokens,
     refuse_to_drop,
@@ -40,7 +40,7 @@ async def assemble(
     *,
     clock: Clock | None = None,
     dice: Jitter = random.random,
-    part: WorkerShare = SINGLE,
+    share: WorkerShare = SINGLE,
 ) -> AsyncIterator[Runtime]:
     """Open the program; what it opened is closed in reverse order.
 
@@ -54,21 +54,21 @@ async def assemble(
     async with AsyncExitStack() as stack:
         metrics = Metrics()
         alarms = Alarms(metrics)
-        store, server = await open_store(settings, stack, alarms, clock, part.store_url)
+        store, server = await open_store(settings, stack, alarms, clock, share.store_url)
         shared = Shared(store)
         await shared.connect()
         await refuse_to_drop(settings, store)
         await resume_removed_destinations(settings, shared)
 
         local = clock or SystemClock()
-        outgoing = await open_outgoing(
+        outgoing = await open_destinations(
             settings,
             stack,
             open_tokens(settings, store),
             clock=local,
             dice=dice,
             observe=_observer(metrics),
-            part=part,
+            share=share,
         )
         routes = outgoing.routes(shared)
         await routes.publish()
@@ -77,7 +77,7 @@ async def assemble(
         interval = settings.worker.changes_every
         means = StepContext(
             store=store,
-            pauses=_pauses(settings, part, shared, alarms, clock=local),
+            pauses=_pauses(settings, share, shared, alarms, clock=local),
             alarms=alarms,
             metrics=metrics,
             policy=_policy(settings),
@@ -88,7 +88,7 @@ async def assemble(
         flow = Flow(means=means, routes=routes, instances=outgoing.instances(shared))
         yield Runtime(
             settings=settings,
-            part=part,
+            share=share,
             clock=local,
             store=store,
             shared=shared,
@@ -108,7 +108,7 @@ async def assemble(
                 interval=interval,
             ),
             streams=AuditStreams(store),
-            seals=await open_seals(settings, store),
+            seals=await open_audit_keys(settings, store),
             server=server,
             crew=WorkerSupervisor(
                 settings, functools.partial(store_url, settings, server), alarms, metrics
@@ -125,7 +125,7 @@ def _observer(metrics: Metrics) -> Observe:
 def _pauses(
     settings: Settings, part: WorkerShare, shared: Shared, alarms: Alarms, *, clock: Clock
 ) -> Pauses:
-    share = max(1, part.share(settings.worker.concurrency) * 3 // 4)
+    share = max(1, part.portion(settings.worker.concurrency) * 3 // 4)
     return Pauses(shared=shared, alarms=alarms, clock=clock, share=share)
 
 

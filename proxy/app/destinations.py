@@ -56,7 +56,7 @@ class Destinations:
     outbound: Outbound
     clock: Clock
     sources: TokenSources
-    part: WorkerShare = SINGLE
+    share: WorkerShare = SINGLE
     _destinations: dict[str, Destination] = field(default_factory=dict)
     _event_keys: dict[str, PublishedKeys] = field(default_factory=dict)
 
@@ -149,7 +149,7 @@ class Destinations:
             name,
             origins=[system.base_url],
             deadline=system.deadline,
-            concurrency=self.part.share(system.concurrency),
+            concurrency=self.share.portion(system.concurrency),
             credential=self._ticket_credential(name, system),
             **connection_options(system, f"ticket_systems.{name}.networks"),
             client_certificate=certificate(system.auth)
@@ -167,7 +167,7 @@ class Destinations:
         auth = system.auth
         match auth:
             case OAuth2():
-                return self.sources.of(name, system, auth)
+                return self.sources.for_system(name, system, auth)
             case FixedHeader():
                 return StaticHeader(auth.name, auth.value.reveal)
             case NoTicketCredential():
@@ -181,7 +181,7 @@ class Destinations:
             name,
             origins=instance.callback_urls,
             deadline=callback.deadline,
-            concurrency=self.part.share(callback.concurrency),
+            concurrency=self.share.portion(callback.concurrency),
             credential=self._callback_credential(name, instance),
             renew_on=frozenset({401, 403}),
             **connection_options(instance, f"witboost.{name}.networks"),
@@ -219,7 +219,7 @@ class Destinations:
         wanted = instance.credential
         match wanted:
             case AccessToken():
-                return self.sources.shared(
+                return self.sources.shared_source(
                     f"{name}: token",
                     self.exchange(name, instance, wanted),
                     _identity(instance, wanted),
@@ -227,7 +227,7 @@ class Destinations:
                 )
             case SharedSecret():
                 signed = credentials.SharedSecret(wanted.secret.reveal, clock=self.clock)
-                return self.sources.own(f"{name}: token", signed)
+                return self.sources.signing_source(f"{name}: token", signed)
             case StaticBearer():
                 token = wanted.token
                 return StaticHeader("Authorization", lambda: f"Bearer {token.reveal()}")
@@ -268,7 +268,7 @@ def prefixes(instance: WitboostInstance) -> Sequence[CallbackPrefix]:
     return [CallbackPrefix.parse(url) for url in instance.callback_urls]
 
 
-async def open_outgoing(
+async def open_destinations(
     settings: Settings,
     stack: AsyncExitStack,
     tokens: RedisTokens | None,
@@ -276,7 +276,7 @@ async def open_outgoing(
     clock: Clock,
     dice: Jitter = random.random,
     observe: Observe = lambda _name, _outcome, _seconds: None,
-    part: WorkerShare = SINGLE,
+    share: WorkerShare = SINGLE,
 ) -> Destinations:
     """Return what calls other systems, through one session that the stack closes.
 
@@ -291,4 +291,4 @@ async def open_outgoing(
         Outbound(loopback=wanted.loopback, proxy=proxy, dice=dice, observe=observe)
     )
     sources = TokenSources(outbound=outbound, clock=clock, dice=dice, tokens=tokens)
-    return Destinations(settings, outbound, clock, sources, part)
+    return Destinations(settings, outbound, clock, sources, share)

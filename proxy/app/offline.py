@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from proxy.app.destinations import Destinations, open_outgoing
+from proxy.app.destinations import Destinations, open_destinations
 from proxy.app.open_store import open_store_beside, open_tokens
 from proxy.domain.clock import SystemClock
 from proxy.errors import ConfigurationError
@@ -31,7 +31,7 @@ async def open_clients(settings: Settings) -> AsyncIterator[Destinations]:
         tokens = None
         if any(isinstance(it, OAuth2) and it.grant == "refresh_token" for it in auths):
             tokens = open_tokens(settings, await open_store_beside(settings, stack))
-        yield await open_outgoing(settings, stack, tokens, clock=SystemClock())
+        yield await open_destinations(settings, stack, tokens, clock=SystemClock())
 
 
 @asynccontextmanager
@@ -64,7 +64,7 @@ async def open_for_doctor(
         shared = Shared(store)
         await shared.connect()
         tokens = open_tokens(settings, store)
-        outgoing = await open_outgoing(settings, stack, tokens, clock=SystemClock())
+        outgoing = await open_destinations(settings, stack, tokens, clock=SystemClock())
         if publish:
             await outgoing.routes(shared).publish()
         yield store, outgoing.systems()

@@ -129,7 +129,7 @@ def _privacy(settings: Settings) -> Privacy:
     return Privacy()
 
 
-async def open_seals(settings: Settings, store: RequestStore) -> AuditKeys:
+async def open_audit_keys(settings: Settings, store: RequestStore) -> AuditKeys:
     """Return what the audit and receipts are signed and encrypted with."""
     ring = store.privacy.ring
 

@@ -50,7 +50,7 @@ class Runtime:
     """What runs: every object that web, worker and command line need."""
 
     settings: Settings
-    part: WorkerShare
+    share: WorkerShare
     clock: Clock
     store: RequestStore
     shared: Shared
@@ -76,10 +76,10 @@ class Runtime:
             flow=self.flow,
             alarms=self.alarms,
             clock=self.clock,
-            concurrency=self.part.share(work.concurrency),
+            concurrency=self.share.portion(work.concurrency),
             lease=work.lease,
             margin=work.margin,
-            own=self.part.own_partitions(self.store.keys.tags()),
+            own=self.share.own_partitions(self.store.keys.tags()),
         )
 
     def working(self) -> Worker | WorkerSupervisor:
@@ -181,7 +181,7 @@ class Runtime:
             at_once=max(1, settings.worker.concurrency // _SHARE) if working else None,
             event_memory=api_clients.event_memory(settings),
             event_keys=self.event_keys,
-            client_cert_systems=api_clients.certified(settings),
+            client_cert_systems=api_clients.client_certificate_systems(settings),
             peers=self.peers,
             refusals=DeniedCalls(self.streams, self.metrics),
             receipts=self.receipts,

@@ -56,7 +56,7 @@ class TokenSources:
     dice: Jitter
     tokens: RedisTokens | None
 
-    def shared(
+    def shared_source(
         self,
         name: str,
         fetch: Fetch,
@@ -81,14 +81,14 @@ class TokenSources:
             dpop=dpop,
         )
 
-    def own(self, name: str, fetch: Fetch) -> TokenSource:
+    def signing_source(self, name: str, fetch: Fetch) -> TokenSource:
         """Return a source for tokens that cost nothing: we sign them ourselves."""
         return TokenSource(fetch=fetch, clock=self.clock, dice=self.dice, name=name)
 
-    def of(self, name: str, system: System, auth: OAuth2) -> TokenSource:
+    def for_system(self, name: str, system: System, auth: OAuth2) -> TokenSource:
         """Return the source of a ticket system's tokens."""
         fetch = self.fetch(name, system, auth)
-        return self.shared(
+        return self.shared_source(
             f"{name}: token",
             fetch,
             identity(system, auth),
@@ -138,14 +138,14 @@ class TokenSources:
             metadata=self.metadata(name, system, auth),
             authentications=_authentications(auth),
             clock=self.clock,
-            asked=asked(auth),
+            asked=token_parameters(auth),
             default_lifetime=auth.default_lifetime,
             dpop=self.dpop(auth),
         )
 
     def dpop(self, auth: OAuth2) -> Dpop | None:
         """Return the proofs of the key that tokens are bound to, if they are."""
-        return Dpop(_loaded(auth.dpop_key), self.clock) if auth.dpop_key else None
+        return Dpop(_key_loader(auth.dpop_key), self.clock) if auth.dpop_key else None
 
     def metadata(self, name: str, system: System, auth: OAuth2) -> Discovery | StaticMetadata:
         """Return where the authorization server is, as the settings say or as it says itself."""
@@ -172,7 +172,7 @@ class TokenSources:
         return connect
 
 
-def asked(auth: OAuth2) -> TokenParameters:
+def token_parameters(auth: OAuth2) -> TokenParameters:
     """Return what a token is to be good for."""
     return TokenParameters(
         scope=auth.scope or "",
@@ -219,7 +219,7 @@ def _thumbprints(auth: OAuth2) -> Iterator[str]:
     if auth.client_certificate:
         yield _thumbprint(auth.client_certificate.certificate)
     if auth.dpop_key:
-        yield _loaded(auth.dpop_key)().key.thumbprint()
+        yield _key_loader(auth.dpop_key)().key.thumbprint()
 
 
 def _thumbprint(path: Path) -> str:
@@ -244,7 +244,7 @@ def _authentications(auth: OAuth2) -> Sequence[ClientAuthentication]:
         case "client_secret_jwt":
             return [ClientSecretJwt(client, each, audience=audience) for each in secrets]
         case "private_key_jwt":
-            return [PrivateKeyJwt(client, _loaded(it), audience) for it in auth.client_keys]
+            return [PrivateKeyJwt(client, _key_loader(it), audience) for it in auth.client_keys]
         case "tls_client_auth":
             return [TlsClientAuth(client)]
         case "none":
@@ -252,7 +252,7 @@ def _authentications(auth: OAuth2) -> Sequence[ClientAuthentication]:
     assert_never(auth.client_authentication)
 
 
-def _loaded(key: SigningKey) -> Callable[[], LoadedKey]:
+def _key_loader(key: SigningKey) -> Callable[[], LoadedKey]:
     """Return what loads a key again when it was replaced; a broken one leaves the former."""
     text = ""
     loaded: LoadedKey | None = None
@@ -281,7 +281,7 @@ def _grant(auth: OAuth2) -> Grant:
     if auth.assertion is not None:
         wanted = auth.assertion
         return JwtBearer(
-            key=_loaded(wanted.key),
+            key=_key_loader(wanted.key),
             issuer=wanted.issuer or auth.client_id,
             subject=wanted.subject,
             audience=wanted.audience or "",

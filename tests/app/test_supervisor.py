@@ -1,4 +1,4 @@
-"""Worker processes one by one: their parts, their socket, and how often they are started again."""
+"""Worker processes one by one: their shares, their socket and their restarts."""
 
 import asyncio
 import logging
@@ -26,8 +26,8 @@ WITHIN = 30.0
 
 
 @pytest.mark.parametrize(("total", "of"), [(64, 1), (64, 2), (64, 3), (16, 5), (4, 4)])
-def test_the_parts_make_the_whole(total: int, of: int) -> None:
-    shares = [WorkerShare(number, of).share(total) for number in range(1, of + 1)]
+def test_the_shares_add_up_to_the_limit(total: int, of: int) -> None:
+    shares = [WorkerShare(number, of).portion(total) for number in range(1, of + 1)]
     assert sum(shares) == total
     assert max(shares) - min(shares) <= 1
 
@@ -42,8 +42,8 @@ def settings_on(folder: Path, redis_url: str) -> Settings:
 async def member(tmp_path: Path, redis_url: str) -> AsyncIterator[ChildProcess]:
     """A worker process that works."""
     process = await ChildProcess.start("proxy.app.processes.main", "worker-1")
-    process.tell(pickle.dumps((settings_on(tmp_path, redis_url), WorkerShare())))
-    assert await process.works()
+    process.send_order(pickle.dumps((settings_on(tmp_path, redis_url), WorkerShare())))
+    assert await process.wait_until_working()
     yield process
     process.stop(20)
     await process._process.wait()
@@ -67,31 +67,31 @@ async def test_the_end_of_the_socket_is_what_ends_a_process(member: ChildProcess
 async def test_a_late_answer_is_not_taken_for_the_next_one(
     member: ChildProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ending = asyncio.create_task(member.ended())
+    ending = asyncio.create_task(member.wait_until_ended())
     os.kill(member.pid, signal.SIGSTOP)
     with monkeypatch.context() as patched:
-        patched.setattr(child, "ANSWERS_WITHIN", 0.01)
+        patched.setattr(child, "METRICS_TIMEOUT_SECONDS", 0.01)
         assert await member.metrics() == b""
     os.kill(member.pid, signal.SIGCONT)
     assert b"approval_proxy" in await member.metrics()
-    assert not member._asked
+    assert not member._pings
     member.stop(20)
     assert await ending == "ended (status 0)"
     assert await member.metrics() == b""
 
 
 async def test_a_process_that_does_not_end_is_killed(member: ChildProcess) -> None:
-    ending = asyncio.create_task(member.ended())
+    ending = asyncio.create_task(member.wait_until_ended())
     os.kill(member.pid, signal.SIGSTOP)
     member.stop(0.01)
     assert (await ending).startswith("ended (signal 9: ")
 
 
 async def test_metrics_are_not_waited_for_from_who_is_gone(member: ChildProcess) -> None:
-    ending = asyncio.create_task(member.ended())
+    ending = asyncio.create_task(member.wait_until_ended())
     os.kill(member.pid, signal.SIGSTOP)
     asked = asyncio.create_task(member.metrics())
-    await wait_until(lambda: bool(member._asked))
+    await wait_until(lambda: bool(member._pings))
     os.kill(member.pid, signal.SIGKILL)
     assert await asked == b""
     await ending
@@ -118,9 +118,11 @@ async def test_a_process_without_a_store_says_so_and_ends(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     process = await ChildProcess.start("proxy.app.processes.main", "worker-1")
-    process.tell(pickle.dumps((settings_on(tmp_path, "redis://127.0.0.1:1/0"), WorkerShare())))
-    assert not await process.works()
-    assert await process.ended() == "ended (status 1)"
+    process.send_order(
+        pickle.dumps((settings_on(tmp_path, "redis://127.0.0.1:1/0"), WorkerShare()))
+    )
+    assert not await process.wait_until_working()
+    assert await process.wait_until_ended() == "ended (status 1)"
     said = capfd.readouterr().err
     assert "worker-1 cannot work: Redis did not answer" in said
     assert "Traceback" not in said
@@ -142,9 +144,9 @@ async def test_the_pauses_grow_until_a_process_lives_for_long(
         raise OSError(0, "Resource temporarily unavailable")
 
     monkeypatch.setattr(ChildProcess, "start", fails)
-    monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0.001)
-    monkeypatch.setattr(supervisor, "LONGEST_PAUSE", 0.004)
-    monkeypatch.setattr(supervisor, "STEADY", steady)
+    monkeypatch.setattr(supervisor, "FIRST_RESTART_SECONDS", 0.001)
+    monkeypatch.setattr(supervisor, "LONGEST_RESTART_SECONDS", 0.004)
+    monkeypatch.setattr(supervisor, "STABLE_SECONDS", steady)
     metrics = Metrics()
     settings = settings_on(tmp_path, "redis://127.0.0.1:1/0")
     worker = WorkerSupervisor(settings, lambda: "", Alarms(metrics), metrics)
@@ -164,18 +166,18 @@ async def test_the_pauses_grow_until_a_process_lives_for_long(
 
 
 def process_of(worker: WorkerSupervisor) -> ChildProcess | None:
-    """Return the process that does the first part, once it works."""
-    process = worker._members[0]._process if worker._members else None
-    return process if process and process._works else None
+    """Return the process of the first slot, once it works."""
+    process = worker._slots[0]._process if worker._slots else None
+    return process if process and process._working else None
 
 
 @pytest.fixture
 async def alive(
     tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[WorkerSupervisor]:
-    """One worker process that works, kept alive, and asked after a short silence."""
-    monkeypatch.setattr(child, "ASKED_EVERY", 0.05)
-    monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0.001)
+    """One worker process that works, supervised, and pinged after a short silence."""
+    monkeypatch.setattr(child, "PING_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor, "FIRST_RESTART_SECONDS", 0.001)
     metrics = Metrics()
     worker = WorkerSupervisor(
         settings_on(tmp_path, redis_url), lambda: redis_url, Alarms(metrics), metrics
@@ -196,7 +198,7 @@ async def test_a_process_that_hangs_is_killed_and_another_one_takes_its_place(
     assert await asyncio.wait_for(alive.metrics(), WITHIN) == {"worker-1": b""}
     assert not alive.down
     with monkeypatch.context() as patched:  # the next one may take its time to begin
-        patched.setattr(child, "HANGS_AFTER", 0.5)
+        patched.setattr(child, "HANG_TIMEOUT_SECONDS", 0.5)
         await wait_until(lambda: bool(alive.down), within=WITHIN)
 
     how = "worker-1 did not answer for 0.5 s, and was killed (signal 9: Killed), and is started"
@@ -208,13 +210,13 @@ async def test_a_process_that_hangs_is_killed_and_another_one_takes_its_place(
 
 
 async def test_a_process_that_hangs_for_less_goes_on(alive: WorkerSupervisor) -> None:
-    """It stands still for ten times as many questions as it takes to be killed above."""
+    """It stands still for ten times as many pings as it takes to be killed above."""
     process = process_of(alive)
     assert process is not None
     os.kill(process.pid, signal.SIGSTOP)
-    await wait_until(lambda: len(process._asked) >= 100, within=WITHIN)
+    await wait_until(lambda: len(process._pings) >= 100, within=WITHIN)
     os.kill(process.pid, signal.SIGCONT)
-    await wait_until(lambda: not process._asked, within=WITHIN)
+    await wait_until(lambda: not process._pings, within=WITHIN)
     assert process_of(alive) is process
     assert not alive.down
 
@@ -222,10 +224,12 @@ async def test_a_process_that_hangs_for_less_goes_on(alive: WorkerSupervisor) ->
 async def test_a_process_that_hangs_before_it_begins_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(child, "ASKED_EVERY", 0.05)
-    monkeypatch.setattr(child, "HANGS_AFTER", 0.1)
+    monkeypatch.setattr(child, "PING_INTERVAL_SECONDS", 0.05)
+    monkeypatch.setattr(child, "HANG_TIMEOUT_SECONDS", 0.1)
     process = await ChildProcess.start(
         "proxy.app.processes.main", "worker-1"
-    )  # it waits to be told what to do
-    assert not await process.works()
-    assert (await process.ended()).startswith("did not answer for 0.1 s, and was killed (signal 9:")
+    )  # it waits for its order
+    assert not await process.wait_until_working()
+    assert (await process.wait_until_ended()).startswith(
+        "did not answer for 0.1 s, and was killed (signal 9:"
+    )

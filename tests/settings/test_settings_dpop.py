@@ -62,7 +62,7 @@ async def test_tokens_are_bound_to_the_key_of_the_file_and_follow_it(
         settings = loaded(timed, token_url=login.origin, dpop_key={"key": {"file": str(file)}})
         system = settings.ticket_systems["desk"]
         sources = TokenSources(outbound=outbound, clock=clock, dice=lambda: 0.0, tokens=None)
-        source = sources.of("desk", system, auth_of(settings))
+        source = sources.for_system("desk", system, auth_of(settings))
         http = towards(outbound, desk.origin, credential=source)
         for key in keys:
             file.write_text(pem(key))
@@ -101,7 +101,7 @@ def test_what_is_no_key_is_said_at_the_start(example: Path, clock: ManualClock) 
         outbound=Outbound(loopback=True), clock=clock, dice=lambda: 0.0, tokens=None
     )
     with pytest.raises(ConfigurationError, match="signing key cannot be read") as caught:
-        sources.of("desk", settings.ticket_systems["desk"], auth_of(settings))
+        sources.for_system("desk", settings.ticket_systems["desk"], auth_of(settings))
     assert "canary" not in str(caught.value)
 
 

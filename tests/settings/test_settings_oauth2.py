@@ -338,7 +338,7 @@ async def test_a_call_never_outlasts_its_deadline_even_if_it_needs_a_token_first
         settings = loaded(example, SECRET | {"token_url": login.origin})
         system = settings.ticket_systems["desk"]
         sources = TokenSources(outbound=outbound, clock=clock, dice=lambda: 0.0, tokens=None)
-        source = sources.of("desk", system, auth_of(settings))
+        source = sources.for_system("desk", system, auth_of(settings))
         bounded = towards(outbound, desk.origin, deadline=100, credential=source)
         call = Call("GET", desk.origin)
 

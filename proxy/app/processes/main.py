@@ -1,9 +1,9 @@
-"""A worker process: started by the process that serves, ended by it or with it, and by nobody else.
+"""The main program of a worker process, which only the serving process starts and stops.
 
-It is told the settings over its standard input, a socket whose other end only that process holds,
-so that all have the same ones and no secret is on a command line. The socket's end is the word to
-stop: the kernel gives it too when that process is killed, on Linux and macOS alike. What is held
-then is finished or given back. See `crew` for the other side.
+It receives the settings over its standard input, a socket whose other end only the serving process
+holds: so all processes have the same settings, and no secret is on a command line. EOF on the
+socket is the order to stop; the kernel sends it too if the serving process is killed, on Linux and
+macOS. The requests in progress are then finished or released. See `supervisor` for the other side.
 """
 
 import asyncio
@@ -29,52 +29,52 @@ _log: Final = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Work until told to stop; the exit status is 1 where that cannot begin, or ends too early."""
+    """Work until EOF; the exit status is 1 if the process cannot start, or ends too early."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # whoever ends a whole service sends these to all its processes: one of them ends the others
+        # service managers send these to every process; only the serving process may stop this one
         signal.signal(number, signal.SIG_IGN)
     tune_gc()
-    return uvloop.run(_joined(socket.socket(fileno=sys.stdin.fileno())))
+    return uvloop.run(_run(socket.socket(fileno=sys.stdin.fileno())))
 
 
-async def _joined(channel: socket.socket) -> int:
+async def _run(channel: socket.socket) -> int:
     reader, writer = await asyncio.open_unix_connection(sock=channel)
-    told = await receive(reader)
-    if told is None:
+    message = await receive(reader)
+    if message is None:
         return 0
-    order: tuple[Settings, WorkerShare] = pickle.loads(told)  # noqa: S301 - from who started us
-    settings, part = order
-    logs.setup(settings.logs.level, sys.stderr.buffer, process=part.name)
+    order: tuple[Settings, WorkerShare] = pickle.loads(message)  # noqa: S301 - from our parent
+    settings, share = order
+    logs.setup(settings.logs.level, sys.stderr.buffer, process=share.name)
     try:
-        async with assemble(settings, part=part) as program:
-            await _work(program, reader, writer)
+        async with assemble(settings, share=share) as runtime:
+            await _work(runtime, reader, writer)
     except ProxyError as error:
-        _log.error("%s cannot work: %s", part.name, error)
+        _log.error("%s cannot work: %s", share.name, error)
         return 1
     return 0
 
 
 async def _work(
-    program: Runtime, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    runtime: Runtime, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Work until the other side is gone."""
-    worker = program.worker()
+    """Work until the serving process closes its end."""
+    worker = runtime.worker()
     working = asyncio.create_task(worker.run())
-    asked = asyncio.create_task(_answer(program, reader, writer))
-    async with program.board.taking_over():
+    pings = asyncio.create_task(_answer_pings(runtime, reader, writer))
+    async with runtime.board.taking_over():
         send(writer)
-        await asyncio.wait((working, asked), return_when=asyncio.FIRST_COMPLETED)
-        await worker.stop(program.settings.worker.stop_within / 1_000)
-        asked.cancel()
+        await asyncio.wait((working, pings), return_when=asyncio.FIRST_COMPLETED)
+        await worker.stop(runtime.settings.worker.stop_within / 1_000)
+        pings.cancel()
         await working
 
 
-async def _answer(
-    program: Runtime, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+async def _answer_pings(
+    runtime: Runtime, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """Tell what was counted and measured whenever somebody asks."""
+    """Answer each ping with the metrics of this process."""
     while await receive(reader) is not None:
-        send(writer, program.metrics.text())
+        send(writer, runtime.metrics.text())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What one of several worker processes has of what the settings mean for all of them together."""
+"""The share of the configured limits that one worker process gets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,29 +7,29 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class WorkerShare:
-    """One process of so many, counted from 1.
+    """One of `count` worker processes, with a `number` from 1.
 
-    `store_url` is the store that another process has opened for all; without it, the settings say
-    where the store is.
+    `store_url` is a store that another process has opened; without it, the settings say where the
+    store is.
     """
 
     number: int = 1
-    of: int = 1
+    count: int = 1
     store_url: str | None = None
 
     @property
     def name(self) -> str:
-        """What it is called in logs and metrics."""
+        """The name of the process in logs and metrics."""
         return f"worker-{self.number}"
 
-    def share(self, total: int) -> int:
-        """Return its share of a number of which there is one for each, at least."""
-        return max(1, total // self.of + (self.number <= total % self.of))
+    def portion(self, total: int) -> int:
+        """Return the portion of a limit for this process, at least 1."""
+        return max(1, total // self.count + (self.number <= total % self.count))
 
     def own_partitions(self, tags: Sequence[str]) -> Sequence[str]:
-        """Return those of which it takes care first; all, where there are too few."""
-        return tags[self.number - 1 :: self.of] or tags
+        """Return the partitions that this process serves first; all, if there are too few."""
+        return tags[self.number - 1 :: self.count] or tags
 
 
 SINGLE: Final = WorkerShare()
-"""The only process there is, or one that shares nothing."""
+"""The share of a process that is alone."""

@@ -13,7 +13,7 @@ from typing import Final
 
 from proxy.app.destinations import Destinations
 from proxy.app.offline import open_clients
-from proxy.app.token_sources import asked, login_key
+from proxy.app.token_sources import login_key, token_parameters
 from proxy.cli.loopback import listening
 from proxy.cli.options import Subparsers, add_config, settings_of
 from proxy.domain.schedule import MINUTE
@@ -108,7 +108,7 @@ def _account(outgoing: Destinations, name: str) -> Account:
     return Account(
         system=name,
         client_id=auth.client_id,
-        asked=asked(auth),
+        asked=token_parameters(auth),
         redirect_uri=login.redirect_uri,
         extra=login.extra | _bound(sources.dpop(auth)),
         metadata=sources.metadata(name, system, auth).server,

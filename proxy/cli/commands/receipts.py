@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 
 from proxy.app.offline import open_for_doctor
-from proxy.app.open_store import open_seals
+from proxy.app.open_store import open_audit_keys
 from proxy.audit.files import files_in
 from proxy.audit.receipts import RECEIPT, Receipts, sha256
 from proxy.audit.replay import recall
@@ -75,7 +75,7 @@ async def _issue(settings: Settings, request: str) -> str:
         entry = remembered.entry(store) if remembered else None
         if entry is None:
             raise NotFoundError(f"the audit knows no request {request}, or too little of it")
-        seals = await open_seals(settings, store)
+        seals = await open_audit_keys(settings, store)
         return Receipts(seals.signer, settings.public_url).issue(entry)
 
 

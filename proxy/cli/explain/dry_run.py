@@ -114,7 +114,7 @@ class MaskedTokens(TokenSources):
     """Gives masks for tokens, and asks nobody for them."""
 
     @override
-    def of(self, name: str, system: System, auth: OAuth2) -> TokenSource:
+    def for_system(self, name: str, system: System, auth: OAuth2) -> TokenSource:
         """Return what stands for a ticket system's tokens."""
         return _Mask(self.clock, scheme=auth.scheme, bound=auth.dpop_key is not None)
 

@@ -90,7 +90,7 @@ def _without_giving_back() -> Removal:
     async def keep(_worker: Worker, _entry: StoredRequest) -> None:
         pass
 
-    return patch.object(Worker, "_give_back", keep)
+    return patch.object(Worker, "_release", keep)
 
 
 def _without_polling() -> Removal:
