@@ -1,4 +1,4 @@
-"""Where the browser comes back to after a login: a listener on this machine (RFC 8252 7.3)."""
+"""The target of the redirect after a login: a listener on this machine (RFC 8252 7.3)."""
 
 import asyncio
 import html
@@ -13,12 +13,12 @@ from aiohttp import web
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError, UnauthorizedError
 
 Finish = Callable[[str], Awaitable[str]]
-"""Is given the query of a redirect; returns what to tell the person, or raises a ProxyError."""
+"""Takes the query of a redirect; returns the result for the person, or raises a ProxyError."""
 
 _HOST: Final = "127.0.0.1"
 _PATH: Final = "/callback"
 _HEADERS: Final = {
-    # the address of this page holds the code, which is worth nothing any more, and yet
+    # the address of this page holds the code: worthless once redeemed, but not for others
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
@@ -29,64 +29,66 @@ _PAGE: Final = """<!doctype html>
 <head><meta charset="utf-8"><title>approval-proxy: {title}</title>
 <style>body {{ font: 1.1em/1.5 sans-serif; max-width: 36em; margin: 4em auto }}</style>
 </head>
-<body><h1>{title}</h1><p>{said}</p><p>You may close this window.</p></body>
+<body><h1>{title}</h1><p>{text}</p><p>You may close this window.</p></body>
 </html>
 """
 
 
 class Loopback:
-    """The listener; `redirect_uri` leads to it."""
+    """The listener at `redirect_uri`."""
 
     def __init__(self, redirect_uri: str) -> None:
         self.redirect_uri = redirect_uri
         self._finish: Finish | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._outcome: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
-    async def outcome(self, finish: Finish, *, within: int) -> str:
-        """Return what `finish` made of the redirect; the browser shows the same.
+    async def outcome(self, finish: Finish, *, timeout_ms: int) -> str:
+        """Return the result of `finish` for the redirect; the browser shows the same.
 
         A redirect that belongs to another login is refused and does not end this one.
 
         Raises:
-            TemporaryError: nobody came within that many milliseconds.
-            ProxyError: whatever `finish` raised.
+            TemporaryError: no redirect came within `timeout_ms`.
+            ProxyError: raised by `finish`.
         """
         self._finish = finish
         try:
-            async with asyncio.timeout(within / 1_000):
+            async with asyncio.timeout(timeout_ms / 1_000):
                 return await self._outcome
         except TimeoutError as error:
             raise TemporaryError(
-                f"nobody logged in within {within // 60_000} minutes, so nothing was stored: start"
-                " anew, with --paste where the browser runs on another machine",
+                f"nobody logged in within {timeout_ms // 60_000} minutes, so nothing was stored:"
+                " start again, with --paste if the browser runs on another machine",
                 maybe_sent=False,
             ) from error
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer the browser with a page that holds no secret."""
-        async with self._one_at_a_time:
+        async with self._lock:
             if self._finish is None or self._outcome.done():
-                return _page(409, "No login is under way", "Look at the terminal.")
+                return _page(409, "No login is in progress", "Look at the terminal.")
             try:
-                said = await self._finish(f"?{request.rel_url.raw_query_string}")
+                result = await self._finish(f"?{request.rel_url.raw_query_string}")
             except UnauthorizedError as error:
-                return _page(400, "This is no answer to the login under way", str(error))
+                return _page(
+                    400, "This redirect does not belong to the login in progress", str(error)
+                )
             except ProxyError as error:
                 self._outcome.set_exception(error)
                 return _page(400, "The login failed", str(error))
-            self._outcome.set_result(said)
-            return _page(200, "Logged in", said)
+            self._outcome.set_result(result)
+            return _page(200, "Logged in", result)
 
 
 @asynccontextmanager
 async def listening(redirect_uri: str | None) -> AsyncIterator[Loopback]:
-    """Listen where `redirect_uri` leads, or on a free port of 127.0.0.1 where it is None.
+    """Listen at `redirect_uri`, or on a free port of 127.0.0.1 if it is None.
 
     Raises:
         ConfigurationError: it does not lead to this machine, or its port is taken.
     """
-    host, port, path = _place(redirect_uri)
+    host, port, path = _address(redirect_uri)
     app = web.Application()
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=5)
     loopback = Loopback(redirect_uri or "")
@@ -108,7 +110,7 @@ async def listening(redirect_uri: str | None) -> AsyncIterator[Loopback]:
         await runner.cleanup()
 
 
-def _place(redirect_uri: str | None) -> tuple[str, int, str]:
+def _address(redirect_uri: str | None) -> tuple[str, int, str]:
     if redirect_uri is None:
         return _HOST, 0, _PATH
     parts = urlsplit(redirect_uri)
@@ -128,6 +130,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _page(status: int, title: str, said: str) -> web.Response:
-    text = _PAGE.format(title=html.escape(title), said=html.escape(said))
-    return web.Response(status=status, text=text, content_type="text/html", headers=_HEADERS)
+def _page(status: int, title: str, text: str) -> web.Response:
+    page = _PAGE.format(title=html.escape(title), text=html.escape(text))
+    return web.Response(status=status, text=page, content_type="text/html", headers=_HEADERS)

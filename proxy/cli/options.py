@@ -1,28 +1,35 @@
-"""What commands share: where they register, and where they read the settings."""
+"""Options and types of values that several commands share."""
 
-import argparse
-import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Final
 
-from proxy.settings import CONFIG, Settings, load
+import click
+from typing_extensions import override
 
-if TYPE_CHECKING:
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no other name
-else:
-    Subparsers = object
+FILE: Final = click.Path(path_type=Path)
+"""A path; whether it can be read is checked where it is opened."""
 
-
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Give a command the option `--config`."""
-    parser.add_argument(
-        "--config",
-        type=Path,
-        metavar="PATH",
-        help=f"the settings file; without it, the one that {CONFIG} names",
-    )
+config_option: Final = click.option(
+    "--config",
+    type=FILE,
+    metavar="PATH",
+    help="The settings file; the default is the one that APPROVAL_PROXY_CONFIG names.",
+)
 
 
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    """Return the settings a command runs with; raises SettingsError."""
-    return load(arguments.config, os.environ)
+class Parsed(click.ParamType[Any]):
+    """A value that a function parses; the text of its ValueError is shown to the user."""
+
+    def __init__(self, parse: Callable[[str], Any], name: str) -> None:
+        self.name = name
+        self._parse = parse
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)

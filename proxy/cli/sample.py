@@ -1,4 +1,4 @@
-"""A hook call in a file: a whole one, one without `respondToUrl`, or its bare fields."""
+"""Files that commands read; a hook call may be whole, without `respondToUrl`, or bare fields."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,8 @@ import orjson
 from proxy.errors import ConfigurationError
 
 
-def content_of(file: Path) -> bytes:
-    """Return what is in the file; raises ConfigurationError if it cannot be read."""
+def read_bytes(file: Path) -> bytes:
+    """Return the content of a file; raises ConfigurationError if it cannot be read."""
     try:
         return file.read_bytes()
     except OSError as error:
@@ -17,22 +17,22 @@ def content_of(file: Path) -> bytes:
 
 
 def fields_of(tree: Any) -> Any:
-    """Return the fields: those of a hook call, or the whole tree where it is none."""
+    """Return the fields of a hook call, or the whole tree if it is not a hook call."""
     if isinstance(tree, dict) and not {"fields", "respondToUrl"}.isdisjoint(tree):
         return tree.get("fields")
     return tree
 
 
-def fields_in(file: Path) -> dict[str, Any]:
+def read_fields(file: Path) -> dict[str, Any]:
     """Return the fields of the hook call in a file.
 
     Raises:
-        ConfigurationError: it cannot be read, or holds none.
+        ConfigurationError: the file cannot be read, or has no fields.
     """
     try:
-        fields = fields_of(orjson.loads(content_of(file)))
+        fields = fields_of(orjson.loads(read_bytes(file)))
     except orjson.JSONDecodeError as error:
-        raise ConfigurationError(f"{file} is no hook call: no JSON ({error.msg})") from error
+        raise ConfigurationError(f"{file} is not a hook call: not JSON ({error.msg})") from error
     if not isinstance(fields, dict):
-        raise ConfigurationError(f"{file} is no hook call: its fields are no object")
+        raise ConfigurationError(f"{file} is not a hook call: its fields are not an object")
     return fields

@@ -18,6 +18,7 @@ from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import State, StoredRequest
 from proxy.domain.replace import replace
 from proxy.errors import ConfigurationError, StaleError, SupersededError
+from proxy.maintenance import Progress, no_progress
 from proxy.maintenance.findings import Finding, ticket_of, unknown_tickets, went_on
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.codec import history_entry
@@ -60,15 +61,21 @@ class DoctorInputs:
 class Doctor:
     """Compares, explains, and with `repair` mends what is safe to mend."""
 
-    def __init__(self, patient: DoctorInputs, *, repair: bool) -> None:
+    def __init__(
+        self, patient: DoctorInputs, *, repair: bool, progress: Progress = no_progress
+    ) -> None:
         self._it = patient
         self._repair = repair
+        self._progress = progress
+        self._done = self._total = 0
 
     async def examine(self) -> AsyncIterator[Finding]:
-        """Yield every finding."""
+        """Yield every finding; a step of the progress is one request of the audit or the store."""
+        self._total = len(self._it.remembered) + sum((await self._it.store.counts()).values())
         async for finding in self._audit():
             yield finding
         for remembered in self._it.remembered.values():
+            self._step()
             if not remembered.expired:
                 async for finding in self._request(remembered):
                     yield finding
@@ -82,6 +89,10 @@ class Doctor:
         async for finding in unknown_tickets(it.store, it.systems, since=it.since):
             yield finding
         yield Finding("unknown", "the last moments before a loss", _UNSEALED)
+
+    def _step(self) -> None:
+        self._done += 1
+        self._progress(self._done, self._total)
 
     # -- the audit itself ----------------------------------------------------------------------
 
@@ -194,6 +205,7 @@ class Doctor:
     async def _payloads(self) -> AsyncIterator[Finding]:
         """Look whether each request of the store can be read, with what was asked for."""
         for each in [it async for it in self._stored()]:
+            self._step()
             try:
                 found = await self._it.store.load(each)
             except ConfigurationError as error:

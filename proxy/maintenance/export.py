@@ -6,6 +6,7 @@ of what it is found by are made anew, under the index key in force.
 
 import base64
 import secrets
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ import orjson
 
 from proxy.audit.indexing import reindexed
 from proxy.errors import ConfigurationError
+from proxy.maintenance import Progress, no_progress
 from proxy.maintenance.export_file import (
     ExportFile,
     ExportWriter,
@@ -27,14 +29,16 @@ from proxy.store.keys import Keys
 from proxy.store.placement import IMPORTING, written_placement
 from proxy.store.requests import LAYOUT, RequestStore
 from proxy.store.shared import Shared
-from proxy.store.transfer.exporter import items
+from proxy.store.transfer.exporter import Item, items
 from proxy.store.transfer.importer import Importer
 from proxy.store.transfer.namespace import is_empty, last_changes, refuse_while_served, remove_all
 
 _STREAM: Final = "exports"
 
 
-async def export_store(store: RequestStore, path: Path, *, by: str) -> Head:
+async def export_store(
+    store: RequestStore, path: Path, *, by: str, progress: Progress = no_progress
+) -> Head:
     """Write everything under the namespace into a new file; `by` is whom the audit names.
 
     Raises:
@@ -59,8 +63,11 @@ async def export_store(store: RequestStore, path: Path, *, by: str) -> Head:
         changed=await last_changes(store, store.keys),
     )
     with ExportWriter(path, ring, head, _origin(store)) as file:
+        done = 0
         async for item in items(store, ring):
             file.add(item)
+            done += item["kind"] == "request"
+            progress(done, head.requests)
         if await last_changes(store, store.keys) != head.changed:
             raise ConfigurationError(
                 "the store changed while it was exported: a service uses it. Stop all its"
@@ -70,7 +77,14 @@ async def export_store(store: RequestStore, path: Path, *, by: str) -> Head:
     return head
 
 
-async def import_store(store: RequestStore, path: Path, *, by: str, replace: bool) -> Head:
+async def import_store(
+    store: RequestStore,
+    path: Path,
+    *,
+    by: str,
+    replace: bool,
+    progress: Progress = no_progress,
+) -> Head:
     """Write an export into the namespace, which must be empty; the file is read whole before that.
 
     With `replace`, the store that was exported may be there, if nothing changed in it since: it is
@@ -83,11 +97,11 @@ async def import_store(store: RequestStore, path: Path, *, by: str, replace: boo
     ring = _ring(store)
     file = ExportFile(path, ring)
     head = file.head
-    _refuse_misfits(store, file)
+    _refuse_misfits(store, file, progress)
     await refuse_while_served(store)
     same = await _make_room(store, head, replace=replace)
     arriving = Importer(store, ring, reindex=partial(reindexed, store.privacy), doubt=not same)
-    for some in file.items():
+    for some in _items(file, progress, done=head.requests):
         await arriving.write(some)
     await arriving.finish()
     entry = {"event": "StoreImported", "by": by, "export": head.id, "of": head.namespace}
@@ -96,7 +110,15 @@ async def import_store(store: RequestStore, path: Path, *, by: str, replace: boo
     return head
 
 
-def _refuse_misfits(store: RequestStore, file: ExportFile) -> None:
+def _items(file: ExportFile, progress: Progress, *, done: int) -> Iterator[list[Item]]:
+    """Yield what is in the file, and report its requests; the file is read twice."""
+    for items_of_line in file.items():
+        yield items_of_line
+        done += sum(item["kind"] == "request" for item in items_of_line)
+        progress(done, 2 * file.head.requests)
+
+
+def _refuse_misfits(store: RequestStore, file: ExportFile, progress: Progress) -> None:
     """Read the file to its end, and refuse what could not be gone on with."""
     head, moves = file.head, file.head.partitions != store.keys.partitions
     if abs(head.layout - LAYOUT) > 1:
@@ -110,7 +132,7 @@ def _refuse_misfits(store: RequestStore, file: ExportFile) -> None:
             f" into {head.partitions} partitions only. Set store.partitions to {head.partitions}."
         )
     waiting = False
-    for some in file.items():
+    for some in _items(file, progress, done=0):
         for item in some:
             waiting |= item["kind"] == "stream" and item["name"].isdigit() and bool(item["entries"])
     if moves and waiting:

@@ -204,7 +204,7 @@ def test_the_command_prints_problems_and_says_so_by_its_exit_code(
     file.unlink()
     (folder / HEAD_FILE).unlink()
     assert main(["audit", "verify", "--folder", str(folder)]) == 1
-    assert "PROBLEM  there is no line at all" in capsys.readouterr().out
+    assert "PROBLEM  it has no lines" in capsys.readouterr().out
 
 
 def test_lines_collected_from_standard_output_are_verified_as_files(
@@ -215,5 +215,5 @@ def test_lines_collected_from_standard_output_are_verified_as_files(
     collected = file.rename(tmp_path / "worker.log")
     assert main(["audit", "verify", str(collected), "--keys", str(folder / KEYS_FILE)]) == 0
     assert "lines 1 to 8, signed up to 8: whole" in capsys.readouterr().out
-    assert main(["audit", "verify", str(collected)]) == 1
+    assert main(["audit", "verify", str(collected)]) == 2
     assert "--keys" in capsys.readouterr().err

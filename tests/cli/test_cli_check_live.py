@@ -90,7 +90,7 @@ async def test_what_is_right_is_told_step_by_step(check: Check, desk: Desk, tmp_
     assert [step["result"] for step in unproven] == ["skipped", "skipped"]
     assert "no program answers at public_url" in unproven[0]["said"]
     assert "approval-proxy try --system desk" in unproven[1]["said"]
-    assert "lives 1h" in steps["desk", "token"]["said"]
+    assert "valid for 1h" in steps["desk", "token"]["said"]
     assert ("main", "connection") in steps
     assert not list(desk.tickets.all())  # nothing was opened
     assert not (tmp_path / "store").exists()  # and no store was touched
@@ -274,7 +274,7 @@ async def ask_for_secret(rig: Rig, **events: Any) -> Inspected:
 async def test_the_running_program_takes_events_signed_with_the_secret(rig: Rig) -> None:
     found = await ask_for_secret(rig)
     assert found.proven
-    assert "takes events that are signed with our secret" in found.said
+    assert "accepts events that are signed with our secret" in found.said
 
 
 async def test_a_running_program_with_another_secret_is_told(rig: Rig) -> None:
@@ -305,13 +305,13 @@ async def test_each_inspection_speaks_for_itself() -> None:
         probe = Probe(
             system="s",
             url=url,
-            way=url,
-            may=EgressPolicy((), "networks", loopback=True),
+            connect_url=url,
+            egress=EgressPolicy((), "networks", loopback=True),
             tls=Tls().context(),
             preflight_checks=asked,
         )
-        (finding,) = await examine([probe], now=0)
-    assert [(step.name, step.result, step.wrong) for step in finding.steps[-3:]] == [
+        [finding] = [finding async for finding in examine([probe], now=0)]
+    assert [(step.name, step.result, step.cause) for step in finding.steps[-3:]] == [
         ("fields", "failed", "fields"),
         ("people", "ok", ""),
         ("words", "skipped", ""),

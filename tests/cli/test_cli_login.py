@@ -198,7 +198,7 @@ async def test_a_login_that_gives_nothing_says_why(
     ("system", "auth", "says"),
     [
         ("desks", {}, "no ticket system is named 'desks'"),
-        ("desk", {"grant": "client_credentials", "authorization_url": None}, "nobody need log in"),
+        ("desk", {"grant": "client_credentials", "authorization_url": None}, "a login is needed"),
         ("desk", {"authorization_url": None}, "authorization_url"),
     ],
 )

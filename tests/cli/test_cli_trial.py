@@ -3,7 +3,6 @@
 Where the command would sleep, the test lets time pass and people act.
 """
 
-import argparse
 import asyncio
 import json
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from proxy.cli.client import OperatorApi
 from proxy.cli.commands import try_
 from proxy.errors import ConfigurationError, PermanentError
 from tests.conftest import OpenRig
@@ -53,15 +53,8 @@ async def attempt(
             raise KeyboardInterrupt
         asyncio.run_coroutine_threadsafe(happen(step), loop).result(10)
 
-    arguments = argparse.Namespace(
-        system=system,
-        request=request,
-        within=within,
-        url=rig.url,
-        key=OPERATOR_KEY,
-        config=None,
-    )
-    return await asyncio.to_thread(try_.run, arguments, pause=pause)
+    api = OperatorApi(rig.url, OPERATOR_KEY)
+    return await asyncio.to_thread(try_.run, api, system, request, within=within, pause=pause)
 
 
 @pytest.fixture
@@ -108,7 +101,7 @@ async def test_a_trial_shows_the_fields_of_a_hook_call(
 async def test_a_file_that_is_no_hook_call_is_refused(rig: Rig, tmp_path: Path, text: str) -> None:
     sample = tmp_path / "sample.json"
     sample.write_text(text)
-    with pytest.raises(ConfigurationError, match="is no hook call"):
+    with pytest.raises(ConfigurationError, match="is not a hook call"):
         await attempt(rig, request=sample)
 
 

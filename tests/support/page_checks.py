@@ -62,10 +62,7 @@ def help_of(words: tuple[str, ...]) -> str | None:
     """Return the help of a command of `approval-proxy`, None if there is no such command."""
     printed = io.StringIO()
     with redirect_stdout(printed), redirect_stderr(io.StringIO()):
-        try:
-            code = main([*words, "--help"])
-        except SystemExit as ended:
-            code = int(ended.code or 0)
+        code = main([*words, "--help"])
     return None if code else printed.getvalue()
 
 

@@ -1,68 +1,83 @@
-"""`requests retry` and `requests cancel` without an ID: what a filter names, counted first."""
+"""`requests retry` and `requests cancel` without an ID: all requests that match a filter."""
 
-import argparse
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from proxy.cli.client import OperatorApi
-from proxy.cli.output import one_line
-from proxy.errors import ConfigurationError
+import click
 
-_FILTERS: Final = ("state", "system", "instance", "code")
+from proxy.cli.client import Connect, OperatorApi
+from proxy.cli.output import one_line, progress_bar
+
+_FILTERS: Final = {
+    "state": "Only requests in these states, such as held,dead.",
+    "system": "Only requests whose tickets are in this ticket system.",
+    "instance": "Only requests of this witboost instance.",
+    "code": "Only requests that were set aside for this reason, such as gave_up.",
+}
+_METAVARS: Final = {"state": "STATE,..."}
 
 
-def add_filter(parser: argparse.ArgumentParser) -> None:
-    """Give an action the options that say which requests."""
-    parser.add_argument("--state", metavar="STATE,...", help="those in these states, as held,dead")
-    parser.add_argument("--system", help="those whose tickets are in this ticket system")
-    parser.add_argument("--instance", help="those of this witboost instance")
-    parser.add_argument("--code", help="those set aside for this reason, such as gave_up")
+def filter_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that select requests; `selected` reads them."""
+    for name, text in reversed(_FILTERS.items()):
+        command = click.option(f"--{name}", metavar=_METAVARS.get(name), help=text)(command)
+    return command
 
 
-def filter_of(arguments: argparse.Namespace) -> dict[str, str]:
+def selected(options: Mapping[str, str | None]) -> dict[str, str]:
     """Return the filter that the options make."""
-    given = {name: getattr(arguments, name) for name in _FILTERS}
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name in _FILTERS if (value := options[name])}
 
 
-def add_bulk(parser: argparse.ArgumentParser) -> None:
-    """Give an action a filter in place of an ID."""
-    add_filter(parser)
-    parser.add_argument(
-        "--yes", action="store_true", help="do it to all that match; else they are only counted"
-    )
+def bulk_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add an optional ID, the filter that can replace it, and `--yes`."""
+    text = "Act on all requests that match the filter; without it, they are only counted."
+    command = click.option("--yes", is_flag=True, help=text)(command)
+    command = filter_options(command)
+    text = "The correlation id of one request; omit it to use the filter."
+    return click.argument("correlation_id", metavar="[ID]", required=False, help=text)(command)
 
 
-def run_bulk(api: OperatorApi, action: str, arguments: argparse.Namespace) -> int:
-    """Count what matches, then do it page by page; 1 if any request could not be done.
+def refuse_filter(*, yes: bool, reason: str, **options: str | None) -> None:  # noqa: ARG001 - goes with an ID
+    """Raise UsageError if the options of a filter are used together with an ID."""
+    if yes or selected(options):
+        raise click.UsageError("An ID selects one request: omit it, or the filter and --yes.")
+
+
+def run_bulk(
+    connect: Connect, action: str, *, yes: bool, reason: str, **options: str | None
+) -> int:
+    """Count the matching requests, and with `yes` act on them; 1 if an action failed.
 
     Raises:
-        ConfigurationError: the filter names no state.
+        UsageError: the filter names no state.
     """
-    wanted = filter_of(arguments)
-    if "state" not in wanted:
-        raise ConfigurationError(f"say which: an ID, or --state; then `{action}` counts first")
-    body = {"filter": wanted, "reason": arguments.reason}
-    matching = sum(page["matching"] for page in _pages(api, action, {**body, "dryRun": True}))
-    if not arguments.yes:
-        sys.stdout.write(f"{matching} requests match; say --yes to {action} them\n")
+    selection = selected(options)
+    if "state" not in selection:
+        raise click.UsageError(f"Give an ID or --state; `{action} --state` counts first.")
+    api = connect()
+    body = {"filter": selection, "reason": reason}
+    pages = _pages(api, action, {**body, "dryRun": True})
+    matching = sum(page["matching"] for page in pages)
+    if not yes:
+        click.echo(f"{matching} requests match; add --yes to {action} them")
         return 0
-    done, failed = 0, 0
-    for page in _pages(api, action, {**body, "dryRun": False}):
-        done += page["done"]
-        for each in page["failed"]:
-            failed += 1
-            sys.stdout.write(f"{one_line(each['correlationId'])}: {one_line(each['error'])}\n")
-        sys.stderr.write(f"{action}: {done + failed} of {matching}\n")
-    sys.stdout.write(f"{done} of {matching} done, {failed} not\n")
-    return int(failed > 0)
+    done, failures = 0, list[Mapping[str, Any]]()
+    with progress_bar(action) as report:
+        for page in _pages(api, action, {**body, "dryRun": False}):
+            done += page["done"]
+            failures += page["failed"]
+            report(done + len(failures), matching)
+    for failure in failures:
+        click.echo(f"{one_line(failure['correlationId'])}: {one_line(failure['error'])}")
+    click.echo(f"{done} of {matching} done, {len(failures)} failed")
+    return int(bool(failures))
 
 
-def _pages(api: OperatorApi, action: str, body: Mapping[str, Any]) -> Any:
+def _pages(api: OperatorApi, action: str, body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     before: dict[str, str] = {}
     while True:
-        page = api.bulk(action, {**body, "filter": {**body["filter"], **before}})
+        page = api.post("bulk", action, body={**body, "filter": {**body["filter"], **before}})
         yield page
         if "next" not in page:
             return

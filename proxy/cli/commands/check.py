@@ -1,64 +1,31 @@
-"""`approval-proxy check`: are these settings sound, and does what they name answer us?"""
+"""`approval-proxy check`: validate the settings, and call the systems that they name."""
 
-import argparse
-import asyncio
-import shutil
-import sys
-from collections.abc import Sequence
+import os
+from pathlib import Path
 
-import orjson
+import click
 
-from proxy.app.offline import open_clients
-from proxy.cli.live import checks
-from proxy.cli.live.probes import probes
-from proxy.cli.options import Subparsers, add_config, settings_of
-from proxy.domain.clock import SystemClock
-from proxy.settings import Settings, explain
+from proxy.cli.options import config_option
+from proxy.cli.output import print_table
+from proxy.settings import explain, load
 
 
-def add(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "check",
-        help="validate the settings and print them with the origin of each value",
-        description="Validates the settings; prints each with where it came from, secrets masked."
-        " With --live it asks every system that they name instead, and names what is wrong: DNS,"
-        " TLS, endpoint, client, scope, API permission. No ticket is opened.",
-    )
-    add_config(parser)
-    parser.add_argument(
-        "--live", action="store_true", help="ask every ticket system and witboost instance now"
-    )
-    parser.add_argument("--json", action="store_true", help="with --live: for programs")
-    parser.set_defaults(run=run)
+@click.command(
+    help="Validate the settings, and print each value with its origin; secrets are masked."
+    "\n\nWith --live, call every ticket system and witboost instance instead, and print the cause"
+    " of each failure: DNS, TLS, endpoint, client, scope or API permission. No ticket is created."
+)
+@config_option
+@click.option("--live", is_flag=True, help="Call every ticket system and witboost instance now.")
+@click.option("--json", "as_json", is_flag=True, help="With --live: print JSON.")
+def check(config: Path | None, *, live: bool, as_json: bool) -> int:
+    """Print the settings; with `live` the results of the calls, and return 1 if any failed."""
+    if as_json and not live:
+        raise click.UsageError("--json is the format of --live: add --live, or omit --json.")
+    settings = load(config, os.environ)
+    if live:
+        from proxy.cli.live.report import check_live  # noqa: PLC0415 - needs every client library
 
-
-def run(arguments: argparse.Namespace) -> int:
-    """Print the effective settings as a table; raises SettingsError with every problem.
-
-    With `--live` print what the systems answer, and return 1 if any does not as it must.
-    """
-    settings = settings_of(arguments)
-    if arguments.live:
-        return _tell(asyncio.run(_ask(settings)), as_json=arguments.json)
-    rows = [("setting", "value", "origin"), *explain(settings)]
-    first = max(len(key) for key, _, _ in rows)
-    second = min(max(len(value) for _, value, _ in rows), 60)
-    for key, value, origin in rows:
-        sys.stdout.write(f"{key:<{first}}  {value:<{second}}  {origin}\n")
+        return check_live(settings, as_json=as_json)
+    print_table(explain(settings), header=("setting", "value", "origin"))
     return 0
-
-
-async def _ask(settings: Settings) -> list[checks.Finding]:
-    async with open_clients(settings) as outgoing:
-        return await checks.examine(list(probes(outgoing)), now=SystemClock().now())
-
-
-def _tell(findings: Sequence[checks.Finding], *, as_json: bool) -> int:
-    if as_json:
-        sys.stdout.write(orjson.dumps(checks.tree(findings), option=orjson.OPT_INDENT_2).decode())
-        sys.stdout.write("\n")
-    else:
-        wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-        sys.stdout.writelines(f"{line}\n" for line in checks.table(findings, wide))
-    return int(any(finding.failed for finding in findings))

@@ -1,24 +1,25 @@
-"""`approval-proxy doctor`: do store, audit and ticket systems agree? After a loss above all."""
+"""`approval-proxy doctor`: do store, audit and ticket systems agree? Above all after a loss."""
 
-import argparse
 import asyncio
 import dataclasses
-import sys
+import os
 from collections import Counter
+from pathlib import Path
 from typing import Final
 
+import click
 import orjson
 
 from proxy.app.offline import open_for_doctor
 from proxy.audit.files import files_in
 from proxy.audit.replay import recall
 from proxy.cli.commands.audit import examine
-from proxy.cli.options import Subparsers, add_config, settings_of
+from proxy.cli.options import Parsed, config_option
+from proxy.cli.output import print_table, progress_bar
 from proxy.domain.durations import parse_duration
-from proxy.errors import ConfigurationError
 from proxy.maintenance.doctor import Doctor, DoctorInputs
 from proxy.maintenance.findings import Finding
-from proxy.settings import Settings
+from proxy.settings import Settings, load
 from proxy.store.audit_streams import AuditStreams
 
 _WORDS: Final = {
@@ -30,72 +31,57 @@ _WORDS: Final = {
 }
 
 
-def add(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "doctor",
-        help="compare store, audit and ticket systems, after a loss above all",
-        description="Compares what the store, the audit's files and the ticket systems know of the"
-        " same requests, and explains what differs. What nobody can know is listed as unknown."
-        " It may run beside the service.",
-    )
-    parser.add_argument(
-        "--repair",
-        action="store_true",
-        help="write back what the audit knows and the store lost, and make each index again that"
-        " differs from the records; the rest is only printed",
-    )
-    parser.add_argument(
-        "--since",
-        default="7d",
-        metavar="DURATION",
-        help="how far back tickets are listed that no request knows (default: 7d)",
-    )
-    parser.add_argument("--json", action="store_true", help="for programs: one finding a line")
-    add_config(parser)
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
+@click.command(
+    help="Compare the store, the audit's files and the ticket systems, and explain the differences."
+    "\n\nWhat cannot be known is listed as unknown. The service may run meanwhile."
+)
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Restore what the store lost and the audit has, and rebuild each index that differs from"
+    " the records; anything else is only printed.",
+)
+@click.option(
+    "--since",
+    type=Parsed(parse_duration, "DURATION"),
+    default="7d",
+    show_default=True,
+    help="How far back to look for tickets without a request.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one finding a line.")
+@config_option
+def doctor(config: Path | None, since: int, *, repair: bool, as_json: bool) -> int:
     """Print every finding; 1 if anything is wrong and was not repaired."""
-    try:
-        since = parse_duration(arguments.since)
-    except ValueError as error:
-        raise ConfigurationError(f"--since: {error}") from error
-    settings = settings_of(arguments)
-    counts = asyncio.run(
-        _examine(settings, repair=arguments.repair, since=since, as_json=arguments.json)
-    )
-    if not arguments.json:
-        told = ", ".join(f"{counts[result]} {word}" for result, word in _WORDS.items())
-        sys.stdout.write(f"{told}\n")
+    settings = load(config, os.environ)
+    counts = asyncio.run(_examine(settings, repair=repair, since=since, as_json=as_json))
+    if not as_json:
+        click.echo(", ".join(f"{counts[result]} {word}" for result, word in _WORDS.items()))
     return int(counts["wrong"] > 0)
 
 
 async def _examine(settings: Settings, *, repair: bool, since: int, as_json: bool) -> Counter[str]:
     folder, counts = settings.audit_folder, Counter[str]()
+    report = examine(folder) if folder.is_dir() else None
     async with open_for_doctor(settings, publish=repair) as (store, systems):
-        doctor = Doctor(
-            DoctorInputs(
+        audited = recall(file.lines() for file in files_in(folder))
+        with progress_bar("doctor") as report_progress:
+            inputs = DoctorInputs(
                 store=store,
                 streams=AuditStreams(store),
-                remembered=recall(file.lines() for file in files_in(folder)),
-                report=examine(folder) if folder.is_dir() else None,
+                remembered=audited,
+                report=report,
                 systems=systems,
                 since=await store.now() - since,
                 retention=settings.store.retention,
-            ),
-            repair=repair,
-        )
-        async for finding in doctor.examine():
-            counts[finding.result] += 1
-            _print(finding, as_json=as_json)
+            )
+            async for finding in Doctor(inputs, repair=repair, progress=report_progress).examine():
+                counts[finding.result] += 1
+                _print(finding, as_json=as_json)
     return counts
 
 
 def _print(finding: Finding, *, as_json: bool) -> None:
     if as_json:
-        line = orjson.dumps(dataclasses.asdict(finding)).decode()
+        click.echo(orjson.dumps(dataclasses.asdict(finding)).decode())
     else:
-        line = f"{_WORDS[finding.result]:<8}  {finding.about}: {finding.says}"
-    sys.stdout.write(f"{line}\n")
+        print_table([(f"{_WORDS[finding.result]:<8}", f"{finding.about}: {finding.says}")])

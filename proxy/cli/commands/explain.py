@@ -1,186 +1,180 @@
-"""`approval-proxy explain`: what the program would do with a hook call, without calling anybody."""
+"""`approval-proxy explain`: what the program would do with a hook call, without any call."""
 
-import argparse
 import asyncio
 import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
+import click
 import orjson
 
-from proxy.cli.explain.explanation import explained, sample_of
-from proxy.cli.options import Subparsers, add_config
-from proxy.cli.output import one_line
-from proxy.cli.sample import content_of
+from proxy.cli.explain.explanation import explain_call, sample_of
+from proxy.cli.options import FILE, Parsed, config_option
+from proxy.cli.output import one_line, print_json, print_table
+from proxy.cli.sample import read_bytes
 from proxy.domain.clock import SystemClock
 from proxy.settings import load
 
 _METHODS: Final = {"auto": "PUT, PATCH or POST, whichever it takes"}
 _GUARDS: Final = {
     "selfApproval": "by the requester, or by somebody who gets the access",
-    "unknownApprover": "by somebody who cannot be told from those",
+    "unknownApprover": "by somebody who may be one of those",
     "changedFields": "of a ticket whose key fields were changed",
 }
 _LISTED: Final = {"ownAccounts": "by our own account:", "approverGroups": "for none of the groups"}
 
 
-def add(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "explain",
-        help="say what would be done with a hook call, offline",
-        description="Says which route a hook call takes and why, the HTTP request that would open"
-        " its ticket, its deadlines and guards, and what each status would lead to. Calls nobody,"
-        " opens no store and reads no secret. Exit code 1: it would be refused, or a person would"
-        " have to look.",
-    )
-    add_config(parser)
-    parser.add_argument(
-        "--request",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="the hook call as JSON, or only its `fields`",
-    )
-    parser.add_argument(
-        "--at",
-        type=_moment,
-        metavar="TIME",
-        help="when it comes in, such as 2026-12-24T18:00:00Z (default: now; with --json: undated)",
-    )
-    parser.add_argument(
-        "--json", action="store_true", help="for golden files: the same settings, the same text"
-    )
-    parser.set_defaults(run=run)
+def _timestamp(text: str) -> int:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be a time such as 2026-12-24T18:00:00Z") from None
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()) * 1_000
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print the explanation; 0 if the request would go its way without a person.
+@click.command(
+    help="Explain how a hook call would be processed, offline: its route and why, the HTTP request"
+    " that would create its ticket, its deadlines and guards, and the effect of each status."
+    "\n\nCalls no system, opens no store and reads no secret. Exit code 1: the hook call would be"
+    " refused, or a person would have to look."
+)
+@config_option
+@click.option(
+    "--request",
+    type=FILE,
+    required=True,
+    metavar="FILE",
+    help="The hook call as JSON, or only its `fields`.",
+)
+@click.option(
+    "--at",
+    type=Parsed(_timestamp, "TIME"),
+    help="The time of the call, such as 2026-12-24T18:00:00Z (default: now; with --json: undated).",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON for golden files: the same settings make the same text.",
+)
+def explain(config: Path | None, request: Path, at: int | None, *, as_json: bool) -> int:
+    """Print the explanation; 0 if the request would need no person.
 
     Raises:
         ConfigurationError: the settings or the file cannot be used.
     """
-    settings = load(arguments.config, os.environ, secrets=False)
-    content = content_of(arguments.request)
-    at = arguments.at
-    if at is None and not arguments.json:
+    settings = load(config, os.environ, secrets=False)
+    sample = sample_of(read_bytes(request), settings)
+    if at is None and not as_json:
         at = SystemClock().now()
-    shown = asyncio.run(explained(settings, sample_of(content, settings), at=at))
-    if arguments.json:
-        sys.stdout.write(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode() + "\n")
+    explanation = asyncio.run(explain_call(settings, sample, at=at))
+    if as_json:
+        print_json(explanation)
     else:
-        sys.stdout.writelines(f"{line}\n" for line in render(shown))
-    return 0 if shown["ok"] else 1
+        _print(explanation)
+    return 0 if explanation["ok"] else 1
 
 
-def _moment(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("must be a time such as 2026-12-24T18:00:00Z") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 1_000
-
-
-def render(shown: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines that a person reads."""
-    if shown["answer"] != 202:  # noqa: PLR2004 - accepted (RFC 9110 15.3.3)
-        yield f"The hook call would be answered {shown['answer']}, and nothing stored:"
-        yield from (f"  {problem}" for problem in shown["problems"])
-        if any(problem.startswith("respondToUrl") for problem in shown["problems"]):
-            yield "Without respondToUrl in the file, what its fields would lead to is explained."
+def _print(explanation: Mapping[str, Any]) -> None:
+    if explanation["answer"] != HTTPStatus.ACCEPTED:
+        _print_refusal(explanation)
         return
-    yield f"The request, from witboost {shown['witboost']}"
-    yield from _aligned([(name, one_line(value)) for name, value in shown["request"].items()])
-    yield from ("", f"The route: {shown['route']}")
-    yield from _aligned([_rule(rule) for rule in shown["rules"]])
-    if "ticket" in shown:
-        yield from _ticket(shown["ticket"])
-    yield from (f"  ! {problem}" for problem in shown.get("problems", ()))
-    yield from ("", "Deadlines")
-    yield from _aligned([_deadline(each) for each in shown["deadlines"]])
-    if "guards" in shown:
-        yield from ("", "Guards: an approval is held for an operator")
-        yield from _guards(shown["guards"])
+    click.echo(f"The request, from witboost {explanation['witboost']}")
+    fields = [(name, one_line(value)) for name, value in explanation["request"].items()]
+    print_table(fields, indent=2)
+    click.echo(f"\nThe route: {explanation['route']}")
+    print_table(map(_rule, explanation["rules"]), indent=2)
+    if "ticket" in explanation:
+        _print_ticket(explanation["ticket"])
+    for problem in explanation.get("problems", ()):
+        click.echo(f"  ! {problem}")
+    click.echo("\nDeadlines")
+    print_table(map(_deadline, explanation["deadlines"]), indent=2)
+    if "guards" in explanation:
+        click.echo("\nGuards: an approval is held for an operator")
+        _print_guards(explanation["guards"])
     for name in ("decision", "fulfilment"):
-        if name in shown:
-            yield from ("", f"What each status means for the {name}")
-            yield from _aligned([_meaning(row, name) for row in shown[name]])
-    yield from _callback(shown)
+        if name in explanation:
+            click.echo(f"\nThe effect of each status on the {name}")
+            print_table([_status(row, name) for row in explanation[name]], indent=2)
+    _print_callbacks(explanation)
 
 
-def _callback(shown: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where witboost is called back, and a whole body; `--json` has them all."""
-    bodies = [shown["announcement"]] if "announcement" in shown else []
-    rows = (*shown["decision"], *shown.get("fulfilment", ()))
+def _print_refusal(explanation: Mapping[str, Any]) -> None:
+    click.echo(f"The hook call would be answered {explanation['answer']}, and nothing stored:")
+    for problem in explanation["problems"]:
+        click.echo(f"  {problem}")
+    if any(problem.startswith("respondToUrl") for problem in explanation["problems"]):
+        click.echo("Remove respondToUrl from the file to explain its fields alone.")
+
+
+def _print_callbacks(explanation: Mapping[str, Any]) -> None:
+    """Print the target of callbacks, and one body as an example; `--json` has them all."""
+    bodies = [explanation["announcement"]] if "announcement" in explanation else []
+    rows = (*explanation["decision"], *explanation.get("fulfilment", ()))
     bodies += [row["callback"] for row in rows if "callback" in row][:1]
-    to = shown["callback"]
-    method = _METHODS.get(to["method"], to["method"])
-    yield from ("", f"Callbacks: {method} {to['url']}", "")
+    target = explanation["callback"]
+    method = _METHODS.get(target["method"], target["method"])
+    click.echo(f"\nCallbacks: {method} {target['url']}\n")
     for body in bodies:
-        yield from _json(body)
+        _print_body(body)
 
 
 def _rule(rule: Mapping[str, Any]) -> Sequence[str]:
-    why = [rule["when"] or "", rule.get("because", "")]
-    return rule["route"], rule["found"], " ".join(filter(None, why))
+    reasons = [rule["when"] or "", rule.get("because", "")]
+    return rule["route"], rule["found"], " ".join(filter(None, reasons))
 
 
-def _ticket(ticket: Mapping[str, Any]) -> Iterator[str]:
-    yield from ("", f"The ticket, in {ticket['system']} ({ticket['kind']})")
+def _print_ticket(ticket: Mapping[str, Any]) -> None:
+    click.echo(f"\nThe ticket, in {ticket['system']} ({ticket['kind']})")
     if "hidden" in ticket:
-        yield f"  It may not see: {', '.join(map(one_line, ticket['hidden']))}"
+        click.echo(f"  Hidden from it: {', '.join(map(one_line, ticket['hidden']))}")
     for number, call in enumerate(ticket["calls"]):
-        yield from [""] * bool(number)
-        asks = "" if call["purpose"] == "create" else "   (only asks; here nothing is found)"
-        yield f"  {call['method']} {call['url']}{asks}"
-        yield from (f"  {name}: {value}" for name, value in call["headers"].items())
+        if number:
+            click.echo()
+        note = "" if call["purpose"] == "create" else "   (a look-up; here it finds nothing)"
+        click.echo(f"  {call['method']} {call['url']}{note}")
+        for name, value in call["headers"].items():
+            click.echo(f"  {name}: {value}")
         if "body" in call:
-            yield ""
-            yield from _json(call["body"])
+            click.echo()
+            _print_body(call["body"])
 
 
-def _deadline(clock: Mapping[str, Any]) -> Sequence[str]:
-    date = f" ({clock['at']})" if "at" in clock else ""
+def _deadline(deadline: Mapping[str, Any]) -> Sequence[str]:
+    date = f" ({deadline['at']})" if "at" in deadline else ""
     return (
-        clock["clock"],
-        f"{clock['within']} after {clock['since']}{date}",
-        f"then: {clock['then']}",
+        deadline["clock"],
+        f"{deadline['within']} after {deadline['since']}{date}",
+        f"then: {deadline['then']}",
     )
 
 
-def _guards(guards: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each guard that holds something, then whom approvers are compared with."""
-    for name, words in _GUARDS.items():
+def _print_guards(guards: Mapping[str, Any]) -> None:
+    """Print each guard that is in force, then the people with whom approvers are compared."""
+    for name, text in _GUARDS.items():
         if guards[name] == "hold":
-            yield f"  {words}"
-    for name, words in _LISTED.items():
+            click.echo(f"  {text}")
+    for name, text in _LISTED.items():
         if guards[name]:
-            yield f"  {words} {', '.join(guards[name])}"
-    yield from _aligned([(one_line(person), known) for person, known in guards["people"].items()])
+            click.echo(f"  {text} {', '.join(guards[name])}")
+    print_table([(one_line(name), who) for name, who in guards["people"].items()], indent=2)
 
 
-def _meaning(row: Mapping[str, Any], name: str) -> Sequence[str]:
-    told = row["outcome" if name == "decision" else "fulfilment"] or "-"
-    then = row["then"]
+def _status(row: Mapping[str, Any], name: str) -> Sequence[str]:
+    outcome = row["outcome" if name == "decision" else "fulfilment"] or "-"
+    effect = row["then"]
     if "callback" in row:
-        then = f"{row['callback']['status']}: {row['callback']['hookInfo']['message']}"
-    return row["native"] or "(no ticket)", told, then
+        effect = f"{row['callback']['status']}: {row['callback']['hookInfo']['message']}"
+    return row["native"] or "(no ticket)", outcome, effect
 
 
-def _json(body: Any) -> Iterator[str]:
-    """Yield a body over several lines; what is no JSON as it is."""
+def _print_body(body: Any) -> None:
+    """Print a body in several lines; a body that is not JSON is printed unchanged."""
     if not isinstance(body, str):
         body = orjson.dumps(body, option=orjson.OPT_INDENT_2).decode()
-    yield from (f"  {line}" for line in body.splitlines())
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    if not rows:
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield f"  {'  '.join(cells)}".rstrip()
+    for line in body.splitlines():
+        click.echo(f"  {line}")

@@ -1,6 +1,5 @@
-"""`approval-proxy login`: a person logs in once, and a ticket system can be called from then on."""
+"""`approval-proxy login`: a person logs in once, and the program renews the tokens from then on."""
 
-import argparse
 import asyncio
 import io
 import os
@@ -9,13 +8,16 @@ import webbrowser
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Final
+
+import click
 
 from proxy.app.destinations import Destinations
 from proxy.app.offline import open_clients
 from proxy.app.token_sources import login_key, token_parameters
 from proxy.cli.loopback import listening
-from proxy.cli.options import Subparsers, add_config, settings_of
+from proxy.cli.options import config_option
 from proxy.domain.schedule import MINUTE
 from proxy.errors import ConfigurationError
 from proxy.oauth2.discovery import Metadata
@@ -24,71 +26,59 @@ from proxy.oauth2.endpoint import TokenParameters
 from proxy.oauth2.grants import AuthorizationCode, Grant
 from proxy.oauth2.login import Authorization, begin, code_of
 from proxy.oauth2.tokens import Token
-from proxy.settings import Settings
+from proxy.settings import Settings, load
 from proxy.settings.error_text import nearest
 from proxy.settings.oauth2 import Login, OAuth2
 
-WITHIN: Final = 10 * MINUTE
-_PASTED_URI: Final = "http://127.0.0.1/callback"  # RFC 8252 7.3; nobody listens there
+TIMEOUT: Final = 10 * MINUTE
+_PASTED_URI: Final = "http://127.0.0.1/callback"  # RFC 8252 7.3; nothing listens there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Whom to log in to, as what client, and where the refresh token goes."""
+    """The authorization server of a ticket system, our client there, and our token store."""
 
     system: str
     client_id: str
-    asked: TokenParameters
+    parameters: TokenParameters
     redirect_uri: str | None
     extra: dict[str, str] = field(default_factory=dict)
     metadata: Callable[[], Awaitable[Metadata]]
-    ask: Callable[[Grant], Awaitable[Token]]
-    put: Callable[[str], Awaitable[None]]
-    place: str
+    request_token: Callable[[Grant], Awaitable[Token]]
+    store_token: Callable[[str], Awaitable[None]]
+    store_name: str
 
 
-def add(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "login",
-        help="log in to a ticket system once, for the grant refresh_token",
-        description="Opens the login page of a ticket system's authorization server, takes what it"
-        " answers and stores the refresh token, encrypted. The account that logs in is the one"
-        " that opens the tickets.",
-    )
-    parser.add_argument("system", metavar="TICKET-SYSTEM", help="its name in the settings")
-    add_config(parser)
-    way = parser.add_mutually_exclusive_group()
-    way.add_argument(
-        "--no-browser", action="store_true", help="print the URL only, and wait for the redirect"
-    )
-    way.add_argument(
-        "--paste",
-        action="store_true",
-        help="for a browser on another machine: read the URL to which it was sent, or the code",
-    )
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
+@click.command(
+    help="Log in to a ticket system once, for the grant refresh_token."
+    "\n\nOpens the login page of its authorization server and stores the refresh token, encrypted."
+    " The account that logs in is the one that creates the tickets."
+)
+@click.argument("system", metavar="TICKET-SYSTEM", help="Its name in the settings.")
+@config_option
+@click.option("--no-browser", is_flag=True, help="Only print the URL, and wait for the redirect.")
+@click.option(
+    "--paste",
+    is_flag=True,
+    help="For a browser on another machine: read the URL of the redirect, or the code in it.",
+)
+def login(system: str, config: Path | None, *, no_browser: bool, paste: bool) -> int:
     """Log in; raises ProxyError, and then nothing was stored."""
-    settings = settings_of(arguments)
+    if no_browser and paste:
+        raise click.UsageError("--paste opens no browser anyway: omit --no-browser.")
+    settings = load(config, os.environ)
     try:
-        return asyncio.run(_run(settings, arguments))
+        click.echo(f"\n{asyncio.run(_run(settings, system, browse=not no_browser, paste=paste))}")
     except KeyboardInterrupt:
-        sys.stderr.write("\napproval-proxy: the login was given up; nothing was stored\n")
+        click.echo("\napproval-proxy: the login was given up; nothing was stored", err=True)
         return 1
-
-
-async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
-    async with open_clients(settings) as outgoing:
-        account = _account(outgoing, arguments.system)
-        if arguments.paste:
-            outcome = await by_paste(account)
-        else:
-            outcome = await by_browser(account, browse=not arguments.no_browser)
-    _say("", outcome)
     return 0
+
+
+async def _run(settings: Settings, system: str, *, browse: bool, paste: bool) -> str:
+    async with open_clients(settings) as outgoing:
+        account = _account(outgoing, system)
+        return await (by_paste(account) if paste else by_browser(account, browse=browse))
 
 
 def _account(outgoing: Destinations, name: str) -> Account:
@@ -101,57 +91,57 @@ def _account(outgoing: Destinations, name: str) -> Account:
     auth = system.auth
     if not (isinstance(auth, OAuth2) and auth.grant == "refresh_token"):
         raise ConfigurationError(
-            f"ticket_systems.{name}.auth: nobody need log in, unless it is of kind oauth2 with"
+            f"ticket_systems.{name}.auth: a login is needed only for kind: oauth2 with"
             " grant: refresh_token"
         )
     login, tokens = auth.login or Login(), sources.refresh_tokens(name)
     return Account(
         system=name,
         client_id=auth.client_id,
-        asked=token_parameters(auth),
+        parameters=token_parameters(auth),
         redirect_uri=login.redirect_uri,
         extra=login.extra | _bound(sources.dpop(auth)),
         metadata=sources.metadata(name, system, auth).server,
-        ask=sources.endpoint(name, system, auth).ask,
-        put=partial(tokens.put, login_key(system, auth), system=name, by=f"user {os.getuid()}"),
-        place="the store" if settings.store.redis_url else f"{settings.store.folder}",
+        request_token=sources.endpoint(name, system, auth).ask,
+        store_token=partial(
+            tokens.put, login_key(system, auth), system=name, by=f"user {os.getuid()}"
+        ),
+        store_name="the store" if settings.store.redis_url else f"{settings.store.folder}",
     )
 
 
 def _bound(dpop: Dpop | None) -> dict[str, str]:
-    """Bind the code to our key, so that nobody else can redeem it (RFC 9449 10)."""
+    """Return the parameter that binds the code to our key (RFC 9449 10)."""
     return {"dpop_jkt": dpop.thumbprint} if dpop else {}
 
 
-async def by_browser(account: Account, *, browse: bool, within: int = WITHIN) -> str:
-    """Return what to tell the person after a login whose redirect reached this machine."""
+async def by_browser(account: Account, *, browse: bool, timeout_ms: int = TIMEOUT) -> str:
+    """Log in with a redirect to this machine, and return the result for the person."""
     metadata = await account.metadata()
     async with listening(account.redirect_uri) as loopback:
         login = _begun(account, metadata, loopback.redirect_uri)
-        _say(
-            f"Log in to {account.system} as the account that shall open its tickets:",
-            "",
-            f"  {login.url}",
-            "",
-            f"Waiting at {loopback.redirect_uri} for at most {within // MINUTE} minutes;"
-            " Ctrl-C gives up.",
+        click.echo(
+            f"Log in to {account.system} as the account that is to create its tickets:\n\n"
+            f"  {login.url}\n\n"
+            f"Waiting at {loopback.redirect_uri} for at most {timeout_ms // MINUTE} minutes;"
+            " Ctrl-C gives up."
         )
         if browse and not await asyncio.to_thread(webbrowser.open, login.url):
-            _say("No browser could be opened: open the URL yourself.")
-        return await loopback.outcome(lambda said: _finish(account, login, said), within=within)
+            click.echo("No browser could be opened: open the URL yourself.")
+        return await loopback.outcome(
+            lambda query: _finish(account, login, query), timeout_ms=timeout_ms
+        )
 
 
 async def by_paste(account: Account) -> str:
-    """Return what to tell the person after a login that was carried over by hand."""
+    """Log in with a redirect that the person pastes, and return the result for the person."""
     metadata = await account.metadata()
     login = _begun(account, metadata, account.redirect_uri or _PASTED_URI)
-    _say(
-        f"Log in to {account.system} as the account that shall open its tickets, in any browser:",
-        "",
-        f"  {login.url}",
-        "",
-        f"It will then be sent to {login.redirect_uri}, where it may find nothing. Paste the whole"
-        " URL from its address bar, or the code in it:",
+    click.echo(
+        f"Log in to {account.system} as the account that is to create its tickets, in any"
+        f" browser:\n\n  {login.url}\n\n"
+        f"The browser is then sent to {login.redirect_uri}, where it may find nothing. Paste the"
+        " whole URL from its address bar, or the code in it:"
     )
     return await _finish(account, login, await _line())
 
@@ -159,35 +149,35 @@ async def by_paste(account: Account) -> str:
 def _begun(account: Account, metadata: Metadata, redirect_uri: str) -> Authorization:
     if not metadata.authorization_endpoint:
         raise ConfigurationError(
-            f"ticket_systems.{account.system}.auth: no place to log in is known: set"
+            f"ticket_systems.{account.system}.auth: the login page is not known: set"
             " authorization_url, or an issuer whose metadata names an authorization_endpoint"
         )
-    wanted = account.asked
+    parameters = account.parameters
     return begin(
         metadata.authorization_endpoint,
         client_id=account.client_id,
         redirect_uri=redirect_uri,
-        scope=wanted.scope,
-        resource=wanted.resource,
-        audience=wanted.audience,
+        scope=parameters.scope,
+        resource=parameters.resource,
+        audience=parameters.audience,
         extra=account.extra,
         issuer=metadata.issuer,
         iss_required=metadata.authorization_response_iss_parameter_supported,
     )
 
 
-async def _finish(account: Account, login: Authorization, said: str) -> str:
-    """Redeem the code and store the refresh token; the access token is not kept."""
-    code = code_of(said, login)
-    token = await account.ask(AuthorizationCode(code, login.verifier, login.redirect_uri))
+async def _finish(account: Account, login: Authorization, redirect: str) -> str:
+    """Redeem the code and store the refresh token; the access token is not stored."""
+    code = code_of(redirect, login)
+    token = await account.request_token(AuthorizationCode(code, login.verifier, login.redirect_uri))
     if not token.refresh_token:
         raise ConfigurationError(
-            f"the login to {account.system} went well, but it gave no refresh token, so nothing was"
-            " stored: have `scope` name offline_access (or what this server calls it), and allow"
-            " this client the grant refresh_token"
+            f"the login to {account.system} succeeded without a refresh token, so nothing was"
+            " stored: add offline_access to `scope` (or its name at this server), and allow this"
+            " client the grant refresh_token"
         )
-    await account.put(token.refresh_token)
-    return f"The refresh token of {account.system} is stored, encrypted, in {account.place}."
+    await account.store_token(token.refresh_token)
+    return f"The refresh token of {account.system} is stored, encrypted, in {account.store_name}."
 
 
 async def _line() -> str:
@@ -196,14 +186,9 @@ async def _line() -> str:
     try:
         loop.add_reader(sys.stdin.fileno(), ready.set)
     except (PermissionError, io.UnsupportedOperation):
-        return sys.stdin.readline()  # a file is never waited for
+        return sys.stdin.readline()  # a file needs no waiting
     try:
         await ready.wait()
     finally:
         loop.remove_reader(sys.stdin.fileno())
     return sys.stdin.readline()
-
-
-def _say(*lines: str) -> None:
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()

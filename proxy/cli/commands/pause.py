@@ -1,41 +1,40 @@
 """`approval-proxy pause` and `resume`: a ticket system, or the callbacks of a witboost instance."""
 
-import argparse
-import sys
-from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from proxy.cli.options import Subparsers
+import click
+
+from proxy.cli.client import Connect, api_options
 from proxy.cli.output import one_line
-from proxy.cli.program import add_program, program_of
 
-_SAYS: Final = {
-    "pause": "stop using a ticket system, or calling back a witboost instance: requests wait",
-    "resume": "use it again, whatever paused it",
-}
-
-
-def add(subparsers: Subparsers) -> None:
-    """Register both commands."""
-    for action, says in _SAYS.items():
-        parser = subparsers.add_parser(action, help=says, description=f"{says.capitalize()}.")
-        parser.add_argument("name", help="the ticket system or instance, as in the settings")
-        parser.add_argument("--reason", required=True, help="why; shown wherever it is paused")
-        add_program(parser)
-        parser.set_defaults(run=_runs(action))
+_ARGUMENTS: Final = (
+    click.argument("name", help="The ticket system or witboost instance, as in the settings."),
+    click.option("--reason", required=True, help="Why; shown wherever the pause is."),
+)
 
 
-def _runs(action: str) -> Callable[[argparse.Namespace], int]:
-    """Return what does it, and prints everything that is paused then."""
-
-    def run(arguments: argparse.Namespace) -> int:
-        body = {"reason": arguments.reason}
-        answer = program_of(arguments).destination(arguments.name, action, body)
-        for each in answer["paused"]:
-            words = (each["destination"], "is paused", f"({each['cause']}):", each["reason"])
-            sys.stdout.write(one_line(" ".join(words)) + "\n")
-        if not answer["paused"]:
-            sys.stdout.write("nothing is paused\n")
+def _command(action: str, summary: str) -> click.Command:
+    @api_options
+    def run(name: str, reason: str, connect: Connect) -> int:
+        path = ("destinations", name, action)
+        paused: list[dict[str, Any]] = connect().post(*path, body={"reason": reason})["paused"]
+        for pause in paused:
+            text = f"{pause['destination']} is paused ({pause['cause']}): {pause['reason']}"
+            click.echo(one_line(text))
+        if not paused:
+            click.echo("nothing is paused")
         return 0
 
-    return run
+    for decorate in reversed(_ARGUMENTS):
+        run = decorate(run)
+    return click.command(action, help=summary)(run)
+
+
+pause = _command(
+    "pause",
+    "Stop calling a ticket system, or the callbacks of a witboost instance. Requests wait.",
+)
+resume = _command(
+    "resume",
+    "Call a ticket system or witboost instance again, whatever paused it.",
+)

@@ -1,114 +1,107 @@
 """`approval-proxy receipts`: fetch the receipt of a decision, and verify receipts offline."""
 
-import argparse
 import asyncio
-import sys
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-import orjson
+import click
 
 from proxy.app.offline import open_for_doctor
 from proxy.app.open_store import open_audit_keys
 from proxy.audit.files import files_in
 from proxy.audit.receipts import RECEIPT, Receipts, sha256
 from proxy.audit.replay import recall
-from proxy.cli.options import Subparsers, add_config, settings_of
-from proxy.cli.program import add_program, program_of
-from proxy.errors import ConfigurationError, NotFoundError
+from proxy.cli.client import Connect, api_options
+from proxy.cli.options import FILE, config_option
+from proxy.cli.output import print_json
+from proxy.cli.sample import read_bytes
+from proxy.errors import NotFoundError
 from proxy.security.signing import Verifier
-from proxy.settings import Settings
+from proxy.settings import Settings, load
+
+_id_argument: Final = click.argument(
+    "correlation_id", metavar="ID", help="The correlation id of the request."
+)
 
 
-def add(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser("receipts", help="signed receipts of decisions")
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    get = actions.add_parser("get", help="print the receipt of a decided request")
-    get.add_argument("id", metavar="ID", help="the correlation id of the request")
-    get.set_defaults(run=run_get)
-    issue = actions.add_parser(
-        "issue",
-        help="print the receipt of a request whose retention is over, from the audit",
-        description="Issues a receipt from the audit's files, with the store's keys: the request"
-        " itself may be gone. What it says is what the audit, whose heads are signed, holds.",
-    )
-    issue.add_argument("id", metavar="ID", help="the correlation id of the request")
-    add_config(issue)
-    issue.set_defaults(run=run_issue)
-    keys = actions.add_parser("keys", help="print the public keys, to be kept for verifying")
-    keys.set_defaults(run=run_keys)
-    for asking in (get, keys):
-        add_program(asking)
-    verify = actions.add_parser(
-        "verify",
-        help="verify receipts offline, and print what they say",
-        description="Verifies receipts with public keys that you trust, and prints what they say."
-        " With --request it also compares the hook call that was sent then.",
-    )
-    verify.add_argument("receipt", type=Path, nargs="+", metavar="FILE", help="a receipt")
-    verify.add_argument(
-        "--keys", type=Path, required=True, help="what `receipts keys` printed, or keys.json"
-    )
-    verify.add_argument(
-        "--request", type=Path, metavar="FILE", help="the body of the hook call, as it was sent"
-    )
-    verify.set_defaults(run=run_verify)
+@click.group(help="Print and verify signed receipts of decisions.")
+def receipts() -> None:
+    """Hold the actions."""
 
 
-def run_get(arguments: argparse.Namespace) -> int:
+@receipts.command(help="Print the receipt of a decided request.")
+@_id_argument
+@api_options
+def get(correlation_id: str, connect: Connect) -> int:
     """Print a receipt on one line."""
-    answer = program_of(arguments).get(arguments.id, "receipt")
-    sys.stdout.write(f"{answer['receipt']}\n")
+    click.echo(connect().get("requests", correlation_id, "receipt")["receipt"])
     return 0
 
 
-def run_issue(arguments: argparse.Namespace) -> int:
-    """Print a receipt that the audit's files make."""
-    sys.stdout.write(f"{asyncio.run(_issue(settings_of(arguments), arguments.id))}\n")
+@receipts.command(
+    help="Print the receipt of a request after its retention, from the audit."
+    "\n\nThe receipt is made from the audit's files, whose heads are signed, with the store's keys."
+)
+@_id_argument
+@config_option
+def issue(correlation_id: str, config: Path | None) -> int:
+    """Print a receipt that is made from the audit's files."""
+    click.echo(asyncio.run(_issue(load(config, os.environ), correlation_id)))
     return 0
 
 
-async def _issue(settings: Settings, request: str) -> str:
+async def _issue(settings: Settings, correlation_id: str) -> str:
     files = files_in(settings.audit_folder)
     async with open_for_doctor(settings, publish=False) as (store, _systems):
-        remembered = recall(file.lines() for file in files).get(request)
-        entry = remembered.entry(store) if remembered else None
+        audited = recall(file.lines() for file in files).get(correlation_id)
+        entry = audited.entry(store) if audited else None
         if entry is None:
-            raise NotFoundError(f"the audit knows no request {request}, or too little of it")
-        seals = await open_audit_keys(settings, store)
-        return Receipts(seals.signer, settings.public_url).issue(entry)
+            raise NotFoundError(f"the audit knows no request {correlation_id}, or too little of it")
+        keys = await open_audit_keys(settings, store)
+        return Receipts(keys.signer, settings.public_url).issue(entry)
 
 
-def run_keys(arguments: argparse.Namespace) -> int:
+@receipts.command(help="Print the public keys with which receipts are verified.")
+@api_options
+def keys(connect: Connect) -> int:
     """Print the JWK set of every key that ever signed."""
-    keys = program_of(arguments).signing_keys()
-    sys.stdout.write(orjson.dumps(keys, option=orjson.OPT_INDENT_2).decode() + "\n")
+    print_json(connect().get("signing-keys"))
     return 0
 
 
-def run_verify(arguments: argparse.Namespace) -> int:
-    """Print each receipt's content or what is wrong with it; 1 if anything is wrong."""
-    verifier = Verifier.of(_content(arguments.keys))
-    asked = sha256(_content(arguments.request)) if arguments.request else ""
-    return max(_verify(verifier, file, asked) for file in arguments.receipt)
+@receipts.command(help="Verify receipts offline, and print their contents.")
+@click.argument("files", nargs=-1, type=FILE, required=True, metavar="FILE...", help="Receipts.")
+@click.option(
+    "--keys",
+    "keys_file",
+    type=FILE,
+    required=True,
+    help="Public keys that you trust: the output of `receipts keys`, or keys.json.",
+)
+@click.option(
+    "--request",
+    type=FILE,
+    metavar="FILE",
+    help="The body of the hook call as it was sent, to be compared as well.",
+)
+def verify(files: Sequence[Path], keys_file: Path, request: Path | None) -> int:
+    """Print each receipt's content or the problem with it; 1 if there is any problem."""
+    verifier = Verifier.of(read_bytes(keys_file))
+    digest = sha256(read_bytes(request)) if request else ""
+    return max([_verify(verifier, file, digest) for file in files])
 
 
-def _verify(verifier: Verifier, file: Path, asked: str) -> int:
+def _verify(verifier: Verifier, file: Path, digest: str) -> int:
     try:
-        content = verifier.open(_content(file).decode("ascii", "replace").strip(), kind=RECEIPT)
+        content = verifier.open(read_bytes(file).decode("ascii", "replace").strip(), kind=RECEIPT)
     except ValueError as error:
-        sys.stdout.write(f"{file}: NOT VALID: {error}\n")
+        click.echo(f"{file}: NOT VALID: {error}")
         return 1
-    if asked and content.get("asked", {}).get("sha256") != asked:
-        sys.stdout.write(f"{file}: NOT VALID: it is the receipt of another hook call\n")
+    if digest and content.get("asked", {}).get("sha256") != digest:
+        click.echo(f"{file}: NOT VALID: it is the receipt of another hook call")
         return 1
-    said = orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
-    sys.stdout.write(f"{file}: valid\n{said}\n")
+    click.echo(f"{file}: valid")
+    print_json(content)
     return 0
-
-
-def _content(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{file} cannot be read: {error.strerror}") from error

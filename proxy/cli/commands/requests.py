@@ -1,16 +1,19 @@
 """`approval-proxy requests`: what operators see and do, against a running program."""
 
-import argparse
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
+import click
 
-from proxy.cli.commands.bulk import add_bulk, add_filter, filter_of, run_bulk
-from proxy.cli.options import Subparsers
-from proxy.cli.output import one_line
-from proxy.cli.program import add_program, program_of
+from proxy.cli.client import Connect, api_options
+from proxy.cli.commands.bulk import (
+    bulk_options,
+    filter_options,
+    refuse_filter,
+    run_bulk,
+    selected,
+)
+from proxy.cli.output import one_line, print_json, print_table
 
 _USUAL: Final = 50
 _PAGE: Final = 200  # the API's longest
@@ -35,150 +38,158 @@ _SECTIONS: Final = {
 
 
 SIMPLE: Final = {
-    "release": "accept the approval that a guard holds back, or say that awaited access is there",
-    "reject": "decide without the ticket: no; or say that awaited access will not be there",
-    "cancel": "end a request that nobody wants any more",
-    "refresh": "go on with a request now: read its ticket, send its callback",
-    "reroute": "choose the route again, under the settings of now",
+    "release": "Accept the approval that a guard holds, or confirm that awaited access exists.",
+    "reject": "Reject without the ticket, or report that awaited access will not exist.",
+    "refresh": "Continue a request now: read its ticket, or send its callback.",
+    "reroute": "Choose the route again, under the present settings.",
 }
-"""What needs nothing but a reason."""
+"""Actions on one request that need nothing but a reason."""
+
+_id_argument: Final = click.argument(
+    "correlation_id", metavar="ID", help="The correlation id of the request."
+)
+_reason_option: Final = click.option(
+    "--reason", required=True, help="Why; it becomes part of the history."
+)
+_json_option: Final = click.option(
+    "--json", "as_json", is_flag=True, help="Print the API's answer as JSON."
+)
 
 
-def add(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser(
-        "requests", help="see requests, decide them, and send them back to work"
-    )
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = _action(actions, "list", "list requests, newest first", run_list)
-    add_filter(listing)
-    listing.add_argument("--ticket", metavar="KEY", help="those of this ticket, by its key or id")
-    listing.add_argument(
-        "--limit", type=_count, default=_USUAL, help=f"how many (default: {_USUAL})"
-    )
-    show = _action(actions, "show", "show one request with its history", run_show)
-    for reading in (listing, show):
-        reading.add_argument("--json", action="store_true", help="print what the API answers")
-    retry = _action(actions, "retry", "send a held or dead request back to work", run_retry)
-    attach = _action(actions, "attach", "tell a request which ticket is its own", run_attach)
-    simple = {name: _action(actions, name, what, _runs(name)) for name, what in SIMPLE.items()}
-    many = (retry, simple["cancel"])
-    for naming in (show, retry, attach, *simple.values()):
-        one = naming.add_argument("id", metavar="ID", help="the correlation id of the request")
-        one.nargs, one.required = ("?", False) if naming in many else (None, True)
-    for each in many:
-        add_bulk(each)
-    retry.add_argument(
-        "--no-ticket-exists",
-        action="store_true",
-        help="vouch that a create in doubt made no ticket; a second one is then opened",
-    )
-    attach.add_argument("ticket", metavar="TICKET-KEY", help="the ticket's key or id")
-    for acting in (retry, attach, *simple.values()):
-        acting.add_argument("--reason", required=True, help="why; it goes into the history")
+@click.group(help="List and show requests, decide them, and continue those that stopped.")
+def requests() -> None:
+    """Hold the actions."""
 
 
-def _action(actions: Subparsers, name: str, what: str, run: object) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=what)
-    parser.set_defaults(run=run)
-    add_program(parser)
-    return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError("must be a number from 1 on")
-    return int(text)
-
-
-def run_list(arguments: argparse.Namespace) -> int:
+@requests.command("list", help="List requests, newest first.")
+@filter_options
+@click.option("--ticket", metavar="KEY", help="Only requests of this ticket, by its key or id.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=_USUAL,
+    show_default=True,
+    help="How many requests.",
+)
+@_json_option
+@api_options
+def list_(
+    ticket: str | None, limit: int, connect: Connect, *, as_json: bool, **options: str | None
+) -> int:
     """Print requests as a table; reads as many pages as the limit needs."""
-    api, found = program_of(arguments), list[Mapping[str, Any]]()
-    query = filter_of(arguments) | ({"ticket": arguments.ticket} if arguments.ticket else {})
-    while (left := arguments.limit - len(found)) > 0:
-        page = api.get(query={**query, "limit": str(min(left, _PAGE))})
-        found += page["requests"]
+    api, rows = connect(), list[Mapping[str, Any]]()
+    query = selected(options) | ({"ticket": ticket} if ticket else {})
+    while (missing := limit - len(rows)) > 0:
+        page = api.get("requests", query={**query, "limit": str(min(missing, _PAGE))})
+        rows += page["requests"]
         if "next" not in page:
             break
         query["before"] = page["next"]
-    if arguments.json:
-        _print_json(found)
-        return 0
-    rows = [tuple(_COLUMNS.values())]
-    rows += [tuple(one_line(each.get(name, "-")) for name in _COLUMNS) for each in found]
-    sys.stdout.writelines(f"{line}\n" for line in _aligned(rows))
-    return 0
-
-
-def run_show(arguments: argparse.Namespace) -> int:
-    """Print where a request stands and why, what was asked for, and what happened."""
-    request = program_of(arguments).get(arguments.id)
-    if arguments.json:
-        _print_json(request)
+    if as_json:
+        print_json(rows)
     else:
-        sys.stdout.writelines(f"{line}\n" for line in _told(request))
+        cells = [[one_line(row.get(name, "-")) for name in _COLUMNS] for row in rows]
+        print_table(cells, header=tuple(_COLUMNS.values()))
     return 0
 
 
-def run_retry(arguments: argparse.Namespace) -> int:
-    """Send a request back to work and say where it stands then."""
-    if arguments.id is None:
-        return run_bulk(program_of(arguments), "retry", arguments)
-    body = {"reason": arguments.reason, "noTicketExists": arguments.no_ticket_exists}
-    return _acted(program_of(arguments).post(arguments.id, "retry", body=body))
+@requests.command(help="Show one request with its history.")
+@_id_argument
+@_json_option
+@api_options
+def show(correlation_id: str, connect: Connect, *, as_json: bool) -> int:
+    """Print the state of a request and the reason, its content, and its history."""
+    request = connect().get("requests", correlation_id)
+    if as_json:
+        print_json(request)
+    else:
+        _print_request(request)
+    return 0
 
 
-def run_attach(arguments: argparse.Namespace) -> int:
-    """Give a request its ticket and say where it stands then."""
-    body = {"reason": arguments.reason, "ticketKey": arguments.ticket}
-    return _acted(program_of(arguments).post(arguments.id, "attach", body=body))
+@requests.command(help="Give a request its ticket, where a create is in doubt.")
+@_id_argument
+@click.argument("ticket", metavar="TICKET-KEY", help="The ticket's key or id.")
+@_reason_option
+@api_options
+def attach(correlation_id: str, ticket: str, reason: str, connect: Connect) -> int:
+    """Give a request its ticket."""
+    return _act(connect, correlation_id, "attach", reason, ticketKey=ticket)
 
 
-def _runs(action: str) -> Callable[[argparse.Namespace], int]:
-    """Return what does something that needs nothing but a reason."""
+@requests.command(help="Continue a held or dead request, or all that match a filter.")
+@bulk_options
+@click.option(
+    "--no-ticket-exists",
+    is_flag=True,
+    help="Confirm that a create in doubt made no ticket; a second one is then created.",
+)
+@_reason_option
+@api_options
+def retry(
+    correlation_id: str | None, connect: Connect, *, no_ticket_exists: bool, **options: Any
+) -> int:
+    """Continue requests."""
+    if correlation_id is None and no_ticket_exists:
+        raise click.UsageError("--no-ticket-exists is about one request: give its ID.")
+    if correlation_id is None:
+        return run_bulk(connect, "retry", **options)
+    refuse_filter(**options)
+    return _act(
+        connect, correlation_id, "retry", options["reason"], noTicketExists=no_ticket_exists
+    )
 
-    def run(arguments: argparse.Namespace) -> int:
-        api = program_of(arguments)
-        if arguments.id is None:
-            return run_bulk(api, action, arguments)
-        return _acted(api.post(arguments.id, action, body={"reason": arguments.reason}))
 
-    return run
+@requests.command(help="End a request that nobody needs any more, or all that match a filter.")
+@bulk_options
+@_reason_option
+@api_options
+def cancel(correlation_id: str | None, connect: Connect, **options: Any) -> int:
+    """End requests."""
+    if correlation_id is None:
+        return run_bulk(connect, "cancel", **options)
+    refuse_filter(**options)
+    return _act(connect, correlation_id, "cancel", options["reason"])
 
 
-def _acted(request: Mapping[str, Any]) -> int:
+def _add_simple(action: str, summary: str) -> None:
+    @requests.command(action, help=summary)
+    @_id_argument
+    @_reason_option
+    @api_options
+    def run(correlation_id: str, reason: str, connect: Connect) -> int:
+        return _act(connect, correlation_id, action, reason)
+
+
+for _action, _summary in SIMPLE.items():
+    _add_simple(_action, _summary)
+
+
+def _act(connect: Connect, correlation_id: str, action: str, reason: str, **body: Any) -> int:
+    """Act on one request, and print its new state."""
+    path = ("requests", correlation_id, action)
+    request = connect().post(*path, body={"reason": reason, **body})
     ticket = f", ticket {request['ticketKey']}" if "ticketKey" in request else ""
-    sys.stdout.write(
-        one_line(f"{request['correlationId']} is now {request['status']}{ticket}") + "\n"
-    )
+    click.echo(one_line(f"{request['correlationId']} is now {request['status']}{ticket}"))
     return 0
 
 
-def _told(request: Mapping[str, Any]) -> Iterator[str]:
-    yield f"Request {one_line(request['correlationId'])}"
+def _print_request(request: Mapping[str, Any]) -> None:
+    click.echo(f"Request {one_line(request['correlationId'])}")
     for heading, names in _SECTIONS.items():
-        known = [(f"  {name}", one_line(request[name])) for name in names if request.get(name)]
-        if known:
-            yield from ("", heading, *_aligned(known))
-    yield from ("", "History", *_aligned([_happened(line) for line in request["history"]]))
+        rows = [(name, one_line(request[name])) for name in names if request.get(name)]
+        if rows:
+            click.echo(f"\n{heading}")
+            print_table(rows, indent=2)
+    click.echo("\nHistory")
+    print_table(map(_event_row, request["history"]), indent=2)
 
 
-def _happened(line: Mapping[str, Any]) -> tuple[str, ...]:
-    more = {name: said for name, said in line.items() if name not in {"at", "event", "state"}}
-    told = ", ".join(f"{name}: {one_line(said)}" for name, said in more.items())
-    return (
-        f"  {one_line(line['at'])}",
-        one_line(line["event"]),
-        f"-> {one_line(line['state'])}",
-        told,
+def _event_row(line: Mapping[str, Any]) -> tuple[str, ...]:
+    details = (
+        f"{name}: {one_line(value)}"
+        for name, value in line.items()
+        if name not in {"at", "event", "state"}
     )
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _print_json(page: Any) -> None:
-    sys.stdout.write(orjson.dumps(page, option=orjson.OPT_INDENT_2).decode() + "\n")
+    first = (one_line(line[name]) for name in ("at", "event"))
+    return (*first, f"-> {one_line(line['state'])}", ", ".join(details))

@@ -1,82 +1,79 @@
-"""`approval-proxy store`: export and import everything, to change the index key above all."""
+"""`approval-proxy store`: export and import everything, above all to change the index key."""
 
-import argparse
 import asyncio
 import os
 import socket
-import sys
 from pathlib import Path
 
+import click
+
 from proxy.app.offline import open_stopped_store
-from proxy.cli.options import Subparsers, add_config, settings_of
+from proxy.cli.options import FILE, config_option
+from proxy.cli.output import progress_bar
 from proxy.maintenance.export import export_store, import_store
 from proxy.maintenance.export_file import Head
-from proxy.settings import Settings
+from proxy.settings import Settings, load
 
 
-def add(subparsers: Subparsers) -> None:
-    """Register the command."""
-    parser = subparsers.add_parser("store", help="export and import the whole store")
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    out = actions.add_parser(
-        "export",
-        help="write everything into an encrypted file, while no service runs",
-        description="Writes everything that the store keeps into one new file, encrypted with"
-        " encryption.keys: requests with their ids, tickets and histories, refresh tokens, signing"
-        " keys, the state of the audit. No service may run.",
-    )
-    out.add_argument("file", type=Path, metavar="FILE", help="the file to make")
-    add_config(out)
-    out.set_defaults(run=run_export)
-    back = actions.add_parser(
-        "import",
-        help="write an export into an empty namespace, under the index key of the settings",
-        description="Writes an export into store.namespace, under the encryption.index_key of the"
-        " settings. The whole file is verified before anything is written; an import that was"
-        " interrupted is done again from its beginning. No service may run.",
-    )
-    back.add_argument("file", type=Path, metavar="FILE", help="what `store export` made")
-    back.add_argument(
-        "--replace",
-        action="store_true",
-        help="remove the store that was exported first; refused if it changed since",
-    )
-    add_config(back)
-    back.set_defaults(run=run_import)
+@click.group(help="Export and import the whole store.")
+def store() -> None:
+    """Hold the actions."""
 
 
-def run_export(arguments: argparse.Namespace) -> int:
-    """Export; raises ProxyError, and then there is no file."""
-    settings, path = settings_of(arguments), arguments.file
-    head = asyncio.run(_export(settings, path))
-    sys.stdout.write(
-        f"{path}: {head.requests} requests of namespace {head.namespace}, encrypted with the first"
-        " of encryption.keys. It holds every secret of the store: remove it when it is of no more"
-        " use.\n"
+@store.command(
+    "export",
+    help="Write the whole store into a new file, encrypted with encryption.keys, while no service"
+    " runs: requests with their ids, tickets and histories, refresh tokens, signing keys, and the"
+    " state of the audit.",
+)
+@click.argument("file", type=FILE, help="The file to create.")
+@config_option
+def export(file: Path, config: Path | None) -> int:
+    """Export; raises ProxyError, and then leaves no file."""
+    head = asyncio.run(_export(load(config, os.environ), file))
+    click.echo(
+        f"{file}: {head.requests} requests of namespace {head.namespace}, encrypted with the first"
+        " of encryption.keys. It holds every secret of the store: delete it after use."
     )
     return 0
 
 
-async def _export(settings: Settings, path: Path) -> Head:
-    async with open_stopped_store(settings) as store:
-        return await export_store(store, path, by=_who())
+async def _export(settings: Settings, file: Path) -> Head:
+    async with open_stopped_store(settings) as opened:
+        with progress_bar("export") as progress:
+            return await export_store(opened, file, by=_user(), progress=progress)
 
 
-def run_import(arguments: argparse.Namespace) -> int:
-    """Import; raises ProxyError, and then no service starts there until it is done again."""
-    settings = settings_of(arguments)
-    head = asyncio.run(_import(settings, arguments.file, replace=arguments.replace))
-    sys.stdout.write(
+@store.command(
+    "import",
+    help="Write an export into store.namespace, which must be empty, under the encryption.index_key"
+    " of the settings, while no service runs."
+    "\n\nThe whole file is verified before anything is written. Repeat an import that was"
+    " interrupted from its beginning.",
+)
+@click.argument("file", type=FILE, help="A file of `store export`.")
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="First delete the store that was exported; refused if it has changed since.",
+)
+@config_option
+def import_(file: Path, config: Path | None, *, replace: bool) -> int:
+    """Import; raises ProxyError, and then no service starts there until the import is repeated."""
+    settings = load(config, os.environ)
+    head = asyncio.run(_import(settings, file, replace=replace))
+    click.echo(
         f"{head.requests} requests of namespace {head.namespace} are in namespace"
-        f" {settings.store.namespace} now. Start the service.\n"
+        f" {settings.store.namespace} now. Start the service."
     )
     return 0
 
 
-async def _import(settings: Settings, path: Path, *, replace: bool) -> Head:
-    async with open_stopped_store(settings) as store:
-        return await import_store(store, path, by=_who(), replace=replace)
+async def _import(settings: Settings, file: Path, *, replace: bool) -> Head:
+    async with open_stopped_store(settings) as opened:
+        with progress_bar("import") as progress:
+            return await import_store(opened, file, by=_user(), replace=replace, progress=progress)
 
 
-def _who() -> str:
+def _user() -> str:
     return f"user {os.getuid()} on {socket.gethostname()}"

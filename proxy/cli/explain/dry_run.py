@@ -1,7 +1,7 @@
-"""Calls that are written down in place of being sent, from the place where they would go out.
+"""A dry run of outgoing calls: they are recorded instead of being sent.
 
-Everything before the wire is the program's own: templates, origins, headers, credentials. Secrets
-are not read: masks stand in their place.
+Everything before the wire is the code of the service: templates, origins, headers, credentials.
+Secrets are not read; masks replace them.
 """
 
 from collections.abc import Mapping
@@ -28,79 +28,78 @@ from proxy.settings.ticket_systems import System
 _NO_FILES: Final[Mapping[str, Any]] = {"ca_file": None, "client_certificate": None}
 
 
-class WrittenDown(TemporaryError):  # noqa: N818 - the name of the fact
-    """A call with an effect was written down, so there is no answer."""
+class NotSentError(TemporaryError):
+    """A call with an effect was recorded, so nothing can answer it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """A call as it would be sent; `looks` says that it only asks."""
+class RecordedCall:
+    """A call as it would be sent; `repeatable` is True for a call without an effect."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes | None
-    looks: bool
+    repeatable: bool
 
 
-class Recording(Destination):
-    """A destination from which nothing leaves.
+class RecordingDestination(Destination):
+    """A destination that sends nothing.
 
-    A call that may be repeated only asks: it is answered as by a system that knows nothing (404).
-    Any other has an effect, and none comes after it.
+    A repeatable call has no effect: it is answered 404, as by a system without any ticket. The
+    first other call is the last one.
     """
 
-    written: list[Written]
-    _looks: bool
+    calls: list[RecordedCall]
+    _repeatable: bool
 
     @override
     async def send(self, call: Call, *, repeatable: bool) -> Response:
-        """Write the call down in place of sending it.
+        """Record the call.
 
         Raises:
-            WrittenDown: the call would have had an effect.
+            NotSentError: the call would have had an effect.
         """
-        self._looks = repeatable
+        self._repeatable = repeatable
         return await super().send(call, repeatable=repeatable)
 
     @override
     async def exchange(
         self, call: Call, url: URL, proof: Mapping[str, str], progress: Progress
     ) -> Response:
-        """Write the call down as it would go out, its proof masked."""
+        """Record the call as it would be sent, with masked credentials."""
         headers = CIMultiDict(call.headers)
         headers.update({name: _masked(value) for name, value in proof.items()})
         plain = {str(name): value for name, value in headers.items()}
-        shown = Written(call.method, str(url), plain, call.body, self._looks)
-        self.written.append(shown)
-        if not self._looks:
-            raise WrittenDown(f"{self.name}: {call.place} was not sent")
+        self.calls.append(RecordedCall(call.method, str(url), plain, call.body, self._repeatable))
+        if not self._repeatable:
+            raise NotSentError(f"{self.name}: {call.place} was not sent")
         return Response(404, {}, b"", call.place)
 
 
 class Recorder(Outbound):
-    """Makes destinations that write down; `written` are their calls, in order."""
+    """Creates destinations that record; `calls` are their calls, in order."""
 
-    kind = Recording
+    kind = RecordingDestination
 
     def __init__(self) -> None:
         super().__init__()
-        self.written: list[Written] = []
+        self.calls: list[RecordedCall] = []
 
     @override
     def destination(self, name: str, **how: Any) -> Destination:
-        """Return a destination that writes its calls down here, and needs no certificate."""
-        made = super().destination(name, **{**how, **_NO_FILES})
-        assert isinstance(made, Recording)
-        made.written = self.written
-        return made
+        """Return a destination that records its calls here, and needs no certificate."""
+        destination = super().destination(name, **{**how, **_NO_FILES})
+        assert isinstance(destination, RecordingDestination)
+        destination.calls = self.calls
+        return destination
 
 
 class _Mask(TokenSource):
-    """Gives a mask for a token, and for the proof of its key; asks nobody."""
+    """A source of masks for a token, and for the proof of its key; it requests nothing."""
 
     def __init__(self, clock: Clock, *, scheme: str, bound: bool) -> None:
-        super().__init__(fetch=_nothing, clock=clock, dice=lambda: 0.0, name="")
+        super().__init__(fetch=_never, clock=clock, dice=lambda: 0.0, name="")
         self._proofs = {"Authorization": f"{'DPoP' if bound else scheme} {MASK}"}
         self._proofs |= {"DPoP": MASK} if bound else {}
 
@@ -111,19 +110,19 @@ class _Mask(TokenSource):
 
 
 class MaskedTokens(TokenSources):
-    """Gives masks for tokens, and asks nobody for them."""
+    """Token sources that return masks, and request nothing."""
 
     @override
     def for_system(self, name: str, system: System, auth: OAuth2) -> TokenSource:
-        """Return what stands for a ticket system's tokens."""
+        """Return the mask of a ticket system's tokens."""
         return _Mask(self.clock, scheme=auth.scheme, bound=auth.dpop_key is not None)
 
 
-async def _nothing() -> Token:
-    raise AssertionError("a mask was asked for a token")
+async def _never() -> Token:
+    raise AssertionError("a mask fetches no token")
 
 
 def _masked(value: str) -> str:
-    """Return a proof with its scheme, where it has one (RFC 9110 11.4), and a mask."""
+    """Return a mask, after the scheme of the credential if it has one (RFC 9110 11.4)."""
     scheme, _, _ = value.rpartition(" ")
     return f"{scheme} {MASK}".strip()

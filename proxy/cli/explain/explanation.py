@@ -1,7 +1,7 @@
-"""What the program would do with one hook call: a tree of plain values, made without any call.
+"""The explanation of one hook call: a tree of plain values, made without calling any system.
 
-Every part comes from where it really happens: the route from the rules, the ticket from the
-adapter's own create, statuses and callbacks from the life of a record.
+Each part comes from the code that does it in the service: the route from the rules, the ticket from
+the adapter's own create, statuses and callbacks from the lifecycle of a record.
 """
 
 import random
@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.app.destinations import Destinations, prefixes
-from proxy.cli.explain.dry_run import MaskedTokens, Recorder, Written, WrittenDown
+from proxy.cli.explain.dry_run import MaskedTokens, NotSentError, RecordedCall, Recorder
 from proxy.cli.explain.outcomes import CORRELATION_ID, what_follows
 from proxy.cli.sample import fields_of
 from proxy.domain.clock import SystemClock
@@ -48,7 +48,7 @@ _ENDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A hook call to explain; `complete` where its `respondToUrl` is its own."""
+    """A hook call to explain; `complete` is False if its `respondToUrl` was added here."""
 
     body: bytes
     complete: bool
@@ -57,12 +57,12 @@ class Sample:
 def sample_of(content: bytes, settings: Settings) -> Sample:
     """Return the hook call in a file: a whole one, one without `respondToUrl`, or bare fields.
 
-    Where `respondToUrl` is missing, one that the first witboost instance may use takes its place.
+    A missing `respondToUrl` is replaced by one that the first witboost instance may use.
     """
     try:
         tree = orjson.loads(content)
     except orjson.JSONDecodeError:
-        return Sample(content, complete=True)  # refused, as witboost's would be
+        return Sample(content, complete=True)  # refused, as it would be from witboost
     if not isinstance(tree, dict) or "respondToUrl" in tree:
         return Sample(content, complete=True)
     instance = next(iter(settings.witboost.values()))
@@ -71,13 +71,13 @@ def sample_of(content: bytes, settings: Settings) -> Sample:
     return Sample(orjson.dumps(hook_call), complete=False)
 
 
-async def explained(settings: Settings, sample: Sample, *, at: int | None) -> dict[str, Any]:
-    """Return what would happen; `ok` is False where a person would have to repair something.
+async def explain_call(settings: Settings, sample: Sample, *, at: int | None) -> dict[str, Any]:
+    """Return the explanation; `ok` is False if a person would have to repair something.
 
-    `at` is when the call comes in, in milliseconds; without it nothing is dated.
+    `at` is the time of the call in milliseconds; without it the explanation has no dates.
     """
     try:
-        call, instance = _taken(settings, sample)
+        call, instance = _admit(settings, sample)
     except InvalidRequestError as error:
         return {"ok": False, "answer": 400, "problems": list(error.problems)}
     identities = settings.identities.compiled()
@@ -89,7 +89,7 @@ async def explained(settings: Settings, sample: Sample, *, at: int | None) -> di
     rules = outgoing.rules()
     chosen = choose(rules, facts(request))
     route = chosen.route if chosen else outgoing.unroutable()
-    shown: dict[str, Any] = {
+    explanation: dict[str, Any] = {
         "ok": chosen is not None,
         "answer": 202,
         "witboost": instance,
@@ -99,19 +99,19 @@ async def explained(settings: Settings, sample: Sample, *, at: int | None) -> di
         **({} if chosen else {"problems": [route.reason]}),
     }
     if route.system:
-        seen = read(allowed=route.allowed_fields)
-        shown |= await _ticketed(outgoing, route, seen, recorder.written)
-        if hidden := sorted(request.fields.keys() - seen.fields.keys()):
-            shown["ticket"]["hidden"] = hidden
-        shown["guards"] = _guards(route, request, identities)
-    shown["deadlines"] = list(_deadlines(route, settings, at))
+        visible = read(allowed=route.allowed_fields)
+        explanation |= await _ticket(outgoing, route, visible, recorder.calls)
+        if hidden := sorted(request.fields.keys() - visible.fields.keys()):
+            explanation["ticket"]["hidden"] = hidden
+        explanation["guards"] = _guards(route, request, identities)
+    explanation["deadlines"] = list(_deadlines(route, settings, at))
     method = settings.witboost[instance].callback.method
-    shown["callback"] = {"method": method, "url": request.respond_to}
-    return shown | what_follows(route, instance, call.body)
+    explanation["callback"] = {"method": method, "url": request.respond_to}
+    return explanation | what_follows(route, instance, call.body)
 
 
-def _taken(settings: Settings, sample: Sample) -> tuple[HookCall, str]:
-    """Return the call as it is admitted, and the witboost instance that it is from."""
+def _admit(settings: Settings, sample: Sample) -> tuple[HookCall, str]:
+    """Return the call as it is admitted, and the name of its witboost instance."""
     limits = settings.limits
     if len(sample.body) > limits.body:
         raise too_long(limits.body)
@@ -124,89 +124,92 @@ def _taken(settings: Settings, sample: Sample) -> tuple[HookCall, str]:
 
 
 def _request(request: ApprovalRequest, call: HookCall, sample: Sample) -> dict[str, Any]:
-    """Return what was understood, by the names of templates; what is not there is left out."""
+    """Return the fields that templates can use, without those that are empty."""
     read = asdict(request)
-    left_out = {"fields", "respond_to", "correlation_id", "request_id"}
-    known = {name: value for name, value in read.items() if value and name not in left_out}
+    omitted = {"fields", "respond_to", "correlation_id", "request_id"}
+    fields = {name: value for name, value in read.items() if value and name not in omitted}
     url = {"respond_to": call.respond_to} if sample.complete else {}
-    return {**url, "correlation_id": CORRELATION_ID, **known}
+    return {**url, "correlation_id": CORRELATION_ID, **fields}
 
 
 def _rules(
     rules: Sequence[Rule], chosen: Rule | None, request: ApprovalRequest
 ) -> Iterator[dict[str, Any]]:
-    """Yield each rule with what became of it, in order."""
-    known, over = facts(request), False
+    """Yield each rule in order, with its result."""
+    values, over = facts(request), False
     for rule in rules:
-        found = "not looked at" if over else "applies" if rule is chosen else "does not apply"
+        result = "not looked at" if over else "applies" if rule is chosen else "does not apply"
         over |= rule is chosen
-        seen = {} if found == "not looked at" else {"because": _because(rule, known)}
-        yield {"route": rule.route.name, "when": rule.when or None, "found": found, **seen}
+        reason = {} if result == "not looked at" else {"because": _because(rule, values)}
+        yield {"route": rule.route.name, "when": rule.when or None, "found": result, **reason}
 
 
-def _because(rule: Rule, known: Mapping[str, Any]) -> str:
+def _because(rule: Rule, values: Mapping[str, Any]) -> str:
     if rule.applies is None:
         return "without a condition"
-    saw = ", ".join(f"{'.'.join(place)} is {_seen(place, known)}" for place in places(rule.when))
-    return f"finds {_short(rule.applies(known))}{saw and '; '}{saw}"
+    operands = ", ".join(
+        f"{'.'.join(path)} is {_value(path, values)}" for path in places(rule.when)
+    )
+    return f"finds {_short(rule.applies(values))}{operands and '; '}{operands}"
 
 
-def _seen(place: Sequence[str], known: Any) -> str:
-    for name in place:
-        if not isinstance(known, Mapping) or name not in known:
+def _value(path: Sequence[str], values: Any) -> str:
+    for name in path:
+        if not isinstance(values, Mapping) or name not in values:
             return "not there"
-        known = known[name]
-    return _short(known)
+        values = values[name]
+    return _short(values)
 
 
 def _short(value: Any) -> str:
     return shorten(orjson.dumps(value).decode(), _LONGEST)
 
 
-async def _ticketed(
-    outgoing: Destinations, route: Route, request: ApprovalRequest, written: Sequence[Written]
+async def _ticket(
+    outgoing: Destinations, route: Route, request: ApprovalRequest, recorded: Sequence[RecordedCall]
 ) -> dict[str, Any]:
-    """Return the calls up to the one that creates the ticket, or why there would be none."""
+    """Return the calls up to the one that creates the ticket, or why it could not be created."""
     system = outgoing.open(route.system, route.declaration)
     problem: dict[str, Any] = {}
     try:
         await system.open(request)
-    except WrittenDown:
+    except NotSentError:
         pass
     except ProxyError as error:
         problem = {"ok": False, "problems": [str(error), _REFUSED[route.on_refusal]]}
-        if written:  # it looked something up first, and nobody answered
+        if recorded:  # it made a look-up first, which has no real answer here
             problem = {"problems": [f"The create depends on what a look-up finds: {error}"]}
-    calls = [_call(each) for each in written]
+    calls = [_call(call) for call in recorded]
     kind = route.declaration["kind"]
     return {"ticket": {"system": route.system, "kind": kind, "calls": calls}, **problem}
 
 
-def _call(written: Written) -> dict[str, Any]:
+def _call(call: RecordedCall) -> dict[str, Any]:
     body: dict[str, Any] = {}
-    if written.body is not None:
+    if call.body is not None:
         try:
-            body = {"body": orjson.loads(written.body)}
+            body = {"body": orjson.loads(call.body)}
         except orjson.JSONDecodeError:
-            body = {"body": written.body.decode(errors="replace")}
-    purpose = "look-up" if written.looks else "create"
+            body = {"body": call.body.decode(errors="replace")}
+    purpose = "look-up" if call.repeatable else "create"
     return {
         "purpose": purpose,
-        "method": written.method,
-        "url": written.url,
-        "headers": dict(sorted(written.headers.items())),
+        "method": call.method,
+        "url": call.url,
+        "headers": dict(sorted(call.headers.items())),
         **body,
     }
 
 
 def _guards(route: Route, request: ApprovalRequest, identities: Identities) -> dict[str, Any]:
-    """Return the guards, and how well the people are known whom approvers are compared with."""
+    """Return the guards, and the identities with which approvers are compared."""
     people = dict.fromkeys([*request.identities, request.requester])
-    known = {person: _known(identities, person) for person in people if person}
-    return {**{_camel(name): it for name, it in asdict(route.guards).items()}, "people": known}
+    resolved = {person: _identity(identities, person) for person in people if person}
+    guards = {_camel(name): value for name, value in asdict(route.guards).items()}
+    return {**guards, "people": resolved}
 
 
-def _known(identities: Identities, person: str) -> str:
+def _identity(identities: Identities, person: str) -> str:
     match identities.of(person):
         case Known(email=email, account=account, group=group):
             return f"{'the group ' if group else ''}{email or f'the account {account}'}"

@@ -1,6 +1,6 @@
-"""What each native status of a ticket system would lead to: decision, callback, fulfilment.
+"""The effect of each native status of a ticket system: decision, callback, fulfilment.
 
-A record is led through its life, so that callbacks are those that witboost would get.
+A record passes through its lifecycle here, so the callbacks are those that witboost would get.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,16 +24,16 @@ from proxy.tickets.kinds import declaration_of
 from proxy.witboost.callback import announcement, callback_body
 
 CORRELATION_ID: Final = "ar" + "0" * 28
-"""Stands for the id that a request gets; of the same form."""
+"""A placeholder of the same form as the id of a request."""
 
-_MOMENT: Final = 1  # any but none, and never shown
+_MOMENT: Final = 1  # any time but 0; it is never shown
 _TICKET: Final = Ticket(id="<ticket id>", key="<ticket key>", url="<ticket URL>")
 _WHEN: Final = "<when it was decided>"
 _OTHER: Final = "<any other>"
 
 
 def what_follows(route: Route, instance: str, body: bytes) -> dict[str, Any]:
-    """Return what comes after the ticket, under the names of its stages.
+    """Return the stages after the creation of the ticket, by name.
 
     Raises:
         ConfigurationError: the route's declaration cannot be used.
@@ -49,7 +49,7 @@ def what_follows(route: Route, instance: str, body: bytes) -> dict[str, Any]:
 
 
 def _decisions(route: Route, entry: StoredRequest) -> Iterator[dict[str, Any]]:
-    """Yield, for each status of the decision map, what it leads to; for any other too."""
+    """Yield the effect of each status of the decision map, and of any other status."""
     if not route.system:
         yield _at_once(route, entry)
         return
@@ -66,7 +66,7 @@ def _decisions(route: Route, entry: StoredRequest) -> Iterator[dict[str, Any]]:
 
 
 def _fulfilments(route: Route, entry: StoredRequest) -> Iterator[dict[str, Any]]:
-    """Yield, for each status of the fulfilment map, what it leads to once approved."""
+    """Yield the effect of each status of the fulfilment map after an approval."""
     entry = _after(
         entry,
         CreateStarted(at=_MOMENT),
@@ -85,7 +85,7 @@ def _fulfilments(route: Route, entry: StoredRequest) -> Iterator[dict[str, Any]]
 
 
 def _at_once(route: Route, entry: StoredRequest) -> dict[str, Any]:
-    """Return what a route without a ticket system leads to."""
+    """Return the effect of a route without a ticket system."""
     decision = AT_ONCE.get(route.decide)
     if decision is None:
         return {"native": None, "outcome": None, "then": f"held for a person: {route.reason}"}
@@ -97,8 +97,8 @@ def _then(route: Route, decided: StoredRequest) -> dict[str, Any]:
     decision = decided.record.decision
     awaits = decision is Decision.APPROVED and route.callback_on == "fulfilment"
     then = "its fulfilment is awaited" if awaits else "witboost is called back"
-    told = {} if awaits else {"callback": _callback(decided)}
-    return {"decision": decision.value if decision else None, "then": then, **told}
+    callback = {} if awaits else {"callback": _callback(decided)}
+    return {"decision": decision.value if decision else None, "then": then, **callback}
 
 
 def _decided(decision: Decision, *, by: str, comment: str) -> Decided:

@@ -1,19 +1,17 @@
-"""Every system we call, asked now: what is wrong with it, in the words of whoever repairs it."""
+"""The checks of `check --live`: one destination after the other, with the cause of each failure."""
 
 import ssl
-import textwrap
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
-from proxy.cli.live.connect import Result, Step, reach
+from proxy.cli.live.connect import Step, connect
 from proxy.errors import ConfigurationError, ProxyError
 from proxy.net.addresses import EgressPolicy
 from proxy.oauth2.tokens import TokenRefused
 from proxy.tickets.port import Inspection
 
-STEP_WITHIN: Final = 10_000
+STEP_LIMIT: Final = 10_000
 _CAUSES: Final = {
     "invalid_client": "client",
     "unauthorized_client": "client",
@@ -25,65 +23,67 @@ _CAUSES: Final = {
     "insufficient_scope": "scope",
     "invalid_target": "scope",
 }
-_OF_THE_WAY: Final = frozenset({"discovery", "token"})
-_WORDS: Final[Mapping[Result, str]] = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
+_AUTHORIZATION: Final = frozenset({"discovery", "token"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One destination; what is None is not asked of it.
-
-    `system` is the ticket system or the witboost instance that fails where this does. `way` is what
-    we connect to, the URL itself or a proxy, and `may` which addresses that may have. `token` and
-    `discover` return what they found, as a text that holds no secret;
-    `preflight_checks` come last.
-    """
+    """One destination and what to ask it; a question that is None is not asked."""
 
     system: str
+    """The ticket system or witboost instance that fails if this destination does."""
     url: str
+    """The URL in the settings."""
     tls: ssl.SSLContext
-    way: str
-    may: EgressPolicy
+    """The trust in the server of `url`."""
+    connect_url: str
+    """The URL that we connect to: `url` itself, or a proxy."""
+    egress: EgressPolicy
+    """The addresses that `connect_url` may have."""
     discover: Callable[[], Awaitable[str]] | None = None
+    """Reads the authorization server's metadata; returns a message without secrets."""
     token: Callable[[], Awaitable[str]] | None = None
+    """Requests an access token; returns a message without secrets."""
     ping: Callable[[], Awaitable[None]] | None = None
+    """Calls the API."""
     preflight_checks: Mapping[str, Inspection] = field(default_factory=dict)
+    """Further checks of a ticket system by name, made last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found at one destination."""
+    """The steps that were taken at one destination."""
 
     probe: Probe
     steps: Sequence[Step]
 
     @property
     def failed(self) -> bool:
-        """Whether any step failed."""
+        """True if any step failed."""
         return any(step.result == "failed" for step in self.steps)
 
 
-async def examine(probes: Sequence[Probe], *, now: int, within: int = STEP_WITHIN) -> list[Finding]:
-    """Return what is found at each destination, one after the other.
+async def examine(
+    probes: Sequence[Probe], *, now: int, limit: int = STEP_LIMIT
+) -> AsyncIterator[Finding]:
+    """Yield the finding of each destination, one after the other.
 
-    An API is not asked without a token: it would only repeat why there is none. `now` is the wall
-    clock, `within` what one step of the network may take, both in milliseconds.
+    An API is not called without a token: it would only repeat why there is none. `now` is the wall
+    clock, `limit` the longest time of one network step, both in milliseconds.
     """
-    findings: list[Finding] = []
     without_token: set[str] = set()
     for probe in probes:
-        tls = probe.tls if probe.way == probe.url else None
-        steps = await reach(probe.way, tls, may=probe.may, now=now, within=within)
+        tls = probe.tls if probe.connect_url == probe.url else None
+        steps = await connect(probe.connect_url, tls, egress=probe.egress, now=now, limit=limit)
         ready = steps[-1].result == "ok" and probe.system not in without_token
         for name, ask in _questions(probe):
-            steps.append(await _asked(name, ask) if ready else _untried(name))
+            steps.append(await _ask(name, ask) if ready else _skipped(name))
             ready = steps[-1].result == "ok"
-        for name, inspect in probe.preflight_checks.items():  # each for itself
-            steps.append(await _inspected(name, inspect) if ready else _untried(name))
-        findings.append(Finding(probe, steps))
+        for name, inspect in probe.preflight_checks.items():  # none depends on another
+            steps.append(await _inspect(name, inspect) if ready else _skipped(name))
         if not ready and probe.token is not None:
             without_token.add(probe.system)
-    return findings
+        yield Finding(probe, steps)
 
 
 def _questions(probe: Probe) -> Iterator[tuple[str, Callable[[], Awaitable[str]]]]:
@@ -95,24 +95,24 @@ def _questions(probe: Probe) -> Iterator[tuple[str, Callable[[], Awaitable[str]]
 
         async def permitted() -> str:
             await ping()
-            return "the API answers and takes our credential"
+            return "the API answers and accepts our credential"
 
         yield "API permission", permitted
 
 
-async def _inspected(name: str, inspect: Inspection) -> Step:
+async def _inspect(name: str, inspect: Inspection) -> Step:
     try:
-        found = await inspect()
+        result = await inspect()
     except ProxyError as error:
         return Step(name, "failed", str(error), _cause(name, error))
-    return Step(name, "ok" if found.proven else "skipped", found.said)
+    return Step(name, "ok" if result.proven else "skipped", result.said)
 
 
-def _untried(name: str) -> Step:
-    return Step(name, "skipped", "not tried: repair first what failed before")
+def _skipped(name: str) -> Step:
+    return Step(name, "skipped", "not tried: first repair the step that failed")
 
 
-async def _asked(name: str, ask: Callable[[], Awaitable[str]]) -> Step:
+async def _ask(name: str, ask: Callable[[], Awaitable[str]]) -> Step:
     try:
         return Step(name, "ok", await ask())
     except ProxyError as error:
@@ -120,74 +120,8 @@ async def _asked(name: str, ask: Callable[[], Awaitable[str]]) -> Step:
 
 
 def _cause(name: str, error: ProxyError) -> str:
-    """Return in a word what a person must look at."""
+    """Return the cause in a word: the part of the configuration to repair."""
     if isinstance(error, TokenRefused):
         return _CAUSES.get(error.code, "endpoint")
-    own = name not in _OF_THE_WAY and isinstance(error, ConfigurationError)
+    own = name not in _AUTHORIZATION and isinstance(error, ConfigurationError)
     return name if own else "endpoint"
-
-
-def table(findings: Sequence[Finding], width: int = 0) -> Iterator[str]:
-    """Yield the lines a person reads, wrapped at `width` columns where it is not 0."""
-    wide = max((len(_label(step)) for it in findings for step in it.steps), default=0)
-    for finding in findings:
-        yield f"{finding.probe.system}  {_place(finding.probe.url)}"
-        for step in finding.steps:
-            head = f"  {_WORDS[step.result]:<6}  {_label(step):<{wide}}  "
-            yield from _wrapped(head, " ".join(step.said.split()), width)
-        yield ""
-    yield _verdict(findings)
-
-
-def _label(step: Step) -> str:
-    return step.name if step.wrong in {"", step.name} else f"{step.name} ({step.wrong})"
-
-
-def _wrapped(head: str, said: str, width: int) -> Iterator[str]:
-    if width < len(head) + 30:  # too narrow to wrap beside the columns: let the terminal do it
-        yield head + said
-        return
-    indent = " " * len(head)
-    yield from textwrap.wrap(
-        said,
-        width,
-        initial_indent=head,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _verdict(findings: Sequence[Finding]) -> str:
-    steps = [step for finding in findings for step in finding.steps]
-    failed = sum(step.result == "failed" for step in steps)
-    untried = sum(step.result == "skipped" for step in steps)
-    if not failed:
-        return f"All {len(steps) - untried} steps went well."
-    later = f", {untried} not tried" if untried else ""
-    return f"{failed} of {len(steps)} steps failed{later}."
-
-
-def tree(findings: Sequence[Finding]) -> Mapping[str, Any]:
-    """Return the same for programs."""
-    return {
-        "ok": not any(finding.failed for finding in findings),
-        "steps": [
-            {
-                "system": finding.probe.system,
-                "url": _place(finding.probe.url),
-                "step": step.name,
-                "result": step.result,
-                **({"wrong": step.wrong} if step.wrong else {}),
-                "said": step.said,
-            }
-            for finding in findings
-            for step in finding.steps
-        ],
-    }
-
-
-def _place(url: str) -> str:
-    """Return the URL without its query, which nobody needs to see."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

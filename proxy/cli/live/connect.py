@@ -1,4 +1,4 @@
-"""The way to a system, one step at a time: its name, its port, its certificate."""
+"""The connection to a system, one step at a time: its name, its port, its certificate."""
 
 import asyncio
 import contextlib
@@ -23,17 +23,17 @@ _NO_SUCH_NAME: Final = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step found; `wrong` names the cause of a failure in a word."""
+    """The result of one step; `cause` names the cause of a failure in a word."""
 
     name: str
     result: Result
-    said: str
-    wrong: str = ""
+    message: str
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a URL leads; `address` is what the host is, once that is known and allowed."""
+    """The target of a URL; `address` is an allowed IP address of the host, once it is resolved."""
 
     scheme: str
     host: str
@@ -42,102 +42,107 @@ class Address:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """Return it; the URL has been validated with the settings."""
+        """Return the target of a URL, which has been validated with the settings."""
         parts = urlsplit(url)
         return cls(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
 
 
-async def reach(
-    url: str, tls: ssl.SSLContext | None, *, may: EgressPolicy, now: int, within: int
+async def connect(
+    url: str, tls: ssl.SSLContext | None, *, egress: EgressPolicy, now: int, limit: int
 ) -> list[Step]:
-    """Return the steps to where the URL leads, up to the first that failed.
+    """Connect to a URL, and return the steps up to the first that failed.
 
-    `tls` is None where the handshake is not ours to make, at a proxy; `may` says which addresses
-    are connected to, `now` is the wall clock, `within` what one step may
-    take, both in milliseconds. Nothing is sent but the handshake of TLS, so nobody learns a secret
-    from this.
+    `tls` is None if a proxy makes the handshake; `egress` decides which addresses are connected
+    to; `now` is the wall clock, `limit` the longest time of one step, both in milliseconds.
+    Nothing is sent except the TLS handshake, so this cannot disclose a secret.
     """
-    place = Address.of(url)
-    named, addresses = await _named(place, within)
-    steps = [named]
-    objections = {address: may.refusal_reason(address.partition("%")[0]) for address in addresses}
+    target = Address.of(url)
+    step, addresses = await _resolve(target, limit)
+    steps = [step]
+    refusals = {address: egress.refusal_reason(address.partition("%")[0]) for address in addresses}
     if steps[-1].result == "ok":
-        allowed = [address for address, objection in objections.items() if not objection]
-        place = replace(place, address=allowed[0] if allowed else "")
+        allowed = [address for address, reason in refusals.items() if not reason]
+        target = replace(target, address=allowed[0] if allowed else "")
         if not allowed:
-            said = "; ".join(dict.fromkeys(objections.values()))
-            steps.append(Step("address", "failed", said, "address"))
+            reasons = "; ".join(dict.fromkeys(refusals.values()))
+            steps.append(Step("address", "failed", reasons, "address"))
     if steps[-1].result == "ok":
-        steps.append(await _connected(place, within))
-    if steps[-1].result == "ok" and place.scheme == "https" and tls is not None:
-        steps.append(await _trusted(place, tls, now, within))
+        steps.append(await _open_port(target, limit))
+    if steps[-1].result == "ok" and target.scheme == "https" and tls is not None:
+        steps.append(await _handshake(target, tls, now, limit))
     return steps
 
 
-async def _named(place: Address, within: int) -> tuple[Step, list[str]]:
+async def _resolve(target: Address, limit: int) -> tuple[Step, list[str]]:
     look_up = asyncio.get_running_loop().getaddrinfo
     try:
-        async with asyncio.timeout(within / 1_000):
-            found = await look_up(place.host, place.port, type=socket.SOCK_STREAM)
+        async with asyncio.timeout(limit / 1_000):
+            results = await look_up(target.host, target.port, type=socket.SOCK_STREAM)
     except TimeoutError:
-        why = f"no answer about {place.host} within {within} ms: check the DNS of this machine"
-        return Step("DNS", "failed", why, "DNS"), []
+        reason = f"no answer for {target.host} within {limit} ms: check the DNS of this machine"
+        return Step("DNS", "failed", reason, "DNS"), []
     except (OSError, UnicodeError) as error:
-        known = isinstance(error, OSError) and error.errno in _NO_SUCH_NAME
-        said = "there is no such name" if known else getattr(error, "strerror", None) or str(error)
-        why = f"{place.host}: {said}: check the host in the settings, and the DNS of this machine"
-        return Step("DNS", "failed", why, "DNS"), []
-    addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
-    if addresses == [place.host]:
-        return Step("DNS", "ok", f"{place.host} is an address, no name to look up"), addresses
-    return Step("DNS", "ok", f"{place.host} is {', '.join(addresses)}"), addresses
+        unknown = isinstance(error, OSError) and error.errno in _NO_SUCH_NAME
+        cause = "no such name" if unknown else getattr(error, "strerror", None) or str(error)
+        reason = (
+            f"{target.host}: {cause}: check the host in the settings, and the DNS of this machine"
+        )
+        return Step("DNS", "failed", reason, "DNS"), []
+    addresses = list(dict.fromkeys(str(result[4][0]) for result in results))
+    if addresses == [target.host]:
+        return Step("DNS", "ok", f"{target.host} is an address and needs no look-up"), addresses
+    return Step("DNS", "ok", f"{target.host} is {', '.join(addresses)}"), addresses
 
 
-async def _connected(place: Address, within: int) -> Step:
-    where = f"{place.host}:{place.port}"
+async def _open_port(target: Address, limit: int) -> Step:
+    endpoint = f"{target.host}:{target.port}"
     try:
-        async with _opened(place, within):
-            return Step("connection", "ok", f"{where} takes connections")
+        async with _opened(target, limit):
+            return Step("connection", "ok", f"{endpoint} accepts connections")
     except TimeoutError:
-        why = f"{where} does not answer within {within} ms: check firewalls, routes and the port"
+        reason = (
+            f"{endpoint} does not answer within {limit} ms: check firewalls, routes and the port"
+        )
     except ConnectionRefusedError:
-        why = f"{where} refuses connections: check the port, and that the system is up"
+        reason = f"{endpoint} refuses connections: check the port, and that the system is up"
     except OSError as error:
-        why = f"{where}: {error.strerror or error}: check the network, and that the system is up"
-    return Step("connection", "failed", why, "connection")
+        reason = (
+            f"{endpoint}: {error.strerror or error}: check the network, and that the system is up"
+        )
+    return Step("connection", "failed", reason, "connection")
 
 
-async def _trusted(place: Address, tls: ssl.SSLContext, now: int, within: int) -> Step:
-    where = f"{place.host}:{place.port}"
+async def _handshake(target: Address, tls: ssl.SSLContext, now: int, limit: int) -> Step:
+    endpoint = f"{target.host}:{target.port}"
     try:
-        async with _opened(place, within, ssl=tls, server_hostname=place.host) as writer:
+        async with _opened(target, limit, ssl=tls, server_hostname=target.host) as writer:
             return Step("TLS", "ok", _certificate(writer, now))
     except ssl.SSLCertVerificationError as error:
-        why = _distrust(where, error)
+        reason = _distrust(endpoint, error)
     except ssl.SSLError as error:
-        reason = (error.reason or "handshake failed").lower().replace("_", " ")
-        why = f"{where}: {reason}: check that it speaks TLS 1.2 or newer"
+        cause = (error.reason or "handshake failed").lower().replace("_", " ")
+        reason = f"{endpoint}: {cause}: check that it speaks TLS 1.2 or newer"
     except TimeoutError:
-        why = f"{where} does not finish a TLS handshake within {within} ms: is it a TLS port?"
+        reason = f"{endpoint} does not finish a TLS handshake within {limit} ms: is it a TLS port?"
     except OSError as error:
-        said = error.strerror or "the connection was closed"
-        why = f"{where}: {said} during the TLS handshake: check that this port speaks TLS"
-    return Step("TLS", "failed", why, "TLS")
+        cause = error.strerror or "the connection was closed"
+        reason = f"{endpoint}: {cause} during the TLS handshake: check that this port speaks TLS"
+    return Step("TLS", "failed", reason, "TLS")
 
 
-def _distrust(where: str, error: ssl.SSLCertVerificationError) -> str:
-    said = error.verify_message.rstrip(".")
+def _distrust(endpoint: str, error: ssl.SSLCertVerificationError) -> str:
+    cause = error.verify_message.rstrip(".")
     advice = {
         9: "check the clock of this machine",
         10: "have it renewed",
         62: "use a name that the certificate has, or have it issued for this one",
         64: "use a name that the certificate has, or have it issued for this address",
     }.get(error.verify_code, "set `ca_file` to the authority that issued it")
-    return f"the certificate of {where} is not trusted ({said}): {advice}"
+    return f"the certificate of {endpoint} is not trusted ({cause}): {advice}"
 
 
 def _certificate(writer: asyncio.StreamWriter, now: int) -> str:
-    """Return who issued the certificate of a verified connection, and for how long it holds."""
+    """Return the issuer and the end of the certificate of a verified connection."""
     version = writer.get_extra_info("ssl_object").version()
     certificate = writer.get_extra_info("peercert") or {}
     issuer = ", ".join(_names(certificate.get("issuer", ()))) or "an authority without a name"
@@ -146,9 +151,9 @@ def _certificate(writer: asyncio.StreamWriter, now: int) -> str:
 
 
 def _names(issuer: Any) -> Iterator[str]:
-    """Yield organisation and common name of a distinguished name, whichever there are."""
-    named = {key: text for part in issuer for key, text in part}
-    return (named[key] for key in ("organizationName", "commonName") if key in named)
+    """Yield the organisation and the common name of a distinguished name, if it has them."""
+    fields = {key: text for part in issuer for key, text in part}
+    return (fields[key] for key in ("organizationName", "commonName") if key in fields)
 
 
 def _until(ends: int, now: int) -> str:
@@ -158,13 +163,13 @@ def _until(ends: int, now: int) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _opened(place: Address, within: int, **tls: Any) -> AsyncIterator[asyncio.StreamWriter]:
-    async with asyncio.timeout(within / 1_000):
-        _, writer = await asyncio.open_connection(place.address, place.port, **tls)
+async def _opened(target: Address, limit: int, **tls: Any) -> AsyncIterator[asyncio.StreamWriter]:
+    async with asyncio.timeout(limit / 1_000):
+        _, writer = await asyncio.open_connection(target.address, target.port, **tls)
     try:
         yield writer
     finally:
         writer.close()
         with contextlib.suppress(OSError, TimeoutError):
-            async with asyncio.timeout(within / 1_000):
+            async with asyncio.timeout(limit / 1_000):
                 await writer.wait_closed()

@@ -1,6 +1,7 @@
-"""Whether the running program takes events that are signed with the secrets of these settings.
+"""A check of the event secrets: does the running program accept events signed with them?
 
-An event that names no ticket changes nothing: 400 says that its proof is good, 401 that it is not.
+An event that names no ticket changes nothing: 400 means that its proof is valid, and 401 that it
+is not.
 """
 
 import secrets
@@ -26,10 +27,10 @@ async def event_secrets(
     """Send one event for each live secret to `public_url`, as the ticket system would.
 
     Raises:
-        ConfigurationError: a secret is unusable, or what answers there refuses its event.
+        ConfigurationError: a secret is unusable, or its event is refused.
     """
     if outgoing.settings.listen.events is not None:
-        return Inspected("not asked, as events listen at a place of their own", proven=False)
+        return Inspected("not tried, as listen.events has an address of its own", proven=False)
     url = f"{outgoing.settings.public_url}/ticket-events/{name}"
     http = outgoing.outbound.destination(
         f"{name}: events",
@@ -37,25 +38,27 @@ async def event_secrets(
         deadline=system.deadline,
         concurrency=1,
         credential=NoCredential(),
-        networks=read_networks(["private"]),  # we are often called from inside only
+        networks=read_networks(["private"]),  # the program is often reachable from inside only
         networks_setting="public_url",
         direct=True,
     )
     for secret in system.event_secrets():
         event = _event(name, system, secret, clock.now())
         if event is None:
-            return Inspected("its events can be verified here, and not be imitated", proven=False)
+            return Inspected(
+                "not tried, as only the ticket system can sign its events", proven=False
+            )
         headers, body = event
         try:
-            answer = await http.send(Call("POST", url, headers, body), repeatable=True)
+            response = await http.send(Call("POST", url, headers, body), repeatable=True)
         except TemporaryError as error:
-            said = f"not asked, as no program answers at public_url: {error}"
-            return Inspected(said, proven=False)
-        if answer.status in _UNANSWERED:
-            said = f"not asked, as {url} answers {answer.status}: is the program running?"
-            return Inspected(said, proven=False)
-        _judge(answer, url)
-    return Inspected(f"the program at {url} takes events that are signed with our secret")
+            reason = f"not tried, as no program answers at public_url: {error}"
+            return Inspected(reason, proven=False)
+        if response.status in _UNANSWERED:
+            reason = f"not tried, as {url} answers {response.status}: is the program running?"
+            return Inspected(reason, proven=False)
+        _raise_if_refused(response, url)
+    return Inspected(f"the program at {url} accepts events that are signed with our secret")
 
 
 def _event(
@@ -68,15 +71,15 @@ def _event(
         raise ConfigurationError(f"ticket_systems.{name}.events.secrets: {error}") from error
 
 
-def _judge(answer: Response, url: str) -> None:
-    if answer.status == HTTPStatus.BAD_REQUEST:
+def _raise_if_refused(response: Response, url: str) -> None:
+    if response.status == HTTPStatus.BAD_REQUEST:
         return
-    if answer.status == HTTPStatus.UNAUTHORIZED:
+    if response.status == HTTPStatus.UNAUTHORIZED:
         raise ConfigurationError(
             f"{url} refuses an event that is signed with our secret: start the program with these"
-            " settings, and compare the clock of its machine with this one's"
+            " settings, and compare the clocks of the two machines"
         )
     raise ConfigurationError(
-        f"{url} answers {answer.status} to an event and not as an approval proxy does: let"
-        " `public_url` lead to the program, with /ticket-events/ as it comes"
+        f"{url} answers {response.status} to an event and not as an approval proxy does:"
+        " `public_url` must lead to the program, with the path /ticket-events/ unchanged"
     )

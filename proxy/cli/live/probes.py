@@ -1,4 +1,4 @@
-"""What `check --live` asks of every system in the settings, as a service would call it."""
+"""The probes of `check --live`: every system in the settings, called as a service calls it."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
@@ -23,56 +23,56 @@ from proxy.tickets.port import Inspected, Inspection, Preflight, TicketSystem
 
 
 def probes(outgoing: Destinations) -> Iterator[Probe]:
-    """Yield every destination; tokens are asked for anew and kept nowhere.
+    """Yield a probe of every destination; tokens are requested anew and not stored.
 
     Raises:
         ConfigurationError: a file or a key that the settings name cannot be used.
     """
     settings = outgoing.settings
     systems = outgoing.systems()
-    probe = _ways(settings)
+    probe = _probe_factory(settings)
     for name, system in settings.ticket_systems.items():
-        place = f"ticket_systems.{name}"
+        section = f"ticket_systems.{name}"
         auth = system.auth if isinstance(system.auth, OAuth2) else None
         tls = Tls(system.ca_file, certificate(auth) if auth else None).context()
         if auth is not None:
             metadata = outgoing.sources.metadata(name, system, auth)
             yield probe(
-                f"{place}.auth.{'token_url' if auth.token_url else 'issuer'}",
+                f"{section}.auth.{'token_url' if auth.token_url else 'issuer'}",
                 system=name,
                 tls=tls,
                 discover=_discovery(metadata) if isinstance(metadata, Discovery) else None,
                 token=_token(outgoing.sources.fetch(name, system, auth)),
             )
         yield probe(
-            f"{place}.base_url",
+            f"{section}.base_url",
             system=name,
             tls=tls,
             ping=systems[name].ping,
             preflight_checks=dict(_preflight_checks(name, system, outgoing, systems[name])),
         )
     for name, instance in settings.witboost.items():
-        place = f"witboost.{name}"
+        section = f"witboost.{name}"
         tls = Tls(instance.ca_file).context()
-        if isinstance(wanted := instance.credential, AccessToken):
-            token = _token(outgoing.exchange(name, instance, wanted))
-            yield probe(f"{place}.credential.url", system=name, tls=tls, token=token)
+        if isinstance(credential := instance.credential, AccessToken):
+            token = _token(outgoing.exchange(name, instance, credential))
+            yield probe(f"{section}.credential.url", system=name, tls=tls, token=token)
         for index in range(len(instance.callback_urls)):
-            yield probe(f"{place}.callback_urls.{index}", system=name, tls=tls)
+            yield probe(f"{section}.callback_urls.{index}", system=name, tls=tls)
 
 
-def _ways(settings: Settings) -> Callable[..., Probe]:
-    """Return what makes the probe of a URL in the settings, by its key, with the way there."""
-    known = {it.key: it for it in called(settings)}
+def _probe_factory(settings: Settings) -> Callable[..., Probe]:
+    """Return a function that makes the probe of the URL at a key of the settings."""
+    urls = {url.key: url for url in called(settings)}
     proxy = settings.outbound.proxy
 
-    def probe(key: str, **what: Any) -> Probe:
-        it = known[key]
-        if proxy is None or it.direct:
-            return Probe(url=it.url, way=it.url, may=it.reach, **what)
-        opened = read_networks(proxy.networks)
-        may = EgressPolicy(opened, "outbound.proxy.networks", settings.outbound.loopback)
-        return Probe(url=it.url, way=proxy.url.reveal(), may=may, **what)
+    def probe(key: str, **questions: Any) -> Probe:
+        url = urls[key]
+        if proxy is None or url.direct:
+            return Probe(url=url.url, connect_url=url.url, egress=url.reach, **questions)
+        networks = read_networks(proxy.networks)
+        egress = EgressPolicy(networks, "outbound.proxy.networks", settings.outbound.loopback)
+        return Probe(url=url.url, connect_url=proxy.url.reveal(), egress=egress, **questions)
 
     return probe
 
@@ -80,33 +80,33 @@ def _ways(settings: Settings) -> Callable[..., Probe]:
 def _preflight_checks(
     name: str, system: System, outgoing: Destinations, opened: TicketSystem
 ) -> Iterator[tuple[str, Inspection]]:
-    """Yield what can be asked of a ticket system, and at the end what cannot."""
+    """Yield the checks of a ticket system, and at the end what no check can prove."""
     if isinstance(opened, Preflight):
         yield from opened.preflight_checks().items()
     if system.events is not None:
         ask = partial(event_secrets, name, system, outgoing, clock=outgoing.clock)
         yield "event secret", ask
 
-    async def tried() -> Inspected:
-        said = f"only a ticket shows that one can be opened: approval-proxy try --system {name}"
-        return Inspected(said, proven=False)
+    async def opening() -> Inspected:
+        reason = f"only a ticket proves that one can be created: approval-proxy try --system {name}"
+        return Inspected(reason, proven=False)
 
-    yield "opening", tried
+    yield "opening", opening
 
 
 def _token(fetch: Fetch) -> Callable[[], Awaitable[str]]:
-    async def found() -> str:
+    async def fetched() -> str:
         token = await fetch()
-        whole = token.lifetime // SECOND * SECOND
-        lives = f"lives {format_duration(whole)}" if token.lifetime else "is good for one call"
-        return f"the authorization server gives a token, which {lives}"
+        lifetime = format_duration(token.lifetime // SECOND * SECOND)
+        valid = f"for {lifetime}" if token.lifetime else "for one call"
+        return f"the authorization server issues a token, which is valid {valid}"
 
-    return found
+    return fetched
 
 
 def _discovery(metadata: Discovery | StaticMetadata) -> Callable[[], Awaitable[str]]:
-    async def found() -> str:
+    async def discovered() -> str:
         server = await metadata.server()
         return f"the token endpoint is {server.token_endpoint}"
 
-    return found
+    return discovered
