@@ -224,11 +224,15 @@ def missing_contents(page: Page) -> list[str]:
     return [f"no link to: {title}" for title in sections if f"(#{slug(title)})" not in head]
 
 
-def unproven_rules(page: Page) -> list[str]:
-    """Return the rows of tables with a column `test` that name none."""
+def rules(page: Page) -> list[str]:
+    """Return the rows of tables with a column `test`."""
     tables = re.findall(r"^\|.*\| test \|\n\|[ |-]+\|\n((?:\|.*\n)+)", page.text, re.MULTILINE)
-    rows = [row for table in tables for row in table.splitlines()]
-    unproven = [row for row in rows if not re.search(r"`(?:test_|tests/)", row.split("|")[-2])]
+    return [row for table in tables for row in table.splitlines()]
+
+
+def unproven_rules(page: Page) -> list[str]:
+    """Return the rules that name no test."""
+    unproven = [it for it in rules(page) if not re.search(r"`(?:test_|tests/)", it.split("|")[-2])]
     return [row for row in unproven if "**not met**" not in row]
 
 
