@@ -128,11 +128,11 @@ async def test_the_first_request_works_as_it_is_written(tmp_path: Path) -> None:
         accepted = await reader.run(reader.ours(ask).replace("ap_...", reader.keys["witboost"]))
         assert json.loads(accepted)["hookInfo"]["status"] == "accepted"
 
-        decide, hooks, listing = lines_of(
-            reader.ours(approve).replace("ap_...", reader.keys["alice"])
-        )
+        lines = lines_of(reader.ours(approve).replace("ap_...", reader.keys["alice"]))
+        look, decide, hooks, listing = lines
         desk, witboost = (f"http://localhost:{reader.ports[it]}" for it in ("8081", "8082"))
         await wait_until(lambda: holds(f"{desk}/desk/tickets", '"key":"DESK-1"'), within=60)
+        assert "grant access for user:john.doe_company.com" in await reader.run(look)
         await reader.run(decide)
         await wait_until(lambda: holds(f"{witboost}/hooks", '"status":"OK"'), within=60)
         assert '"status":"OK"' in await reader.run(hooks)
