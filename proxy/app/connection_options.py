@@ -1,4 +1,4 @@
-"""The way to a system that we call, which its settings say once for all its URLs."""
+"""The connection options of a system that we call, the same for all its URLs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from proxy.settings.url_rules import networks_of
 
 
 class ConnectionOptions(TypedDict):
-    """Whom TLS trusts, what is opened beside public addresses, and whether to pass the proxy by."""
+    """The CA of TLS, further allowed networks, and whether to bypass the proxy."""
 
     ca_file: Path | None
     networks: Sequence[Network]
@@ -22,9 +22,9 @@ class ConnectionOptions(TypedDict):
 def connection_options(
     system: System | WitboostInstance, setting: str, networks: Sequence[str] | None = None
 ) -> ConnectionOptions:
-    """Return the way to a system, or to a part of it that has `networks` of its own.
+    """Return the options of a system, or of a part of it that has its own `networks`.
 
-    `setting` is where a person opens more networks.
+    `setting` is the setting that allows more networks.
     """
     return ConnectionOptions(
         ca_file=system.ca_file,

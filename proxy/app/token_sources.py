@@ -1,4 +1,4 @@
-"""OAuth2 as the settings say it, made into objects: endpoints, grants and sources of tokens."""
+"""The OAuth2 objects of the settings: token endpoints, grants and token sources."""
 
 import hashlib
 import logging
@@ -44,12 +44,12 @@ from proxy.store.tokens import RedisTokens
 
 _log = logging.getLogger(__name__)
 
-_REQUESTS_IN_A_TURN = 4  # discovery at two addresses, and a second try in the server's time
+_REQUESTS_PER_FETCH = 4  # discovery at two URLs, the request, and one more by the server's clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSources:
-    """Makes what gets tokens; without `tokens`, each process has its own."""
+    """Creates token sources; without `tokens`, each process gets its own tokens."""
 
     outbound: Outbound
     clock: Clock
@@ -66,10 +66,10 @@ class TokenSources:
         scheme: str = "Bearer",
         dpop: Dpop | None = None,
     ) -> TokenSource:
-        """Return a source whose token all processes share; `deadline` (ms) is that of a request."""
+        """Return a source whose token all processes share; `deadline` (ms) is for one request."""
         kept = None
         if self.tokens is not None:
-            within = _REQUESTS_IN_A_TURN * deadline
+            within = _REQUESTS_PER_FETCH * deadline
             kept = SharedTokenSlot(store=self.tokens, key=identity.key, within=within)
         return TokenSource(
             fetch=fetch,
@@ -82,7 +82,7 @@ class TokenSources:
         )
 
     def signing_source(self, name: str, fetch: Fetch) -> TokenSource:
-        """Return a source for tokens that cost nothing: we sign them ourselves."""
+        """Return a source of tokens that we sign ourselves, so that they need not be shared."""
         return TokenSource(fetch=fetch, clock=self.clock, dice=self.dice, name=name)
 
     def for_system(self, name: str, system: System, auth: OAuth2) -> TokenSource:
@@ -98,7 +98,7 @@ class TokenSources:
         )
 
     def fetch(self, name: str, system: System, auth: OAuth2) -> Fetch:
-        """Return what asks for a ticket system's tokens.
+        """Return the function that requests a ticket system's tokens.
 
         Raises:
             ConfigurationError: see `refresh_tokens`.
@@ -112,26 +112,26 @@ class TokenSources:
             tokens=self.refresh_tokens(name),
             key=login_key(system, auth),
             system=name,
-            within=_REQUESTS_IN_A_TURN * system.deadline,
+            within=_REQUESTS_PER_FETCH * system.deadline,
             redirect_uri=(login.redirect_uri or "") if login.repeat_redirect_uri else "",
         )
 
     def refresh_tokens(self, name: str) -> RefreshTokens:
-        """Return where refresh tokens are kept.
+        """Return the store of refresh tokens.
 
         Raises:
-            ConfigurationError: there is no key to encrypt them with.
+            ConfigurationError: no key is configured to encrypt them.
         """
         if self.tokens is None:
             raise ConfigurationError(
-                f"ticket_systems.{name}: a refresh token must be kept, and nothing is kept without"
-                " a key to encrypt it with: make one with `approval-proxy keys new --encryption`,"
-                " and name it under encryption.keys"
+                f"ticket_systems.{name}: a refresh token is stored only encrypted, and no key is"
+                " configured: make one with `approval-proxy keys new --encryption`, and name it"
+                " under encryption.keys"
             )
         return self.tokens
 
     def endpoint(self, name: str, system: System, auth: OAuth2) -> TokenEndpoint:
-        """Return the token endpoint of a ticket system, with our way of proving who we are."""
+        """Return the token endpoint of a ticket system, with our client authentication."""
         connect = self._connect(name, system, auth)
         return TokenEndpoint(
             connect=connect,
@@ -144,11 +144,11 @@ class TokenSources:
         )
 
     def dpop(self, auth: OAuth2) -> Dpop | None:
-        """Return the proofs of the key that tokens are bound to, if they are."""
+        """Return the DPoP proofs, if tokens are bound to a key."""
         return Dpop(_key_loader(auth.dpop_key), self.clock) if auth.dpop_key else None
 
     def metadata(self, name: str, system: System, auth: OAuth2) -> Discovery | StaticMetadata:
-        """Return where the authorization server is, as the settings say or as it says itself."""
+        """Return the URLs of the authorization server: from the settings, or by discovery."""
         if auth.token_url is not None:
             return StaticMetadata(auth.issuer or "", auth.token_url, auth.authorization_url or "")
         connect = self._connect(name, system, auth)
@@ -156,7 +156,7 @@ class TokenSources:
         return Discovery(connect, auth.issuer or "", self.clock, mtls=mtls)
 
     def _connect(self, name: str, system: System, auth: OAuth2) -> Callable[[str], Destination]:
-        """Return what makes a destination that can only reach the origin of one URL."""
+        """Return a function that creates a destination for the origin of one URL."""
 
         def connect(url: str) -> Destination:
             return self.outbound.destination(
@@ -173,7 +173,7 @@ class TokenSources:
 
 
 def token_parameters(auth: OAuth2) -> TokenParameters:
-    """Return what a token is to be good for."""
+    """Return the scope, resource and audience of the requested tokens."""
     return TokenParameters(
         scope=auth.scope or "",
         resource=auth.resource,
@@ -184,13 +184,13 @@ def token_parameters(auth: OAuth2) -> TokenParameters:
 
 
 def certificate(auth: OAuth2) -> Certificate | None:
-    """Return the client certificate, which tokens may be bound to (RFC 8705 3)."""
+    """Return the client certificate, to which tokens may be bound (RFC 8705 3)."""
     files = auth.client_certificate
     return Certificate(files.certificate, files.key) if files else None
 
 
 def identity(system: System, auth: OAuth2) -> TokenIdentity:
-    """Return what a token belongs to, and the one origin it may be sent to."""
+    """Return the identity of a token, with the only origin that it may be sent to."""
     parts = urlsplit(system.base_url)
     return TokenIdentity(
         issuer=auth.token_url or auth.issuer or "",
@@ -206,16 +206,16 @@ def identity(system: System, auth: OAuth2) -> TokenIdentity:
 
 
 def login_key(system: System, auth: OAuth2) -> str:
-    """Return the key under which the refresh token of a login is kept.
+    """Return the key under which the refresh token of a login is stored.
 
-    Not bound to certificate or key, which may be renewed (RFC 8705 4, RFC 9449 5): the client is
-    what it is bound to, and a new certificate must not make everybody log in again.
+    It does not depend on certificate or DPoP key, which may be renewed (RFC 8705 4, RFC 9449 5):
+    a refresh token is bound to the client, and a new certificate must not require a new login.
     """
     return replace(identity(system, auth), thumbprint="").key
 
 
 def _thumbprints(auth: OAuth2) -> Iterator[str]:
-    """Yield what tokens are bound to: the certificate, the key."""
+    """Yield the thumbprints that tokens are bound to: of the certificate, of the DPoP key."""
     if auth.client_certificate:
         yield _thumbprint(auth.client_certificate.certificate)
     if auth.dpop_key:
@@ -223,7 +223,7 @@ def _thumbprints(auth: OAuth2) -> Iterator[str]:
 
 
 def _thumbprint(path: Path) -> str:
-    """Return the SHA-256 of a certificate, the first of its file."""
+    """Return the SHA-256 of the first certificate of a file."""
     try:
         first = path.read_text().partition("-----END CERTIFICATE-----")
         der = ssl.PEM_cert_to_DER_cert(first[0][first[0].index("-----BEGIN") :] + first[1])
@@ -233,18 +233,18 @@ def _thumbprint(path: Path) -> str:
 
 
 def _authentications(auth: OAuth2) -> Sequence[ClientAuthentication]:
-    """Return one proof for each live secret or key."""
+    """Return one client authentication for each current secret or key."""
     client, audience = auth.client_id, auth.assertion_audience or ""
     secrets = [secret.reveal for secret in auth.client_secret]
     match auth.client_authentication:
         case "client_secret_basic":
-            return [ClientSecretBasic(client, each, auth.basic_encoding) for each in secrets]
+            return [ClientSecretBasic(client, secret, auth.basic_encoding) for secret in secrets]
         case "client_secret_post":
-            return [ClientSecretPost(client, each) for each in secrets]
+            return [ClientSecretPost(client, secret) for secret in secrets]
         case "client_secret_jwt":
-            return [ClientSecretJwt(client, each, audience=audience) for each in secrets]
+            return [ClientSecretJwt(client, secret, audience=audience) for secret in secrets]
         case "private_key_jwt":
-            return [PrivateKeyJwt(client, _key_loader(it), audience) for it in auth.client_keys]
+            return [PrivateKeyJwt(client, _key_loader(key), audience) for key in auth.client_keys]
         case "tls_client_auth":
             return [TlsClientAuth(client)]
         case "none":
@@ -253,48 +253,48 @@ def _authentications(auth: OAuth2) -> Sequence[ClientAuthentication]:
 
 
 def _key_loader(key: SigningKey) -> Callable[[], LoadedKey]:
-    """Return what loads a key again when it was replaced; a broken one leaves the former."""
+    """Return a function that reloads a replaced key; a broken one does not replace it."""
     text = ""
     loaded: LoadedKey | None = None
 
-    def present() -> LoadedKey:
+    def current() -> LoadedKey:
         nonlocal text, loaded
-        found = key.key.reveal()
-        if loaded is None or found != text:
+        text_now = key.key.reveal()
+        if loaded is None or text_now != text:
             try:
-                loaded = load_key(found, algorithm=key.algorithm, kid=key.kid)
+                loaded = load_key(text_now, algorithm=key.algorithm, kid=key.kid)
             except ConfigurationError as error:
                 if loaded is None:
                     raise
                 _log.warning(
-                    "The changed key in %s cannot be used, the former one stays: %s",
+                    "The changed key in %s cannot be used, the previous one stays in use: %s",
                     key.key.source,
                     error,
                 )
-            text = found
+            text = text_now
         return loaded
 
-    return present
+    return current
 
 
 def _grant(auth: OAuth2) -> Grant:
     if auth.assertion is not None:
-        wanted = auth.assertion
+        assertion = auth.assertion
         return JwtBearer(
-            key=_key_loader(wanted.key),
-            issuer=wanted.issuer or auth.client_id,
-            subject=wanted.subject,
-            audience=wanted.audience or "",
-            lifetime=wanted.lifetime,
-            claims=wanted.claims,
+            key=_key_loader(assertion.key),
+            issuer=assertion.issuer or auth.client_id,
+            subject=assertion.subject,
+            audience=assertion.audience or "",
+            lifetime=assertion.lifetime,
+            claims=assertion.claims,
         )
     if auth.exchange is not None:
-        held = auth.exchange
+        exchange = auth.exchange
         return TokenExchange(
-            subject_token=held.subject_token.reveal,
-            subject_token_type=held.subject_token_type,
-            actor_token=held.actor_token.reveal if held.actor_token else None,
-            actor_token_type=held.actor_token_type,
-            requested_token_type=held.requested_token_type or "",
+            subject_token=exchange.subject_token.reveal,
+            subject_token_type=exchange.subject_token_type,
+            actor_token=exchange.actor_token.reveal if exchange.actor_token else None,
+            actor_token_type=exchange.actor_token_type,
+            requested_token_type=exchange.requested_token_type or "",
         )
     return ClientCredentials()

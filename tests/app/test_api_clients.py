@@ -16,6 +16,6 @@ def test_keys_that_end_soon_are_told_by_their_client(tmp_path: Path) -> None:
     ends = 32 * DAY  # the first of February is the 32nd day
     assert list(api_clients.expiring_keys(settings, ends - 14 * DAY - 1)) == []
     [soon] = api_clients.expiring_keys(settings, ends - 14 * DAY)
-    assert soon.startswith("A key of witboost.main.clients.witboost is over soon (expires: 1970-02")
+    assert soon.startswith("A key of witboost.main.clients.witboost expires soon (expires: 1970-02")
     [over] = api_clients.expiring_keys(settings, ends)
-    assert "is over (expires" in over
+    assert "has expired (expires" in over
