@@ -73,7 +73,7 @@ class ChangePoller:
 
     async def _turn(self, name: str) -> int:
         turn = await self._shared.turn(name, self._interval)
-        if turn.ours and await self._pauses.usable(name):
+        if turn.ours and await self._pauses.may_call(name):
             try:
                 await self._ask(name, turn.known or turn.now - FIRST_LOOK, turn.now)
             except ConfigurationError as error:

@@ -2,10 +2,13 @@
 
     admit -> open the ticket -> read the ticket -> decide -> (await fulfilment) -> call back
 
-A hook call is stored and answered. Everything after that happens here, one step at a time, by
-whichever worker has claimed the record. A step records its intent, acts, and records the result:
-a worker may die between any two of them, and the next one goes on from what the record says. Each
-step ends by going on (it returns a step) or by giving the record back (it returns RELEASED).
+A hook call is stored and acknowledged. After that, any worker that has claimed the record takes
+the next step. A step stores its intent, acts, and stores the result. A worker may die between any
+two of these: the next one continues from what the record says.
+
+Every step returns the next step, or RELEASED when it has given the record back to the store until
+it is due again. `Step.acquire` reserves a call to another system; if it returns False, the record
+was already released until that system is available.
 """
 
 import logging
@@ -47,28 +50,28 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Flow:
-    """Every step that a request takes by itself; what operators do is in `operations`."""
+    """The steps of a request; the actions of operators are in `engine.operator_actions`."""
 
     def __init__(
-        self, *, means: StepContext, routes: Routes, instances: Mapping[str, Receiver]
+        self, *, context: StepContext, routes: Routes, instances: Mapping[str, Receiver]
     ) -> None:
-        self._means = means
+        self._context = context
         self._routes = routes
         self._instances = {**instances, TRIAL: NullReceiver()}
-        self._timers = {state: means.metrics.step_seconds.labels(state) for state in State}
+        self._timers = {state: context.metrics.step_seconds.labels(state) for state in State}
 
-    # -- in the hook call: store, then answer; nothing slow ------------------------------------
+    # -- in the hook call: store, then acknowledge; nothing slow -------------------------------
 
     async def admit(self, call: HookCall, *, instance: str, client: str) -> Admitted:
-        """Store a hook call under the route that it takes; durable when this returns.
+        """Store a hook call under the route that applies to it; durable when this returns.
 
         Raises:
-            StoreUnavailable: nothing may be acknowledged.
+            StoreUnavailableError: nothing may be acknowledged.
         """
         digest, route = self._routes.choose(
             lambda: approval_request("", call.body, call.request_id)
         )
-        return await self._means.store.admit(
+        return await self._context.store.admit(
             Admission(
                 respond_to=call.respond_to,
                 content=call.content,
@@ -84,13 +87,13 @@ class Flow:
         )
 
     async def hint(self, system: str, hint: TicketHint) -> None:
-        """Read the tickets that an event names soon; an event for an unknown one is dropped.
+        """Read the tickets that an event names soon; drop an event about an unknown ticket.
 
-        Nothing is lost by that: a fresh ticket is read a second after its key is stored anyway.
+        Dropping loses nothing: a new ticket is read one second after its key is stored.
         """
-        policy = self._means.policy
-        for correlation_id in await self._means.store.find(system, hint.refs):
-            await self._means.store.hint(
+        policy = self._context.policy
+        for correlation_id in await self._context.store.find(system, hint.refs):
+            await self._context.store.hint(
                 correlation_id,
                 interval=policy.hint_interval,
                 burst=policy.hint_burst,
@@ -100,20 +103,21 @@ class Flow:
     # -- in the worker -------------------------------------------------------------------------
 
     async def attend(self, entry: StoredRequest, lease: Lease) -> None:
-        """Do for a claimed record whatever is due, until it can only wait."""
+        """Take the steps of a claimed request until it has to wait."""
         try:
             route, system = await self._routes.for_record(entry.record)
-            with self._means.pauses.permit() as place:
-                claimed = Step(entry, entry, lease, route, system, self._means, place)
+            with self._context.pauses.permit() as permit:
+                claimed = Step(entry, entry, lease, route, system, self._context, permit)
                 step: Step | Released = creating.suspect_lost_create(claimed)
                 while isinstance(step, Step):
                     with self._timers[step.record.state].time():
-                        step = await self._next(step)
+                        step = await self._advance(step)
         except StaleError:
-            # the fence refused a late write: whoever changed the record has made it due as well
+            # The fence refused a late write. Another writer changed the record and made it due.
             _log.info("%s was taken over", entry.record.id)
 
-    async def _next(self, step: Step) -> Step | Released:
+    async def _advance(self, step: Step) -> Step | Released:
+        """Take the step that the record's state asks for."""
         record = step.record
         if not record.decision and not record.deadline_fired and step.now >= record.deadline_at:
             return await deciding.on_decision_deadline(step)
@@ -133,7 +137,7 @@ class Flow:
             case State.DECIDED | State.FULFILLING:
                 return await self._call_back(step)
             case State.HELD | State.DEAD | State.DONE:
-                return await self._rest(step)
+                return await self._retain(step)
 
     # -- one ticket ----------------------------------------------------------------------------
 
@@ -143,12 +147,11 @@ class Flow:
         if not await step.acquire(system.name):
             return RELEASED
         step = await step.commit(CreateStarted(at=step.lease.latest_now()))
-        if (
-            step.lease.remaining() < system.deadline
-        ):  # the writes took long: not ours to send any more
-            reason = "The lease was too short to send the create"
+        if step.lease.remaining() < system.deadline:
+            # The writes took so long that the lease could end before the create is answered.
+            late = "The lease was too short to send the create"
             return await step.release(
-                CreateNotSent(at=step.now, code="late", reason=reason), step.now
+                CreateNotSent(at=step.now, code="late", reason=late), step.now
             )
         try:
             ticket = await step.call(system.open(step.visible_request), "create", system.name)
@@ -156,10 +159,12 @@ class Flow:
             if error.maybe_sent:
                 return await creating.await_visibility(step, error)
             if isinstance(error, PermanentError):
-                return await creating.refused(step, error)
-            limit = self._means.policy.create_for
+                return await creating.on_create_refused(step, error)
             return await step.handle_failure(
-                error, system.name, kind=CreateNotSent, give_up_after=limit
+                error,
+                system.name,
+                kind=CreateNotSent,
+                give_up_after=self._context.policy.create_for,
             )
         except ConfigurationError as error:
             return await step.handle_failure(error, system.name, kind=CreateNotSent)
@@ -168,7 +173,7 @@ class Flow:
     # -- one decision --------------------------------------------------------------------------
 
     async def _read_ticket(self, step: Step) -> Step | Released:
-        """Ask the ticket system, which is the only source of a decision."""
+        """Read the ticket: the ticket system is the only source of a decision."""
         if not await step.acquire(step.system.name):
             return RELEASED
         try:
@@ -177,42 +182,44 @@ class Flow:
             return await deciding.ticket_missing(step, error)
         except ProxyError as error:
             return await step.handle_failure(error, step.system.name)
-        if objections := deciding.guard_violations(step, ticket):
-            return await deciding.hold_approval(step, objections)
+        if violations := deciding.guard_violations(step, ticket):
+            return await deciding.hold_approval(step, violations)
         if decided := deciding.accept_outcome(step, ticket):
             return step.with_event(decided)
         if step.route.announce and not step.record.announced:
             step = await self._announce(step, ticket)
-        return await deciding.wait(step, ticket)
+        return await deciding.read_again_later(step, ticket)
 
     async def _announce(self, step: Step, ticket: Ticket) -> Step:
-        """Tell witboost where people see the open ticket: a courtesy, tried once it is in use."""
+        """Send witboost the link to the open ticket; tried once, because it changes nothing."""
         witboost, note = self._instances[step.record.instance], ""
-        if not await step.context.pauses.usable(witboost.name):
+        if not await step.context.pauses.may_call(witboost.name):
             return step
         try:
-            call = witboost.call_back(
-                respond_to(step.entry.payload), announcement(step.record, ticket)
-            )
-            await step.call(call, "announcement", witboost.name)
+            url, body = respond_to(step.entry.payload), announcement(step.record, ticket)
+            await step.call(witboost.call_back(url, body), "announcement", witboost.name)
         except ProxyError as error:
             note = str(error)
         return step.with_event(Announced(at=step.now, note=note))
 
     async def _approved(self, step: Step) -> Step | Released:
-        """Approved is not granted: where the route says so, wait until the access is there."""
+        """Call back, or first await the fulfilment where the route says so.
+
+        Approved is not granted: the ticket system may give the access only later.
+        """
         if step.route.callback_on != "fulfilment":
             return await self._call_back(step)
-        by = step.now + step.route.fulfilment_deadline
-        return step.with_event(FulfilmentAwaited(at=step.now, by=by))
+        deadline = step.now + step.route.fulfilment_deadline
+        return step.with_event(FulfilmentAwaited(at=step.now, by=deadline))
 
     async def _await_fulfilment(self, step: Step) -> Step | Released:
+        """Read the ticket until it says that the access was given, or never will be."""
         if not await step.acquire(step.system.name):
             return RELEASED
         try:
             ticket = await step.fetch()
         except ProxyError as error:
-            return await deciding.fulfilment_unread(step, error)
+            return await deciding.on_fulfilment_unreadable(step, error)
         if ticket.fulfilment in {Fulfilment.FULFILLED, Fulfilment.FAILED}:
             status = ticket.native_status
             return step.with_event(
@@ -221,24 +228,24 @@ class Flow:
         step = deciding.record_reversal(step, ticket)
         if step.now >= step.record.fulfil_by:
             return await deciding.on_fulfilment_deadline(step)
-        return await deciding.wait(step, ticket)
+        return await deciding.read_again_later(step, ticket)
 
     # -- one final status ----------------------------------------------------------------------
 
     async def _call_back(self, step: Step) -> Step | Released:
-        """Tell witboost: the same body on every attempt, its sending recorded before."""
+        """Send witboost the final status: every attempt has the same body, stored before."""
         record = step.record
         witboost = self._instances[record.instance]
         if not await step.acquire(witboost.name):
             return RELEASED
-        earlier = record.callbacks_sent
+        sent_before = record.callbacks_sent
         body = step.entry.details.callback or callback_body(record, step.entry.details).decode()
         step = await step.commit(CallbackStarted(at=step.now, body=body), quiet=True)
         try:
             call = witboost.call_back(respond_to(step.entry.payload), body.encode())
             await step.call(call, "callback", witboost.name)
         except ConflictError as error:
-            if not earlier:
+            if not sent_before:
                 return await step.hold("callback_conflict", str(error))
             return await self._done(step, "witboost says that an earlier attempt arrived")
         except ProxyError as error:
@@ -246,43 +253,45 @@ class Flow:
         return await self._done(step)
 
     async def _done(self, step: Step, note: str = "") -> Step | Released:
+        """Store that witboost has the final status; the ticket may still need a notice."""
         write_back = step.route.write_back or step.record.trial
         step = step.with_event(CallbackAccepted(at=step.now, note=note, write_back=write_back))
-        keep = 0 if step.record.ticket_notice_due else self._means.policy.retention
-        return await step.release(None, step.now + keep)
+        wait = 0 if step.record.ticket_notice_due else self._context.policy.retention
+        return await step.release(None, step.now + wait)
 
     async def _callback_failed(
         self, step: Step, error: ProxyError, witboost: Receiver
     ) -> Step | Released:
-        """Network and server errors are tried for days; a plain refusal only for a deploy.
+        """Retry the callback: for days after network and server errors, for an hour if refused.
 
-        That may follow on an outage, so its time begins with the first refusal.
+        A refusal may follow an outage, so its hour begins with the first refusal.
         """
-        policy, code, in_a_row = self._means.policy, "unreachable", None
-        limit = policy.callback_for
+        policy = self._context.policy
+        code, give_up_after, give_up_code_after = "unreachable", policy.callback_for, None
         if isinstance(error, PermanentError):
-            code, in_a_row = "callback_refused", policy.refused_callback_for
-            limit = max(limit, in_a_row)
+            code, give_up_code_after = "callback_refused", policy.refused_callback_for
+            give_up_after = max(give_up_after, give_up_code_after)
             error = TemporaryError(str(error), maybe_sent=error.maybe_sent)
-        arrived = isinstance(error, TemporaryError) and error.maybe_sent
+        maybe_arrived = isinstance(error, TemporaryError) and error.maybe_sent
         return await step.handle_failure(
             error,
             witboost.name,
-            kind=Postponed if arrived else CallbackNotSent,
+            kind=Postponed if maybe_arrived else CallbackNotSent,
             code=code,
-            give_up_after=limit,
-            in_a_row=in_a_row,
+            give_up_after=give_up_after,
+            give_up_code_after=give_up_code_after,
         )
 
-    async def _rest(self, step: Step) -> Step | Released:
-        """Held, dead or done: little to do until its retention ends."""
+    # -- after the end -------------------------------------------------------------------------
+
+    async def _retain(self, step: Step) -> Step | Released:
+        """Keep a held, dead or finished request until its retention ends."""
         record = step.record
         if not record.finished_at:
             return await step.release(None, None)
         if record.ticket_notice_due and record.state is State.DONE:
             return await closing.notify_ticket(step)
-        ends = record.finished_at + self._means.policy.retention
-        if step.now < ends:
+        if step.now < record.finished_at + self._context.policy.retention:
             return await closing.recheck_finished(step)
-        await self._means.store.expire(record)
+        await self._context.store.expire(record)
         return RELEASED

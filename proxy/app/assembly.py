@@ -81,11 +81,11 @@ async def assemble(
             alarms=alarms,
             metrics=metrics,
             policy=_policy(settings),
-            dice=dice,
+            jitter=dice,
             identities=settings.identities.compiled(),
-            listed=dict.fromkeys(listing, interval),
+            change_list_intervals=dict.fromkeys(listing, interval),
         )
-        flow = Flow(means=means, routes=routes, instances=outgoing.instances(shared))
+        flow = Flow(context=means, routes=routes, instances=outgoing.instances(shared))
         yield Runtime(
             settings=settings,
             share=share,

@@ -11,7 +11,7 @@ from proxy.app.connection_options import connection_options
 from proxy.app.processes.share import SINGLE, WorkerShare
 from proxy.app.token_sources import TokenSources, certificate
 from proxy.domain.clock import Clock
-from proxy.domain.route import Guards, Poll, Route
+from proxy.domain.route import Guards, PollSchedule, Route
 from proxy.domain.routing import UNROUTABLE, Rule
 from proxy.domain.schedule import Jitter
 from proxy.engine.routes import Routes
@@ -135,7 +135,7 @@ class Destinations:
         poll, guards = fields.pop("poll"), fields.pop("guards")
         return Route(
             **{"system": "", **fields},
-            poll=Poll(**poll),
+            poll=PollSchedule(**poll),
             guards=Guards(**guards),
             declaration=self._declaration(chosen) if chosen.system else {},
         )

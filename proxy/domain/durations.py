@@ -1,7 +1,7 @@
-"""Durations as people write them: `10s`, `5m`, `1h30m`, `30d`; inside the program, milliseconds.
+"""Durations: people write `10s`, `5m`, `1h30m` or `30d`; the program counts milliseconds.
 
-A number without a unit is refused, because no reader can tell whether `timeout: 10` means seconds
-or milliseconds. Frozen JSON therefore holds `"1500ms"`, which is read back by the same rule.
+A number without a unit is refused, because `timeout: 10` could mean seconds or milliseconds. Stored
+JSON has the form `"1500ms"`, which the same rule reads back.
 """
 
 import re
@@ -25,11 +25,11 @@ _HINT: Final = "write whole numbers with units, biggest first, such as 500ms, 10
 def parse_duration(value: object) -> int:
     """Return the milliseconds that a text such as `1h30m` stands for; only 0 needs no unit.
 
-    Each unit may occur once and they go from big to small, so that a slip of the keyboard is not
-    read as something else.
+    Each unit may occur once, and units go from large to small, so that a typing error is refused
+    and not read as another duration.
 
     Raises:
-        ValueError: the value is no duration, or one of more than a hundred years.
+        ValueError: the value is not a duration, or longer than a hundred years.
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise ValueError(f"a duration is expected: {_HINT}")  # noqa: TRY004 - pydantic's contract
@@ -38,8 +38,8 @@ def parse_duration(value: object) -> int:
         return 0
     parts = _PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        said = "has no unit" if text.isdecimal() else "is not a duration"
-        raise ValueError(f"{text[:40]!r} {said}: {_HINT}")
+        problem = "has no unit" if text.isdecimal() else "is not a duration"
+        raise ValueError(f"{text[:40]!r} {problem}: {_HINT}")
     sizes = [_UNITS[unit] for _, unit in parts]
     if sizes != sorted(set(sizes), reverse=True):
         raise ValueError(f"{text[:40]!r} repeats a unit or has them out of order: {_HINT}")
@@ -50,11 +50,23 @@ def parse_duration(value: object) -> int:
 
 
 def format_duration(milliseconds: int) -> str:
-    """Return the form that `parse_duration` reads back to exactly the same number."""
+    """Return a duration as people write it: 5400000 is `1h30m`."""
+    parts = []
+    for unit, size in _UNITS.items():
+        if unit == "w":
+            continue  # people say 14d and 90d, not 2w and 12w6d
+        count, milliseconds = divmod(milliseconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0"
+
+
+def _stored(milliseconds: int) -> str:
+    """Return the JSON form. It is part of what a route's hash is made from, so it never changes."""
     return f"{milliseconds}ms"
 
 
 Milliseconds = Annotated[
-    int, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json")
+    int, BeforeValidator(parse_duration), PlainSerializer(_stored, when_used="json")
 ]
-"""A pydantic field that people write as `10s`, that is an int inside, and `"10000ms"` in JSON."""
+"""A pydantic field: people write `10s`, the program holds an int, and JSON has `"10000ms"`."""

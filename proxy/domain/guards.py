@@ -14,7 +14,7 @@ GUARDED: Final = "guarded"
 """The code of a request that is held because of its approval."""
 
 
-def objections(
+def violations(
     guards: Guards,
     request: ApprovalRequest,
     ticket: Ticket,

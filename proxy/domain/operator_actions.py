@@ -16,14 +16,17 @@ def allowed_actions(record: Record) -> list[str]:
     What only a look elsewhere can tell, such as whether the ticket still says so, may refuse them
     all the same; a test compares them with `operations`.
     """
-    undecided, awaited = record.decision is None, record.fulfilment is Fulfilment.WAITING
+    undecided, awaiting_fulfilment = (
+        record.decision is None,
+        record.fulfilment is Fulfilment.WAITING,
+    )
     allowed: Mapping[str, bool] = {
         "retry": record.state in PARKED,
-        "release": awaited or (record.state is State.HELD and record.code == GUARDED),
+        "release": awaiting_fulfilment or (record.state is State.HELD and record.code == GUARDED),
         "attach": undecided and bool(record.system) and not record.ticket_id,
         "refresh": record.state in ACTIVE,
         "reroute": undecided,
-        "reject": undecided or awaited,
-        "cancel": undecided or awaited,
+        "reject": undecided or awaiting_fulfilment,
+        "cancel": undecided or awaiting_fulfilment,
     }
     return [name for name in ACTIONS if allowed[name]]

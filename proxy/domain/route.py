@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Poll:
+class PollSchedule:
     """How often a ticket is read: fast at first, slower with every read, never stopping.
 
     `safety_net` is the pause where changes are listed, once reads would be slower than the list.
@@ -54,7 +54,7 @@ class Route:
     fulfilment_deadline: int
     on_fulfilment_deadline: str  # hold | fail
     on_refusal: str  # dead | fail
-    poll: Poll = field(default_factory=Poll)
+    poll: PollSchedule = field(default_factory=PollSchedule)
     declaration: Mapping[str, Any] = field(default_factory=dict)
     write_back: bool = False
     announce: bool = False

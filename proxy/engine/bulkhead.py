@@ -1,4 +1,7 @@
-"""Bulkheads: how many steps of this process may use one destination at once."""
+"""Bulkheads: how many steps of this process may use one destination at once.
+
+A destination that hangs keeps its own permits busy and leaves the worker free for all others.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -6,25 +9,28 @@ from contextlib import nullcontext
 from types import TracebackType
 from typing import Final, Self
 
-PATIENCE: Final = 0.25
-"""Seconds that a step waits for a place: a system that answers has made room by then."""
+PERMIT_TIMEOUT_SECONDS: Final = 0.25
+"""How long a step waits for a permit: a destination that answers has freed one by then."""
 
 
 class Bulkhead:
-    """The places that this process has for steps at one destination."""
+    """The permits of this process for steps at one destination."""
 
     def __init__(self, share: int) -> None:
         self._free = asyncio.Semaphore(share)
         self._full_since = 0.0
 
-    async def take(self) -> bool:
-        """Take a place; False where none becomes free, at once where that is known already."""
+    async def acquire(self) -> bool:
+        """Take a permit; False if none becomes free in time.
+
+        If all were taken for longer than the timeout already, it does not wait.
+        """
         now = asyncio.get_running_loop().time
-        full = self._free.locked()  # as good as never, and a free place is taken at once
-        if full and now() - self._full_since > PATIENCE:
+        full = self._free.locked()  # rarely true: usually a permit is free
+        if full and now() - self._full_since > PERMIT_TIMEOUT_SECONDS:
             return False
         try:
-            async with asyncio.timeout(PATIENCE) if full else nullcontext():
+            async with asyncio.timeout(PERMIT_TIMEOUT_SECONDS) if full else nullcontext():
                 await self._free.acquire()
         except TimeoutError:
             return False
@@ -32,35 +38,35 @@ class Bulkhead:
             self._full_since = now()
         return True
 
-    def leave(self) -> None:
-        """Make room for the next."""
+    def release(self) -> None:
+        """Give a permit back."""
         self._free.release()
 
 
 class Permit:
-    """The place that a request has at the one destination it uses now; left at the end.
+    """The permit of one request, for the one destination that it uses now.
 
-    It is taken before anything is written or sent: of many steps that start together, no more
-    than there is room for may go on.
+    It is taken before anything is written or sent, so that of many steps that start together only
+    as many continue as the destination has permits.
     """
 
-    def __init__(self, at: Callable[[str], Bulkhead]) -> None:
-        self._at = at
+    def __init__(self, bulkhead_of: Callable[[str], Bulkhead]) -> None:
+        self._bulkhead_of = bulkhead_of
         self._held: Bulkhead | None = None
 
-    async def acquire(self, name: str) -> bool:
-        """Leave the place before, and take one here; False where there is none."""
+    async def acquire(self, destination: str) -> bool:
+        """Give back the last permit and take one for this destination; False if none is free."""
         self.release()
-        places = self._at(name)
-        if not await places.take():
+        bulkhead = self._bulkhead_of(destination)
+        if not await bulkhead.acquire():
             return False
-        self._held = places
+        self._held = bulkhead
         return True
 
     def release(self) -> None:
-        """Give the place back, if there is one."""
+        """Give the permit back, if one is held."""
         if self._held is not None:
-            self._held.leave()
+            self._held.release()
             self._held = None
 
     def __enter__(self) -> Self:

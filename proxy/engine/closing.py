@@ -1,7 +1,7 @@
-"""After the final status: what the ticket must hear, and what it may still say.
+"""Closing: the notice to the ticket after the final status, and a last look at a changed ticket.
 
-witboost comes first. Only when it has the final status, a ticket that did not decide it is
-withdrawn, or told by a comment. A crash may repeat a comment, never lose it.
+witboost gets the final status first. After that, a ticket that did not decide the request is
+withdrawn or gets a comment. A crash may repeat a comment, but never lose it.
 """
 
 import contextlib
@@ -25,9 +25,10 @@ from proxy.errors import (
 from proxy.observability.alarms import Alarm
 from proxy.tickets.port import Cancels, Comments
 
-_TELL_FOR: Final = 3 * DAY  # of the request's own time; then a person hears that the ticket did not
+_NOTIFY_FOR: Final = 3 * DAY
+"""How long a failing notice is retried, in the request's own time, before the alarm."""
 
-_WORDS: Final = {
+_PHRASES: Final = {
     Decision.APPROVED: "approved",
     Decision.REJECTED: "rejected",
     Decision.CANCELLED: "cancelled",
@@ -36,94 +37,94 @@ _WORDS: Final = {
 }
 
 
-async def notify_ticket(step: Step) -> Step | Released:
-    """Withdraw the ticket of a request that ended without it, or comment on it."""
+async def notify_ticket(step: Step) -> Released:
+    """Withdraw the ticket of a request that was decided without it, or comment on it."""
     record = step.record
     if not record.ticket_id and step.now < (visible := visible_at(step, record.sent_at)):
         return await step.release(None, visible)
     if not await step.acquire(step.system.name):
         return RELEASED
     try:
-        note = await _tell(step)
+        note = await _notify(step)
     except (NotFoundError, ConflictError) as error:
         note = f"nothing to do: {error}"
     except ProxyError as error:
-        return await _not_told(step, error)
-    return await _rest(step, note)
+        return await _on_notify_failure(step, error)
+    return await _await_retention(step, note)
 
 
-async def recheck_finished(step: Step) -> Step | Released:
-    """Read the ticket of a finished request that changed: a reversal is an alarm, no more."""
+async def recheck_finished(step: Step) -> Released:
+    """Read the changed ticket of a finished request: a reversal raises an alarm, nothing more."""
     record = step.record
-    if (
-        record.ticket_id
-        and not record.conflicts
-        and await step.context.pauses.usable(record.system)
-    ):
+    pauses = step.context.pauses
+    if record.ticket_id and not record.conflicts and await pauses.may_call(record.system):
         try:
             ticket = await step.fetch()
         except ProxyError:
-            return await _rest(step)  # it was only a hint, and everything is done
-        if not (
-            (record.decided_without_ticket or record.trial) and ticket.outcome is Outcome.CANCELLED
-        ):
+            return await _await_retention(step)  # only a hint led here, and the request is done
+        withdrawn = record.decided_without_ticket or record.trial
+        if not (withdrawn and ticket.outcome is Outcome.CANCELLED):
             step = record_reversal(step, ticket)
-    return await _rest(step)
+    return await _await_retention(step)
 
 
-async def _tell(step: Step) -> str:
+async def _notify(step: Step) -> str:
+    """Withdraw or comment, and return a note for the history."""
     record, system = step.record, step.system
     ticket_id = record.ticket_id
     if not ticket_id:
         if not system.finds:
             raise PermanentError(f"{system.name} may hold one, and cannot be asked for it")
-        found = await step.call(system.find(record.id), "find", system.name)
-        if not found:
+        tickets = await step.call(system.find(record.id), "find", system.name)
+        if not tickets:
             return "no ticket was opened"
-        ticket_id = found[0].id
-    words = _final_words(record, step.entry.details.comment)
+        ticket_id = tickets[0].id
+    text = _final_text(record, step.entry.details.comment)
     if (record.decided_without_ticket or record.trial) and isinstance(system, Cancels):
-        with contextlib.suppress(ConflictError):  # it is decided: then it is told
-            await step.call(system.cancel(ticket_id, words), "cancel", system.name)
+        with contextlib.suppress(ConflictError):  # it is decided already: comment instead
+            await step.call(system.cancel(ticket_id, text), "cancel", system.name)
             return "withdrawn"
     if isinstance(system, Comments):
-        await step.call(system.comment(ticket_id, words), "comment", system.name)
+        await step.call(system.comment(ticket_id, text), "comment", system.name)
         return "commented"
     raise PermanentError(f"{system.name} takes neither comments nor withdrawals")
 
 
-def _final_words(record: Record, comment: str) -> str:
+def _final_text(record: Record, comment: str) -> str:
     assert record.decision is not None
     if record.trial:
         return f"The test {record.id} of the approval proxy is over; nobody got any access by it"
-    who = f" by {record.decided_by}" if record.decided_without_ticket and record.decided_by else ""
-    why = f": {comment}" if record.decided_without_ticket and comment else ""
-    return f"The access request {record.id} was {_WORDS[record.decision]}{who}{why}"
+    decided_without_ticket = record.decided_without_ticket
+    who = f" by {record.decided_by}" if decided_without_ticket and record.decided_by else ""
+    why = f": {comment}" if decided_without_ticket and comment else ""
+    return f"The access request {record.id} was {_PHRASES[record.decision]}{who}{why}"
 
 
-async def _not_told(step: Step, error: ProxyError) -> Step | Released:
+async def _on_notify_failure(step: Step, error: ProxyError) -> Released:
+    """Retry the notice for some days; then raise an alarm and leave the ticket as it is."""
     record, name, pauses = step.record, step.system.name, step.context.pauses
-    passing, refused = isinstance(error, TemporaryError), False
-    if isinstance(error, ConfigurationError):  # the destination's fault, or that of this ticket
-        passing = await pauses.on_refused_credential(name, error, refused_at=record.refused_at)
+    retry, refused = isinstance(error, TemporaryError), False
+    if isinstance(error, ConfigurationError):
+        retry = await pauses.on_refused_credential(name, error, refused_at=record.refused_at)
         refused = error.request_specific
-    delay = backoff(record.attempt, step.context.dice, getattr(error, "retry_after", None))
-    own = 0 if await pauses.paused(name) else delay
-    if passing and record.waited + own <= _TELL_FOR:
+    delay = backoff(record.attempt, step.context.jitter, getattr(error, "retry_after", None))
+    own_time = 0 if await pauses.paused(name) else delay
+    if retry and record.waited + own_time <= _NOTIFY_FOR:
         event = Postponed(
-            at=step.now, code="ticket_untold", reason=str(error), delay=own, refused=refused
+            at=step.now, code="ticket_untold", reason=str(error), delay=own_time, refused=refused
         )
         return await step.release(event, step.now + delay)
     step.context.alarms.sound(
         Alarm.TICKET_UNTOLD,
         f"Request {record.id} ended, and its ticket {record.ticket_key or '(unknown)'} could not"
-        f" be told: {error}. Close it by hand.",
+        f" be notified: {error}. Close it by hand.",
         correlation_id=record.id,
         destination=name,
     )
-    return await _rest(step, f"not told: {error}")
+    return await _await_retention(step, f"not notified: {error}")
 
 
-async def _rest(step: Step, note: str = "") -> Step | Released:
+async def _await_retention(step: Step, note: str = "") -> Released:
+    """Release the finished request until its retention ends."""
     ends = step.record.finished_at + step.context.policy.retention
     return await step.release(TicketNotified(at=step.now, note=note) if note else None, ends)

@@ -1,7 +1,8 @@
-"""When the answer to a create was lost: exactly one ticket, all the same.
+"""Creating the ticket: exactly one, also after a lost answer.
 
-The intent and the time of sending were stored before. The create is never repeated before a ticket
-must be visible; only a look-up by correlation id after that proves that there is none.
+The intent and the time of sending are stored before each create. A create whose answer was lost is
+not repeated before its ticket must be visible: sending time, request deadline and settle time
+together. Only a look-up by correlation id after that moment proves that no ticket exists.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,40 +16,41 @@ from proxy.engine.step import RELEASED, Released, Step
 from proxy.errors import ConflictError, PermanentError, ProxyError
 from proxy.observability.alarms import Alarm
 
-Act = Callable[[Step], Awaitable[Step | Released]]
+NextStep = Callable[[Step], Awaitable[Step | Released]]
 
 
-def visible_at(step: Step, since: int) -> int:
-    """Return when the ticket of a create that was sent at `since` must be visible."""
-    return since + step.system.deadline + step.system.settle
+def visible_at(step: Step, sent_at: int) -> int:
+    """Return the time from which the ticket of a create sent at `sent_at` must be visible."""
+    return sent_at + step.system.deadline + step.system.settle
 
 
-async def await_visibility(step: Step, error: ProxyError) -> Step | Released:
-    """Wait until a ticket must be visible, before looking for it; longer each time it happens."""
+async def await_visibility(step: Step, error: ProxyError) -> Released:
+    """Wait until the ticket must be visible, longer with each failure, before the look-up."""
     now = step.now
-    pause = backoff(step.record.attempt, step.context.dice, getattr(error, "retry_after", None))
+    pause = backoff(step.record.attempt, step.context.jitter, getattr(error, "retry_after", None))
     delay = max(visible_at(step, step.record.sent_at) - now, pause)
     event = Postponed(at=now, code="create_in_doubt", reason=str(error), delay=delay)
     return await step.postpone(event, give_up_after=step.context.policy.create_for)
 
 
 def suspect_lost_create(step: Step) -> Step:
-    """Doubt that no create was sent, where the store may have lost the intent of one.
+    """Record a doubt if the store may have lost the intent of a create.
 
-    It can have been sent until now: a replica takes its master's place without a start of its own.
+    It may have if another server answers than at the admission. The create may have been sent at
+    any time until now, because a replica takes over without a restart of its own.
     """
     record, run_id = step.record, step.lease.run_id
-    same = not (run_id and record.run_id) or run_id == record.run_id
-    if same or not record.may_have_unknown_ticket:
+    same_server = not (run_id and record.run_id) or run_id == record.run_id
+    if same_server or not record.may_have_unknown_ticket:
         return step
     reason = "The store was restarted, failed over or restored: it may have forgotten a create"
     return step.with_event(CreateInDoubt(at=step.lease.latest_now(), run_id=run_id, reason=reason))
 
 
-async def resolve_in_doubt(step: Step, *, create: Act) -> Step | Released:
-    """Find the ticket of a create that may have been sent, or create it after all.
+async def resolve_in_doubt(step: Step, *, create: NextStep) -> Step | Released:
+    """Find the ticket of a create that may have been sent, or create it now.
 
-    A system that can neither be asked nor told to take a repeat leaves the doubt to a person.
+    Where the ticket system offers neither a look-up nor an idempotency key, a person must look.
     """
     system = step.system
     if system.finds and step.now < (visible := visible_at(step, step.record.sent_at)):
@@ -64,8 +66,8 @@ async def resolve_in_doubt(step: Step, *, create: Act) -> Step | Released:
     )
 
 
-async def look_up(step: Step, *, otherwise: Act) -> Step | Released:
-    """Follow the ticket that carries our correlation id; where there is none, do the other."""
+async def look_up(step: Step, *, otherwise: NextStep) -> Step | Released:
+    """Adopt the ticket that carries our correlation id; if none does, continue with `otherwise`."""
     system = step.system
     if not await step.acquire(system.name):
         return RELEASED
@@ -87,8 +89,8 @@ async def look_up(step: Step, *, otherwise: Act) -> Step | Released:
     return await adopt_ticket(step, tickets[0], how="found")
 
 
-async def adopt_ticket(step: Step, ticket: Ticket, *, how: str) -> Step | Released:
-    """Store the ticket; it is read soon, because an event may have come before we knew it."""
+async def adopt_ticket(step: Step, ticket: Ticket, *, how: str) -> Released:
+    """Store the ticket and read it soon: an event may have arrived before its key was stored."""
     if ticket.note:
         step.context.alarms.sound(
             Alarm.TICKET_NOT_AS_WANTED,
@@ -100,10 +102,10 @@ async def adopt_ticket(step: Step, ticket: Ticket, *, how: str) -> Step | Releas
     return await step.release(event, step.now + step.route.poll.first)
 
 
-async def refused(step: Step, error: PermanentError) -> Step | Released:
-    """The system understood the create and refused it for good: no ticket, for certain.
+async def on_create_refused(step: Step, error: PermanentError) -> Step | Released:
+    """Accept that the ticket system refused the create, so that no ticket exists.
 
-    A conflict may be with a ticket of ours that came later than anything may: look once more.
+    A conflict may be with our own ticket, delivered later than expected: look it up first.
     """
     if isinstance(error, ConflictError) and step.system.finds:
         return await look_up(step, otherwise=lambda step: _no_ticket(step, error))
@@ -111,6 +113,7 @@ async def refused(step: Step, error: PermanentError) -> Step | Released:
 
 
 async def _no_ticket(step: Step, error: PermanentError) -> Step | Released:
+    """Fail the request, or give it up, as the route says."""
     reason = f"{step.system.name} refused to create the ticket: {error}"
     step = step.with_event(CreateNotSent(at=step.now, code="refused", reason=reason))
     if step.route.on_refusal == "fail":

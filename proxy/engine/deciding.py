@@ -1,14 +1,14 @@
-"""What a ticket says, and what is decided when it says nothing in time.
+"""Deciding: the outcome of the ticket, the guards of the route, and the deadlines.
 
-The first decision wins. A status that the map does not know means pending, never approved; a
-ticket that is not shown is never a decision.
+The first decision wins. An unknown native status means pending, never approved. A ticket that is
+not found is never a decision.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
 from proxy.domain.events.ticket import Decided, Fulfilled, TicketMissing, TicketRead
-from proxy.domain.guards import GUARDED, objections
+from proxy.domain.guards import GUARDED, violations
 from proxy.domain.models import Decision, Fulfilment, Outcome, Ticket
 from proxy.domain.schedule import poll_pause
 from proxy.engine.creating import look_up, visible_at
@@ -22,12 +22,14 @@ DECISIONS: Final = {
     Outcome.CANCELLED: Decision.CANCELLED,
     Outcome.FAILED: Decision.FAILED,
 }
+"""The decision that each final outcome of a ticket becomes."""
 
 AT_ONCE: Final = {"approve": Decision.APPROVED, "reject": Decision.REJECTED}
+"""The decision of a route that decides without a ticket."""
 
 
 async def decide_at_once(step: Step) -> Step | Released:
-    """Do what the route says without any ticket: approve, reject, or let a person look."""
+    """Decide as the route says, without a ticket: approve, reject, or hold for a person."""
     route = step.route
     decision = AT_ONCE.get(route.decide)
     if decision is None:
@@ -44,10 +46,13 @@ async def decide_at_once(step: Step) -> Step | Released:
     )
 
 
+# -- the outcome of the ticket -----------------------------------------------------------------
+
+
 def accept_outcome(step: Step, ticket: Ticket) -> Decided | None:
     """Return the ticket's outcome as a decision, or None if the ticket is still pending.
 
-    An unknown native status means pending; it sounds an alarm once.
+    An unknown native status counts as pending and raises an alarm once.
     """
     decision = DECISIONS.get(ticket.outcome) if ticket.outcome else None
     if decision is None:
@@ -58,14 +63,14 @@ def accept_outcome(step: Step, ticket: Ticket) -> Decided | None:
 
 
 def guard_violations(step: Step, ticket: Ticket) -> list[str]:
-    """Return what the route's guards hold against an approval; nothing against any other word.
+    """Return the guard violations of an approval; other outcomes are not guarded.
 
-    A trial gives nobody any access, so whoever approves it may.
+    A trial gives nobody access, so its approval is not guarded either.
     """
     record = step.record
     if ticket.outcome is not Outcome.APPROVED or record.trial:
         return []
-    return objections(
+    return violations(
         step.route.guards,
         step.request,
         ticket,
@@ -74,17 +79,17 @@ def guard_violations(step: Step, ticket: Ticket) -> list[str]:
     )
 
 
-async def hold_approval(step: Step, objections: Sequence[str]) -> Step | Released:
-    """Set an approval aside: an operator releases or rejects it."""
-    who = f"Ticket {step.record.ticket_key} is approved, but {'; '.join(objections)}."
-    return await step.hold(GUARDED, f"{who} `requests release` it, or `requests reject` it.")
+async def hold_approval(step: Step, violations: Sequence[str]) -> Released:
+    """Hold an approval that a guard objects to, until an operator releases or rejects it."""
+    reason = f"Ticket {step.record.ticket_key} is approved, but {'; '.join(violations)}."
+    return await step.hold(GUARDED, f"{reason} `requests release` it, or `requests reject` it.")
 
 
 def record_reversal(step: Step, ticket: Ticket) -> Step:
-    """Count and sound an alarm when a decided ticket says something else now; nothing more."""
+    """Count a ticket that contradicts the accepted decision, and raise an alarm; change nothing."""
     decision = DECISIONS.get(ticket.outcome) if ticket.outcome else None
-    news = ticket.native_status != step.record.native_status
-    if decision is None or decision is step.record.decision or not news:
+    changed = ticket.native_status != step.record.native_status
+    if decision is None or decision is step.record.decision or not changed:
         return step
     return step.with_event(_decided(step, ticket, decision))
 
@@ -100,33 +105,46 @@ def _decided(step: Step, ticket: Ticket, decision: Decision) -> Decided:
     )
 
 
-async def wait(step: Step, ticket: Ticket) -> Step | Released:
+# -- the ticket is still pending, or not found -------------------------------------------------
+
+
+async def read_again_later(step: Step, ticket: Ticket) -> Released:
     """Read the ticket again after a pause that grows with every read."""
+    record = step.record
     pause = poll_pause(
-        step.record.polls,
+        record.polls,
         step.route.poll,
-        step.context.dice,
-        listed_every=step.context.listed.get(step.system.name, 0),
+        step.context.jitter,
+        change_list_interval=step.context.change_list_intervals.get(step.system.name, 0),
     )
-    known = (step.record.native_status, step.record.ticket_key)
-    quiet = (ticket.native_status, ticket.key or step.record.ticket_key) == known
-    return await step.release(TicketRead(at=step.now, ticket=ticket), step.now + pause, quiet=quiet)
+    unchanged = (ticket.native_status, ticket.key or record.ticket_key) == (
+        record.native_status,
+        record.ticket_key,
+    )
+    read = TicketRead(at=step.now, ticket=ticket)
+    return await step.release(read, step.now + pause, quiet=unchanged)
 
 
-async def ticket_missing(step: Step, error: NotFoundError) -> Step | Released:
-    """A known ticket is not there: deleted, moved or hidden. Look again, then hold."""
+async def ticket_missing(step: Step, error: NotFoundError) -> Released:
+    """Read a ticket that was not found a few times more, then hold the request.
+
+    It may have been deleted, moved, or hidden from our account.
+    """
     if step.record.missing + 1 >= step.context.policy.missing_reads:
         return await step.hold("ticket_missing", str(error))
-    pause = poll_pause(step.record.missing, step.route.poll, step.context.dice)
+    pause = poll_pause(step.record.missing, step.route.poll, step.context.jitter)
     event = TicketMissing(at=step.now, code="ticket_missing", reason=str(error), delay=pause)
     return await step.release(event, step.now + pause)
 
 
-async def on_decision_deadline(step: Step) -> Step | Released:
-    """The time for a decision is over: ask once more, then decide without the ticket.
+# -- deadlines ---------------------------------------------------------------------------------
 
-    A create in doubt is looked up first, none is opened any more. While the ticket cannot be read,
-    the request waits, with an alarm.
+
+async def on_decision_deadline(step: Step) -> Step | Released:
+    """Read the ticket once more, then decide without it.
+
+    A create in doubt is looked up first; no ticket is opened any more. While the ticket cannot be
+    read, the request waits and an alarm is raised.
     """
     record, system = step.record, step.system
     if not record.ticket_id and record.sent_at and system.finds:
@@ -141,7 +159,7 @@ async def on_decision_deadline(step: Step) -> Step | Released:
         ticket = await step.fetch()
     except ProxyError as error:
         _alarm_unreadable(step, "decision", error)
-        return await step.handle_failure(as_temporary(error), system.name)
+        return await step.handle_failure(_as_temporary(error), system.name)
     if guard_violations(step, ticket):
         return await _expire(step)
     if decided := accept_outcome(step, ticket):
@@ -149,35 +167,36 @@ async def on_decision_deadline(step: Step) -> Step | Released:
     return await _expire(step)
 
 
-async def fulfilment_unread(step: Step, error: ProxyError) -> Step | Released:
-    """Approved, and the ticket cannot be read: wait, but for one that is gone not for ever."""
+async def on_fulfilment_unreadable(step: Step, error: ProxyError) -> Step | Released:
+    """Retry the read of an approved ticket; a permanent error ends at the fulfilment deadline."""
     if step.now >= step.record.fulfil_by:
         if isinstance(error, PermanentError):
             return await on_fulfilment_deadline(step)
         _alarm_unreadable(step, "fulfilment", error)
-    return await step.handle_failure(as_temporary(error), step.system.name)
+    return await step.handle_failure(_as_temporary(error), step.system.name)
 
 
 async def on_fulfilment_deadline(step: Step) -> Step | Released:
-    """Approved, but the access is not there in time: a person looks, or the status is KO."""
+    """Hold or fail an approved request whose access was not given in time, as the route says."""
     if step.route.on_fulfilment_deadline == "hold":
         return await step.hold("fulfilment_deadline", "Approved, but not fulfilled in time")
     return step.with_event(Fulfilled(at=step.now, fulfilment=Fulfilment.FAILED))
 
 
-def as_temporary(error: ProxyError) -> ProxyError:
-    """Return the error as one that is worth a later try; a wrong setting stays what it is."""
-    return TemporaryError(str(error)) if isinstance(error, PermanentError) else error
-
-
 async def _expire(step: Step) -> Step | Released:
+    """Hold, reject or fail a request that was not decided in time, as the route says."""
     reason = "No decision before the deadline"
     if step.route.on_deadline == "hold":
         return await step.hold("decision_deadline", reason, deadline_fired=True)
-    expired = Decision.EXPIRED if step.route.on_deadline == "reject" else Decision.FAILED
+    decision = Decision.EXPIRED if step.route.on_deadline == "reject" else Decision.FAILED
     return step.with_event(
-        Decided(at=step.now, decision=expired, evidence=reason, without_ticket=True)
+        Decided(at=step.now, decision=decision, evidence=reason, without_ticket=True)
     )
+
+
+def _as_temporary(error: ProxyError) -> ProxyError:
+    """Return a permanent error as one that is worth a retry; other errors stay as they are."""
+    return TemporaryError(str(error)) if isinstance(error, PermanentError) else error
 
 
 def _alarm_unreadable(step: Step, which: str, error: ProxyError) -> None:

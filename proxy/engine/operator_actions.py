@@ -15,7 +15,7 @@ from proxy.domain.lifecycle import advance_entry
 from proxy.domain.models import TRIAL, Decision, Fulfilment, Outcome, State, StoredRequest
 from proxy.domain.schedule import MINUTE, due_at
 from proxy.engine.routes import Routes
-from proxy.engine.trials import as_test
+from proxy.engine.trials import test_fields
 from proxy.errors import (
     ConfigurationError,
     InvalidRequestError,
@@ -29,7 +29,7 @@ from proxy.store.requests import Admission, RequestStore
 from proxy.tickets.declaring.sanitize import LONGEST_REFERENCE, reference
 from proxy.witboost.hook_call import approval_request
 
-_TRIES = 5
+_ATTEMPTS = 5
 
 
 class OperatorActions:
@@ -224,7 +224,7 @@ class OperatorActions:
         """
         digest, route = self._routes.first_to(system)
         url = f"https://trial.invalid/{uuid.uuid4()}"
-        body = orjson.dumps({"respondToUrl": url, "fields": as_test(fields)})
+        body = orjson.dumps({"respondToUrl": url, "fields": test_fields(fields)})
         admitted = await self._store.admit(
             Admission(
                 respond_to=url,
@@ -268,7 +268,7 @@ class OperatorActions:
         self, correlation_id: str, decide: Callable[[StoredRequest], Awaitable[Event]]
     ) -> StoredRequest:
         """Write what an operator decided on the record as it is; look again if it changed."""
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             entry = await self._store.load(correlation_id)
             if entry is None:
                 raise NotFoundError(f"There is no request {correlation_id}")

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from proxy.domain.models import ApprovalRequest, Record
-from proxy.domain.route import Guards, Poll, Route
+from proxy.domain.route import Guards, PollSchedule, Route
 from proxy.domain.routing import Rule, choose, facts
 from proxy.errors import ConfigurationError, InvalidRequestError
 from proxy.store.shared import Shared
@@ -32,7 +32,7 @@ def freeze(route: Route) -> tuple[str, bytes]:
 def thaw(text: bytes) -> Route:
     """Return the route in its JSON; fields of a newer version are ignored."""
     found: Mapping[str, Any] = orjson.loads(text)
-    parts: dict[str, Any] = {"poll": Poll(**_known(Poll, found["poll"]))}
+    parts: dict[str, Any] = {"poll": PollSchedule(**_known(PollSchedule, found["poll"]))}
     parts["guards"] = Guards(**_known(Guards, found.get("guards", {})))
     return Route(**{**_known(Route, found), **parts})
 
@@ -60,22 +60,22 @@ class Routes:
         self._texts = {route.name: freeze(route) for route in routes}
         self._frozen = {self._texts[it.name][0]: (it, self._system(it)) for it in routes}
         first = (*rules, self._otherwise)[0]
-        self._every = self._taken(first) if first.applies is None else None
+        self._only_route = self._hashed(first) if first.applies is None else None
 
     async def publish(self) -> None:
         """Store every route, before the first request is admitted under its hash."""
         for digest, text in self._texts.values():
             await self._shared.remember_route(digest, text)
 
-    def choose(self, read: Callable[[], ApprovalRequest]) -> tuple[str, Route]:
+    def choose(self, read_request: Callable[[], ApprovalRequest]) -> tuple[str, Route]:
         """Return the route that a new request takes, with its hash.
 
         The request is read only where a condition has to look at it: this is on the way to
         every 202.
         """
-        if self._every is not None:
-            return self._every
-        return self._taken(choose(self._rules, facts(read())) or self._otherwise)
+        if self._only_route is not None:
+            return self._only_route
+        return self._hashed(choose(self._rules, facts(read_request())) or self._otherwise)
 
     def first_to(self, system: str) -> tuple[str, Route]:
         """Return the first route to a ticket system, with its hash.
@@ -85,13 +85,13 @@ class Routes:
         """
         for rule in self._rules:
             if system and rule.route.system == system:
-                return self._taken(rule)
+                return self._hashed(rule)
         systems = sorted({rule.route.system for rule in self._rules} - {""})
         raise InvalidRequestError(
             f"system: no route leads to {system!r}; routes lead to {', '.join(systems) or 'none'}"
         )
 
-    def _taken(self, rule: Rule) -> tuple[str, Route]:
+    def _hashed(self, rule: Rule) -> tuple[str, Route]:
         return self._texts[rule.route.name][0], rule.route
 
     async def for_record(self, record: Record) -> tuple[Route, TicketSystem]:
@@ -103,10 +103,10 @@ class Routes:
         if record.route not in self._frozen:
             async with self._opening:
                 if record.route not in self._frozen:
-                    self._frozen[record.route] = await self._thawed(record)
+                    self._frozen[record.route] = await self._thaw(record)
         return self._frozen[record.route]
 
-    async def _thawed(self, record: Record) -> tuple[Route, TicketSystem]:
+    async def _thaw(self, record: Record) -> tuple[Route, TicketSystem]:
         text = await self._shared.route(record.route)
         if text is None:
             raise ConfigurationError(

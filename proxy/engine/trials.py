@@ -8,7 +8,7 @@ from proxy.witboost import fields as read
 _TEST: Final = "TEST of the approval proxy: please decide this ticket. Nobody gets any access."
 
 
-def as_test(fields: Mapping[str, Any]) -> dict[str, Any]:
+def test_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of a trial: these, or plain ones, marked where a person reads them.
 
     Who gets access stands in nearly every title, and why in every description.

@@ -6,10 +6,9 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from proxy.domain.durations import Milliseconds
+from proxy.domain.durations import Milliseconds, format_duration
 from proxy.domain.routing import UNROUTABLE
 from proxy.domain.schedule import SECOND
-from proxy.settings.effective import format_duration
 from proxy.settings.error_text import describe
 from proxy.settings.model import Settings
 from proxy.settings.neighbours import Client

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 import orjson
 
+from proxy.domain.durations import format_duration
 from proxy.settings.model import Settings
 from proxy.settings.sources import leaves
 
 _FROZEN: Final = re.compile(r"[0-9]+ms")
-_UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
 
 
 def explain(settings: Settings) -> list[tuple[str, str, str]]:
@@ -18,16 +18,6 @@ def explain(settings: Settings) -> list[tuple[str, str, str]]:
         (".".join(key), _shown(value), settings.origins.of(key))
         for key, value in leaves(settings.model_dump(mode="json"))
     ]
-
-
-def format_duration(duration: int) -> str:
-    """Return milliseconds as people write them: 5400000 is `1h30m`."""
-    parts = []
-    for size, unit in _UNITS:
-        count, duration = divmod(duration, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0"
 
 
 def _shown(value: Any) -> str:

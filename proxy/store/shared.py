@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 from redis.asyncio import Redis
 
-from proxy.domain.schedule import LONGEST_WAIT, SECOND
+from proxy.domain.schedule import LONGEST_PAUSE, SECOND
 from proxy.errors import ConfigurationError, StoreUnavailableError
 from proxy.store.at_rest import PLAIN
 from proxy.store.client.cluster import Cluster
@@ -130,7 +130,7 @@ class Shared:
         """
         tags, wake = self._store.keys.tags(), self._store.keys.shared("wake")
         apart = len(tags) * SECOND // BACK_PER_SECOND
-        words = [self._store.time, destination, LONGEST_WAIT, apart, wake]
+        words = [self._store.time, destination, LONGEST_PAUSE, apart, wake]
         made_due = [self._store.batcher.script(_RESUME, [tag], words) for tag in tags]
         with contextlib.suppress(StoreUnavailableError):
             await asyncio.gather(*made_due)

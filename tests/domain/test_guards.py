@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.domain.guards import objections
+from proxy.domain.guards import violations
 from proxy.domain.identities import Identities
 from proxy.domain.models import ApprovalRequest, Ticket, Verb
 from proxy.domain.route import Guards
@@ -32,7 +32,7 @@ def said(
     seen: str = "",
     **guards: Any,
 ) -> str:
-    found = objections(Guards(**guards), request, ticket, key_fields=seen, identities=IDENTITIES)
+    found = violations(Guards(**guards), request, ticket, key_fields=seen, identities=IDENTITIES)
     return "; ".join(found)
 
 

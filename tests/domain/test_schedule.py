@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.domain.models import Decision, Fulfilment, Record, State
-from proxy.domain.route import Poll
+from proxy.domain.route import PollSchedule
 from proxy.domain.schedule import HOUR, MINUTE, SECOND, backoff, due_at, poll_pause
 
 RECORD = Record("ar1", State.PENDING, "main", "desk", "r", "c", "x", 0, 1_000)
@@ -29,7 +29,7 @@ def test_retry_after_is_respected_up_to_an_hour(attempt: int, roll: float, asked
 
 @given(st.integers(0, 10_000), dice)
 def test_polls_slow_down_and_never_stop(polls: int, roll: float) -> None:
-    poll = Poll(first=1_000, factor=1.5, slowest=300_000)
+    poll = PollSchedule(first=1_000, factor=1.5, slowest=300_000)
     assert 900 <= poll_pause(polls, poll, lambda: roll) <= 330_000
 
 
@@ -42,14 +42,16 @@ def test_each_pause_is_twice_the_one_before_and_jittered(roll: float, factor: fl
 
 @pytest.mark.parametrize(("roll", "factor"), [(0.0, 0.9), (0.5, 1.0), (1.0, 1.1)])
 def test_each_read_comes_later_by_the_factor(roll: float, factor: float) -> None:
-    poll = Poll(first=1_000, factor=2.0, slowest=5_000, safety_net=60_000)
+    poll = PollSchedule(first=1_000, factor=2.0, slowest=5_000, safety_net=60_000)
     pauses = [poll_pause(polls, poll, lambda: roll) for polls in (0, 1, 2, 3, 100)]
     assert pauses == [int(pause * factor) for pause in (1_000, 2_000, 4_000, 5_000, 5_000)]
 
 
 def test_where_changes_are_listed_reads_become_a_safety_net() -> None:
-    poll = Poll(first=1_000, factor=2.0, slowest=5_000, safety_net=60_000)
-    pauses = [poll_pause(polls, poll, lambda: 0.5, listed_every=2_000) for polls in (0, 1, 2)]
+    poll = PollSchedule(first=1_000, factor=2.0, slowest=5_000, safety_net=60_000)
+    pauses = [
+        poll_pause(polls, poll, lambda: 0.5, change_list_interval=2_000) for polls in (0, 1, 2)
+    ]
     assert pauses == [1_000, 60_000, 60_000]
 
 

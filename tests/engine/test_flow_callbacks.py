@@ -57,7 +57,7 @@ async def test_a_plain_refusal_is_tried_for_an_hour_and_then_dead_with_the_reaso
         assert rig.clock.now() - began < 2 * HOUR
     entry = await rig.entry(call)
     assert entry.record.code == "gave_up"
-    assert entry.details.reason.startswith("Tried for 60 minutes: ")
+    assert entry.details.reason.startswith("Tried for 1h: ")
     assert says in entry.details.reason
     assert rig.clock.now() - began > 30 * MINUTE
     assert entry.record.final
@@ -92,7 +92,7 @@ async def test_failures_and_refusals_in_turn_are_tried_for_three_days_all_togeth
         await rig.work(after=20 * MINUTE)
         failing.off()
         assert rig.clock.now() - began < 5 * DAY
-    assert (await rig.entry(call)).details.reason.startswith("Tried for 3 days: ")
+    assert (await rig.entry(call)).details.reason.startswith("Tried for 3d: ")
 
 
 async def test_what_the_callback_cost_is_not_counted_for_the_word_to_the_ticket(rig: Rig) -> None:

@@ -408,7 +408,7 @@ async def test_a_create_that_was_given_up_leaves_no_doubt(open_rig: OpenRig) -> 
             await rig.work(after=18 * MINUTE)
         entry = await rig.entry(call)
         assert (entry.record.state, entry.record.code) == (State.DEAD, "gave_up")
-        assert "Tried for 3 days" in entry.details.reason
+        assert "Tried for 3d" in entry.details.reason
         refusal.off()
         assert (await act(rig, call, "retry"))[0] == 200
         await rig.work()

@@ -149,7 +149,7 @@ async def test_a_create_that_is_always_in_doubt_is_given_up_after_three_days(
         assert rig.clock.now() < (await rig.entry(watched.call)).record.admitted_at + 7 * DAY
     entry = await rig.entry(watched.call)
     assert (entry.record.code, entry.record.sent_at > 0) == ("gave_up", True)
-    assert entry.details.reason.startswith("Tried for 3 days: desk answered 500 to POST")
+    assert entry.details.reason.startswith("Tried for 3d: desk answered 500 to POST")
     assert [alarm for alarm, _ in watched.alarms()] == ["request_dead"]
     switch.off()
     await act(rig, watched.call, "retry")
@@ -173,7 +173,7 @@ async def test_who_alone_is_refused_again_and_again_is_held(
 
     async def another_one_succeeds() -> None:
         rig.clock.advance(5 * SECOND)
-        await rig.program.flow._means.pauses.on_success("desk")
+        await rig.program.flow._context.pauses.on_success("desk")
         assert [alarm for alarm, _ in watched.alarms()] == ["destination_resumed"]
         assert await watched.due_in() == 0, "it was brought back"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.engine.pauses import OPENS_AFTER
+from proxy.engine.pauses import DOWN_AFTER
 from proxy.simulators.faults import Fault
 from tests.conftest import OpenRig
 from tests.engine.test_history import decided
@@ -93,11 +93,11 @@ async def test_a_desk_is_down_when_different_requests_fail_and_up_when_it_answer
     await rig.work()
     fails = Fault("read", "answer", status=503, times=None)
     fault = rig.desk.switch_on(fails)
-    for _ in range(OPENS_AFTER + 1):
+    for _ in range(DOWN_AFTER + 1):
         await rig.work(after=MINUTE)
     assert await paused(rig) == set()
     fault.off()
-    for _ in range(OPENS_AFTER - 1):
+    for _ in range(DOWN_AFTER - 1):
         await rig.ask()
     await rig.work()
     fault = rig.desk.switch_on(fails)

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from proxy.domain.models import Record, State
-from proxy.domain.route import Guards, Poll, Route
+from proxy.domain.route import Guards, PollSchedule, Route
 from proxy.domain.routing import Rule
 from proxy.engine.routes import Routes, freeze, thaw
 from proxy.errors import ConfigurationError, InvalidRequestError, PermanentError
@@ -20,7 +20,7 @@ from tests.domain.test_routing import request, route, rule
 UNROUTABLE = replace(route("unroutable"), system="", decide="hold", reason="No route applies")
 FULL = replace(
     route("full"),
-    poll=Poll(first=1, factor=2.0, slowest=3, safety_net=4),
+    poll=PollSchedule(first=1, factor=2.0, slowest=3, safety_net=4),
     declaration={"create": {"path": "/tickets"}, "allowed_fields": ["verb"]},
     guards=Guards(self_approval="allow", own_accounts=["robot"], approver_groups=["owners"]),
     write_back=True,
@@ -66,7 +66,7 @@ def test_a_frozen_route_comes_back_as_it_was() -> None:
 def test_a_routes_hash_is_that_of_what_it_says_and_not_of_how_it_is_written() -> None:
     backwards = dict(reversed([*FULL.declaration.items()]))
     assert freeze(replace(FULL, declaration=backwards)) == freeze(FULL)
-    assert freeze(replace(FULL, poll=Poll()))[0] != freeze(FULL)[0]
+    assert freeze(replace(FULL, poll=PollSchedule()))[0] != freeze(FULL)[0]
 
 
 def test_another_versions_route_is_understood() -> None:

@@ -93,7 +93,7 @@ async def test_where_whoever_ended_a_pause_died_the_next_brings_them_back(rig: R
 
 async def test_the_line_is_as_long_as_a_quarter_of_an_hour(rig: Rig) -> None:
     """Ten thousand stand in it two and three at a place, and begin with the next probe."""
-    pauses, now = rig.program.flow._means.pauses, rig.clock.now()
+    pauses, now = rig.program.flow._context.pauses, rig.clock.now()
     await rig.program.shared.pause("desk", "r", probe_after=MINUTE, cause=Cause.RATE_LIMITED)
     assert await pauses.paused("desk")
     places = Counter(pauses.next_attempt_in("desk", now) for _ in range(10_000))
@@ -137,7 +137,7 @@ async def test_a_deadline_is_not_waited_past(open_rig: OpenRig) -> None:
     async with open_rig(routes=[route]) as rig:
         call = await rig.ask()
         await act(rig, "desk", "pause")
-        rig.program.flow._means.pauses._line["desk"] = rig.clock.now() + 10 * MINUTE
+        rig.program.flow._context.pauses._queue["desk"] = rig.clock.now() + 10 * MINUTE
         await rig.work()
         assert await due_in(rig) == 5 * MINUTE
         await rig.work(after=5 * MINUTE)

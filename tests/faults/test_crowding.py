@@ -9,7 +9,7 @@ import pytest
 
 from proxy.domain.models import State
 from proxy.engine.bulkhead import Permit
-from proxy.engine.pauses import OPENS_AFTER
+from proxy.engine.pauses import DOWN_AFTER
 from proxy.errors import TemporaryError
 from proxy.simulators.faults import Fault
 from proxy.store.shared import Pause
@@ -89,7 +89,7 @@ async def test_a_desk_with_more_calls_than_it_answers_in_time_is_not_held_to_be_
         )
     async with open_rig(declare=slow) as rig:
         slowness = rig.desk.switch_on(Fault("create", "slow", seconds=0.15, times=None))
-        asked = [await rig.ask() for _ in range(3 * OPENS_AFTER)]
+        asked = [await rig.ask() for _ in range(3 * DOWN_AFTER)]
         await rig.work()
         pause = (await rig.program.shared.pauses()).get("desk", Pause())
         assert bool(pause.since) == removed

@@ -56,7 +56,7 @@ async def test_a_refused_client_is_nobodys_request(rig: Rig) -> None:
     subject = call.correlation_id
     rig.desk.switch_on(Fault("create", "answer", status=403, times=2, subject=subject))
     await rig.work()
-    await rig.program.flow._means.pauses.on_success("desk")
+    await rig.program.flow._context.pauses.on_success("desk")
     await rig.work(after=SECOND)
     assert (await rig.entry(call)).record.refusals == 2
     assert not (await rig.program.shared.pauses())["desk"].since

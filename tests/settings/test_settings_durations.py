@@ -2,8 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from proxy.domain.durations import parse_duration
-from proxy.settings.effective import format_duration
+from proxy.domain.durations import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from proxy.domain.models import Record, State, StoredRequest
 from proxy.domain.replace import replace
-from proxy.domain.schedule import LONGEST_WAIT
+from proxy.domain.schedule import LONGEST_PAUSE
 from proxy.store.keys import Keys
 
 POLLED = (State.PENDING, State.FULFILLING)
@@ -101,7 +101,7 @@ class Model:
     def bring_back(self, destination: str, now: int, apart: int) -> None:
         """Bring back what waits for a destination, in its order, none later than it was due."""
         for tag in self.keys.tags():
-            rows = [kept for _, kept in self._due(tag, now, now + LONGEST_WAIT)]
+            rows = [kept for _, kept in self._due(tag, now, now + LONGEST_PAUSE)]
             waiting = [kept for kept in rows if kept.waits_for(destination, now)]
             for number, kept in enumerate(waiting):
                 assert kept.due is not None

@@ -229,7 +229,7 @@ async def _site(
     reuse = changes.pop("reuse_after_final", True)
     instances = {name: _witboost(name, outbound, shared, reuse=reuse) for name in prefixes}
     parts: dict[str, Any] = {
-        "flow": Flow(means=means, routes=routes, instances=instances),
+        "flow": Flow(context=means, routes=routes, instances=instances),
         "operations": OperatorActions(store=store, routes=routes),
         "store": store,
         "shared": shared,

@@ -17,9 +17,7 @@ from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Answered, Site
 
 
 async def die(site: Site, correlation_id: str) -> None:
-    await happen(
-        site.store, correlation_id, GivenUp(at=2, code="gave_up", reason="Tried for 3 days")
-    )
+    await happen(site.store, correlation_id, GivenUp(at=2, code="gave_up", reason="Tried for 3d"))
 
 
 async def state(site: Site, correlation_id: str) -> State:

@@ -32,7 +32,7 @@ LIVES: dict[str, tuple[Event, ...]] = {
     ),
     "held": (Held(at=2, code="look", reason="A person must look."),),
     "guarded": (*OPENED, Held(at=3, code=GUARDED, reason="By the requester.")),
-    "dead": (GivenUp(at=2, code="gave_up", reason="Tried for 3 days"),),
+    "dead": (GivenUp(at=2, code="gave_up", reason="Tried for 3d"),),
     "decided and held": (*OPENED, DECIDED, Held(at=4, code="refused", reason="No.")),
 }
 ASKED = {"verb": "revoke", "identities": ["ann", "bob"], "resource": "urn:x", "requester": "cy"}

@@ -18,6 +18,7 @@ from proxy.cli.explain.dry_run import MaskedTokens, NotSentError, RecordedCall, 
 from proxy.cli.explain.outcomes import CORRELATION_ID, what_follows
 from proxy.cli.sample import fields_of
 from proxy.domain.clock import SystemClock
+from proxy.domain.durations import format_duration
 from proxy.domain.identities import Ambiguous, Identities, Known
 from proxy.domain.models import ApprovalRequest
 from proxy.domain.route import Route
@@ -25,7 +26,6 @@ from proxy.domain.routing import Rule, choose, facts
 from proxy.errors import InvalidRequestError, ProxyError
 from proxy.net.urls import allowed
 from proxy.settings import Settings
-from proxy.settings.effective import format_duration
 from proxy.tickets.declaring.expressions import places
 from proxy.tickets.declaring.sanitize import shorten
 from proxy.web.hook import OUTSIDE

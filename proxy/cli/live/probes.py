@@ -8,13 +8,13 @@ from proxy.app.destinations import Destinations
 from proxy.app.token_sources import certificate
 from proxy.cli.live.checks import Probe
 from proxy.cli.live.events import event_secrets
+from proxy.domain.durations import format_duration
 from proxy.domain.schedule import SECOND
 from proxy.net.addresses import EgressPolicy, read_networks
 from proxy.oauth2.discovery import Discovery, StaticMetadata
 from proxy.oauth2.token_source import Fetch
 from proxy.security.tls import Tls
 from proxy.settings import Settings
-from proxy.settings.effective import format_duration
 from proxy.settings.neighbours import AccessToken
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.ticket_systems import System

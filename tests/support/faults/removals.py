@@ -36,7 +36,7 @@ def without(mechanism: str) -> Removal:
 
 
 def _without_look_up() -> Removal:
-    async def create_again(step: Step, *, otherwise: creating.Act) -> Step | Released:
+    async def create_again(step: Step, *, otherwise: creating.NextStep) -> Step | Released:
         return await otherwise(step)
 
     return patch.object(creating, "look_up", create_again)
