@@ -1,9 +1,9 @@
-"""One question per interval in place of one per ticket: what has changed?
+"""The change poller: one list of changes per interval instead of one read per ticket.
 
 A list of changes is a hint, as an event is: it makes the requests concerned due, and their tickets
-are read as ever. All processes share the turns and the moment up to which changes are known, so
-one of them asks, and another goes on where it stopped. What a list should miss is found by the
-reads of each ticket, which then come seldom.
+are read as usual. All processes share the turns and the watermark up to which changes are known,
+so another process continues where one stopped. Changes that a list misses are found by the rare
+reads of each ticket.
 """
 
 import asyncio
@@ -20,15 +20,18 @@ from proxy.observability.alarms import Alarm, Alarms
 from proxy.store.shared import Shared
 from proxy.tickets.port import ListsChanges
 
-FIRST_LOOK: Final = DAY  # back from now: more than any clock or zone is wrong by
-AHEAD: Final = 15 * MINUTE  # by which the ticket system's clock may be ahead of ours
-_CHUNK: Final = 100  # tickets that are looked up in the store at once
+FIRST_LOOK: Final = DAY
+"""How far back the first list goes: more than any error of a clock or a time zone."""
+AHEAD: Final = 15 * MINUTE
+"""How far the ticket system's clock may be ahead of ours."""
+_CHUNK: Final = 100
+"""How many tickets are looked up in the store at once."""
 
 _log: Final = logging.getLogger(__name__)
 
 
 class ChangePoller:
-    """Asks each ticket system that lists changes, once per `interval` milliseconds in total."""
+    """Polls each ticket system that lists changes, once per `interval` ms over all processes."""
 
     def __init__(
         self,
@@ -51,7 +54,7 @@ class ChangePoller:
         self._refused_at: dict[str, int] = {}
 
     async def run(self) -> None:
-        """Ask whenever it is a system's turn, until cancelled; without any, only wait for that."""
+        """Poll each system at its turn, until cancelled; without a system, only wait."""
         if not self._systems:
             await asyncio.Event().wait()
         while True:
@@ -63,10 +66,10 @@ class ChangePoller:
             await asyncio.sleep(wait / SECOND)
 
     async def poll(self) -> int:
-        """Ask every system whose turn it is; return the milliseconds until the next turn.
+        """Poll every system whose turn it is; return the milliseconds until the next turn.
 
         Raises:
-            StoreUnavailable: turns and hints are kept there.
+            StoreUnavailableError: turns and hints are kept in the store.
         """
         waits = [await self._turn(name) for name in self._systems]
         return min(waits, default=self._interval)
@@ -80,7 +83,7 @@ class ChangePoller:
                 refused_at = self._refused_at.get(name, 0)
                 if await self._pauses.on_refused_credential(name, error, refused_at=refused_at):
                     self._refused_at[name] = turn.now
-                else:  # all else is answered since: our account may do anything but list
+                else:  # other calls succeeded since: our account may not list, only read
                     self._failed(name, error)
             except ProxyError as error:
                 if isinstance(error, TemporaryError):
@@ -88,9 +91,9 @@ class ChangePoller:
                 self._failed(name, error)
         return max(turn.next - turn.now, SECOND)
 
-    async def _ask(self, name: str, known: int, now: int) -> None:
+    async def _ask(self, name: str, watermark: int, now: int) -> None:
         system = self._systems[name]
-        changed = await system.changes(known - system.overlap)
+        changed = await system.changes(watermark - system.overlap)
         await self._pauses.on_success(name)
         self._failing.discard(name)
         self._refused_at.pop(name, None)
@@ -98,14 +101,14 @@ class ChangePoller:
         news = [ref for ref, at in changed.items() if before.get(ref) != at]
         for at in range(0, len(news), _CHUNK):
             await self._flow.hint(name, TicketHint(news[at : at + _CHUNK], ""))
-        # only now: a crash before this line asks again, one after it has hinted
+        # only now: a crash before this line repeats the list, and hints are safe to repeat
         self._hinted[name] = changed
         latest = min(max(changed.values(), default=0), now + AHEAD)
-        if latest > known or not known:
-            await self._shared.advance_watermark(name, max(latest, known))
+        if latest > watermark or not watermark:
+            await self._shared.advance_watermark(name, max(latest, watermark))
 
     def _failed(self, name: str, error: ProxyError) -> None:
-        """Say once that a list fails: decisions are found later, by the reads of each ticket."""
+        """Raise an alarm once; decisions are found later, by the reads of each ticket."""
         if name not in self._failing:
             self._failing.add(name)
             self._alarms.sound(

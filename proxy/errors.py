@@ -38,7 +38,7 @@ class TemporaryError(ProxyError):
 
 
 class PermanentError(ProxyError):
-    """Never try this again: the other side understood the call and refused it for good.
+    """Never try this again: the other side understood the call and refused it permanently.
 
     Attributes:
         status: the HTTP status of the refusal, or None where there was none.

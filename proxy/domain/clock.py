@@ -1,18 +1,18 @@
-"""Time, injected: everything that needs it takes a clock, so tests can move it."""
+"""Clocks: every object that needs the time takes one, so that tests can move it."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two clocks: one to write down, one to measure with."""
+    """The wall clock and the monotonic clock."""
 
     def now(self) -> int:
-        """Milliseconds since the epoch: may jump, is written into records."""
+        """Return milliseconds since the epoch: for records; may jump."""
         ...
 
     def monotonic(self) -> int:
-        """Milliseconds since some moment: never jumps, measures leases and timeouts."""
+        """Return milliseconds since an unspecified start: for leases and timeouts; never jumps."""
         ...
 
 

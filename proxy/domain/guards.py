@@ -1,6 +1,6 @@
-"""What keeps an approval from being applied until a person has looked. Pure.
+"""Guards: the rules that hold an approval until a person has looked at it. Pure.
 
-Only approvals are guarded: a refusal takes nothing from anybody.
+Only approvals are guarded, because a rejection gives nobody anything.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ def violations(
     key_fields: str,
     identities: Identities,
 ) -> list[str]:
-    """Return what speaks against an approval, one sentence each; nothing lets it pass.
+    """Return the guard violations of an approval, one sentence each; none means that it passes.
 
     `key_fields` is the digest of the ticket's key fields when it was first read.
     """
@@ -38,19 +38,19 @@ def violations(
 def _wrong_person(
     guards: Guards, request: ApprovalRequest, deciders: Sequence[str], identities: Identities
 ) -> Iterator[str]:
-    """Object to who may approve for himself, and to who might for all that is known."""
+    """Yield the violation by an approver who is, or may be, one of the persons concerned."""
     doubtful = False
     concerned = dict.fromkeys(request.identities, "gets the access")
     concerned |= {request.requester: "asked for it"} if request.requester else {}
     for person, role in concerned.items():
-        known = identities.of(person)
-        if isinstance(known, Known) and known.group:
-            continue  # who is in a group is not known here
+        identity = identities.of(person)
+        if isinstance(identity, Known) and identity.group:
+            continue  # the members of a group are not known here
         answers = [identities.same(decider, person) for decider in deciders]
         if any(answers) and guards.self_approval == "hold":
-            # in the ticket system's words: what the hook call says of people is for no log
+            # the ticket system's spelling: personal data of the hook call stays out of the logs
             yield f"it was approved by {deciders[answers.index(True)]}, who {role}"
-        # one name that tells them apart is enough: the names are those of one person
+        # one name that differs for certain is enough, because all names are of one person
         doubtful |= not any(answers) and False not in answers
     if guards.unknown_approver == "hold" and (doubtful or not deciders):
         who = (
@@ -62,9 +62,9 @@ def _wrong_person(
 
 
 def _own_account(guards: Guards, deciders: Sequence[str]) -> Iterator[str]:
-    ours = {name.casefold() for name in guards.own_accounts}
+    own_accounts = {name.casefold() for name in guards.own_accounts}
     for decider in deciders:
-        if decider.casefold() in ours:
+        if decider.casefold() in own_accounts:
             yield f"it was approved by our own account {decider}"
 
 

@@ -1,10 +1,9 @@
-"""Who somebody is: the spellings of witboost and of ticket systems, made comparable. Pure.
+"""Identities: names of people in witboost and in ticket systems, made comparable. Pure.
 
-witboost writes `user:john.doe_company.com`, with or without the prefix, and means the e-mail
-address in which `@` became `_`. Which underscore that was is known only for domains that the
-settings name; without them there are several readings. An unknown or ambiguous person is a result
-of its own and never a guess: a guard that compares approver and requester must be able to say "I do
-not know".
+witboost writes `user:john.doe_company.com`, with or without the prefix, for an e-mail address in
+which `@` became `_`. Only for domains that the settings name is it certain which underscore that
+was; otherwise there are several readings. An unknown or ambiguous person is a result of its own
+and never a guess: a guard that compares approver and requester must be able to say "unknown".
 """
 
 import re
@@ -13,18 +12,20 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
-LONGEST: Final = 256  # characters of a spelling; nobody's name is longer
-REMEMBERED: Final = 4_096  # spellings
+LONGEST: Final = 256
+"""The most characters of a spelling; no name is longer."""
+REMEMBERED: Final = 4_096
+"""How many spellings are cached."""
 _PREFIX: Final = re.compile(r"(user|group):(?:[a-z0-9_.-]+/)?(.+)", re.IGNORECASE)
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+")
 _DOMAIN: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+")
 _ACCOUNT: Final = re.compile(r"[^\s@]+")
-_PLACE: Final = re.compile(r"\{([a-z]+)\}")
+_PLACEHOLDER: Final = re.compile(r"\{([a-z]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One person or group, by what is known: e-mail address or account, folded to lower case."""
+    """One person or group, by e-mail address or account, in lower case."""
 
     email: str = ""
     account: str = ""
@@ -33,14 +34,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """A spelling with several readings: the e-mail addresses that it may mean."""
+    """A spelling with several readings: the e-mail addresses that it may stand for."""
 
     candidates: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A spelling that names nobody whom we could tell from others, and why."""
+    """A spelling that identifies nobody, and why."""
 
     reason: str
 
@@ -50,10 +51,10 @@ Identity = Known | Ambiguous | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A spelling with places, such as `CORP-{account}`, and what it means.
+    """A pattern of spellings, such as `CORP-{account}`, and the identity that it stands for.
 
-    `email` and `account` are written with the places of `match`. A place stands for one or more
-    characters that are neither white space nor `@`, `:`, `/`, or a backslash; two places need text
+    `email` and `account` use the placeholders of `match`. A placeholder stands for one or more
+    characters other than white space, `@`, `:`, `/` and backslash. Two placeholders need text
     between them.
     """
 
@@ -63,24 +64,24 @@ class Rule:
 
     def problems(self) -> list[str]:
         """Return what is wrong with the rule."""
-        places = _PLACE.findall(self.match)
-        found = []
+        names = _PLACEHOLDER.findall(self.match)
+        problems = []
         if "}{" in self.match:
-            found.append("match has two places without text between them")
-        if len(set(places)) < len(places):
-            found.append("match has a place twice")
+            problems.append("match has two placeholders without text between them")
+        if len(set(names)) < len(names):
+            problems.append("match has a placeholder twice")
         if bool(self.email) == bool(self.account):
-            found.append("needs one of email and account")
-        unknown = set(_PLACE.findall(self.email + self.account)) - set(places)
-        found += [f"{{{name}}} is no place of match" for name in sorted(unknown)]
-        return found
+            problems.append("needs exactly one of email and account")
+        unknown = set(_PLACEHOLDER.findall(self.email + self.account)) - set(names)
+        problems += [f"{{{name}}} is not a placeholder of match" for name in sorted(unknown)]
+        return problems
 
 
 @dataclass(frozen=True)
 class Identities:
-    """The rules: a table first, then rules in order, then domains, then what plainly is an address.
+    """The rules for spellings, in this order: table, rules, domains, plain e-mail addresses.
 
-    `lookup` maps spellings to e-mail addresses.
+    `lookup` is the table: it maps spellings to e-mail addresses.
     """
 
     domains: Sequence[str] = ()
@@ -92,15 +93,15 @@ class Identities:
         table = {spelling.casefold(): email.casefold() for spelling, email in self.lookup.items()}
         object.__setattr__(self, "_compiled", compiled)
         object.__setattr__(self, "_table", table)
-        # the same people ask and approve again and again
-        object.__setattr__(self, "_read_before", lru_cache(maxsize=REMEMBERED)(self._read))
+        # the same people ask and approve many times
+        object.__setattr__(self, "_cached_read", lru_cache(maxsize=REMEMBERED)(self._read))
 
     def of(self, spelling: str) -> Identity:
-        """Return whom a spelling names."""
+        """Return the identity for which a spelling stands."""
         if len(spelling) > LONGEST:
             return Unknown(f"it is longer than {LONGEST} characters")
-        known: Identity = self._read_before(spelling)  # type: ignore[attr-defined]
-        return known
+        identity: Identity = self._cached_read(spelling)  # type: ignore[attr-defined]
+        return identity
 
     def _read(self, spelling: str) -> Identity:
         text = spelling.strip().casefold()
@@ -112,22 +113,22 @@ class Identities:
         for key in (text, name):
             if key in table:
                 return Known(email=table[key], group=kind == "group")
-        found = self._by_rule(text) or self._by_rule(name)
+        identity = self._by_rule(text) or self._by_rule(name)
         if kind == "group":
-            return replace(found, group=True) if found else Known(account=name, group=True)
-        return found or self._plain(name)
+            return replace(identity, group=True) if identity else Known(account=name, group=True)
+        return identity or self._plain(name)
 
     def email_of(self, spelling: str) -> str:
-        """Return the address of the one person whom a spelling names; empty where it is unsure."""
-        known = self.of(spelling)
-        return known.email if isinstance(known, Known) and not known.group else ""
+        """Return the e-mail address of the person, or an empty text if it is uncertain."""
+        identity = self.of(spelling)
+        return identity.email if isinstance(identity, Known) and not identity.group else ""
 
     def same(self, one: str, other: str) -> bool | None:
-        """Return whether two spellings name one person; None where that cannot be told.
+        """Return True or False if two spellings are certainly one person or two, else None.
 
-        Addresses tell people apart, also where only some reading of a spelling is the address of
-        the other: better a person looks. Accounts do not: those of two systems may differ and
-        belong to one person.
+        Different e-mail addresses are different people. If one of several readings matches, the
+        result is True, so that a person looks. Different accounts prove nothing: one person may
+        have different accounts in two systems.
         """
         first, second = self.of(one), self.of(other)
         emails = _emails(first), _emails(second)
@@ -139,20 +140,23 @@ class Identities:
     def _by_rule(self, text: str) -> Known | None:
         compiled: Sequence[tuple[re.Pattern[str], Rule]] = self._compiled  # type: ignore[attr-defined]
         for pattern, rule in compiled:
-            if found := pattern.fullmatch(text):
-                given = {place: value.casefold() for place, value in found.groupdict().items()}
+            if match := pattern.fullmatch(text):
+                values = {name: value.casefold() for name, value in match.groupdict().items()}
                 return Known(
-                    email=rule.email.format_map(given).casefold(),
-                    account=rule.account.format_map(given).casefold(),
+                    email=rule.email.format_map(values).casefold(),
+                    account=rule.account.format_map(values).casefold(),
                 )
         return None
 
     def _plain(self, name: str) -> Identity:
         if _EMAIL.fullmatch(name):
             return Known(email=name)
-        ours = [domain.casefold() for domain in self.domains]
-        ours = [domain for domain in ours if name.endswith(f"_{domain}") and name != f"_{domain}"]
-        readings = [f"{name[: -len(domain) - 1]}@{domain}" for domain in ours]
+        suffixes = [f"_{domain.casefold()}" for domain in self.domains]
+        readings = [
+            f"{name.removesuffix(suffix)}@{suffix[1:]}"
+            for suffix in suffixes
+            if name.endswith(suffix) and name != suffix
+        ]
         if not readings:
             readings = [
                 f"{name[:at]}@{name[at + 1 :]}"
@@ -167,7 +171,7 @@ class Identities:
             return Ambiguous(readings)
         if _ACCOUNT.fullmatch(name):
             return Known(account=name)
-        return Unknown("a display name is no proof of who it is")
+        return Unknown("a display name does not prove who it is")
 
 
 def _emails(identity: Identity) -> frozenset[str]:
@@ -181,10 +185,10 @@ def _emails(identity: Identity) -> frozenset[str]:
 
 
 def _pattern(match: str) -> re.Pattern[str]:
-    """Return a pattern that takes linear time: its places cannot share characters with others."""
-    parts = _PLACE.split(match.casefold())
-    place = r"[^\s@:/\\]+"
+    """Return a regular expression that takes linear time: no two placeholders can overlap."""
+    parts = _PLACEHOLDER.split(match.casefold())
+    text = r"[^\s@:/\\]+"
     source = "".join(
-        f"(?P<{part}>{place})" if at % 2 else re.escape(part) for at, part in enumerate(parts)
+        f"(?P<{part}>{text})" if at % 2 else re.escape(part) for at, part in enumerate(parts)
     )
     return re.compile(source)

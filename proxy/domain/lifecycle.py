@@ -1,8 +1,9 @@
 """Every transition of an approval request, in one table.
 
-`received -> opening -> pending -> decided -> fulfilling (if configured) -> done`; aside `held`
-and `dead`, each with a reason and the state to return to. `advance` is pure and may run twice on
-the same record: time comes from the event. The README's diagram is tested against `TRANSITIONS`.
+`received -> opening -> pending -> decided -> fulfilling (if configured) -> done`. From any of these
+a request may be parked as `held` or `dead`, with a reason and the state to which it returns.
+`advance` is pure and may run twice on the same record: the time comes from the event. A test
+compares the diagram in the documentation with `TRANSITIONS`.
 """
 
 from collections.abc import Mapping
@@ -87,7 +88,7 @@ def advance(record: Record, event: Event) -> Record:
     else: the first decision wins.
 
     Raises:
-        IllegalTransition: the event makes no sense in the record's state.
+        IllegalTransitionError: the event makes no sense in the record's state.
     """
     target = TRANSITIONS[type(event)].get(record.state)
     if target is None:

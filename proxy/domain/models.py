@@ -1,6 +1,6 @@
-"""The nouns: approval request, ticket, decision, route. Plain immutable values.
+"""The nouns: approval request, ticket, decision, record. Plain immutable values.
 
-Points in time are milliseconds since the epoch, durations are milliseconds.
+Times are milliseconds since the epoch, durations are milliseconds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Any, Final
 
 TRIAL: Final = "(trial)"
-"""In place of a witboost instance: a request that an operator opened to try a ticket system."""
+"""The `instance` of a trial: a request that an operator opened to try a ticket system."""
 
 
 class State(StrEnum):
-    """Where an approval request stands; the order of work is in `lifecycle`."""
+    """The state of an approval request; `lifecycle` has the transitions."""
 
     RECEIVED = "received"
     OPENING = "opening"
@@ -26,7 +26,7 @@ class State(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a status map makes of a native status. An unknown native status has no outcome."""
+    """The meaning of a native status, by the status map; an unknown status has none."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -46,7 +46,7 @@ class Decision(StrEnum):
 
 
 class Fulfilment(StrEnum):
-    """Whether the access is really there: approved is not granted."""
+    """The state of the access after an approval: approved is not granted."""
 
     WAITING = "waiting"
     FULFILLED = "fulfilled"
@@ -54,7 +54,7 @@ class Fulfilment(StrEnum):
 
 
 class Verb(StrEnum):
-    """What a hook call asks for."""
+    """The kind of change that a hook call asks for."""
 
     GRANT = "grant"
     REVOKE = "revoke"
@@ -62,168 +62,201 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalRequest:
-    """What somebody asked for, read from a hook call; `fields` keeps what we do not understand.
+    """The access request, read from a hook call.
 
-    Only `identities`, `verb` and `motivation` have a place we know; requester, resource and for how
-    long are read where they are present, because witboost's documentation does not promise them.
-    `resource` is its URN where there is one, else its name. `requester_email` is the address by
-    which the settings know the requester; empty where they do not.
+    Only `identities`, `verb` and `motivation` have a documented place. The other fields are read
+    where they are present, because witboost's documentation does not promise them.
     """
 
     correlation_id: str
+    """Our id of the request, written into the ticket."""
     respond_to: str
+    """The URL that witboost waits to have called."""
     fields: Mapping[str, Any]
+    """All fields of the hook call, those that we do not understand included."""
     verb: Verb
+    """Grant or revoke."""
     identities: Sequence[str]
+    """The people and groups that get or lose the access."""
     motivation: str
+    """The requester's reason."""
     requester: str
+    """The person who asked."""
     resource: str
+    """The URN of the resource, or its name if it has no URN."""
     request_id: str
+    """The `X-Request-ID` of the hook call."""
     requester_email: str = ""
+    """The requester's e-mail address, if the settings know the person."""
     resource_urn: str = ""
     resource_name: str = ""
     resource_owner: str = ""
+    """The owner of the resource."""
     resource_link: str = ""
+    """A link to the resource."""
     duration: str = ""
+    """How long the access shall last, as the hook call says it."""
     expires: str = ""
+    """When the access shall end, as the hook call says it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """One ticket as its system shows it now. Followed by `id`; `key` is what people say.
-
-    `decided_by` is how people name who decided; `deciders` are all the ways in which the system
-    names that person or those persons (account, e-mail address), `decider_groups` the groups that
-    they decided for, `key_fields` is a digest of the fields that a decision is about: guards
-    compare them. `note` is what a person should know of a new ticket, `carries` what stands where
-    the correlation id of its request does. Each is empty where the system does not say.
-    """
+    """A ticket as its system shows it now; a field is empty where the system does not show it."""
 
     id: str
+    """The id by which the ticket is followed; it survives a move to another project."""
     key: str
+    """The key that people use, such as INC0012 or ABC-1."""
     url: str = ""
     native_status: str = ""
+    """The status in the ticket system's own words."""
     outcome: Outcome | None = None
+    """The meaning of the native status, or None if the status map does not know it."""
     fulfilment: Fulfilment | None = None
+    """The state of the access, if the fulfilment map knows the native status."""
     decided_by: str = ""
+    """The name of the person who decided, for people to read."""
     decided_at: str = ""
     comment: str = ""
+    """The comment of the person who decided."""
     created_at: str = ""
     deciders: Sequence[str] = ()
+    """All names by which the system knows who decided, such as account and e-mail address."""
     decider_groups: Sequence[str] = ()
+    """The groups for which they decided."""
     key_fields: str = ""
+    """The digest of the fields that the decision is about."""
     note: str = ""
+    """A warning about a new ticket for a person to read."""
     correlation_values: Sequence[str] = ()
+    """The values in the field where the correlation id belongs."""
 
 
 @dataclass(frozen=True, slots=True)
 class TicketHint:
-    """What a verified event says: look at this ticket. Never a decision.
-
-    `refs` are ids or keys of the ticket, the correlation id among them where the event has it;
-    `replay_keys` are the same for every repeat of one event; what its proof covers comes first.
-    """
+    """The content of a verified event: look at these tickets. It is never a decision."""
 
     refs: Sequence[str]
+    """Ids or keys of tickets, and the correlation id if the event has it."""
     replay_keys: Sequence[str]
+    """Keys that are the same for every repeat of one event; those that its proof covers first."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """The truth about one approval request: small values that decide what happens next.
-
-    `url` is the digest of the normalised respondToUrl, `content` that of the fields, `run_id` the
-    store server's at admission, or that of one which came later and whose doubt is noted. `fence`
-    rises with every claim and every operator action, so a late writer is refused.
-    `attempt` counts failures in a row of the present state and `waited` the pauses they cost:
-    the request's own time, which stands still while a destination is paused; `before` is what they
-    had cost when the present `code` began. `back` is the state
-    that a held or dead request returns to. `sent_at` is the moment of the last create that may
-    have reached the ticket system; `doubt` says that its answer was lost. `calls` counts callbacks
-    that may have reached witboost. `ours` says that an operator, a deadline or a route decided and
-    not the ticket, `untold` that the ticket must still hear how its request ended, `announced` that
-    witboost heard of the ticket while it was open. `refused_at` is the last 401 or 403 that may be
-    about this one request, `refusals` how many there were in a row. `key_fields` is the digest of
-    the ticket's key fields when it was first read. `version` is the store's layout when it was
-    admitted.
-    """
+    """The record of an approval request: the small values that decide what happens next."""
 
     id: str
     state: State
     instance: str
+    """The name of the witboost instance."""
     system: str
+    """The name of the ticket system; empty if the route decides without one."""
     route: str
+    """The hash of the route."""
     client: str
+    """The name of the API client that sent the hook call."""
     content_digest: str
+    """The keyed digest of the hook call's fields."""
     admitted_at: int
     deadline_at: int
+    """When the decision is due."""
     url_digest: str = ""
+    """The keyed digest of the normalised respondToUrl."""
     request_id: str = ""
     run_id: str = ""
+    """The run id of the store's server at admission, or of a later one whose doubt is recorded."""
     fence: int = 0
+    """Rises with every claim and every operator action, so that late writers are refused."""
     attempt: int = 0
+    """Failures in a row in the present state."""
     waited: int = 0
+    """The request's own time that these failures cost; it stands still during a pause."""
     waited_before_code: int = 0
+    """The value of `waited` when the present `code` began."""
     sent_at: int = 0
+    """When the last create was sent that may have reached the ticket system."""
     ticket_id: str = ""
     ticket_key: str = ""
     native_status: str = ""
     polls: int = 0
+    """Reads of the ticket in the present state."""
     missing: int = 0
+    """Reads in a row that did not find the ticket."""
     decision: Decision | None = None
     decided_by: str = ""
+    """The name of the person, route or operator who decided."""
     decided_at: int = 0
     fulfilment: Fulfilment | None = None
     fulfil_by: int = 0
+    """When the access is due, after an approval."""
     callbacks_sent: int = 0
+    """Callbacks that may have reached witboost."""
     conflicts: int = 0
+    """Later outcomes that contradict the accepted decision."""
     decided_without_ticket: int = 0
+    """1 if an operator, a deadline or a route decided."""
     ticket_notice_due: int = 0
+    """1 if the ticket must still be withdrawn or get a comment."""
     announced: int = 0
+    """1 if witboost got the link to the open ticket."""
     key_fields: str = ""
+    """The digest of the ticket's key fields at its first read."""
     refused_at: int = 0
+    """When the last 401 or 403 came that may concern this request alone."""
     refusals: int = 0
+    """How many of these came in a row."""
     deadline_fired: int = 0
+    """1 if the decision deadline has held the request once."""
     resume_state: State | None = None
+    """The state to which a held or dead request returns."""
     code: str = ""
+    """The code of the reason for which the request waits or is parked."""
     finished_at: int = 0
     version: int = 0
+    """The layout of the store at admission."""
 
     @property
     def trial(self) -> bool:
-        """Whether nobody waits for this request but the operator who tries a ticket system."""
+        """True if an operator opened this request to try a ticket system."""
         return self.instance == TRIAL
 
     @property
     def may_have_unknown_ticket(self) -> bool:
-        """Whether a ticket that we do not know of would matter: one may be there, and not be told.
+        """True if a ticket may exist whose id we do not know, and that still needs our attention.
 
-        Where the ticket system refused to create it and that decided, there is none.
+        If the ticket system refused the create and that decided the request, there is none.
         """
         decided = self.decision is not None and not self.decided_without_ticket
         return bool(self.system and not (self.ticket_id or self.finished_at or decided))
 
     @property
     def final(self) -> bool:
-        """Whether this request's URL may be used again: done, or dead after its decision."""
+        """True if the respondToUrl may be used again: done, or dead after its decision."""
         return self.state is State.DONE or (self.state is State.DEAD and self.decision is not None)
 
 
 @dataclass(frozen=True)
 class Details:
-    """What a person reads beside a record, and what is too long for its small hash."""
+    """The texts of a request: for people to read, or too long for the record."""
 
     reason: str = ""
+    """Why the request waits or is parked."""
     ticket_url: str = ""
     comment: str = ""
+    """The comment of the person who decided."""
     evidence: str = ""
+    """The source of the decision and of the fulfilment."""
     callback: str = ""
+    """The body of the callback, the same for every attempt."""
 
 
 @dataclass(frozen=True)
 class StoredRequest:
-    """A record with what lies beside it: texts and the hook call's body as it came."""
+    """A record with its texts and its hook call."""
 
     record: Record
     details: Details
     payload: bytes
+    """The body of the hook call as it came."""

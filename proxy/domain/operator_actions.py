@@ -1,4 +1,4 @@
-"""What an operator may do to a request where it stands. Pure."""
+"""The actions that an operator may take on a request in its present state. Pure."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -11,10 +11,10 @@ ACTIONS: Final = ("release", "retry", "attach", "refresh", "reroute", "reject", 
 
 
 def allowed_actions(record: Record) -> list[str]:
-    """Return the actions that its state allows, so that nobody is offered what is refused.
+    """Return the actions that the record's state allows, so that no other one is offered.
 
-    What only a look elsewhere can tell, such as whether the ticket still says so, may refuse them
-    all the same; a test compares them with `operations`.
+    An action may still be refused for a reason that only another system knows, such as a ticket
+    that has been rejected meanwhile. A test compares this table with `engine.operator_actions`.
     """
     undecided, awaiting_fulfilment = (
         record.decision is None,

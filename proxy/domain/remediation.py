@@ -1,4 +1,4 @@
-"""What a person does about a request that was set aside, by the code of its reason. Pure."""
+"""Remediation: the advice for a parked request, by the code of its reason. Pure."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -20,4 +20,4 @@ REMEDIATION: Final[Mapping[str, str]] = {
     "ticket_missing": "Find the ticket, or make it visible to our account, then retry; or reject.",
     "unroutable": "Add a route that takes the request, then reroute; or reject.",
 }
-"""One sentence for every code that `hold` and `die` are given; a test compares them."""
+"""One sentence for every code that `hold` and `give_up` use; a test compares them."""

@@ -1,4 +1,4 @@
-"""Which route a request takes: rules in order, the first that applies wins. Pure."""
+"""Routing: rules in order, of which the first that applies gives a request its route. Pure."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,20 +9,20 @@ from proxy.domain.models import ApprovalRequest
 from proxy.domain.route import Route
 
 Condition = Callable[[Mapping[str, Any]], Any]
-"""Finds something true in the facts of a request where a rule applies."""
+"""Returns a true value for the facts of a request to which a rule applies."""
 
 FACTS: Final = ("verb", "requester", "identities", "resource", "domain", "motivation", "fields")
-"""What a condition may look at."""
+"""The facts that a condition may use."""
 
 UNROUTABLE: Final = "unroutable"
-"""The name of the route that holds what no rule takes."""
+"""The name of the route that holds a request to which no rule applies."""
 
 _URN: Final = re.compile(r"urn:dmb:[a-z]+:([^:]+):")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A route and when it applies: always, where it has no condition. `when` is as written."""
+    """A route and its condition; without one it always applies. `when` is the condition's text."""
 
     route: Route
     applies: Condition | None = None
@@ -30,7 +30,7 @@ class Rule:
 
 
 def facts(request: ApprovalRequest) -> Mapping[str, Any]:
-    """Return what conditions see: witboost's fields, and what we understood of them.
+    """Return the facts for conditions: witboost's fields, and our reading of them.
 
     `domain` is the field of that name, else the domain in the resource's URN
     (`urn:dmb:cmp:finance:...`), else empty.
@@ -50,6 +50,6 @@ def facts(request: ApprovalRequest) -> Mapping[str, Any]:
     }
 
 
-def choose(rules: Sequence[Rule], known: Mapping[str, Any]) -> Rule | None:
-    """Return the first rule that applies to these facts; None where none does."""
-    return next((it for it in rules if it.applies is None or it.applies(known)), None)
+def choose(rules: Sequence[Rule], facts: Mapping[str, Any]) -> Rule | None:
+    """Return the first rule that applies to these facts, or None."""
+    return next((rule for rule in rules if rule.applies is None or rule.applies(facts)), None)

@@ -1,4 +1,4 @@
-"""When something is tried again: pure functions of counts, with the dice handed in."""
+"""Schedules: when something is tried again. Pure functions; the jitter is passed in."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,7 +7,7 @@ from proxy.domain.models import Fulfilment, Record, State
 from proxy.domain.route import PollSchedule
 
 Jitter = Callable[[], float]
-"""Returns a number in [0, 1): the source of jitter, so that a thousand requests spread out."""
+"""Returns a random number in [0, 1), which spreads requests that are due at the same time."""
 
 SECOND: Final = 1_000
 MINUTE: Final = 60 * SECOND
@@ -17,13 +17,13 @@ DAY: Final = 24 * HOUR
 SLOWEST_RETRY: Final = 15 * MINUTE
 LONGEST_RETRY_AFTER: Final = HOUR
 LONGEST_PAUSE: Final = LONGEST_RETRY_AFTER + SLOWEST_RETRY
-"""For a paused destination, until the next look: it may ask for the one, the other is ours."""
+"""The longest pause of a destination: the longest Retry-After plus our own longest retry."""
 
 
 def backoff(attempt: int, jitter: Jitter, retry_after: int | None = None) -> int:
-    """Return the pause after the given number of failures: 1 s doubling to 15 min, plus jitter.
+    """Return the pause after so many failures: 1 s, doubling up to 15 min, plus jitter.
 
-    A pause the other side asked for is respected up to an hour, and never shortened by jitter.
+    A Retry-After is respected up to an hour and never shortened by jitter.
     """
     planned = min(SECOND * 2 ** min(attempt, 20), SLOWEST_RETRY)
     jittered = int(planned * (0.8 + 0.4 * jitter()))
@@ -37,8 +37,8 @@ def poll_pause(
 ) -> int:
     """Return the pause before the next read of a ticket that was read `polls` times.
 
-    Where its system lists changes every so many milliseconds, reads that would be as slow as that
-    give way to the list.
+    If the ticket system lists changes every `change_list_interval` milliseconds, reads that would
+    be slower than the list become a safety net.
     """
     planned = min(poll.first * poll.factor ** min(polls, 60), poll.slowest)
     if change_list_interval and planned >= change_list_interval:
@@ -47,10 +47,10 @@ def poll_pause(
 
 
 def due_at(record: Record, planned: int | None, now: int) -> int | None:
-    """Return when the record wants attention next; None means never by itself.
+    """Return when the record is due next; None means never by itself.
 
-    Whatever else is planned, it is looked at when its deadline passes, and again and again while
-    that has passed and could not be met.
+    It is due at its deadline at the latest, and repeatedly after a deadline that could not be
+    handled yet.
     """
     deadline = _deadline(record)
     if deadline is None:
@@ -61,12 +61,12 @@ def due_at(record: Record, planned: int | None, now: int) -> int | None:
 
 
 def _deadline(record: Record) -> int | None:
-    """Return the end of the clock that runs: for a decision, or for the access after it.
+    """Return the deadline that applies now: for the decision, or for the access after it.
 
-    The first runs in every state before `decided`, held and dead included, and fires once; the
-    second one while the access is awaited.
+    The decision deadline applies in every state before `decided`, held and dead included, and
+    fires once. The fulfilment deadline applies while the access is awaited.
     """
     if record.decision is None and record.state is not State.DONE and not record.deadline_fired:
         return record.deadline_at
-    awaited = record.state is State.FULFILLING and record.fulfilment is Fulfilment.WAITING
-    return record.fulfil_by if awaited else None
+    awaiting = record.state is State.FULFILLING and record.fulfilment is Fulfilment.WAITING
+    return record.fulfil_by if awaiting else None

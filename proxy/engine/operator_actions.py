@@ -1,4 +1,4 @@
-"""What an operator may do to a request, each with a reason that goes into its history."""
+"""The actions of operators on a request, each with a reason for its history."""
 
 import hashlib
 import uuid
@@ -33,14 +33,14 @@ _ATTEMPTS = 5
 
 
 class OperatorActions:
-    """Actions of operators: each raises the fence, so whoever works on the record stops."""
+    """The actions of operators; each raises the fence, so that a worker's late write is refused."""
 
     def __init__(self, *, store: RequestStore, routes: Routes) -> None:
         self._store = store
         self._routes = routes
 
     async def allowed_fields(self, entry: StoredRequest) -> Collection[str] | None:
-        """Return the fields of a hook call that may be shown; None for all, none if in doubt."""
+        """Return the fields of a hook call that may be shown; None means all, empty if in doubt."""
         try:
             route, _ = await self._routes.for_record(entry.record)
         except ConfigurationError:
@@ -53,9 +53,9 @@ class OperatorActions:
         """Send a held or dead request back to the state it came from.
 
         Raises:
-            NotFound: no such request.
-            InvalidRequest: it is neither held nor dead, a newer request has its URL, or it is in
-                doubt whether a ticket exists, which only a person can know.
+            NotFoundError: no such request.
+            InvalidRequestError: it is neither held nor dead; a newer request has its URL; or a
+                ticket may exist, which only a person can know.
         """
 
         async def decide(entry: StoredRequest) -> Event:
@@ -81,13 +81,12 @@ class OperatorActions:
     async def attach(
         self, correlation_id: str, ticket: str, *, by: str, reason: str
     ) -> StoredRequest:
-        """Follow a ticket that an operator found; its id or key must be known to the system.
+        """Attach a ticket that an operator found, by an id or key that the ticket system knows.
 
         Raises:
-            NotFound: no such request, or no such ticket.
-            InvalidRequest: the request has a ticket or a decision, a newer one has its URL, the
-                ticket is that of another request or carries it, and must not decide twice, or what
-                was given is no id or key.
+            NotFoundError: no such request, or no such ticket.
+            InvalidRequestError: the request has a ticket or a decision; a newer request has its
+                URL; the ticket belongs to another request; or the text is not an id or key.
         """
         if not reference(ticket):
             raise InvalidRequestError(
@@ -102,29 +101,29 @@ class OperatorActions:
                     f"state: request {record.id} has a ticket or a decision already"
                 )
             _, system = await self._routes.for_record(record)
-            found = await system.fetch(ticket)
-            taker = await self._store.reserve(system.name, found.id, record.id, keep=MINUTE)
-            owners = await self._store.find(system.name, [found.id])
-            carried = [it for it in found.correlation_values if await self._store.load(it)]
-            if others := {taker, *owners, *carried} - {record.id}:
+            attached = await system.fetch(ticket)
+            holder = await self._store.reserve(system.name, attached.id, record.id, keep=MINUTE)
+            owners = await self._store.find(system.name, [attached.id])
+            values = attached.correlation_values
+            named = [value for value in values if await self._store.load(value)]
+            if others := {holder, *owners, *named} - {record.id}:
                 raise InvalidRequestError(
-                    f"ticketKey: {found.key} is the ticket of request {', '.join(others)}"
+                    f"ticketKey: {attached.key} is the ticket of request {', '.join(others)}"
                 )
             return TicketOpened(
-                at=await self._store.now(), ticket=found, how=f"attached by {by}: {reason}"
+                at=await self._store.now(), ticket=attached, how=f"attached by {by}: {reason}"
             )
 
         return await self._act(correlation_id, decide)
 
     async def release(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
-        """Accept the approval that a guard holds back, if the ticket still says so; or the access.
+        """Accept an approval that a guard holds, if the ticket still shows it.
 
-        What was approved and is awaited is there then: somebody saw to it who need not tell the
-        ticket system.
+        For an approved request that awaits its access, it confirms that the access was given.
 
         Raises:
-            NotFound: no such request, or no such ticket.
-            InvalidRequest: neither a guard nor access is waited for, or it is not approved now.
+            NotFoundError: no such request, or no such ticket.
+            InvalidRequestError: it awaits neither a guard nor its access, or is not approved now.
         """
 
         async def decide(entry: StoredRequest) -> Event:
@@ -155,26 +154,26 @@ class OperatorActions:
         return await self._act(correlation_id, decide)
 
     async def reject(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
-        """Decide without the ticket: no; the ticket is withdrawn, or told by a comment.
+        """Reject the request without its ticket, which is withdrawn or gets a comment.
 
-        Of what was approved and is awaited, it says that the access never will be there.
+        For an approved request that awaits its access, it confirms that the access was not given.
 
         Raises:
-            NotFound: no such request.
-            InvalidRequest: the request is decided already, and awaits no access.
+            NotFoundError: no such request.
+            InvalidRequestError: the request is decided already, and awaits no access.
         """
         return await self._end(correlation_id, Decision.REJECTED, by=by, reason=reason)
 
     async def cancel(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
-        """End the request as not wanted any more; raises and tells the ticket as `reject` does."""
+        """Cancel the request; the ticket and the errors are as for `reject`."""
         return await self._end(correlation_id, Decision.CANCELLED, by=by, reason=reason)
 
     async def refresh(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
-        """Go on with a request now, whenever it was due: read its ticket, send its callback.
+        """Make a request due now: read its ticket, or send its callback.
 
         Raises:
-            NotFound: no such request.
-            InvalidRequest: there is nothing to go on with.
+            NotFoundError: no such request.
+            InvalidRequestError: there is nothing to go on with.
         """
 
         async def decide(entry: StoredRequest) -> Event:
@@ -188,11 +187,11 @@ class OperatorActions:
         return await self._act(correlation_id, decide)
 
     async def reroute(self, correlation_id: str, *, by: str, reason: str) -> StoredRequest:
-        """Choose the route again, under the rules and mappings of now.
+        """Choose the route again, by the present rules and mappings.
 
         Raises:
-            NotFound: no such request.
-            InvalidRequest: it is decided, or it has, or may have, a ticket in another system.
+            NotFoundError: no such request.
+            InvalidRequestError: it is decided, or it has, or may have, a ticket in another system.
         """
 
         async def decide(entry: StoredRequest) -> Event:
@@ -220,7 +219,7 @@ class OperatorActions:
         ticket is withdrawn in the end. `fields` are what a hook call would have brought.
 
         Raises:
-            InvalidRequest: no route leads to this system.
+            InvalidRequestError: no route leads to this system.
         """
         digest, route = self._routes.first_to(system)
         url = f"https://trial.invalid/{uuid.uuid4()}"
@@ -267,7 +266,7 @@ class OperatorActions:
     async def _act(
         self, correlation_id: str, decide: Callable[[StoredRequest], Awaitable[Event]]
     ) -> StoredRequest:
-        """Write what an operator decided on the record as it is; look again if it changed."""
+        """Write the event that `decide` returns; load and decide again if the record changed."""
         for _ in range(_ATTEMPTS):
             entry = await self._store.load(correlation_id)
             if entry is None:

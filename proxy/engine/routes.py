@@ -1,7 +1,7 @@
-"""The route of a request: chosen at admission, then frozen under its hash.
+"""Routes: chosen at admission, then frozen under their hash.
 
-A changed mapping applies to new requests only: an open one keeps the status maps, templates and
-limits under which its ticket was opened. Credentials and origins are always the present ones.
+A changed mapping applies to new requests only. An open request keeps the status maps, templates
+and limits under which its ticket was opened. Credentials and origins are always the present ones.
 """
 
 import asyncio
@@ -31,19 +31,21 @@ def freeze(route: Route) -> tuple[str, bytes]:
 
 def thaw(text: bytes) -> Route:
     """Return the route in its JSON; fields of a newer version are ignored."""
-    found: Mapping[str, Any] = orjson.loads(text)
-    parts: dict[str, Any] = {"poll": PollSchedule(**_known(PollSchedule, found["poll"]))}
-    parts["guards"] = Guards(**_known(Guards, found.get("guards", {})))
-    return Route(**{**_known(Route, found), **parts})
+    stored: Mapping[str, Any] = orjson.loads(text)
+    parts = {
+        "poll": PollSchedule(**_fields_of(PollSchedule, stored["poll"])),
+        "guards": Guards(**_fields_of(Guards, stored.get("guards", {}))),
+    }
+    return Route(**{**_fields_of(Route, stored), **parts})
 
 
-def _known(kind: type[Any], found: Mapping[str, Any]) -> dict[str, Any]:
+def _fields_of(kind: type[Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     names = {field.name for field in dataclasses.fields(kind)}
-    return {name: value for name, value in found.items() if name in names}
+    return {name: value for name, value in stored.items() if name in names}
 
 
 class Routes:
-    """The rules for new requests, and every frozen route with its ticket system.
+    """The rules for new requests, and the frozen routes, each with its ticket system.
 
     `otherwise` is the route of requests to which no rule applies.
     """
@@ -55,10 +57,12 @@ class Routes:
         self._otherwise = Rule(otherwise)
         self._shared = shared
         self._open_system = open_system
-        self._opening = asyncio.Lock()  # compiling a declaration takes milliseconds: do it once
+        self._opening = asyncio.Lock()  # compiling a declaration takes milliseconds: once is enough
         routes = [rule.route for rule in (*rules, self._otherwise)]
         self._texts = {route.name: freeze(route) for route in routes}
-        self._frozen = {self._texts[it.name][0]: (it, self._system(it)) for it in routes}
+        self._frozen = {
+            self._texts[route.name][0]: (route, self._system(route)) for route in routes
+        }
         first = (*rules, self._otherwise)[0]
         self._only_route = self._hashed(first) if first.applies is None else None
 
@@ -68,10 +72,9 @@ class Routes:
             await self._shared.remember_route(digest, text)
 
     def choose(self, read_request: Callable[[], ApprovalRequest]) -> tuple[str, Route]:
-        """Return the route that a new request takes, with its hash.
+        """Return the route of a new request, with its hash.
 
-        The request is read only where a condition has to look at it: this is on the way to
-        every 202.
+        The request is read only if a condition needs it, because every hook call passes here.
         """
         if self._only_route is not None:
             return self._only_route

@@ -9,9 +9,10 @@ _TEST: Final = "TEST of the approval proxy: please decide this ticket. Nobody ge
 
 
 def test_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a trial: these, or plain ones, marked where a person reads them.
+    """Return the hook call fields of a trial: the given ones or defaults, marked as a test.
 
-    Who gets access stands in nearly every title, and why in every description.
+    The marks are in the identities and the motivation, which nearly every ticket title and
+    description shows.
     """
     plain = {"verb": "grant", "requester": "TEST", "resource": "TEST"}
     marked = [f"TEST {person}" for person in read.identities(fields)] or ["TEST"]

@@ -45,7 +45,7 @@ JOHN = Known(email="john.doe@company.com")
         ("Ada.Byron (ext)", Known(account="x-ada-byron")),
         ("group:finance", Known(account="finance", group=True)),
         ("group:default/finance_company.com", Known(account="finance_company.com", group=True)),
-        ("John Doe", Unknown("a display name is no proof of who it is")),
+        ("John Doe", Unknown("a display name does not prove who it is")),
         ("_company.com", Known(account="_company.com")),
         ("", Unknown("it is empty")),
         ("x" * 256, Known(account="x" * 256)),
@@ -119,11 +119,11 @@ def test_an_address_is_that_of_one_person_or_none(spelling: str, email: str) -> 
 @pytest.mark.parametrize(
     ("rule", "problem"),
     [
-        (Rule("{a}{b}", email="{a}@x.y"), "match has two places without text between them"),
-        (Rule("{a}-{a}", email="{a}@x.y"), "match has a place twice"),
-        (Rule("{a}"), "needs one of email and account"),
-        (Rule("{a}", email="{a}@x.y", account="{a}"), "needs one of email and account"),
-        (Rule("{a}", account="{b}"), "{b} is no place of match"),
+        (Rule("{a}{b}", email="{a}@x.y"), "match has two placeholders without text between them"),
+        (Rule("{a}-{a}", email="{a}@x.y"), "match has a placeholder twice"),
+        (Rule("{a}"), "needs exactly one of email and account"),
+        (Rule("{a}", email="{a}@x.y", account="{a}"), "needs exactly one of email and account"),
+        (Rule("{a}", account="{b}"), "{b} is not a placeholder of match"),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_told(rule: Rule, problem: str) -> None:

@@ -159,7 +159,7 @@ async def test_where_nobody_can_look_the_deadline_decides_and_a_person_hears_of_
             0,
             "Told",
             "done",
-            {"note": "not told: desk may hold one, and cannot be asked for it"},
+            {"note": "not notified: desk may hold one, and cannot be asked for it"},
         )
         assert await watched.work(after=7 * SECOND) == at(DAY + 7 * SECOND, untold)
         assert [alarm for alarm, _ in watched.alarms()] == ["ticket_untold"]

@@ -89,7 +89,7 @@ async def test_without_the_breaker_an_outage_costs_thousands(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Negative control of the test above."""
-    monkeypatch.setattr(pauses, "OPENS_AFTER", 10**9)
+    monkeypatch.setattr(pauses, "DOWN_AFTER", 10**9)
     await many(rig, 200)
     assert await outage(rig) > 2 * 200
 

@@ -91,11 +91,15 @@ async def test_a_ticket_that_refuses_to_hear_is_an_alarm(
     watched = await opened(rig, caplog)
     rig.desk.switch_on(Fault("cancel", "answer", status=422))
     await act(rig, watched.call, "cancel")
-    assert await watched.work() == [CANCELLED, CALLED_BACK, told(f"not told: {withdrawing(422)}")]
+    assert await watched.work() == [
+        CANCELLED,
+        CALLED_BACK,
+        told(f"not notified: {withdrawing(422)}"),
+    ]
     assert await watched.due_in() == RETENTION
     [(alarm, message)] = watched.alarms()
     assert alarm == "ticket_untold"
-    assert "its ticket DESK-1 could not be told: desk answered 422" in message
+    assert "its ticket DESK-1 could not be notified: desk answered 422" in message
 
 
 @pytest.mark.parametrize(
@@ -104,7 +108,7 @@ async def test_a_ticket_that_refuses_to_hear_is_an_alarm(
         ({"cancel"}, "commented"),
         (
             {"cancel", "comment"},
-            "not told: desk takes neither comments nor withdrawals",
+            "not notified: desk takes neither comments nor withdrawals",
         ),
     ],
 )
@@ -155,7 +159,7 @@ async def test_a_ticket_that_nobody_can_look_for_is_an_alarm_and_pauses_nothing(
         watched = await in_doubt(rig, caplog, made=True)
         await act(rig, watched.call, "cancel")
         assert await watched.work(after=SECOND) == [CANCELLED, *at(SECOND, CALLED_BACK)]
-        note = "not told: desk may hold one, and cannot be asked for it"
+        note = "not notified: desk may hold one, and cannot be asked for it"
         assert await watched.work(after=6 * SECOND) == at(7 * SECOND, told(note))
         [(alarm, message)] = watched.alarms()
         assert alarm == "ticket_untold"

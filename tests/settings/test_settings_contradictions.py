@@ -131,7 +131,7 @@ CONTRADICTIONS = {
     ),
     "a rule for identities that means nothing": (
         {"IDENTITIES__RULES": '[{"match": "{a}", "email": "{b}@x.y"}]'},
-        "identities.rules.0 (environment APPROVAL_PROXY__IDENTITIES__RULES): {b} is no place",
+        "identities.rules.0 (environment APPROVAL_PROXY__IDENTITIES__RULES): {b} is not",
     ),
     "polls that speed up": (
         {"ROUTES__0__POLL__FIRST": "6m"},

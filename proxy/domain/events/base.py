@@ -1,6 +1,6 @@
-"""What can happen to an approval request: each event and the fields that it changes.
+"""Events: each is something that happened to a request, and knows which fields that changes.
 
-Which event is possible in which state, and where it leads, is the table in `lifecycle`.
+The table in `lifecycle` says in which states an event is possible and to which state it leads.
 """
 
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from proxy.domain.models import Details, Record, State
 from proxy.domain.replace import replace
 
 ACTIVE = (State.RECEIVED, State.OPENING, State.PENDING, State.DECIDED, State.FULFILLING)
-"""The states in which the worker goes on by itself."""
+"""The states in which the worker continues by itself."""
 
 PARKED = (State.HELD, State.DEAD)
-"""The states in which it does not, until an operator acts or the decision deadline passes."""
+"""The states in which the worker waits for an operator or the decision deadline."""
 
 
 def without_failures(record: Record) -> Record:
-    """Return the record without its failures: a new stage begins with a clean count."""
+    """Return the record with no failures counted: a new state begins at zero."""
     return replace(record, attempt=0, waited=0, waited_before_code=0, refused_at=0, refusals=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened at a time (milliseconds since the epoch)."""
+    """An event at a time, in milliseconds since the epoch."""
 
     event_code: ClassVar[str]
     """The name of the event in histories and audit files; stored, so it never changes."""
@@ -37,30 +37,30 @@ class Event:
         return replace(record, code="", resume_state=None)
 
     def write(self, texts: Details) -> Details:
-        """Return the texts with what this event says; a good event clears the last reason."""
+        """Return the texts after this event; by default it clears the last reason."""
         return replace(texts, reason="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postponed(Event):
-    """Nothing came of an attempt.
-
-    `delay` is the request's own time; 0 means that the destination is paused, which uses up
-    nothing. `refused` marks a 401 or 403 that may concern this one request.
-    """
+    """An attempt failed and is repeated later."""
 
     event_code: ClassVar[str] = "Postponed"
 
     code: str
+    """The code of the reason."""
     reason: str
+    """The reason, for people to read."""
     delay: int = 0
+    """The request's own time until the retry, in ms; 0 during a pause, which costs none."""
     refused: bool = False
+    """True for a 401 or 403 that may concern this request alone."""
 
     @override
     def apply(self, record: Record) -> Record:
         postponed = replace(
             record,
-            # a request set aside keeps the reason why
+            # a parked request keeps the reason for which it is parked
             code=record.code if record.state in PARKED else self.code,
             refused_at=self.at if self.refused else record.refused_at,
             refusals=record.refusals + self.refused,
@@ -83,7 +83,7 @@ class Postponed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GivenUp(Event):
-    """Given up, with the reason."""
+    """The proxy gave the request up."""
 
     event_code: ClassVar[str] = "Died"
 
@@ -92,10 +92,10 @@ class GivenUp(Event):
 
     @override
     def apply(self, record: Record) -> Record:
-        # setting aside twice keeps the first place to return to
-        back = record.state if record.state in ACTIVE else record.resume_state
+        # a request that is parked twice returns to the state before the first time
+        resume = record.state if record.state in ACTIVE else record.resume_state
         finished = self.at if record.decision is not None else 0
-        return replace(record, resume_state=back, code=self.code, finished_at=finished)
+        return replace(record, resume_state=resume, code=self.code, finished_at=finished)
 
     @override
     def write(self, texts: Details) -> Details:
@@ -104,15 +104,14 @@ class GivenUp(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(GivenUp):
-    """A person must look. `fired`: the decision deadline led here, and it fires only once."""
+    """The request waits until a person has looked at it."""
 
     event_code: ClassVar[str] = "Held"
 
     deadline_fired: bool = False
+    """True if the decision deadline held it; that happens only once."""
 
     @override
     def apply(self, record: Record) -> Record:
-        aside = GivenUp.apply(self, record)
-        return replace(
-            aside, deadline_fired=1 if self.deadline_fired else record.deadline_fired, finished_at=0
-        )
+        fired = 1 if self.deadline_fired else record.deadline_fired
+        return replace(GivenUp.apply(self, record), deadline_fired=fired, finished_at=0)

@@ -12,7 +12,7 @@ from proxy.domain.replace import replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackNotSent(Postponed):
-    """A callback certainly had no effect, so a later 409 is not its echo."""
+    """A callback had no effect, certainly, so a later 409 cannot come from it."""
 
     event_code: ClassVar[str] = "Uncalled"
 
@@ -23,11 +23,12 @@ class CallbackNotSent(Postponed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackStarted(Event):
-    """A callback is about to be sent: from here on a 409 may mean that it arrived before."""
+    """A callback is about to be sent; from now on, a 409 may mean that it has arrived."""
 
     event_code: ClassVar[str] = "CallingBack"
 
     body: str
+    """The body, which every later attempt repeats."""
 
     @override
     def apply(self, record: Record) -> Record:
@@ -40,15 +41,14 @@ class CallbackStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackAccepted(Event):
-    """witboost has the final status; `note` says how we know where it is not a plain 2xx.
-
-    `write_back`: the ticket shall hear of it.
-    """
+    """witboost has the final status."""
 
     event_code: ClassVar[str] = "CalledBack"
 
     note: str = ""
+    """How we know, if the answer was not a plain 2xx."""
     write_back: bool = False
+    """True if the ticket shall get a comment about it."""
 
     @override
     def write(self, texts: Details) -> Details:
@@ -56,5 +56,5 @@ class CallbackAccepted(Event):
 
     @override
     def apply(self, record: Record) -> Record:
-        untold = record.ticket_notice_due or int(self.write_back and bool(record.ticket_id))
-        return replace(Event.apply(self, record), finished_at=self.at, ticket_notice_due=untold)
+        notice = record.ticket_notice_due or int(self.write_back and bool(record.ticket_id))
+        return replace(Event.apply(self, record), finished_at=self.at, ticket_notice_due=notice)

@@ -1,4 +1,4 @@
-"""What others were told beside the final status: courtesies, which change nothing."""
+"""Notifications other than the final status; they change nothing about the request itself."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +12,7 @@ from proxy.domain.replace import replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announced(Event):
-    """witboost heard that the ticket is open, or did not: it is only a courtesy."""
+    """witboost got the link to the open ticket, or the attempt failed; it is not repeated."""
 
     event_code: ClassVar[str] = "Announced"
 
@@ -29,7 +29,7 @@ class Announced(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketNotified(Event):
-    """The ticket heard how its request ended, or it never will; `note` says which."""
+    """The ticket was withdrawn or got a comment, or that was given up; `note` says which."""
 
     event_code: ClassVar[str] = "Told"
 

@@ -1,4 +1,4 @@
-"""What operators do to an approval request, each with who and why for the history."""
+"""The actions of operators as events, each with the operator and the reason for the history."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,7 @@ from proxy.domain.replace import replace
 class Retried(Event):
     """An operator sends a held or dead request back to work.
 
-    `no_ticket`: the operator vouches that a create in doubt made no ticket.
+    With `no_ticket`, the operator confirms that a create in doubt made no ticket.
     """
 
     event_code: ClassVar[str] = "Retried"
@@ -25,14 +25,14 @@ class Retried(Event):
 
     @override
     def apply(self, record: Record) -> Record:
-        back = replace(without_failures(Event.apply(self, record)), missing=0, finished_at=0)
-        # without a run id, no restart of the store casts doubt on the operator's word
-        return replace(back, sent_at=0, run_id="") if self.no_ticket else back
+        resumed = replace(without_failures(Event.apply(self, record)), missing=0, finished_at=0)
+        # without a run id, no restart of the store can raise the doubt again
+        return replace(resumed, sent_at=0, run_id="") if self.no_ticket else resumed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed(Event):
-    """An operator asks for a look at the ticket now."""
+    """An operator has the ticket read now."""
 
     event_code: ClassVar[str] = "Refreshed"
 
@@ -50,7 +50,7 @@ class Refreshed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rerouted(Retried):
-    """An operator has the route chosen again, under the rules and mappings of now."""
+    """An operator has the route chosen again, by the present rules and mappings."""
 
     event_code: ClassVar[str] = "Rerouted"
 

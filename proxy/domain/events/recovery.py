@@ -1,4 +1,4 @@
-"""What happens to a request whose record was lost, or may be older than what was done."""
+"""Recovery: events of a request whose record was lost, or may be older than what was done."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ _BEFORE = (State.RECEIVED, State.OPENING)
 
 
 def sent_again(events: Iterable[str]) -> bool:
-    """Whether a create was sent while it was not known what had become of the one before.
+    """Return True if a second create may have made a second ticket.
 
-    Nothing was found then; where the first was delivered later than anything may be, there are two.
+    That is so if a create was sent while the one before was in doubt. The look-up between them
+    found nothing, but the first create may have been delivered after the look-up.
     """
     in_doubt = False
     for event in events:
@@ -30,28 +31,28 @@ def sent_again(events: Iterable[str]) -> bool:
 
 
 def _doubted(record: Record, at: int) -> Record:
-    """Return a record without a ticket as after a create, sent at that moment and never answered.
+    """Return the record as after a create that was sent at that time and never answered.
 
-    One that was decided without a ticket still has to look for it.
+    If it was decided without a ticket, the ticket still has to be looked up and withdrawn.
     """
     if not record.may_have_unknown_ticket:
         return record
-    back = (
+    resume = (
         State.OPENING
         if record.state in PARKED and record.resume_state in _BEFORE
         else record.resume_state
     )
     return replace(
-        record, resume_state=back, sent_at=at, ticket_notice_due=int(record.decision is not None)
+        record, resume_state=resume, sent_at=at, ticket_notice_due=int(record.decision is not None)
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateInDoubt(Event):
-    """Another server of the store answers than at the admission: a create may be forgotten.
+    """The store may have lost the intent of a create.
 
-    It was restarted, failed over or was restored, and what was written last may be lost. `run_id`
-    is the server that knows of the doubt.
+    Another server answers than at the admission: the store was restarted, failed over or restored,
+    and the last writes may be lost. `run_id` is the server that has recorded this doubt.
     """
 
     event_code: ClassVar[str] = "Doubted"
@@ -70,10 +71,10 @@ class CreateInDoubt(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restored(Event):
-    """A record was written back from the audit, which may lack the last that happened to it.
+    """A record was written back from the audit, which may lack the latest events.
 
-    Without a ticket, a create may have been sent meanwhile: as after a lost answer, a look-up comes
-    first. A callback may have been sent as well, so that a 409 means that it arrived.
+    If it has no ticket, a create may have been sent meanwhile, so a look-up comes first, as after
+    a lost answer. A callback may have been sent too, so a 409 means that it arrived.
     """
 
     event_code: ClassVar[str] = "Restored"

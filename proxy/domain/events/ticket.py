@@ -12,7 +12,7 @@ from proxy.domain.replace import replace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateStarted(Event):
-    """A create is about to be sent: the intent, stored before the act."""
+    """A create is about to be sent: the intent is stored before the act."""
 
     event_code: ClassVar[str] = "Sending"
 
@@ -23,7 +23,7 @@ class CreateStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateNotSent(Postponed):
-    """A create certainly made no ticket, so it may be sent again."""
+    """A create made no ticket, certainly, so it may be sent again."""
 
     event_code: ClassVar[str] = "NotSent"
 
@@ -34,7 +34,7 @@ class CreateNotSent(Postponed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketMissing(Postponed):
-    """A known ticket was not shown: never a decision."""
+    """A known ticket was not found, which is never a decision."""
 
     event_code: ClassVar[str] = "Missing"
 
@@ -70,7 +70,7 @@ class TicketOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketRead(Event):
-    """The ticket was read and says nothing final."""
+    """The ticket was read and is still pending."""
 
     event_code: ClassVar[str] = "Read"
 
@@ -94,22 +94,23 @@ class TicketRead(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided(Event):
-    """An outcome was accepted as the decision; the first one wins.
-
-    `evidence` names what it was read from, `comment` is the approver's. `ours`: not the ticket
-    decided, so it must hear of it, if there is or may be one. `reason` is an operator's, for the
-    history alone.
-    """
+    """An outcome was accepted as the decision; the first one wins."""
 
     event_code: ClassVar[str] = "Decided"
 
     decision: Decision
     by: str = ""
+    """The person, route or operator who decided."""
     native_status: str = ""
+    """The status of the ticket that decided."""
     comment: str = ""
+    """The comment of the person who decided."""
     evidence: str = ""
+    """The source of the decision."""
     reason: str = ""
+    """The reason of the operator who released it; for the history only."""
     without_ticket: bool = False
+    """True if an operator, a deadline or a route decided, so that a ticket needs a notice."""
 
     @override
     def apply(self, record: Record) -> Record:
@@ -130,11 +131,12 @@ class Decided(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FulfilmentAwaited(Event):
-    """The callback waits until the access is really there, at the longest until `by`."""
+    """The request is approved, and the callback waits until the access was given."""
 
     event_code: ClassVar[str] = "FulfilmentAwaited"
 
     by: int
+    """The fulfilment deadline."""
 
     @override
     def apply(self, record: Record) -> Record:
@@ -144,17 +146,17 @@ class FulfilmentAwaited(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fulfilled(Event):
-    """The access is there, or it never will be; `evidence` names who said so, if not the ticket.
-
-    `reason` is theirs, for the history alone.
-    """
+    """The access was given, or it never will be."""
 
     event_code: ClassVar[str] = "Fulfilled"
 
     fulfilment: Fulfilment
     native_status: str = ""
+    """The status of the ticket, if the ticket said so."""
     evidence: str = ""
+    """The operator who said so, if not the ticket."""
     reason: str = ""
+    """The operator's reason; for the history only."""
 
     @override
     def apply(self, record: Record) -> Record:
@@ -166,5 +168,5 @@ class Fulfilled(Event):
 
     @override
     def write(self, texts: Details) -> Details:
-        told = [it for it in (texts.evidence, self.evidence) if it]
-        return replace(Event.write(self, texts), evidence="; ".join(told))
+        evidence = "; ".join(filter(None, (texts.evidence, self.evidence)))
+        return replace(Event.write(self, texts), evidence=evidence)

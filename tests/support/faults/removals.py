@@ -97,7 +97,7 @@ def _without_polling() -> Removal:
     async def sleep(step: Step, ticket: Ticket) -> Step | Released:
         return await step.release(TicketRead(at=step.now, ticket=ticket), None)
 
-    return patch.object(deciding, "wait", sleep)
+    return patch.object(deciding, "read_again_later", sleep)
 
 
 def _without_pending() -> Removal:
