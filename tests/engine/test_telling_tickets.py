@@ -163,7 +163,7 @@ async def test_a_ticket_that_nobody_can_look_for_is_an_alarm_and_pauses_nothing(
         assert await watched.work(after=6 * SECOND) == at(7 * SECOND, told(note))
         [(alarm, message)] = watched.alarms()
         assert alarm == "ticket_untold"
-        assert "its ticket (unknown) could not be told" in message
+        assert "its ticket (unknown) could not be notified" in message
 
 
 @pytest.mark.parametrize("made", [True, False])

@@ -216,7 +216,7 @@ async def test_a_ticket_that_could_not_be_told_is_to_be_closed_by_hand(
     await watched.work()
     refused = answered(422, "POST DESK/api/tickets/1001/cancel", "cancel")
     says = (
-        f"Request {watched.call.correlation_id} ended, and its ticket DESK-1 could not be told:"
+        f"Request {watched.call.correlation_id} ended, and its ticket DESK-1 could not be notified:"
         f" {refused}. Close it by hand."
     )
     assert watched.alarms() == [("ticket_untold", at_this_desk(rig, says))]
