@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from proxy import __version__
+from proxy.cli import COMMANDS
 from proxy.observability.alarms import Alarm
 from proxy.settings import load
-from tests.support.page_checks import CHECKS, PACKAGE, Check, rules
+from tests.support.page_checks import CHECKS, PACKAGE, Check, command_lines, rules
 from tests.support.page_contents import (
     actions_not_named,
     alarms_not_explained,
@@ -135,6 +136,11 @@ def test_every_action_of_operators_is_named() -> None:
     page = PAGES["docs/operations.md"]
     assert actions_not_named(page) == []
     assert actions_not_named(page_of(page.text.replace("requests refresh", ""))) == ["refresh"]
+
+
+def test_every_command_is_named() -> None:
+    named = {words[0] for page in PAGES.values() for words in command_lines(page) if words}
+    assert named >= set(COMMANDS)
 
 
 def test_there_are_promises() -> None:
