@@ -1,4 +1,4 @@
-"""The process that serves: it starts the chosen parts, and stops them in good order on a signal."""
+"""The serving process: starts the chosen parts, and stops them gracefully on a signal."""
 
 import asyncio
 import contextlib
@@ -6,8 +6,8 @@ import logging
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator
-from typing import Final, Literal
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any, Final, Literal
 
 import uvloop
 from aiohttp import web
@@ -15,7 +15,9 @@ from aiohttp import web
 from proxy.app import api_clients
 from proxy.app.assembly import assemble
 from proxy.app.processes.gc_tuning import tune_gc
+from proxy.app.processes.supervisor import WorkerSupervisor
 from proxy.app.runtime import Runtime
+from proxy.audit.sealer import Sealer
 from proxy.errors import ConfigurationError
 from proxy.observability import logs
 from proxy.security.tls import Certificate, ServerTls
@@ -23,6 +25,7 @@ from proxy.settings import Settings
 from proxy.settings.listen import Listen, Listener
 from proxy.store.embedded.server import EmbeddedServer
 from proxy.web.http.connections import BoundedSite, Connections
+from proxy.worker import Worker
 
 Role = Literal["all", "web", "worker"]
 _log: Final = logging.getLogger(__name__)
@@ -50,62 +53,67 @@ async def serve(settings: Settings, role: Role) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with assemble(settings) as program, program.board.taking_over():
-        worker = None if role == "web" else program.working()
-        sealer, credentials = program.sealer(), program.credentials()
-        running: list[asyncio.Task[object]] = [asyncio.create_task(stop.wait())]
-        for warning in api_clients.expiring_keys(settings, program.clock.now()):
+    async with assemble(settings) as runtime, runtime.board.taking_over():
+        for warning in api_clients.expiring_keys(settings, runtime.clock.now()):
             _log.warning(warning)
-        async with _listening(program, role):
-            if worker is not None:
-                running.append(asyncio.create_task(worker.run()))
-                running.append(asyncio.create_task(program.changes.run()))
-                running.append(asyncio.create_task(sealer.run()))
-            if credentials is not None:
-                running.append(asyncio.create_task(credentials.run()))
-            if program.server is not None:
-                running.append(asyncio.create_task(_store_ended(program.server)))
+        worker = None if role == "web" else runtime.working()
+        sealer = None if worker is None else runtime.sealer()
+        async with _listening(runtime, role):
+            jobs = (stop.wait(), *_jobs(runtime, worker, sealer))
+            tasks = [asyncio.create_task(job) for job in jobs]
             _log.info("Serving as %s", role, extra={"role": role})
-            ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             _log.info("Stopping: work in progress is finished or released")
             # while the calls in progress are answered: both have the same time
             within = settings.worker.stop_within / 1_000
             stopped = asyncio.create_task(worker.stop(within)) if worker is not None else None
         if stopped is not None:
             await stopped
-        for task in running:
+        for task in tasks:
             task.cancel()
-        if worker is not None:
+        if sealer is not None:
             await sealer.close()
         for task in ended:
             task.result()
 
 
+def _jobs(
+    runtime: Runtime, worker: Worker | WorkerSupervisor | None, sealer: Sealer | None
+) -> Iterator[Coroutine[Any, Any, object]]:
+    """Yield the background jobs of the chosen parts; the end of any of them stops the process."""
+    if worker is not None and sealer is not None:
+        yield from (worker.run(), runtime.changes.run(), sealer.run())
+    if credentials := runtime.credentials():
+        yield credentials.run()
+    if runtime.server is not None:
+        yield _store_ended(runtime.server)
+
+
 @contextlib.asynccontextmanager
-async def _listening(program: Runtime, role: Role) -> AsyncIterator[None]:
+async def _listening(runtime: Runtime, role: Role) -> AsyncIterator[None]:
     """Answer HTTP calls; on leaving, those in progress are finished and new ones refused.
 
     A separate worker answers health checks only, and only on `listen.worker_port`.
     """
-    listen = program.settings.listen
+    listen = runtime.settings.listen
     listeners: list[tuple[Listen | Listener, web.Application]] = []
     if role != "worker":
-        works_here = role == "all" and not program.settings.worker.processes
-        listeners = program.listeners(working=works_here)
+        works_here = role == "all" and not runtime.settings.worker.processes
+        listeners = runtime.listeners(working=works_here)
     elif listen.worker_port is not None:
         health = Listener(host=listen.host, port=listen.worker_port)
-        listeners = [(health, program.health())]
+        listeners = [(health, runtime.health())]
     async with contextlib.AsyncExitStack() as stack:
         for listener, app in listeners:
-            await stack.enter_async_context(_listening_at(listener, app, program))
+            await stack.enter_async_context(_listening_at(listener, app, runtime))
         yield
 
 
 @contextlib.asynccontextmanager
 async def _listening_at(
-    listener: Listen | Listener, app: web.Application, program: Runtime
+    listener: Listen | Listener, app: web.Application, runtime: Runtime
 ) -> AsyncIterator[None]:
-    within = program.settings.worker.stop_within / 1_000
+    within = runtime.settings.worker.stop_within / 1_000
     runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=within)
     await runner.setup()
     site = BoundedSite(
@@ -114,7 +122,7 @@ async def _listening_at(
         listener.port,
         ssl_context=_tls(listener),
         connections=Connections(
-            program.bounds(), program.peers, lambda reason: program.metrics.cut.labels(reason).inc()
+            runtime.bounds(), runtime.peers, lambda reason: runtime.metrics.cut.labels(reason).inc()
         ),
     )
     try:
