@@ -19,7 +19,7 @@ from proxy.demo.timeline import WIDTH, Output, aligned
 from proxy.demo.verdict import Row, Verdict
 
 _TAIL: Final = 12
-_HEADINGS: Final = ("scene", "request", "ticket", "decision", "status at witboost", "attempts")
+_HEADINGS: Final = ("scene", "request", "ticket", "decision", "status at witboost", "callbacks")
 
 
 class Report:

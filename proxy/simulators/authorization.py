@@ -38,7 +38,7 @@ class _Login:
 
 
 class AuthorizationServer:
-    """Issues opaque access tokens and checks them.
+    """Issues opaque access tokens and checks them; `client` is id and secret of its only client.
 
     `expires_in` is in seconds; None leaves it out of the answer, and such tokens are valid until
     they are revoked. `refuse_client` refuses the client, as if its secret had been rotated.
@@ -49,24 +49,21 @@ class AuthorizationServer:
     def __init__(
         self,
         *,
-        client_id: str,
-        client_secret: str,
+        client: tuple[str, str],
         journal: Journal,
         clock: Clock,
         expires_in: int | None = 3600,
         scopes: Collection[str] = (),
-        methods: Collection[str] = ("client_secret_basic", "client_secret_post"),
     ) -> None:
         self.expires_in = expires_in
         self.refuse_client = False
         self.refuse_login = ""
         self.issuer = ""
         self.requests = 0
-        self._client = (client_id, client_secret)
+        self._client = client
         self._journal = journal
         self._clock = clock
         self._scopes = frozenset(scopes)
-        self._methods = frozenset(methods)
         self._good_until: dict[str, float] = {}
         self._codes: dict[str, _Login] = {}
         self._refresh: dict[str, _Login] = {}
@@ -121,10 +118,9 @@ class AuthorizationServer:
         basic, post = basic_credential(authorization), "client_secret" in fields
         if "grant_type" not in fields or (basic is not None and post):
             return "invalid_request"
-        method = "client_secret_basic" if basic is not None else "client_secret_post"
         presented = basic or (fields.get("client_id", ""), fields.get("client_secret", ""))
         good = hmac.compare_digest("\n".join(presented).encode(), "\n".join(self._client).encode())
-        if self.refuse_client or method not in self._methods or not good:
+        if self.refuse_client or not good:
             return "invalid_client"
         return None
 

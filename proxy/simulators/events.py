@@ -10,9 +10,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from proxy.domain.clock import Clock
-from proxy.simulators.faults import Faults, Kind
-from proxy.simulators.journal import Journal
+from proxy.simulators.faults import Kind
+from proxy.simulators.server import Simulator
 
 FAULTS: frozenset[Kind] = frozenset({"slow", "hang", "duplicate", "lose"})
 TIMEOUT = aiohttp.ClientTimeout(total=5)
@@ -53,28 +52,19 @@ class Events:
     """
 
     def __init__(
-        self,
-        *,
-        target: str | None,
-        secret: str,
-        journal: Journal,
-        faults: Faults,
-        clock: Clock,
-        write: PayloadWriter = desk_payload,
+        self, simulator: Simulator, *, target: str | None, secret: str, write: PayloadWriter
     ) -> None:
         self.target = target
-        self._write = write
+        self._simulator = simulator
         self._secret = secret
-        self._journal = journal
-        self._faults = faults
-        self._clock = clock
+        self._write = write
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def send(self, client: aiohttp.ClientSession, event: str, ticket: Mapping[str, Any]) -> None:
+    def send(self, event: str, ticket: Mapping[str, Any]) -> None:
         """Start a delivery; the journal records its result."""
         if self.target is None:
             return
-        delivery = asyncio.create_task(self._deliver(client, self.target, event, ticket))
+        delivery = asyncio.create_task(self._deliver(self.target, event, ticket))
         self._under_way.add(delivery)
         delivery.add_done_callback(self._under_way.discard)
 
@@ -89,15 +79,14 @@ class Events:
             delivery.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
-    async def _deliver(
-        self, client: aiohttp.ClientSession, target: str, event: str, ticket: Mapping[str, Any]
-    ) -> None:
-        event_id, headers, body = self._write(self._secret, event, ticket, self._clock.now())
+    async def _deliver(self, target: str, event: str, ticket: Mapping[str, Any]) -> None:
+        simulator, ticket_id = self._simulator, ticket["id"]
+        event_id, headers, body = self._write(self._secret, event, ticket, simulator.clock.now())
         copies = 1
-        for active in self._faults.trigger("event", FAULTS, subjects=(ticket["id"],)):
+        for active in simulator.faults.trigger("event", FAULTS, subjects=(ticket_id,)):
             kind = active.fault.kind
-            self._journal.record(
-                "fault", operation="event", fault=kind, after_effect=False, ticket=ticket["id"]
+            simulator.journal.record(
+                "fault", operation="event", fault=kind, after_effect=False, ticket=ticket_id
             )
             if kind == "lose":
                 return
@@ -106,14 +95,12 @@ class Events:
             else:
                 await active.hold()
         for _ in range(copies):
-            result = await self._post(client, target, headers, body)
-            self._journal.record("event", event=event, id=event_id, ticket=ticket["id"], **result)
+            result = await self._post(target, headers, body)
+            simulator.journal.record("event", event=event, id=event_id, ticket=ticket_id, **result)
 
-    async def _post(
-        self, client: aiohttp.ClientSession, target: str, headers: Mapping[str, str], body: bytes
-    ) -> dict[str, Any]:
+    async def _post(self, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         try:
-            async with client.post(
+            async with self._simulator.client.post(
                 target, data=body, headers=headers, timeout=TIMEOUT, allow_redirects=False
             ) as response:
                 return {"answer": response.status}

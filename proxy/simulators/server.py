@@ -6,7 +6,6 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypedDict, Unpack
 
 import aiohttp
@@ -119,12 +118,7 @@ class Simulator(ABC):
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         for outage in self._outages:
             outage.cancel()
         await asyncio.gather(*self._outages, return_exceptions=True)

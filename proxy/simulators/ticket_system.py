@@ -56,21 +56,13 @@ class TicketSimulator(Simulator):
     ) -> None:
         super().__init__(kinds=kinds, **serving)
         self.authorization = AuthorizationServer(
-            client_id=client_id,
-            client_secret=client_secret,
+            client=(client_id, client_secret),
             journal=self.journal,
             clock=self.clock,
             expires_in=expires_in,
             scopes=scopes,
         )
-        self.events = events.Events(
-            target=events_to,
-            secret=event_secret,
-            journal=self.journal,
-            faults=self.faults,
-            clock=self.clock,
-            write=write,
-        )
+        self.events = events.Events(self, target=events_to, secret=event_secret, write=write)
         self._created: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._after_page: list[Callable[[], object]] = []
 

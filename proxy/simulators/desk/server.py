@@ -94,7 +94,7 @@ class Desk(TicketSimulator):
         self._record("created", ticket, key=ticket.fields["key"])
         self._created.put_nowait(ticket.fields)
         if self.announce_created:
-            self.events.send(self.client, "ticket.created", ticket.fields)
+            self.events.send("ticket.created", ticket.fields)
         self._auto_decide(ticket)
         return answer(201, {"ticket": ticket.fields})
 
@@ -173,7 +173,7 @@ class Desk(TicketSimulator):
     def _change(self, ticket: Ticket, status: str, *, by: str, comment: str) -> None:
         self.tickets.change(ticket, status, by=by, comment=comment, now=self.clock.now())
         self._record("status", ticket, status=status, by=by, comment=comment)
-        self.events.send(self.client, "ticket.updated", ticket.fields)
+        self.events.send("ticket.updated", ticket.fields)
 
     def _auto_decide(self, ticket: Ticket) -> None:
         if self._auto_decisions is None:

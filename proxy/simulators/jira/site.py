@@ -122,7 +122,7 @@ class JiraSite(TicketSimulator):
     def notify(self, issue: Issue, event: str) -> None:
         """Send an event about an issue."""
         ticket = {"id": issue.id, "key": issue.state.key, "status": issue.state.status}
-        self.events.send(self.client, event, ticket)
+        self.events.send(event, ticket)
 
     def announce(self, issue: Issue) -> None:
         """Record and announce a new issue."""

@@ -233,9 +233,7 @@ class ServiceNow(TicketSimulator):
 
     def _notify(self, record: Record) -> None:
         if record.table in TASKS:
-            self.events.send(
-                self.client, "updated", {"id": record.fields["sys_id"], **record.fields}
-            )
+            self.events.send("updated", {"id": record.fields["sys_id"], **record.fields})
 
 
 def _error(status: int, message: str, detail: str | None = None) -> web.Response:
