@@ -29,7 +29,7 @@ def violations(
     deciders = ticket.deciders or ([ticket.decided_by] if ticket.decided_by else [])
     return [
         *_wrong_person(guards, request, deciders, identities),
-        *_own_account(guards, deciders),
+        *_own_account(guards, deciders, identities),
         *_wrong_group(guards, ticket),
         *_changed(guards, ticket, key_fields),
     ]
@@ -46,12 +46,11 @@ def _wrong_person(
         identity = identities.of(person)
         if isinstance(identity, Known) and identity.group:
             continue  # the members of a group are not known here
-        answers = [identities.same(decider, person) for decider in deciders]
-        if any(answers) and guards.self_approval == "hold":
+        answer, decider = _compare(deciders, person, identities)
+        if answer and guards.self_approval == "hold":
             # the ticket system's spelling: personal data of the hook call stays out of the logs
-            yield f"it was approved by {deciders[answers.index(True)]}, who {role}"
-        # one name that differs for certain is enough, because all names are of one person
-        doubtful |= not any(answers) and False not in answers
+            yield f"it was approved by {decider}, who {role}"
+        doubtful |= answer is None
     if guards.unknown_approver == "hold" and (doubtful or not deciders):
         who = (
             f"of {', '.join(deciders)} it is not known who that is"
@@ -61,11 +60,26 @@ def _wrong_person(
         yield f"{who}, so it may be somebody who asked for it or gets the access"
 
 
-def _own_account(guards: Guards, deciders: Sequence[str]) -> Iterator[str]:
-    own_accounts = {name.casefold() for name in guards.own_accounts}
-    for decider in deciders:
-        if decider.casefold() in own_accounts:
+def _own_account(guards: Guards, deciders: Sequence[str], identities: Identities) -> Iterator[str]:
+    """Yield the violation by an account of the proxy, in whichever spelling."""
+    for account in guards.own_accounts:
+        answer, decider = _compare(deciders, account, identities)
+        if answer:
             yield f"it was approved by our own account {decider}"
+
+
+def _compare(
+    deciders: Sequence[str], person: str, identities: Identities
+) -> tuple[bool | None, str]:
+    """Return if the person decided, and the name that shows it; None if that is uncertain.
+
+    All names are of one decider, so one name that differs for certain is enough.
+    """
+    answers = {decider: identities.same(decider, person) for decider in deciders}
+    for decider, same in answers.items():
+        if same:
+            return True, decider
+    return (False if False in answers.values() else None), ""
 
 
 def _wrong_group(guards: Guards, ticket: Ticket) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.domain.guards import violations
-from proxy.domain.identities import Identities
+from proxy.domain.identities import Identities, Rule
 from proxy.domain.models import ApprovalRequest, Ticket, Verb
 from proxy.domain.route import Guards
 
@@ -79,6 +79,43 @@ def test_our_own_account_never_approves() -> None:
     both = by("svc-proxy", "svc-proxy@company.com")
     assert said(both) == ""
     assert "our own account" in said(both, own_accounts=["SVC-proxy"])
+
+
+OWN = Identities(
+    domains=["company.com"],
+    rules=[Rule("CORP-{account}", email="{account}@company.com"), Rule("uid:{id}", account="{id}")],
+    lookup={"1": "gw@company.com", "Gateway (technical)": "gw@company.com"},
+)
+
+
+@pytest.mark.parametrize(
+    ("decider", "own"),
+    [
+        ("1", "gw@company.com"),
+        ("gw@company.com", "1"),
+        ("Gateway (technical)", "GW@company.com"),
+        ("CORP-gw", "gw@company.com"),
+        ("user:gw_company.com", "gw@company.com"),
+        ("uid:7f3", "7f3"),
+        ("svc-proxy", "SVC-Proxy"),
+    ],
+)
+def test_our_own_account_is_known_in_every_spelling(decider: str, own: str) -> None:
+    guards = Guards(own_accounts=[own], unknown_approver="allow")
+    answer = violations(guards, REQUEST, by(decider), key_fields="", identities=OWN)
+    assert answer == [f"it was approved by our own account {decider}"]
+
+
+@pytest.mark.parametrize("decider", ["2", "CORP-olga", "gw@other.com", "olga@company.com"])
+def test_another_account_is_not_ours(decider: str) -> None:
+    guards = Guards(own_accounts=["gw@company.com", "1"], unknown_approver="allow")
+    assert violations(guards, REQUEST, by(decider), key_fields="", identities=OWN) == []
+
+
+def test_without_identities_only_the_spelling_itself_is_ours() -> None:
+    """The negative control: the rules of the settings are what recognises the account."""
+    guards = Guards(own_accounts=["gw@company.com"], unknown_approver="allow")
+    assert violations(guards, REQUEST, by("1"), key_fields="", identities=Identities()) == []
 
 
 @pytest.mark.parametrize(
