@@ -1,4 +1,4 @@
-"""Every system we call, made from the settings: ticket systems, witboost instances, credentials."""
+"""The systems that we call, from the settings: ticket systems, witboost instances, credentials."""
 
 import hashlib
 import random
@@ -45,12 +45,12 @@ from proxy.witboost import credentials
 from proxy.witboost.callback import Witboost
 
 TICKET_ANSWER_LIMIT: Final = 8 * 1024 * 1024
-"""Bytes of one answer of a ticket system: a hundred tickets with long descriptions."""
+"""The largest response of a ticket system in bytes: a hundred tickets with long descriptions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """Turns what the settings say of other systems into objects; calls are made while serving."""
+    """Creates the ticket systems, witboost instances and routes of the settings; calls nothing."""
 
     settings: Settings
     outbound: Outbound
@@ -61,17 +61,17 @@ class Destinations:
     _event_keys: dict[str, PublishedKeys] = field(default_factory=dict)
 
     def systems(self) -> dict[str, TicketSystem]:
-        """Return every ticket system under the present settings, for events and checks."""
+        """Return every ticket system with its present settings, for events and checks."""
         return {
             name: self.open(name, system.declaration.model_dump(mode="json"))
             for name, system in self.settings.ticket_systems.items()
         }
 
     def open(self, name: str, declaration: Mapping[str, Any]) -> TicketSystem:
-        """Return a ticket system: this declaration, with the present origins and credentials.
+        """Return a ticket system with this declaration and the present origins and credentials.
 
         Raises:
-            ConfigurationError: the settings do not have the system any more.
+            ConfigurationError: the settings no longer have the system.
         """
         system = self.settings.ticket_systems.get(name)
         if system is None:
@@ -86,7 +86,7 @@ class Destinations:
         )
 
     def event_keys(self, name: str) -> PublishedKeys | None:
-        """Return what fetches the keys that a ticket system's events are signed with, if any."""
+        """Return the published keys that sign a ticket system's events, if it publishes any."""
         system = self.settings.ticket_systems[name]
         if name not in self._event_keys and (events := system.events) and events.jwks_url:
             http = self.outbound.destination(
@@ -119,25 +119,25 @@ class Destinations:
         )
 
     def rules(self) -> list[Rule]:
-        """Return the routes that new requests may take, in order, each with its condition."""
+        """Return the routes of new requests in order, each with its condition."""
         return [
-            Rule(self._route(it), compile_path(it.when) if it.when else None, it.when or "")
-            for it in self.settings.routes
+            Rule(self._route(rule), compile_path(rule.when) if rule.when else None, rule.when or "")
+            for rule in self.settings.routes
         ]
 
     def unroutable(self) -> Route:
-        """Return the route of requests to which no rule applies: a person must look."""
+        """Return the route of requests that match no rule: they are held for a person."""
         reason = "No route applies to this request: add one, then `requests reroute` it"
         return self._route(RouteSettings(name=UNROUTABLE, decide="hold", reason=reason))
 
-    def _route(self, chosen: RouteSettings) -> Route:
-        fields = chosen.model_dump(exclude={"when", "overrides"}, exclude_none=True)
+    def _route(self, settings: RouteSettings) -> Route:
+        fields = settings.model_dump(exclude={"when", "overrides"}, exclude_none=True)
         poll, guards = fields.pop("poll"), fields.pop("guards")
         return Route(
             **{"system": "", **fields},
             poll=PollSchedule(**poll),
             guards=Guards(**guards),
-            declaration=self._declaration(chosen) if chosen.system else {},
+            declaration=self._declaration(settings) if settings.system else {},
         )
 
     def _declaration(self, route: RouteSettings) -> Mapping[str, Any]:
@@ -160,8 +160,8 @@ class Destinations:
 
     def _ticket_credential(self, name: str, system: System) -> Credential:
         proof = self._proof(name, system)
-        beside = {name: secret.reveal for name, secret in system.secret_headers.items()}
-        return WithHeaders(proof, beside) if beside else proof
+        secret_headers = {name: secret.reveal for name, secret in system.secret_headers.items()}
+        return WithHeaders(proof, secret_headers) if secret_headers else proof
 
     def _proof(self, name: str, system: System) -> Credential:
         auth = system.auth
@@ -195,54 +195,54 @@ class Destinations:
             reuse_after_final=instance.reuse_after_final,
         )
 
-    def exchange(self, name: str, instance: WitboostInstance, wanted: AccessToken) -> Fetch:
-        """Return what exchanges an instance's access token for a short-lived one."""
+    def exchange(self, name: str, instance: WitboostInstance, credential: AccessToken) -> Fetch:
+        """Return the function that exchanges an instance's access token for a short-lived one."""
         return credentials.AccessTokenExchange(
             http=self.outbound.destination(
                 f"{name}: token",
-                origins=[wanted.url],
+                origins=[credential.url],
                 deadline=instance.callback.deadline,
                 concurrency=1,
                 credential=NoCredential(),
                 **connection_options(
-                    instance, f"witboost.{name}.credential.networks", wanted.networks
+                    instance, f"witboost.{name}.credential.networks", credential.networks
                 ),
             ),
-            url=wanted.url,
-            access_token=wanted.access_token.reveal,
+            url=credential.url,
+            access_token=credential.access_token.reveal,
             clock=self.clock,
-            duration=wanted.duration,
-            scope=wanted.scope or "",
+            duration=credential.duration,
+            scope=credential.scope or "",
         )
 
     def _callback_credential(self, name: str, instance: WitboostInstance) -> Credential:
-        wanted = instance.credential
-        match wanted:
+        credential = instance.credential
+        match credential:
             case AccessToken():
                 return self.sources.shared_source(
                     f"{name}: token",
-                    self.exchange(name, instance, wanted),
-                    _identity(instance, wanted),
+                    self.exchange(name, instance, credential),
+                    _identity(instance, credential),
                     instance.callback.deadline,
                 )
             case SharedSecret():
-                signed = credentials.SharedSecret(wanted.secret.reveal, clock=self.clock)
+                signed = credentials.SharedSecret(credential.secret.reveal, clock=self.clock)
                 return self.sources.signing_source(f"{name}: token", signed)
             case StaticBearer():
-                token = wanted.token
+                token = credential.token
                 return StaticHeader("Authorization", lambda: f"Bearer {token.reveal()}")
             case NoCallbackCredential():
                 return NoCredential()
-        assert_never(wanted)
+        assert_never(credential)
 
 
-def _identity(instance: WitboostInstance, wanted: AccessToken) -> TokenIdentity:
+def _identity(instance: WitboostInstance, credential: AccessToken) -> TokenIdentity:
     return TokenIdentity(
-        issuer=wanted.url,
-        client_id=hashlib.sha256(wanted.access_token.reveal().encode()).hexdigest(),
+        issuer=credential.url,
+        client_id=hashlib.sha256(credential.access_token.reveal().encode()).hexdigest(),
         grant="access_token",
-        subject=str(wanted.duration),
-        scope=wanted.scope or "",
+        subject=str(credential.duration),
+        scope=credential.scope or "",
         origins=tuple(instance.callback_urls),
     )
 
@@ -283,12 +283,12 @@ async def open_destinations(
     `tokens` is where processes share tokens; without it, this one has its own. A `part` makes its
     share of the calls that a destination gets at once.
     """
-    wanted = settings.outbound
+    outbound_settings = settings.outbound
     proxy = None
-    if through := wanted.proxy:
+    if through := outbound_settings.proxy:
         proxy = EgressProxy(through.url.reveal(), read_networks(through.networks))
     outbound = await stack.enter_async_context(
-        Outbound(loopback=wanted.loopback, proxy=proxy, dice=dice, observe=observe)
+        Outbound(loopback=outbound_settings.loopback, proxy=proxy, dice=dice, observe=observe)
     )
     sources = TokenSources(outbound=outbound, clock=clock, dice=dice, tokens=tokens)
     return Destinations(settings, outbound, clock, sources, share)

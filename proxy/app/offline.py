@@ -1,4 +1,4 @@
-"""What a command opens: beside a running service, or without one, and never in its way."""
+"""The objects of commands, which run with or without a running service and never disturb it."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,10 +18,10 @@ from proxy.tickets.port import TicketSystem
 
 @asynccontextmanager
 async def open_clients(settings: Settings) -> AsyncIterator[Destinations]:
-    """Open what calls other systems, for a command: beside a running service, or without one.
+    """Open the destinations for a command; a running service is not affected.
 
-    The store is opened only where it holds refresh tokens, and everything else stays in this
-    process, so that a service notices nothing. Our own server is the running one, if it runs.
+    The store is opened only if it has refresh tokens (the embedded server: the running one, if it
+    runs); everything else stays in this process.
 
     Raises:
         ConfigurationError: the store or the settings cannot be used.
@@ -29,22 +29,22 @@ async def open_clients(settings: Settings) -> AsyncIterator[Destinations]:
     async with AsyncExitStack() as stack:
         auths = [system.auth for system in settings.ticket_systems.values()]
         tokens = None
-        if any(isinstance(it, OAuth2) and it.grant == "refresh_token" for it in auths):
+        if any(isinstance(auth, OAuth2) and auth.grant == "refresh_token" for auth in auths):
             tokens = open_tokens(settings, await open_store_beside(settings, stack))
         yield await open_destinations(settings, stack, tokens, clock=SystemClock())
 
 
 @asynccontextmanager
 async def open_stopped_store(settings: Settings) -> AsyncIterator[RequestStore]:
-    """Open the store that no service uses now, as it is; our own server is started for this.
+    """Open the store while no service uses it; starts the embedded server for this.
 
     Raises:
-        ConfigurationError: the store or the settings cannot be used, or a service runs our server.
+        ConfigurationError: the store or the settings cannot be used, or a service is running.
     """
     folder = Path(settings.store.folder)
     if settings.embedded and await EmbeddedServer.running(folder):
         raise ConfigurationError(
-            f"a service runs on store.folder {folder} now. Stop it, and do this again."
+            f"a service runs on store.folder {folder} now. Stop it, and try again."
         )
     async with AsyncExitStack() as stack:
         yield await open_store_beside(settings, stack)
@@ -54,7 +54,7 @@ async def open_stopped_store(settings: Settings) -> AsyncIterator[RequestStore]:
 async def open_for_doctor(
     settings: Settings, *, publish: bool
 ) -> AsyncIterator[tuple[RequestStore, Mapping[str, TicketSystem]]]:
-    """Open the store of a service, and its ticket systems; `publish` the present routes there.
+    """Open the store and the ticket systems of a service; `publish` stores the present routes.
 
     Raises:
         ConfigurationError: the store or the settings cannot be used.
