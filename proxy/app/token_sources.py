@@ -76,7 +76,7 @@ class TokenSources:
             clock=self.clock,
             dice=self.dice,
             name=name,
-            kept=kept,
+            slot=kept,
             scheme=scheme,
             dpop=dpop,
         )
@@ -138,7 +138,7 @@ class TokenSources:
             metadata=self.metadata(name, system, auth),
             authentications=_authentications(auth),
             clock=self.clock,
-            asked=token_parameters(auth),
+            parameters=token_parameters(auth),
             default_lifetime=auth.default_lifetime,
             dpop=self.dpop(auth),
         )

@@ -15,10 +15,10 @@ import orjson
 from yarl import URL
 
 from proxy.cli.options import config_option
+from proxy.domain.text import clean
 from proxy.errors import ConfigurationError, PermanentError, TemporaryError, UnauthorizedError
 from proxy.settings import load
 from proxy.settings.sources import OPERATOR_KEY, OPERATOR_URL
-from proxy.tickets.declaring.sanitize import clean
 
 _DEADLINE: Final = aiohttp.ClientTimeout(total=30)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 import orjson
 
-from proxy.tickets.declaring.sanitize import clean
+from proxy.domain.text import clean
 
 _WIDEST: Final = 60  # columns of plain text; a longer cell moves the rest of its row
 _STYLES: Final = {

@@ -1,6 +1,6 @@
-"""Signed JWTs that prove who we are (RFC 7523).
+"""JWT assertions: signed JWTs that prove our identity (RFC 7523).
 
-joserfc signs. authlib's own signer writes `jti` into the caller's claims, so that every later
+joserfc signs them. authlib's own signer writes `jti` into the caller's claims, so that every later
 assertion repeats it; here claims are copied and each assertion has a `jti` of its own.
 """
 
@@ -9,17 +9,14 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Final
 
-from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning
-
 from proxy.domain.schedule import MINUTE, SECOND
 from proxy.errors import ConfigurationError
 from proxy.security.private_keys import SigningKey
 
 LONGEST_LIFETIME: Final = MINUTE
 SKEW: Final = 10 * SECOND
-"""How far `iat` and `nbf` lie in the past: more than synchronised clocks are ever apart, and little
-enough to leave 50 of the 60 seconds. Wider skews are learned from the server's `Date`."""
+"""How far `iat` and `nbf` lie in the past: more than synchronised clocks differ, and few enough to
+leave 50 of the 60 seconds. Larger differences are measured from the server's `Date`."""
 
 
 def assertion(
@@ -35,7 +32,7 @@ def assertion(
 ) -> str:
     """Return a signed assertion (RFC 7523 3) with a fresh random `jti`.
 
-    `now` is the server's unix time and `lifetime` how long the assertion is good, never more than
+    `now` is the server's Unix time and `lifetime` how long the assertion is valid, never more than
     60 s; both in milliseconds. `claims` are additional and are not changed; `kind` is the header
     `typ`.
 
@@ -63,15 +60,18 @@ def signed(key: SigningKey, header: Mapping[str, Any], content: Mapping[str, Any
     Raises:
         ConfigurationError: the key cannot be used.
     """
+    from joserfc import jwt  # noqa: PLC0415 - slow to import, and only some clients sign
+    from joserfc.errors import JoseError, SecurityWarning  # noqa: PLC0415
+
     try:
         with warnings.catch_warnings():
-            # joserfc warns of EdDSA, whose name is old but the one that servers know
+            # joserfc warns about EdDSA, an old name, but the one that servers know
             warnings.simplefilter("ignore", SecurityWarning)
             return jwt.encode(
                 {**header, "alg": key.algorithm}, dict(content), key.key, algorithms=[key.algorithm]
             )
     except (JoseError, ValueError, TypeError) as error:
         raise ConfigurationError(
-            f"nothing can be signed with {key.algorithm} ({type(error).__name__}): check the"
-            " key and the additional claims"
+            f"signing with {key.algorithm} failed ({type(error).__name__}): check the key and the"
+            " additional claims"
         ) from None

@@ -1,4 +1,4 @@
-"""How a client proves itself to a token endpoint, all behind one seam."""
+"""Client authentication at a token endpoint: one class for each method (RFC 6749 2.3)."""
 
 import base64
 from collections.abc import Callable, Iterable
@@ -7,7 +7,6 @@ from typing import ClassVar, Final, Literal, Protocol
 from urllib.parse import quote_plus
 
 from authlib.common.urls import add_params_to_qs
-from joserfc.jwk import OctKey
 
 from proxy.errors import ConfigurationError
 from proxy.oauth2.assertions import assertion
@@ -22,37 +21,40 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The authorization server; `now` is its clock as far as we know it (unix milliseconds)."""
+    """The authorization server that a token request goes to."""
 
     issuer: str
+    """Its issuer, empty if it is not known."""
     token_url: str
+    """The URL of its token endpoint."""
     now: int
+    """The time by its clock, as far as we know it (Unix milliseconds)."""
 
-    def audience(self, wanted: str) -> str:
-        """Return whom an assertion addresses: `issuer`, `token_endpoint` or any other text.
+    def audience(self, chosen: str) -> str:
+        """Return the audience of an assertion: `issuer`, `token_endpoint` or any other text.
 
-        Without a wish it is the issuer where it is known, because an audience of the token
-        endpoint can be injected (draft-ietf-oauth-rfc7523bis).
+        If none is chosen it is the issuer, where that is known, because the token endpoint as an
+        audience allows injection attacks (draft-ietf-oauth-rfc7523bis).
         """
         named = {
             "": self.issuer or self.token_url,
             "issuer": self.issuer,
             "token_endpoint": self.token_url,
         }
-        audience = named.get(wanted, wanted)
+        audience = named.get(chosen, chosen)
         if not audience:
             raise ConfigurationError(
-                "the audience of an assertion is to be the issuer, which is not known: set"
+                "the audience of an assertion should be the issuer, which is not known: set"
                 " `issuer`, or another `assertion_audience` or `assertion.audience`"
             )
         return audience
 
 
 class ClientAuthentication(Protocol):
-    """How a client proves itself to a token endpoint: one way per request (RFC 6749 2.3)."""
+    """One method by which a client proves its identity in a token request."""
 
     dated: ClassVar[bool]
-    """Whether the proof is bound to a time, so that a wrong clock may be why it is refused."""
+    """True if the proof contains a time, so that a wrong clock can be why it is refused."""
 
     def sign(self, call: Call, server: Server) -> Call:
         """Return the token request with the proof in it.
@@ -65,7 +67,7 @@ class ClientAuthentication(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ClientSecretBasic:
-    """HTTP Basic, id and secret form-encoded first (RFC 6749 2.3.1), or raw where servers err."""
+    """HTTP Basic; id and secret are form-encoded first (RFC 6749 2.3.1), or raw by setting."""
 
     dated: ClassVar[bool] = False
     client_id: str
@@ -84,7 +86,7 @@ class ClientSecretBasic:
 
 @dataclass(frozen=True, slots=True)
 class ClientSecretPost:
-    """Id and secret in the form (RFC 6749 2.3.1): for servers that know nothing better."""
+    """Id and secret in the form (RFC 6749 2.3.1), for servers that support nothing better."""
 
     dated: ClassVar[bool] = False
     client_id: str
@@ -115,6 +117,8 @@ class ClientSecretJwt:
         Raises:
             ConfigurationError: the secret is shorter than the hash (RFC 7518 3.2).
         """
+        from joserfc.jwk import OctKey  # noqa: PLC0415 - slow to import, and only this one needs it
+
         secret = self.secret().encode()
         shortest = int(self.algorithm[2:]) // 8
         if len(secret) < shortest:
@@ -128,7 +132,7 @@ class ClientSecretJwt:
 
 @dataclass(frozen=True, slots=True)
 class PrivateKeyJwt:
-    """An assertion signed with a private key (RFC 7523 2.2): no secret leaves this program."""
+    """An assertion signed with a private key (RFC 7523 2.2), which never leaves this program."""
 
     dated: ClassVar[bool] = True
     client_id: str
@@ -143,7 +147,7 @@ class PrivateKeyJwt:
 
 @dataclass(frozen=True, slots=True)
 class TlsClientAuth:
-    """The client certificate of the destination is the proof (RFC 8705 2): the form says whose."""
+    """Mutual TLS (RFC 8705 2): the destination has the certificate, the form the client id."""
 
     dated: ClassVar[bool] = False
     client_id: str
@@ -155,7 +159,7 @@ class TlsClientAuth:
 
 @dataclass(frozen=True, slots=True)
 class NoAuthentication:
-    """A public client, which has nothing to prove itself with (RFC 6749 3.2.1)."""
+    """A public client, which only names itself (RFC 6749 3.2.1)."""
 
     dated: ClassVar[bool] = False
     client_id: str

@@ -1,4 +1,4 @@
-"""Where an authorization server's endpoints are: told by its issuer, or by the settings."""
+"""The endpoints of an authorization server: discovered from its issuer, or set in the settings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,8 +6,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
-from authlib.oauth2.rfc8414 import get_well_known_url as oauth_url
-from authlib.oidc.discovery import get_well_known_url as openid_url
 
 from proxy.domain.clock import Clock
 from proxy.domain.schedule import HOUR, MINUTE
@@ -17,31 +15,35 @@ from proxy.outbound.responses import Call, Response, retry_after
 
 KEPT: Final = HOUR
 ASKED_AGAIN: Final = MINUTE
-"""How long a good document is used after a renewal failed, before the next try (milliseconds)."""
+"""The pause between attempts to renew a document, which is used meanwhile (milliseconds)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What an authorization server says of itself (RFC 8414 2), as far as it is used.
-
-    `token_endpoint` is the one to call: with mutual TLS the alias for it, where there is one
-    (RFC 8705 5).
-    """
+    """The metadata of an authorization server (RFC 8414 2), as far as they are used."""
 
     issuer: str
+    """The issuer identifier, empty if the settings name none."""
     token_endpoint: str
+    """The endpoint to call: with mutual TLS its alias, if it has one (RFC 8705 5)."""
     authorization_endpoint: str = ""
+    """The URL of a login, empty if there is none."""
     authorization_response_iss_parameter_supported: bool = False
+    """True if the server names itself in the answers to logins (RFC 9207 3)."""
     token_endpoint_auth_methods_supported: tuple[str, ...] = ()
+    """The names of the client authentications that it accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaticMetadata:
-    """Endpoints that the settings name; the issuer may be unknown."""
+    """Endpoints that the settings name."""
 
     issuer: str
+    """The issuer, empty if it is not known."""
     token_url: str
+    """The token endpoint."""
     authorization_url: str = ""
+    """The authorization endpoint, empty if nobody logs in."""
 
     async def server(self) -> Metadata:
         """Return what the settings say."""
@@ -53,9 +55,9 @@ class StaticMetadata:
 
 
 class Discovery:
-    """Endpoints that the issuer tells, kept for an hour.
+    """Endpoints in the metadata that the issuer publishes, cached for an hour.
 
-    Where a renewal fails, the last good document is used on.
+    If a renewal fails, the last good document stays in use.
     """
 
     def __init__(
@@ -66,41 +68,38 @@ class Discovery:
         self._clock = clock
         self._mtls = mtls
         self._http: Destination | None = None
-        self._known: Metadata | None = None
+        self._metadata: Metadata | None = None
         self._renew_at = 0
 
     async def server(self) -> Metadata:
         """Return the metadata.
 
         Raises:
-            ConfigurationError: there is no document, or it is not that of this issuer.
-            TemporaryError: none can be had now.
+            ConfigurationError: the issuer has no document, or that of another issuer.
+            TemporaryError: the issuer does not answer, and nothing is cached.
         """
-        if self._known is not None and self._clock.monotonic() < self._renew_at:
-            return self._known
+        if self._metadata is not None and self._clock.monotonic() < self._renew_at:
+            return self._metadata
         try:
-            self._known, pause = await self._ask(), KEPT
+            self._metadata, pause = await self._fetch(), KEPT
         except ProxyError:
-            if self._known is None:
+            if self._metadata is None:
                 raise
             pause = ASKED_AGAIN
         self._renew_at = self._clock.monotonic() + pause
-        return self._known
+        return self._metadata
 
-    async def _ask(self) -> Metadata:
-        """Return the first usable document.
+    async def _fetch(self) -> Metadata:
+        """Return the metadata in the first usable document.
 
-        RFC 8414 3.1 inserts its path without a final slash; OpenID Connect Discovery 4 appends.
-        Where the first lies outside the issuer's path, somebody else may answer it with a page.
+        RFC 8414 3.1 puts its path before that of the issuer, OpenID Connect Discovery 4 behind it.
+        The first URL may be outside the issuer's path, where another server answers with a page.
         """
         if self._http is None:
             self._http = self._connect(self._issuer)
         passing: TemporaryError | None = None
         unusable: ConfigurationError | None = None
-        for url in (
-            oauth_url(self._issuer.rstrip("/"), external=True),
-            openid_url(self._issuer, external=True),
-        ):
+        for url in _well_known_urls(self._issuer):
             try:
                 call = Call("GET", url, {"Accept": "application/json"})
                 answer = await self._http.send(call, repeatable=True)
@@ -114,7 +113,7 @@ class Discovery:
                     unusable = unusable or error
             elif answer.status in {408, 425, 429} or answer.status >= 500:  # noqa: PLR2004 - HTTP
                 passing = TemporaryError(
-                    f"{answer.place} answered {answer.status}",
+                    f"{answer.label} answered {answer.status}",
                     retry_after=retry_after(answer.status, answer.headers, self._clock.now()),
                 )
         if passing is not None:
@@ -129,12 +128,23 @@ class Discovery:
         )
 
 
+def _well_known_urls(issuer: str) -> tuple[str, str]:
+    """Return the URLs of the metadata of RFC 8414 and of OpenID Connect."""
+    from authlib.oauth2 import rfc8414  # noqa: PLC0415 - slow to import, and not all discover
+    from authlib.oidc import discovery as openid  # noqa: PLC0415
+
+    return (
+        rfc8414.get_well_known_url(issuer.rstrip("/"), external=True),
+        openid.get_well_known_url(issuer, external=True),
+    )
+
+
 def read_metadata(answer: Response, *, issuer: str, mtls: bool) -> Metadata:
-    """Return a document's metadata; the endpoints of mutual TLS are preferred if `mtls`.
+    """Return the metadata in a document; with `mtls` the endpoints for mutual TLS are preferred.
 
     Raises:
-        ConfigurationError: no JSON object, another issuer (RFC 8414 3.3), or an endpoint that is
-            missing or not https (http only where the issuer itself is http).
+        ConfigurationError: it is not a JSON object, has another issuer (RFC 8414 3.3), or an
+            endpoint is missing or not https (http is allowed if the issuer itself is http).
     """
     try:
         tree = orjson.loads(answer.body)
@@ -142,11 +152,11 @@ def read_metadata(answer: Response, *, issuer: str, mtls: bool) -> Metadata:
         tree = None
     if not isinstance(tree, dict):
         raise ConfigurationError(
-            f"{answer.place} answered no JSON object: check that `issuer` is the issuer's URL"
+            f"{answer.label} answered no JSON object: check that `issuer` is the issuer's URL"
         )
     if tree.get("issuer") != issuer:
         raise ConfigurationError(
-            f"{answer.place} is the document of another issuer than {issuer} (RFC 8414 3.3): set"
+            f"{answer.label} returned another issuer's document than {issuer} (RFC 8414 3.3): set"
             " `issuer` exactly as the authorization server writes it"
         )
     aliases = tree.get("mtls_endpoint_aliases") if mtls else None

@@ -1,7 +1,7 @@
-"""Proofs of possession (DPoP, RFC 9449): a token that is stolen alone is of no use to anybody.
+"""Proof of possession (DPoP, RFC 9449), which makes a stolen token useless without its key.
 
 Each call carries a JWT of its own, signed with the key that the token is bound to, for exactly this
-method, address and token.
+method, URL and token.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from proxy.outbound.responses import http_date
 from proxy.security.private_keys import SigningKey
 
 TELLING_SKEW: Final = 5 * SECOND
-"""A clock found this much wrong explains a refused proof: `Date` says whole seconds only."""
+"""A clock that differs by more than this explains a refused proof; `Date` has whole seconds."""
 
 _NONCE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1024}")  # RFC 9449 8.1: NQCHAR
 _ERROR: Final = re.compile(r"\bDPoP\b.*?\berror=\"([a-z_]+)\"", re.IGNORECASE)
@@ -27,9 +27,9 @@ _PUBLIC: Final = ("kty", "crv", "x", "y", "n", "e")  # RFC 7638 3.2
 
 
 class Dpop:
-    """One key, and what each origin wants in its proofs: its nonce, and its own time.
+    """One key, and for each origin the nonce and the clock offset that its proofs must have.
 
-    `key` is asked for each proof, as its file may be replaced.
+    `key` is called for each proof, because its file may be replaced.
     """
 
     def __init__(self, key: Callable[[], SigningKey], clock: Clock) -> None:
@@ -67,26 +67,26 @@ class Dpop:
         return {"DPoP": signed(key, {"typ": "dpop+jwt", "jwk": jwk}, claims)}
 
     def challenged(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
-        """Note what an API answers; True if a new proof may be taken (RFC 9449 7.1, 9)."""
+        """Read an API's response; True if a new proof may be accepted (RFC 9449 7.1, 9)."""
         if status != 401:  # noqa: PLR2004 - the status of a challenge (RFC 9110 11.6.1)
             return self.on_response(url, headers)
         # one header may hold several challenges, and several headers one each
-        said = [value for name, value in headers.items() if name.lower() == "www-authenticate"]
-        found = _ERROR.search(", ".join(said))
-        return self.on_response(url, headers, found[1].lower() if found else "")
+        values = [value for name, value in headers.items() if name.lower() == "www-authenticate"]
+        match = _ERROR.search(", ".join(values))
+        return self.on_response(url, headers, match[1].lower() if match else "")
 
     def on_response(self, url: str, headers: Mapping[str, str], error: str = "") -> bool:
-        """Note an answer's nonce; True if the error is one that a new proof may not meet."""
+        """Read the nonce of a response; True if a new proof can avoid this error."""
         origin, nonce = _origin(url), headers.get("DPoP-Nonce", "")
-        known = self._nonces.get(origin)
+        previous = self._nonces.get(origin)
         if _NONCE.fullmatch(nonce):
             self._nonces[origin] = nonce
         if error == "use_dpop_nonce":
-            return self._nonces.get(origin) != known
+            return self._nonces.get(origin) != previous
         return error == "invalid_dpop_proof" and self._was_misdated(origin, headers)
 
     def _was_misdated(self, origin: str, headers: Mapping[str, str]) -> bool:
-        """Take over the other side's time, where its `Date` explains why it refused a proof."""
+        """Adopt the other side's time if its `Date` explains why it refused a proof."""
         date = http_date(headers.get("Date", ""))
         if date is None:
             return False

@@ -1,8 +1,8 @@
-"""One login of a person: authorization code with PKCE (RFC 6749 4.1, RFC 7636), no I/O.
+"""The login of a person: authorization code with PKCE (RFC 6749 4.1, RFC 7636), no I/O.
 
-The code that comes back through a browser is only as good as what it is tied to: `state` ties it to
-this login, `iss` to this authorization server (RFC 9207), and the verifier makes it useless to
-whoever reads it on its way (RFC 7636 1).
+The code comes back through a browser, so three things bind it: `state` to this login, `iss` to this
+authorization server (RFC 9207), and the verifier makes it useless to anybody who intercepts it
+(RFC 7636 1).
 """
 
 import hmac
@@ -17,9 +17,9 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from proxy.errors import ConfigurationError, UnauthorizedError
-from proxy.outbound.responses import one_line
+from proxy.outbound.responses import quote
 
-_ENTROPY: Final = 32  # bytes, as RFC 7636 7.1 and RFC 9700 want
+_ENTROPY: Final = 32  # bytes, as RFC 7636 7.1 and RFC 9700 require
 _CODE: Final = re.compile(r"[\x21-\x7e]{1,4096}")
 _PARAMETER: Final = re.compile(r"(?:^|[?&])(?:code|state|error)=")
 _OURS: Final = frozenset(
@@ -47,18 +47,20 @@ _ADVICE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """One login that has begun: the URL to open, and what its answer must match.
-
-    `issuer` is empty where it is not known; `iss_required` says that the server promises to name
-    itself in every answer (RFC 9207 3).
-    """
+    """One login that has begun: the URL to open, and the values that its answer must match."""
 
     url: str = field(repr=False)
+    """The URL to open in a browser."""
     state: str = field(repr=False)
+    """The random `state`, which the answer must repeat."""
     verifier: str = field(repr=False)
+    """The PKCE code verifier, sent with the code."""
     redirect_uri: str
+    """The URI to which the browser is redirected afterwards."""
     issuer: str = ""
+    """The issuer of the authorization server, empty if it is not known."""
     iss_required: bool = False
+    """True if the server promises to name itself in every answer (RFC 9207 3)."""
 
 
 def begin(
@@ -102,11 +104,11 @@ def begin(
 def code_of(answer: str, login: Authorization) -> str:
     """Return the authorization code in an answer: a redirect's URL, its query, or a pasted code.
 
-    A bare code proves nothing of its origin but its verifier, which only this login has; it is not
-    taken where the server promises to name itself in its answers.
+    A bare code is bound to this login only by its verifier; it is not accepted if the server
+    promises to name itself in its answers.
 
     Raises:
-        Unauthorized: the answer belongs to another login, or to none: the right one may yet come.
+        UnauthorizedError: the answer belongs to another login; the right one may still come.
         ConfigurationError: this login has failed.
     """
     answer = answer.strip()
@@ -129,14 +131,14 @@ def code_of(answer: str, login: Authorization) -> str:
 def _bare(code: str, login: Authorization) -> str:
     if login.iss_required:
         raise ConfigurationError(
-            f"{login.issuer} names itself in its answers (RFC 9207), and a code alone does not show"
-            " that: paste the whole URL to which the browser was sent"
+            f"{login.issuer} names itself in its answers (RFC 9207), which a code alone does not"
+            " show: paste the whole URL to which the browser was sent"
         )
     return _code(code)
 
 
 def _once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the parameters, none of which may come twice (RFC 6749 3.1)."""
+    """Return the parameters; none may occur twice (RFC 6749 3.1)."""
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
@@ -153,7 +155,7 @@ def _check_issuer(named: str | None, login: Authorization) -> None:
     if named is None and not login.iss_required:
         return
     if login.issuer and named != login.issuer:
-        who = f"{one_line(named)} and not" if named else "no server by name, but not"
+        who = f"{quote(named)} and not" if named else "no server by name, but not"
         raise ConfigurationError(
             f"the answer comes from {who} {login.issuer}: nothing was sent to anybody; check"
             " `issuer`, and whether somebody redirects this login"
@@ -161,9 +163,9 @@ def _check_issuer(named: str | None, login: Authorization) -> None:
 
 
 def _refusal(fields: Mapping[str, str]) -> ConfigurationError:
-    code, said = one_line(fields["error"]), one_line(fields.get("error_description", ""))
+    code, description = quote(fields["error"]), quote(fields.get("error_description", ""))
     advice = _ADVICE.get(code, "see the log of the authorization server")
-    details = f"{code}: {said}" if said else code
+    details = f"{code}: {description}" if description else code
     return ConfigurationError(f"the authorization server refused the login ({details}): {advice}")
 
 

@@ -23,44 +23,49 @@ from proxy.oauth2.tokens import Token, TokenRefused
 
 _PAUSE: Final = 200
 _REREADS: Final = 3
-"""How often a token may be replaced by somebody else, as by a login, while we want to use it."""
+"""How often the token may be replaced, by a login for example, between reading and using it."""
 
 
 @dataclass(slots=True, kw_only=True)
 class RefreshTokenFetcher:
-    """Gets access tokens for the refresh token under `key`; a `Fetch` for a `TokenSource`.
-
-    `system` is what the person who logs in names it, `within` how long one use may take (ms):
-    longer than `ask` can last.
-    """
+    """Gets access tokens for a stored refresh token; it is the `Fetch` of a `TokenSource`."""
 
     ask: Callable[[Grant], Awaitable[Token]]
+    """Requests a token (`TokenEndpoint.ask`)."""
     tokens: RefreshTokens
+    """The store of refresh tokens."""
     key: str
+    """The key of the refresh token in the store."""
     system: str
+    """The name under which people log in to the system."""
     within: int
+    """How long one turn lasts (ms); it must be longer than `ask` can take."""
     redirect_uri: str = ""
+    """The redirect URI of the login, for servers that require it again."""
     owner: str = field(default_factory=lambda: secrets.token_hex(16))
+    """The random name under which this process takes turns."""
     sleep: Callable[[int], Awaitable[None]] = sleep
+    """Waits for some milliseconds."""
     _unstored: tuple[str, Token] | None = field(default=None, repr=False)
+    """The old refresh token and the new tokens, while the store could not take them yet."""
 
     async def __call__(self) -> Token:
-        """Return an access token, its refresh token's successor being stored by then.
+        """Return an access token, after the new refresh token is stored.
 
         Raises:
-            ConfigurationError: somebody must log in, or the authorization server refuses us.
-            TemporaryError: no token now; `sent` is False, for nothing of the API was asked.
+            ConfigurationError: a person must log in, or the authorization server refuses us.
+            TemporaryError: no token now; `maybe_sent` is False, because the API was not called.
         """
-        await self._begin()
+        await self._take_turn()
         try:
             if self._unstored is not None:
-                return await self._stored(*self._unstored)
-            return await self._refreshed()
+                return await self._store(*self._unstored)
+            return await self._refresh()
         finally:
             with contextlib.suppress(ProxyError):  # the turn ends by itself
                 await self.tokens.end_use(self.key, self.owner)
 
-    async def _begin(self) -> None:
+    async def _take_turn(self) -> None:
         waited = 0
         while not await self.tokens.begin_use(self.key, self.owner, self.within):
             if waited > self.within:
@@ -72,7 +77,7 @@ class RefreshTokenFetcher:
             await self.sleep(_PAUSE)
             waited += _PAUSE
 
-    async def _refreshed(self) -> Token:
+    async def _refresh(self) -> Token:
         for _ in range(_REREADS):
             current = await self.tokens.current(self.key)
             if current is None:
@@ -82,43 +87,43 @@ class RefreshTokenFetcher:
                 )
             if not await self.tokens.sending(self.key, current.value, self.owner):
                 continue
-            token = await self._asked(current)
+            token = await self._exchange(current)
             if token is not None:
-                return await self._stored(current.value, token)
+                return await self._store(current.value, token)
         raise TemporaryError(
             f"the refresh token of {self.system} is being replaced again and again; it will be"
             " tried again",
             maybe_sent=False,
         )
 
-    async def _asked(self, current: CurrentRefreshToken) -> Token | None:
-        """Return what the server gives for a refresh token, None if that is no longer the one."""
+    async def _exchange(self, current: CurrentRefreshToken) -> Token | None:
+        """Return the server's tokens for a refresh token; None if a login has replaced that."""
         try:
             return await self.ask(RefreshToken(current.value, self.redirect_uri))
         except TokenRefused as error:
             if error.code != "invalid_grant":
-                await self._unused(current.value)
+                await self._mark_unused(current.value)
                 raise
             latest = await self.tokens.current(self.key)
             if latest is not None and latest.value != current.value:
                 return None  # somebody has logged in meanwhile
-            raise ConfigurationError(self._over(error, lost=current.sent)) from error
+            raise ConfigurationError(self._login_over(error, lost=current.sent)) from error
         except TemporaryError as error:
             if not error.maybe_sent:
-                await self._unused(current.value)
+                await self._mark_unused(current.value)
             raise TemporaryError(
                 str(error), retry_after=error.retry_after, maybe_sent=False
             ) from error
 
-    async def _unused(self, value: str) -> None:
-        """Forget that the token was sent: the server has certainly not used it up."""
-        with contextlib.suppress(ProxyError):  # then the next use is called a second one, no more
+    async def _mark_unused(self, value: str) -> None:
+        """Clear the mark that the token was sent: the server has certainly not used it up."""
+        with contextlib.suppress(ProxyError):  # then only an error about the next use is less exact
             await self.tokens.rotate(self.key, value, value, system=self.system)
 
-    async def _stored(self, old: str, token: Token) -> Token:
-        """Return the access token, once what replaces its refresh token is durable.
+    async def _store(self, old: str, token: Token) -> Token:
+        """Return the access token, once the new refresh token is durable.
 
-        While the store does not answer, both wait here, the only place where they are.
+        While the store does not answer, the tokens exist only in `_unstored`.
         """
         self._unstored = old, token
         new = token.refresh_token or old
@@ -126,7 +131,7 @@ class RefreshTokenFetcher:
         self._unstored = None
         return token
 
-    def _over(self, error: TokenRefused, *, lost: bool) -> str:
+    def _login_over(self, error: TokenRefused, *, lost: bool) -> str:
         why = (
             "it was used before, and the answer to that never arrived or was never stored"
             if lost

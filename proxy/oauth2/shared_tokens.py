@@ -1,7 +1,7 @@
-"""What tokens want of a store that all processes share; `proxy.store.tokens` is the real one.
+"""The interface of a token store that all processes share; `proxy.store.tokens` implements it.
 
-No two clocks are ever compared: the store is told how long a token has left and says how long it
-has left, both counted from the moment of the call.
+Clocks are never compared: a token is written with its remaining lifetime and read with its
+remaining lifetime, both counted from the moment of the call.
 """
 
 import asyncio
@@ -16,62 +16,74 @@ import orjson
 from proxy.domain.schedule import MINUTE
 
 WITHIN: Final = MINUTE
-"""How long a turn lasts (ms): must be longer than the deadline of everything done in it."""
+"""How long a turn lasts (ms); it must be longer than the deadline of everything done in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenIdentity:
-    """Everything that makes one access token another than the next, and where it may be sent.
-
-    `thumbprint` is that of the key or certificate a token is bound to (RFC 8705 3.1, RFC 9449 6).
-    """
+    """Everything in which access tokens differ, and the origins that a token may be sent to."""
 
     issuer: str
+    """The issuer or token endpoint of the authorization server."""
     client_id: str
+    """The client."""
     grant: str
+    """The grant type."""
     subject: str = ""
+    """The subject of an assertion, or a digest of the subject token."""
     scope: str = ""
+    """The requested scope."""
     resource: tuple[str, ...] = ()
+    """The requested resources (RFC 8707)."""
     audience: str = ""
+    """The requested audience."""
     thumbprint: str = ""
+    """The key or certificate that the token is bound to (RFC 8705 3.1, RFC 9449 6)."""
     origins: tuple[str, ...] = ()
+    """The origins that the token may be sent to."""
 
     @property
     def key(self) -> str:
-        """Forty hexadecimal digits: equal for equal identities, in every process."""
+        """Forty hexadecimal digits, equal for equal identities in every process."""
         canonical = orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(canonical).hexdigest()[:40]
 
 
 @dataclass(frozen=True, slots=True)
 class SharedToken:
-    """An access token as the store has it; times in milliseconds, `remaining` when it was read."""
+    """An access token that was read from the store; times in milliseconds."""
 
     value: str = field(repr=False)
+    """The token."""
     remaining: int
+    """The rest of its lifetime at the moment of reading."""
     lifetime: int
+    """Its whole lifetime."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentRefreshToken:
-    """The refresh token to use next; `sent`: it was used, and no answer to that was stored."""
+    """The refresh token to use next."""
 
     value: str = field(repr=False)
+    """The token."""
     sent: bool
+    """True if it was sent before and no answer to that was stored."""
 
 
 class TokenStore(Protocol):
     """Access tokens by the key of their identity.
 
-    Everything raises StoreUnavailable, and ConfigurationError for what cannot be decrypted.
+    Every method raises StoreUnavailableError, and ConfigurationError for a value that cannot be
+    decrypted.
     """
 
     async def load(self, key: str) -> SharedToken | None:
-        """Return the token, if there is one that has not ended."""
+        """Return the token, None if there is none or it has expired."""
         ...
 
     async def keep(self, key: str, value: str, remaining: int, lifetime: int) -> None:
-        """Keep a token for as long as it has left; one that has nothing left is not kept."""
+        """Store a token for its remaining lifetime; an expired one is not stored."""
         ...
 
     async def drop(self, key: str, value: str) -> None:
@@ -79,18 +91,18 @@ class TokenStore(Protocol):
         ...
 
     async def begin(self, key: str, owner: str, within: int) -> bool:
-        """Take the one turn to renew, which ends by itself; True again for its owner."""
+        """Take the one turn to renew, which expires after `within` ms; True again for its owner."""
         ...
 
     async def end(self, key: str, owner: str) -> None:
-        """Give the turn back; somebody else's stays."""
+        """Give the turn back; another owner's turn stays."""
         ...
 
 
 class RefreshTokens(Protocol):
-    """Refresh tokens by a key of the caller's; raises as `TokenStore` does.
+    """Refresh tokens by a key that the caller chooses; raises as `TokenStore` does.
 
-    Each change of one is in the audit, in the same step: of which system, and by whom.
+    Each change is written to the audit in the same step, with the system and the person.
     """
 
     async def current(self, key: str) -> CurrentRefreshToken | None:
@@ -98,40 +110,45 @@ class RefreshTokens(Protocol):
         ...
 
     async def begin_use(self, key: str, owner: str, within: int) -> bool:
-        """Take the one turn to use the refresh token, which ends by itself."""
+        """Take the one turn to use the refresh token, which expires after `within` ms."""
         ...
 
     async def end_use(self, key: str, owner: str) -> None:
-        """Give that turn back; somebody else's stays."""
+        """Give the turn back; another owner's turn stays."""
         ...
 
     async def sending(self, key: str, token: str, owner: str) -> bool:
-        """Note that it is sent; False if it is not the current one or the turn is not ours."""
+        """Mark the token as sent; False if it is not the current one or the turn is not ours."""
         ...
 
     async def rotate(self, key: str, old: str, new: str, *, system: str) -> bool:
-        """Put the new one in the place of the old one; False if that is not the current one.
+        """Replace the old token by the new one; False if the old one is not the current one.
 
-        What was noted by `sending` is forgotten; `new` may equal `old` for just that.
+        The mark of `sending` is cleared; `new` may equal `old` to do only that.
         """
         ...
 
     async def put(self, key: str, token: str, *, system: str, by: str) -> None:
-        """Store the refresh token of a login, whatever was there; `by` is who logged in."""
+        """Store the refresh token of a login in any case; `by` is the person who logged in."""
         ...
 
 
 async def sleep(milliseconds: int) -> None:
-    """Wait."""
+    """Wait for some milliseconds."""
     await asyncio.sleep(milliseconds / 1_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedTokenSlot:
-    """Where one token source keeps its token; `within` is the length of a turn (ms)."""
+    """The place in the store where one token source shares its token with other processes."""
 
     store: TokenStore
+    """The store of access tokens."""
     key: str
+    """The key of the token in the store (`TokenIdentity.key`)."""
     within: int = WITHIN
+    """How long one turn lasts (ms)."""
     owner: str = field(default_factory=lambda: secrets.token_hex(16))
+    """The random name under which this process takes turns."""
     sleep: Callable[[int], Awaitable[None]] = sleep
+    """Waits for some milliseconds."""

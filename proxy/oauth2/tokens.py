@@ -1,7 +1,7 @@
-"""Tokens, and what the answers of a token endpoint mean (RFC 6749 5), without input or output.
+"""Tokens, and the responses of a token endpoint (RFC 6749 5): pure, no I/O.
 
-Reading the answer is ours, because authlib takes an error for a token and a missing lifetime for
-eternity.
+Responses are not read with authlib, because it takes an error for a token and a missing lifetime
+for eternity.
 """
 
 import re
@@ -31,7 +31,7 @@ _ADVICE: Final = {
     "invalid_request": "check `client_authentication` and `extra`",
     "access_denied": "check what this client may ask for",
     "invalid_dpop_proof": "check `dpop_key`, and which signatures the authorization server takes",
-    "use_dpop_nonce": "it wants a nonce in proofs (RFC 9449 8) and gives none: have that repaired",
+    "use_dpop_nonce": "it requires a nonce (RFC 9449 8) but sends none: have that repaired",
 }
 _OTHERWISE: Final = {
     "Bearer": "set `dpop_key` if it binds them to a key (RFC 9449)",
@@ -41,24 +41,24 @@ _OTHERWISE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An access token; `sent_at` is the monotonic time of asking, `lifetime` counts from there.
-
-    Both in milliseconds. A lifetime of 0 means good for one call, not to be kept. `refresh_token`
-    is empty where none came.
-    """
+    """An access token; times in milliseconds."""
 
     value: str = field(repr=False)
+    """The token."""
     sent_at: int
+    """The monotonic time of its request."""
     lifetime: int
+    """How long it is valid after `sent_at`; 0 means that it serves one call and is not cached."""
     refresh_token: str = field(default="", repr=False)
+    """The refresh token that came with it, empty if none did."""
 
 
 class TokenRefused(ConfigurationError):  # noqa: N818 - the name of the fact
     """The token endpoint refuses us (RFC 6749 5.2).
 
     Attributes:
-        code: `invalid_client`, `invalid_grant` ...; empty where the endpoint names none. A 401
-            without a code counts as `invalid_client`, for which alone the RFC allows a 401.
+        code: `invalid_client`, `invalid_grant` ...; empty if the endpoint names none. A 401 without
+            a code counts as `invalid_client`, the only code that the RFC allows with a 401.
     """
 
     def __init__(self, message: str, *, code: str = "") -> None:
@@ -76,24 +76,24 @@ def parse_token(
     scheme: str = "Bearer",
     bound: bool = False,
 ) -> Token:
-    """Return the token in an answer to a request sent at the monotonic time `sent_at`.
+    """Return the token in the response to a request sent at the monotonic time `sent_at`.
 
-    `scheme` is how the API takes it; a token is of that type, or, whatever the API says, a Bearer.
-    One that is to be `bound` to our key is of type DPoP (RFC 9449 5).
+    The token must be of the type `scheme`, which the API expects, or Bearer; one that is `bound` to
+    our key must be of type DPoP (RFC 9449 5).
 
     Raises:
         TokenRefused: the endpoint refuses.
-        ConfigurationError: it answers what is no such token with our scope.
-        TemporaryError: it cannot answer now; `sent` says whether it may have used up the grant.
+        ConfigurationError: the response has no such token, or a smaller scope.
+        TemporaryError: it cannot answer now; `maybe_sent` if it may have used up the grant.
     """
     tree = _object(answer.body)
     if answer.status != 200:  # noqa: PLR2004 - the only success (RFC 6749 5.1)
         raise _refusal(answer, tree, grant)
     value = tree.get("access_token")
     if not _usable(value):
-        # nothing of a 200 is quoted: what we cannot read may well be a token
+        # nothing of a 200 is quoted: it may contain a token
         raise ConfigurationError(
-            f"{answer.place} answered 200 without an access_token: check that it is the URL of the"
+            f"{answer.label} answered 200 without an access_token: check that it is the URL of the"
             " token endpoint"
         )
     _check_type(answer, tree.get("token_type", "Bearer"), scheme=scheme, bound=bound)
@@ -108,9 +108,9 @@ def parse_token(
 
 
 def lifetime(seconds: Any, default: int) -> int:
-    """Return a lifetime given in seconds as milliseconds: at most a day, 0 for what makes no sense.
+    """Return a lifetime in seconds as milliseconds: at most a day, 0 if it cannot be read.
 
-    Servers also send "3600", "3600.0" and 3599.5; none at all means the default.
+    Servers also send "3600", "3600.0" and 3599.5; a missing one means the default.
     """
     if seconds is None:
         return default
@@ -121,7 +121,7 @@ def lifetime(seconds: Any, default: int) -> int:
 
 
 def _object(body: bytes) -> Mapping[str, Any]:
-    """Return the JSON object in a body, an empty one where there is none."""
+    """Return the JSON object in a body, an empty one if it has none."""
     try:
         tree = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -135,22 +135,22 @@ def _usable(value: Any) -> TypeGuard[str]:
 
 def _check_type(answer: Response, kind: Any, *, scheme: str, bound: bool) -> None:
     word = "DPoP" if bound else "Bearer"
-    wanted = {word.lower()} if bound else {word.lower(), scheme.lower()}
-    if not (isinstance(kind, str) and kind.lower() in wanted):
+    accepted = {word.lower()} if bound else {word.lower(), scheme.lower()}
+    if not (isinstance(kind, str) and kind.lower() in accepted):
         raise ConfigurationError(
-            f"{answer.place} gave a token that is not of type {word}: have the authorization server"
-            f" issue {word} tokens to this client, or {_OTHERWISE[word]}"
+            f"{answer.label} returned a token that is not of type {word}: have the authorization"
+            f" server issue {word} tokens to this client, or {_OTHERWISE[word]}"
         )
 
 
-def _check_scope(answer: Response, granted: Any, wanted: str) -> None:
-    # offline_access asks for a refresh token and is no permission: servers leave it out
-    asked = set(wanted.split()) - {"offline_access"}
-    missing = asked - set(granted.split()) if isinstance(granted, str) else set()
+def _check_scope(answer: Response, granted: Any, scope: str) -> None:
+    # offline_access requests a refresh token and is not a permission: servers leave it out
+    requested = set(scope.split()) - {"offline_access"}
+    missing = requested - set(granted.split()) if isinstance(granted, str) else set()
     if missing:
         raise ConfigurationError(
-            f"{answer.place} left {' '.join(sorted(missing))} out of the granted scope: allow this"
-            " client to ask for it, or take it out of `scope`"
+            f"{answer.label} did not grant the scope {' '.join(sorted(missing))}: allow this client"
+            " to request it, or take it out of `scope`"
         )
 
 
@@ -158,14 +158,14 @@ def _refusal(answer: Response, tree: Mapping[str, Any], grant: str) -> ProxyErro
     code = tree.get("error")
     code = code if isinstance(code, str) and _CODE.fullmatch(code) else ""
     status = answer.status
-    said = excerpt(answer) if status >= 400 else ""  # noqa: PLR2004 - see above
-    details = ": ".join(dict.fromkeys(filter(None, (code, said))))
-    what = f"no token: {answer.place} answered {status}" + (f" ({details})" if details else "")
-    broken = status == 408 or status >= 500  # noqa: PLR2004 - it may have done what we asked
+    message = excerpt(answer) if status >= 400 else ""  # noqa: PLR2004 - see above
+    details = ": ".join(dict.fromkeys(filter(None, (code, message))))
+    what = f"no token: {answer.label} answered {status}" + (f" ({details})" if details else "")
+    broken = status == 408 or status >= 500  # noqa: PLR2004 - it may have issued a token
     if broken or status in {425, 429} or code in _PASSING:
         pause = retry_after(status, answer.headers, SystemClock().now())
         return TemporaryError(
-            f"{what}: it will be asked again", retry_after=pause, maybe_sent=broken
+            f"{what}: it will be tried again", retry_after=pause, maybe_sent=broken
         )
     if 300 <= status < 400:  # noqa: PLR2004 - redirections
         return TokenRefused(f"{what}: redirects are never followed, correct the endpoint's URL")

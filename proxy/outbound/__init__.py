@@ -1,1 +1,1 @@
-"""The only outgoing HTTP."""
+"""Outgoing HTTP: every call to another system goes through here."""

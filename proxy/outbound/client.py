@@ -1,10 +1,12 @@
-"""The only outgoing HTTP; destinations that may be led to the same places share connections.
+"""The connection pools of all destinations: every outgoing HTTP call of the program uses one.
 
-Callers import from here what they need to call another system.
+Destinations with the same egress policy share a pool. Callers import from here what they need to
+call another system.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,10 +41,23 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class EgressProxy:
-    """The HTTP proxy through which calls leave; `networks` are where itself may be."""
+    """The HTTP proxy through which calls leave."""
 
     url: str = field(repr=False)
+    """The URL of the proxy; it may hold user and password."""
     networks: Sequence[Network] = ()
+    """Networks, in addition to public addresses, in which the proxy itself may be."""
+
+
+@contextmanager
+def _usable(name: str) -> Iterator[None]:
+    """Translate what is wrong with the addresses and files of a destination."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        raise ConfigurationError(
+            f"{name}: an origin, `ca_file` or `client_certificate` cannot be used: {error}"
+        ) from error
 
 
 class Outbound:
@@ -63,17 +78,16 @@ class Outbound:
         proxy: EgressProxy | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        """Open nothing yet; `monotonic`, in seconds, says when TLS files are looked at again.
+        """Open nothing yet; `monotonic`, in seconds, decides when TLS files are read again.
 
-        `loopback` opens this machine itself to every destination, for demos and tests; `resolver`
-        looks up names in place of the system.
+        `loopback` allows every destination to connect to this machine, for demos and tests;
+        `resolver` replaces the system's name resolution.
         """
         self._monotonic = monotonic
         self._loopback = loopback
         self._proxy = proxy
         self._resolver = resolver
-        self._observe = observe
-        self._dice = dice
+        self._new = partial(self.kind, observe=observe, dice=dice)
         self._pools: dict[EgressPolicy, Connector] | None = None
 
     async def __aenter__(self) -> Self:
@@ -103,23 +117,19 @@ class Outbound:
     ) -> Destination:
         """Return a destination; `deadline` in milliseconds, `answer_limit` in bytes.
 
-        `origins` are URLs; what is below their paths may be called. `networks` are opened beside
-        public addresses, and `networks_setting` is where a person opens more. A
-        destination that is `direct` is called past the proxy.
-
-        Raises:
-            ConfigurationError: an origin, the CA file or the client certificate cannot be used.
+        `origins` are URLs; a call must be below the path of one of them. `networks` are allowed in
+        addition to public addresses, and `networks_setting` names the setting that allows more.
+        A `direct` destination is not called through the proxy. Raises ConfigurationError if an
+        origin, the CA file or the client certificate cannot be used.
         """
         proxy = None if direct else self._proxy
-        if proxy is not None:  # then what we connect to is the proxy, and it sees to the rest
-            networks, networks_setting = proxy.networks, "outbound.proxy.networks"
-        reach = EgressPolicy(tuple(networks), networks_setting, self._loopback)
-        try:
-            return self.kind(
-                partial(self._pool, reach),
+        egress = self._egress(proxy, networks, networks_setting)
+        with _usable(name):
+            return self._new(
+                partial(self._pool, egress),
                 name=name,
                 origins=origins,
-                reach=reach,
+                egress=egress,
                 proxy=proxy.url if proxy else None,
                 deadline=deadline,
                 concurrency=concurrency,
@@ -127,19 +137,21 @@ class Outbound:
                 renew_on=renew_on,
                 tls=Tls(ca_file, client_certificate, monotonic=self._monotonic),
                 answer_limit=answer_limit,
-                dice=self._dice,
-                observe=self._observe,
             )
-        except (ValueError, OSError) as error:
-            raise ConfigurationError(
-                f"{name}: an origin, `ca_file` or `client_certificate` is unusable: {error}"
-            ) from error
 
-    def _pool(self, reach: EgressPolicy) -> Connector:
-        """Return the connections that lead nowhere else: a pooled one is not judged once more."""
+    def _egress(
+        self, proxy: EgressProxy | None, networks: Sequence[Network], setting: str
+    ) -> EgressPolicy:
+        """Return where connections may go: to the proxy where there is one, which does the rest."""
+        if proxy is not None:
+            networks, setting = proxy.networks, "outbound.proxy.networks"
+        return EgressPolicy(tuple(networks), setting, self._loopback)
+
+    def _pool(self, egress: EgressPolicy) -> Connector:
+        """Return the pool of one policy: a pooled connection is not checked again when reused."""
         if self._pools is None:
             raise ConfigurationError("the connections are not open: calls are made while serving")
-        pool = self._pools.get(reach)
+        pool = self._pools.get(egress)
         if pool is None:
-            pool = self._pools[reach] = Connector(self._resolver)
+            pool = self._pools[egress] = Connector(self._resolver)
         return pool

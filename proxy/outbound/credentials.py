@@ -1,4 +1,4 @@
-"""What proves who we are to a destination, and the proofs that need no token."""
+"""Credentials for a destination: the interface, and those that need no token."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,45 +6,45 @@ from typing import Protocol
 
 
 class Credential(Protocol):
-    """What proves who we are to one destination."""
+    """Proof of our identity to one destination: a token, a fixed header, or nothing."""
 
     async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:
         """Return the headers for one call to this URL, by this method.
 
         Raises:
-            ConfigurationError: none can be had until a person repairs something.
-            TemporaryError: none can be had now; nothing was sent.
+            ConfigurationError: a person must repair something first.
+            TemporaryError: it cannot be had now; nothing was sent.
         """
         ...
 
     def on_response(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
-        """Note what an answer says about our proof.
+        """Read what a response says about the credential, such as a nonce for the next proof.
 
-        True: the call was refused for want of just that, and may be sent again at once.
+        True if the call was refused only because it lacked that: it may be sent again at once.
         """
         ...
 
     def invalidate(self, headers: Mapping[str, str]) -> bool:
-        """Drop exactly the token that these headers carried; True: a fresh one may be tried."""
+        """Drop exactly the token that these headers carried; True if a fresh one may be tried."""
         ...
 
 
 class _StaticCredential:
-    """What is the same in every call, whatever was answered."""
+    """A credential that is the same in every call, whatever the responses."""
 
     __slots__ = ()
 
     def on_response(self, url: str, status: int, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - the seam
-        """Return False: an answer teaches nothing."""
+        """Return False: no response changes the credential."""
         return False
 
     def invalidate(self, headers: Mapping[str, str]) -> bool:  # noqa: ARG002 - the seam
-        """Return False: there is nothing that could be renewed, but by a person."""
+        """Return False: only a person can renew the credential."""
         return False
 
 
 class NoCredential(_StaticCredential):
-    """Calls that prove nothing."""
+    """Calls without a credential."""
 
     async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:  # noqa: ARG002 - the seam
         """Return no headers."""
@@ -53,10 +53,12 @@ class NoCredential(_StaticCredential):
 
 @dataclass(frozen=True, slots=True)
 class StaticHeader(_StaticCredential):
-    """A header such as an API key; `value` is asked for each call, as a file may be replaced."""
+    """A fixed header, such as an API key."""
 
     name: str
+    """The name of the header."""
     value: Callable[[], str] = field(repr=False)
+    """Returns its value; called for every call, because the file may have been replaced."""
 
     async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:  # noqa: ARG002 - the seam
         """Return the header."""
@@ -65,20 +67,22 @@ class StaticHeader(_StaticCredential):
 
 @dataclass(frozen=True, slots=True)
 class WithHeaders:
-    """A credential with fixed headers beside it, such as the key of an API gateway."""
+    """A credential and fixed headers, such as the key of an API gateway."""
 
     credential: Credential
-    beside: Mapping[str, Callable[[], str]] = field(repr=False)
+    """The credential, whose headers win over the fixed ones."""
+    extra: Mapping[str, Callable[[], str]] = field(repr=False)
+    """The fixed headers, each with what returns its value."""
 
     async def headers(self, url: str, method: str = "GET") -> Mapping[str, str]:
-        """Return them all; raises as the credential does."""
+        """Return all headers; raises as the credential does."""
         proof = await self.credential.headers(url, method)
-        return {**{name: value() for name, value in self.beside.items()}, **proof}
+        return {**{name: value() for name, value in self.extra.items()}, **proof}
 
     def on_response(self, url: str, status: int, headers: Mapping[str, str]) -> bool:
-        """Tell the credential, and return what it says."""
+        """Pass the response on to the credential."""
         return self.credential.on_response(url, status, headers)
 
     def invalidate(self, headers: Mapping[str, str]) -> bool:
-        """Tell the credential, and return what it says: nothing beside it can be renewed."""
+        """Invalidate the credential: the fixed headers cannot be renewed."""
         return self.credential.invalidate(headers)

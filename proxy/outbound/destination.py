@@ -1,9 +1,9 @@
-"""One system we call: its origins, its credential, one deadline over everything, errors that tell.
+"""One system that we call: its origins, its credential, and one deadline over everything.
 
-A destination owns the credential, the origins and paths it may go to, and the networks that these
-may be in, so a credential cannot reach any other place. Redirects are not followed, answers are
-bounded, and every error says whether the other side may have acted. What an answer means is
-`answers.check`'s matter.
+A destination owns the credential, the origins and paths that it may be sent to, and the networks
+that these may be in, so the credential cannot go anywhere else. Redirects are not followed, answers
+are limited in size, and every error says whether the other side may have acted. The meaning of an
+HTTP status is left to `responses.raise_for_status`.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from proxy.outbound.responses import Call, Response, without_secrets
 from proxy.security.tls import Tls
 
 Observe = Callable[[str, str, float], None]
-"""Is told destination, outcome (`2xx`, `timeout`, `refused` ...) and seconds of each send."""
+"""Called after each send with the destination, the outcome (`2xx`, `timeout` ...) and seconds."""
 
 ANSWER_LIMIT: Final = 64 * 1024
 
 
 _Proven = tuple[Response, Mapping[str, str]]
-"""An answer, and the headers of the credential that it answered."""
+"""A response, and the headers of the credential that was used for it."""
 
 
 class _NetworkError(TemporaryError):
@@ -40,7 +40,7 @@ class _NetworkError(TemporaryError):
 
 
 class Destination:
-    """One system we call, with its origins, credential, deadline (milliseconds) and bounds."""
+    """One system that we call, with its origins, credential, deadline (milliseconds) and limits."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Destination:
         *,
         name: str,
         origins: Sequence[str],
-        reach: EgressPolicy,
+        egress: EgressPolicy,
         proxy: str | None,
         deadline: int,
         concurrency: int,
@@ -66,7 +66,7 @@ class Destination:
         self._paths: dict[tuple[str, str, int], list[str]] = {}
         for url in map(URL, origins):
             self._paths.setdefault(_origin(url), []).append(url.raw_path)
-        self._reach = reach
+        self._egress = egress
         self._proxy = proxy
         self._slots = asyncio.Semaphore(concurrency)
         self._credential = credential
@@ -79,33 +79,33 @@ class Destination:
     async def send(self, call: Call, *, repeatable: bool) -> Response:
         """Send the call within the deadline and return its answer, whatever the status.
 
-        A repeatable call is tried three times when the network fails. A status that means a
-        refused credential leads to one more try with a fresh one.
+        A repeatable call is tried three times when the network fails. After a status that means a
+        refused credential it is sent once more with a fresh one.
 
         Raises:
-            ConfigurationError: the URL leaves the origins, its address may not be connected to, no
-                credential, no trust in TLS.
-            TemporaryError: no answer in time; `sent` is False only if it certainly did not go out.
+            ConfigurationError: the URL is outside the origins, its address is not allowed, there is
+                no credential, or the TLS certificate is not trusted.
+            TemporaryError: no answer in time; `maybe_sent` is False only if nothing was sent.
             PermanentError: the call cannot be written as HTTP.
         """
-        progress, started, outcome = Progress(self._reach), time.monotonic(), "refused"
-        crowded = True
+        progress, started, outcome = Progress(self._egress), time.monotonic(), "refused"
+        queued = True
         try:
             url = self._allowed(call)
             outcome = "error"
             async with asyncio.timeout(self.deadline / 1_000), self._slots:
-                crowded = False
-                answer = await self._authorised(call, url, progress, repeatable=repeatable)
+                queued = False
+                answer = await self._send_renewing(call, url, progress, repeatable=repeatable)
             outcome = f"{answer.status // 100}xx"
         except TimeoutError as error:
             outcome = "timeout"
-            where = "after it was sent" if progress.connected else "before it could be sent"
-            where = "waiting for the calls before it" if crowded else where
+            when = "after it was sent" if progress.connected else "before it could be sent"
+            when = "waiting for the calls before it" if queued else when
             raise TemporaryError(
-                f"{self.name}: {call.place} passed its deadline of {self.deadline} ms {where}:"
+                f"{self.name}: {call.label} passed its deadline of {self.deadline} ms {when}:"
                 " check that the system is up and fast enough, or raise the deadline",
                 maybe_sent=progress.connected,
-                queue_timeout=crowded,
+                queue_timeout=queued,
             ) from error
         except _NetworkError as error:
             outcome = "lost" if error.maybe_sent else "unreachable"
@@ -120,15 +120,15 @@ class Destination:
     def _allowed(self, call: Call) -> URL:
         """Return the URL as it will be sent, byte for byte, so check and use cannot differ."""
         if not (call.url.isascii() and call.url.isprintable() and " " not in call.url):
-            raise ConfigurationError(f"{self.name}: a URL to call holds characters it must not")
+            raise ConfigurationError(f"{self.name}: a URL to call holds invalid characters")
         try:
             url = URL(call.url, encoded=True)
             allowed = url.user is None and url.password is None and self._covers(url)
         except ValueError as error:
-            raise ConfigurationError(f"{self.name}: {call.place} is no usable URL") from error
+            raise ConfigurationError(f"{self.name}: {call.label} is not a valid URL") from error
         if not allowed:
             raise ConfigurationError(
-                f"{self.name}: {call.place} is outside the origins and paths configured"
+                f"{self.name}: {call.label} is outside the origins and paths configured"
                 " for this destination, so nothing was sent"
             )
         return url
@@ -137,23 +137,23 @@ class Destination:
         paths = self._paths.get(_origin(url), ())
         return any(path == "/" or under(url.raw_path, path) for path in paths)
 
-    async def _authorised(
+    async def _send_renewing(
         self, call: Call, url: URL, progress: Progress, *, repeatable: bool
     ) -> Response:
-        exchange = self._persistently if repeatable else self._proven
+        exchange = self._send_repeatedly if repeatable else self._send_with_credential
         answer, proof = await exchange(call, url, progress)
         if answer.status in self._renew_on and self._credential.invalidate(proof):
             progress.connected = False
             answer, _ = await exchange(call, url, progress)
         return answer
 
-    async def _persistently(self, *what: Any) -> _Proven:
+    async def _send_repeatedly(self, *what: Any) -> _Proven:
         """Try three times when the network fails: for calls that may be repeated.
 
         The first try goes without tenacity, which would cost it more than the call itself.
         """
         try:
-            return await self._proven(*what)
+            return await self._send_with_credential(*what)
         except _NetworkError:
             await asyncio.sleep(self._pause())
         tries = AsyncRetrying(
@@ -162,11 +162,11 @@ class Destination:
             retry=retry_if_exception_type(_NetworkError),
             reraise=True,
         )
-        answer: _Proven = await tries(self._proven, *what)
+        answer: _Proven = await tries(self._send_with_credential, *what)
         return answer
 
-    async def _proven(self, call: Call, url: URL, progress: Progress) -> _Proven:
-        """Send the call with a proof, and once more where the answer says what that must hold."""
+    async def _send_with_credential(self, call: Call, url: URL, progress: Progress) -> _Proven:
+        """Send the call, and once more if the response says what the credential must contain."""
         credential = self._credential
         for last in (False, True):
             progress.connected = False
@@ -182,7 +182,7 @@ class Destination:
     async def exchange(
         self, call: Call, url: URL, proof: Mapping[str, str], progress: Progress
     ) -> Response:
-        """Send one call with its proof, once, and return the answer: the only way to the wire.
+        """Send one call with its proof, once: every call of every destination comes through here.
 
         Raises as `send` does.
         """
@@ -202,24 +202,24 @@ class Destination:
         except http1.FAILURES as error:
             raise self._failure(error, call, url, progress) from error
         except ValueError:
-            # not chained: aiohttp's words repeat the header, which may be a secret
+            # not chained: aiohttp's message repeats the header, which may be a secret
             raise PermanentError(
-                f"{self.name}: {call.place} has a header or method that HTTP forbids"
+                f"{self.name}: {call.label} has a header or method that HTTP forbids"
             ) from None
-        return Response(status, headers, self._body(status, body, call, proof), call.place)
+        return Response(status, headers, self._body(status, body, call, proof), call.label)
 
     def _origin(self, url: URL) -> aiohttp.ClientRequest:
         """Return what all calls to an origin have in common; made anew with new TLS files."""
-        place, trust = _origin(url), self._tls.context()
-        known = self._common.get(place)
-        if known is None or known.ssl is not trust:
-            known = self._common[place] = http1.origin(url, trust, self._proxy)
-        return known
+        origin, trust = _origin(url), self._tls.context()
+        common = self._common.get(origin)
+        if common is None or common.ssl is not trust:
+            common = self._common[origin] = http1.origin(url, trust, self._proxy)
+        return common
 
     def _failure(
         self, error: Exception, call: Call, url: URL, progress: Progress
     ) -> ConfigurationError | TemporaryError:
-        """Return what it means that a call had no answer."""
+        """Return the error that a call without an answer means for its caller."""
         match error:
             case aiohttp.ClientConnectorCertificateError():
                 return ConfigurationError(
@@ -227,7 +227,7 @@ class Destination:
                     f" ({error.certificate_error}): set `ca_file`, or have the certificate repaired"
                 )
             case aiohttp.InvalidURL():
-                return ConfigurationError(f"{self.name}: {call.place} is no usable URL")
+                return ConfigurationError(f"{self.name}: {call.label} is not a valid URL")
             case aiohttp.ClientHttpProxyError():
                 return self._refused_by_proxy(url, error.status)
             case _ if progress.refused and not progress.tried:
@@ -236,31 +236,31 @@ class Destination:
                 )
         lost = "the answer was lost" if progress.connected else "no connection could be made"
         return _NetworkError(
-            f"{self.name}: {call.place} failed, {lost} ({type(error).__name__}): check that"
+            f"{self.name}: {call.label} failed, {lost} ({type(error).__name__}): check that"
             " the system is up and can be reached from here",
             maybe_sent=progress.connected,
         )
 
     def _refused_by_proxy(self, url: URL, status: int) -> ConfigurationError | TemporaryError:
         what = f"{self.name}: the proxy of `outbound.proxy` answered {status} for {url.origin()}"
-        if status >= 500:  # noqa: PLR2004 - server errors: what is behind it does not answer
+        if status >= 500:  # noqa: PLR2004 - server errors: the system behind it does not answer
             return TemporaryError(f"{what}: it will be tried again", maybe_sent=False)
         return ConfigurationError(f"{what}: have it allow this host, and check its credential")
 
     def _body(self, status: int, body: bytes, call: Call, proof: Mapping[str, str]) -> bytes:
-        """Return up to the limit; what is too long is an error only where it would be used."""
-        if status < 300:  # noqa: PLR2004 - others are only quoted
+        """Return the body; one longer than the limit is an error only if it would be used."""
+        if status < 300:  # noqa: PLR2004 - other bodies are only quoted
             if len(body) > self._answer_limit:
                 raise TemporaryError(
-                    f"{self.name}: the answer to {call.place} is longer than"
+                    f"{self.name}: the answer to {call.label} is longer than"
                     f" {self._answer_limit} bytes: raise the limit, or ask for less"
                 )
             return body
-        shown = (value.rpartition(" ")[2] for value in proof.values())
-        return without_secrets(body, [*call.secrets, *shown])
+        secrets = (value.rpartition(" ")[2] for value in proof.values())
+        return without_secrets(body, [*call.secrets, *secrets])
 
 
 def _origin(url: URL) -> tuple[str, str, int]:
     if url.scheme not in {"http", "https"} or not url.host or url.port is None:
-        raise ValueError("no origin")
+        raise ValueError(f"{url.scheme}://{url.host or ''} is not an http or https origin")
     return url.scheme, url.host.lower(), url.port

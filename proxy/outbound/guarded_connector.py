@@ -1,7 +1,7 @@
-"""Where connections go: noted once they are made, and refused where they must not lead.
+"""Connections only to addresses that the egress policy of their destination allows.
 
-The socket of every connection is made here with its final address in hand, whether it was a name
-or a literal (aiohttp asks no resolver for those), so nothing can change between check and use.
+The socket of every connection is made here for its final IP address, whether the URL had a name or
+a literal (aiohttp resolves no literals), so the address cannot change between check and use.
 """
 
 import socket
@@ -19,23 +19,24 @@ from proxy.net.addresses import EgressPolicy
 
 @dataclass(slots=True)
 class Progress:
-    """How far a try came: without a connection nothing can have been sent.
+    """How far an attempt to send came: without a connection, nothing can have been sent."""
 
-    `refused` says why addresses were not tried; `tried` whether any was.
-    """
-
-    reach: EgressPolicy
+    egress: EgressPolicy
+    """The addresses that may be connected to."""
     connected: bool = False
+    """True from the moment a connection is there: the call may have arrived."""
     tried: bool = False
+    """True if any address was tried."""
     refused: list[str] = field(default_factory=list)
+    """Why addresses were not tried."""
 
 
 PROGRESS: Final[ContextVar[Progress]] = ContextVar("progress")
-"""The try that this task is at; without one, no connection is made."""
+"""The current attempt of this task; without one, no connection is made."""
 
 
 class Connector(aiohttp.TCPConnector):
-    """Makes connections only where the destination that wants one may go."""
+    """A connection pool whose sockets are made only for allowed addresses."""
 
     def __init__(self, resolver: AbstractResolver | None = None) -> None:
         # each destination bounds its own calls
@@ -43,9 +44,9 @@ class Connector(aiohttp.TCPConnector):
 
     @override
     async def connect(self, *call: Any, **how: Any) -> Connection:
-        """Return a connection for the call whose progress the context holds.
+        """Return a connection for the attempt in `PROGRESS`, and mark that it has one.
 
-        From then on the call may arrive, whatever is heard of it.
+        From then on the call may arrive, even if no answer comes back.
         """
         connection = await super().connect(*call, **how)
         if progress := PROGRESS.get(None):
@@ -53,18 +54,18 @@ class Connector(aiohttp.TCPConnector):
         return connection
 
 
-def _guarded(found: tuple[Any, ...]) -> socket.socket:
+def _guarded(address_info: tuple[Any, ...]) -> socket.socket:
     """Return the socket for an address as getaddrinfo describes it.
 
     Raises:
-        OSError: nothing may connect there; aiohttp goes on with the next address of a name.
+        OSError: the address is not allowed; aiohttp goes on with the next address of a name.
     """
-    family, kind, protocol, _, place = found
+    family, kind, protocol, _, address = address_info
     progress = PROGRESS.get(None)
     if progress is None:
         raise PermissionError("a connection that no destination asked for")
-    if objection := progress.reach.refusal_reason(str(place[0]).partition("%")[0]):
-        progress.refused.append(objection)
-        raise PermissionError(objection)
+    if reason := progress.egress.refusal_reason(str(address[0]).partition("%")[0]):
+        progress.refused.append(reason)
+        raise PermissionError(reason)
     progress.tried = True
     return socket.socket(family, kind, protocol)

@@ -2,14 +2,14 @@
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 
 from proxy.errors import ConfigurationError
+
+if TYPE_CHECKING:  # joserfc is slow to import, and few programs sign
+    from joserfc.jwk import Key
 
 SMALLEST_RSA_KEY: Final = 2048
 
@@ -22,7 +22,7 @@ _EDWARDS: Final = ("EdDSA",)
 class SigningKey:
     """A key and how it signs; `kid` is empty where the server finds the key without."""
 
-    key: Key = field(repr=False)
+    key: "Key" = field(repr=False)
     algorithm: str
     kid: str = ""
 
@@ -49,19 +49,19 @@ def load_key(text: str, *, algorithm: str | None = None, kid: str | None = None)
     return SigningKey(key, chosen, kid if kid is not None else str(key.get("kid") or ""))
 
 
-def _imported(text: str) -> Key:
+def _imported(text: str) -> "Key":
     """Return the key; causes are not chained, because a library may quote the key."""
+    from joserfc.errors import JoseError, SecurityWarning  # noqa: PLC0415
+    from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SecurityWarning)
             if not text.startswith("{"):
                 return _from_pem(text)
             tree = orjson.loads(text)
-            kinds: dict[str, type[RSAKey | ECKey | OKPKey]] = {
-                "RSA": RSAKey,
-                "EC": ECKey,
-                "OKP": OKPKey,
-            }
+            kinds: dict[str, type[RSAKey | ECKey | OKPKey]]
+            kinds = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
             return kinds[tree["kty"]].import_key(tree)
     except (JoseError, ValueError, TypeError, KeyError):
         raise ConfigurationError(
@@ -70,7 +70,10 @@ def _imported(text: str) -> Key:
         ) from None
 
 
-def _from_pem(text: str) -> Key:
+def _from_pem(text: str) -> "Key":
+    from joserfc.errors import JoseError  # noqa: PLC0415
+    from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415
+
     for kind in (RSAKey, ECKey, OKPKey):
         try:
             return kind.import_key(text)
@@ -79,8 +82,11 @@ def _from_pem(text: str) -> Key:
     raise ValueError("no key")
 
 
-def _algorithms(key: Key) -> tuple[str, ...]:
-    """Return what a key may sign with, the usual algorithm first."""
+def _algorithms(key: "Key") -> tuple[str, ...]:
+    """Return the algorithms that a key may sign with, the usual one first."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
+    from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey  # noqa: PLC0415
+
     match key:
         case RSAKey():
             private = key.private_key

@@ -29,7 +29,7 @@ class JsonApi:
         self._http = http
         self._headers = {"Accept": "application/json", **(headers or {})}
 
-    async def ask(
+    async def call(
         self,
         method: str,
         path: str,
@@ -52,7 +52,7 @@ class JsonApi:
         return answer.json() if answer.body else None
 
     @asynccontextmanager
-    async def within(self, deadline: int, what: str) -> AsyncIterator[None]:
+    async def bounded(self, deadline: int, what: str) -> AsyncIterator[None]:
         """Bound several calls that are one for the flow, in milliseconds altogether.
 
         A create that is sent later than the deadline could be looked for before it is there.

@@ -126,7 +126,7 @@ class FetchesMany(Protocol):
 class Inspected:
     """What an inspection found; not `proven` where the system does not show what it would take."""
 
-    said: str
+    message: str
     proven: bool = True
 
 

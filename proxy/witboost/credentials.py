@@ -98,7 +98,7 @@ def _jwt(answer: Response) -> str:
     value = tree.get("jwt") if isinstance(tree, dict) else None
     if not (isinstance(value, str) and _TOKEN.fullmatch(value)):
         raise ConfigurationError(
-            f"{answer.place} answered {answer.status} without a JWT: check that the instance's URL"
+            f"{answer.label} answered {answer.status} without a JWT: check that the instance's URL"
             " is that of witboost, without a path"
         )
     return value

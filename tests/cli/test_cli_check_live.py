@@ -274,7 +274,7 @@ async def ask_for_secret(rig: Rig, **events: Any) -> Inspected:
 async def test_the_running_program_takes_events_signed_with_the_secret(rig: Rig) -> None:
     found = await ask_for_secret(rig)
     assert found.proven
-    assert "accepts events that are signed with our secret" in found.said
+    assert "accepts events that are signed with our secret" in found.message
 
 
 async def test_a_running_program_with_another_secret_is_told(rig: Rig) -> None:

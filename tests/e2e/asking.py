@@ -67,7 +67,7 @@ class Asking:
             metadata=self.discovery(client),
             authentications=[client.right],
             clock=SystemClock(),
-            asked=TokenParameters(scope=scope, resource=[resource] if resource else []),
+            parameters=TokenParameters(scope=scope, resource=[resource] if resource else []),
             dpop=client.proofs(),
         )
 

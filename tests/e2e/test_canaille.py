@@ -109,7 +109,7 @@ def endpoint(
         metadata=Discovery(connect, server.issuer, clock, mtls=False),
         authentications=[authentication],
         clock=clock,
-        asked=TokenParameters(scope=scope),
+        parameters=TokenParameters(scope=scope),
     )
 
 

@@ -86,7 +86,7 @@ async def test_a_wrong_verifier_is_refused(asking: Asking) -> None:
 
 async def test_a_scope_that_is_dropped_in_silence_is_noticed(asking: Asking) -> None:
     client = asking.stage.clients[KEYED]
-    with pytest.raises(ConfigurationError, match="left all out of the granted scope"):
+    with pytest.raises(ConfigurationError, match="did not grant the scope all"):
         await asking.endpoint(client, scope=f"{SCOPE} all").ask(ClientCredentials())
 
 

@@ -100,7 +100,7 @@ def _source(
     endpoint = token_endpoint(outbound, at, *authentications, clock=clock, dpop=dpop, **how)
     fetch = partial(endpoint.ask, ClientCredentials())
     return TokenSource(
-        fetch=fetch, clock=clock, dice=lambda: 0.0, name="desk", kept=kept, dpop=dpop
+        fetch=fetch, clock=clock, dice=lambda: 0.0, name="desk", slot=kept, dpop=dpop
     )
 
 

@@ -85,7 +85,7 @@ async def main() -> None:
             metadata=StaticMetadata("", asked["token_url"], ""),
             authentications=[NoAuthentication("proxy")],
             clock=clock,
-            asked=TokenParameters(extra={"pid": str(os.getpid())}),
+            parameters=TokenParameters(extra={"pid": str(os.getpid())}),
         )
         fetch: Fetch = partial(endpoint.ask, ClientCredentials())
         if asked["grant"] == "refresh_token":
@@ -97,7 +97,7 @@ async def main() -> None:
             clock=clock,
             dice=lambda: 0.5,
             name="desk",
-            kept=SharedTokenSlot(store=tokens, key=asked["key"], within=WITHIN),
+            slot=SharedTokenSlot(store=tokens, key=asked["key"], within=WITHIN),
         )
         while line := await asyncio.to_thread(sys.stdin.readline):
             clock.advance(HOUR)  # as long as a token lives

@@ -177,6 +177,6 @@ def token_endpoint(
         metadata=StaticMetadata("", at) if isinstance(at, str) else at,
         authentications=authentications,
         clock=clock or ManualClock(),
-        asked=asked,
+        parameters=asked,
         dpop=dpop,
     )

@@ -156,7 +156,7 @@ async def test_without_a_usable_nonce_there_is_no_second_try(
     said = {} if nonce is None else {"DPoP-Nonce": nonce}
     body = b'{"error": "use_dpop_nonce"}'
     bound.chain.issuing.respond = always(400, body=body, headers=said)
-    with pytest.raises(ConfigurationError, match="gives none"):
+    with pytest.raises(ConfigurationError, match="sends none"):
         await bound.chain.call()
     assert bound.calls == (1, 0)
 

@@ -257,7 +257,7 @@ async def test_less_scope_than_asked_for_is_named(system: System, outbound: Outb
     ask = token_endpoint(
         outbound, f"{system.origin}/token", BASIC, asked=TokenParameters(scope="a b c")
     )
-    with pytest.raises(ConfigurationError, match="left b c out"):
+    with pytest.raises(ConfigurationError, match="did not grant the scope b c"):
         await ask.ask(ClientCredentials())
 
 

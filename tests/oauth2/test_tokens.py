@@ -172,16 +172,16 @@ def test_no_answer_leads_to_another_kind_of_error(status: int) -> None:
         (
             answer(200, GOOD | {"token_type": "mac"}),
             (
-                f"POST {URL} gave a token that is not of type Bearer: have the authorization server"
-                " issue Bearer tokens to this client, or set `dpop_key` if it binds them to a key"
-                " (RFC 9449)"
+                f"POST {URL} returned a token that is not of type Bearer: have the authorization"
+                " server issue Bearer tokens to this client, or set `dpop_key` if it binds them to"
+                " a key (RFC 9449)"
             ),
         ),
         (
             answer(200, GOOD | {"scope": "a"}),
             (
-                f"POST {URL} left b c out of the granted scope: allow this client to ask for it, or"
-                " take it out of `scope`"
+                f"POST {URL} did not grant the scope b c: allow this client to request it, or take"
+                " it out of `scope`"
             ),
         ),
         (
@@ -212,7 +212,7 @@ def test_no_answer_leads_to_another_kind_of_error(status: int) -> None:
                 " grant client_credentials"
             ),
         ),
-        (answer(503, b""), f"no token: POST {URL} answered 503: it will be asked again"),
+        (answer(503, b""), f"no token: POST {URL} answered 503: it will be tried again"),
     ],
 )
 def test_each_error_says_what_happened_and_what_to_do(given: Response, sentence: str) -> None:

@@ -100,7 +100,7 @@ async def test_a_url_is_sent_as_it_is_or_not_at_all(
 ) -> None:
     error = await failure(towards(outbound, system.origin), f"{system.origin}/{odd}")
     assert isinstance(error, ConfigurationError)
-    assert str(error) == "desk: a URL to call holds characters it must not"
+    assert str(error) == "desk: a URL to call holds invalid characters"
     assert (system.calls, observed.outcomes) == ([], ["refused"])
 
 
@@ -124,8 +124,8 @@ async def test_what_is_no_url_of_http_is_not_called(
 ) -> None:
     error = await failure(towards(outbound, "http://127.0.0.1:1"), url)
     assert isinstance(error, ConfigurationError)
-    place = url if "://" in url else "(something else than a URL)"
-    assert str(error) == f"desk: POST {place} is no usable URL"
+    place = url if "://" in url else "(not a URL)"
+    assert str(error) == f"desk: POST {place} is not a valid URL"
     assert observed.outcomes == ["refused"]
 
 
@@ -293,7 +293,7 @@ async def test_an_answer_is_counted_by_its_class_and_quoted_without_our_secrets(
     assert answer.body == (
         b"you sent *** and ***" if hidden else b"you sent canary-token and canary-body"
     )
-    assert answer.place == f"POST {system.origin}/x"
+    assert answer.label == f"POST {system.origin}/x"
     assert observed.outcomes == [f"{status // 100}xx"]
 
 

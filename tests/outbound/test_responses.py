@@ -18,7 +18,7 @@ from proxy.outbound.responses import (
     Response,
     excerpt,
     maybe_acted,
-    one_line,
+    quote,
     raise_for_status,
     retry_after,
     without_secrets,
@@ -30,7 +30,7 @@ NOW = 1_800_000_000_000
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Response(status, CIMultiDict(named), body, CALL.place)
+    return Response(status, CIMultiDict(named), body, CALL.label)
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
@@ -166,8 +166,8 @@ def test_a_page_is_never_quoted() -> None:
 
 
 def test_an_excerpt_is_short() -> None:
-    assert len(one_line("x" * 10_000)) == 200
-    assert one_line("x" * 200) == "x" * 200
+    assert len(quote("x" * 10_000)) == 200
+    assert quote("x" * 200) == "x" * 200
 
 
 def test_a_body_that_is_not_json_names_the_call() -> None:

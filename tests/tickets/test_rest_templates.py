@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 from yarl import URL
 
+from proxy.domain.text import CUT, shorten
 from proxy.errors import PermanentError
 from proxy.tickets.declaring.calls import CallShape
-from proxy.tickets.declaring.sanitize import CUT, reference, shorten
+from proxy.tickets.declaring.sanitize import reference
 from proxy.tickets.declaring.templates import problems_of, problems_of_path, tree_template
 from proxy.tickets.rest.request_writer import LONGEST_CALL, CallWriter
 

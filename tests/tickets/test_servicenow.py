@@ -388,7 +388,7 @@ async def inspected(rig: ServiceNowRig, name: str) -> Inspected:
 async def test_fields_are_looked_at_in_a_record_that_is_there() -> None:
     async with servicenow_rig(fields={"categroy": "x"}, reporter=["opened_by"]) as rig:
         found = await inspected(rig, "fields")
-        assert (found.proven, "no record" in found.said) == (False, True)
+        assert (found.proven, "no record" in found.message) == (False, True)
         rig.instance.tables.insert("change_request", {"state": "1"})
         with pytest.raises(ConfigurationError, match="shows no categroy: correct the names"):
             await inspected(rig, "fields")
@@ -435,7 +435,7 @@ async def test_words_that_the_field_never_is_are_told(
 async def test_words_that_are_not_mapped_are_named(rig: ServiceNowRig) -> None:
     found = await inspected(rig, "statuses")
     assert found.proven
-    assert "with an alarm: duplicate, not_required" in found.said
+    assert "with an alarm: duplicate, not_required" in found.message
     rig.instance.tables.clear("sys_choice")
     assert not (await inspected(rig, "statuses")).proven
 

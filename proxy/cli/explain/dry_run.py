@@ -73,8 +73,8 @@ class RecordingDestination(Destination):
         plain = {str(name): value for name, value in headers.items()}
         self.calls.append(RecordedCall(call.method, str(url), plain, call.body, self._repeatable))
         if not self._repeatable:
-            raise NotSentError(f"{self.name}: {call.place} was not sent")
-        return Response(404, {}, b"", call.place)
+            raise NotSentError(f"{self.name}: {call.label} was not sent")
+        return Response(404, {}, b"", call.label)
 
 
 class Recorder(Outbound):

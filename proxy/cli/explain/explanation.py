@@ -23,11 +23,11 @@ from proxy.domain.identities import Ambiguous, Identities, Known
 from proxy.domain.models import ApprovalRequest
 from proxy.domain.route import Route
 from proxy.domain.routing import Rule, choose, facts
+from proxy.domain.text import shorten
 from proxy.errors import InvalidRequestError, ProxyError
 from proxy.net.urls import allowed
 from proxy.settings import Settings
-from proxy.tickets.declaring.expressions import places
-from proxy.tickets.declaring.sanitize import shorten
+from proxy.tickets.declaring.expressions import looked_up_paths
 from proxy.web.hook import OUTSIDE
 from proxy.web.http.body import too_long
 from proxy.witboost.hook_call import HookCall, approval_request, read_hook_call
@@ -148,7 +148,7 @@ def _because(rule: Rule, values: Mapping[str, Any]) -> str:
     if rule.applies is None:
         return "without a condition"
     operands = ", ".join(
-        f"{'.'.join(path)} is {_value(path, values)}" for path in places(rule.when)
+        f"{'.'.join(path)} is {_value(path, values)}" for path in looked_up_paths(rule.when)
     )
     return f"finds {_short(rule.applies(values))}{operands and '; '}{operands}"
 

@@ -105,7 +105,7 @@ async def _inspect(name: str, inspect: Inspection) -> Step:
         result = await inspect()
     except ProxyError as error:
         return Step(name, "failed", str(error), _cause(name, error))
-    return Step(name, "ok" if result.proven else "skipped", result.said)
+    return Step(name, "ok" if result.proven else "skipped", result.message)
 
 
 def _skipped(name: str) -> Step:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from proxy.domain.schedule import DAY
 from proxy.net.addresses import EgressPolicy
-from proxy.outbound.responses import one_line
+from proxy.outbound.responses import quote
 
 Result = Literal["ok", "failed", "skipped"]
 
@@ -147,7 +147,7 @@ def _certificate(writer: asyncio.StreamWriter, now: int) -> str:
     certificate = writer.get_extra_info("peercert") or {}
     issuer = ", ".join(_names(certificate.get("issuer", ()))) or "an authority without a name"
     ends = int(ssl.cert_time_to_seconds(certificate["notAfter"])) * 1_000
-    return f"{version}, certificate by {one_line(issuer)}, {_until(ends, now)}"
+    return f"{version}, certificate by {quote(issuer)}, {_until(ends, now)}"
 
 
 def _names(issuer: Any) -> Iterator[str]:

@@ -17,8 +17,9 @@ from pydantic import (
 from typing_extensions import override
 
 from proxy.domain.models import ApprovalRequest
+from proxy.domain.text import clean
 from proxy.tickets.declaring.expressions import Expression
-from proxy.tickets.declaring.sanitize import clean, plain
+from proxy.tickets.declaring.sanitize import plain
 from proxy.tickets.declaring.templates import leaves_of, problems_of, problems_of_path
 
 _REQUEST_NAMES: Final[Mapping[str, Collection[str]]] = {

@@ -48,7 +48,7 @@ def _roots(node: Mapping[str, Any]) -> Iterator[str]:
         yield from _roots(child)
 
 
-def places(expression: str) -> list[tuple[str, ...]]:
+def looked_up_paths(expression: str) -> list[tuple[str, ...]]:
     """Return what a sound expression looks up from the root: for `a.b == c`, `a.b` and `c`."""
     return list(dict.fromkeys(_places(jmespath.compile(expression).parsed)))
 

@@ -15,8 +15,9 @@ from jinja2.environment import TemplateExpression
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from typing_extensions import override
 
+from proxy.domain.text import clean, shorten
 from proxy.errors import PermanentError
-from proxy.tickets.declaring.sanitize import as_path_part, as_text, clean, plain, shorten
+from proxy.tickets.declaring.sanitize import as_path_part, as_text, plain
 
 Names = Mapping[str, Any]
 """What a template may mention, with the values of one call."""

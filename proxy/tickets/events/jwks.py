@@ -71,7 +71,7 @@ class PublishedKeys:
             answer = await self._http.send(call, repeatable=True)
             raise_for_status(answer, call, system=self._http.name)
             if not published_keys(answer.body):
-                raise ConfigurationError(f"{call.place} answered without a public key")
+                raise ConfigurationError(f"{call.label} answered without a public key")
         except ProxyError as error:
             _log.warning("%s: %s: the former keys stay", self._http.name, error)
         else:

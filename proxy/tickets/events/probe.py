@@ -1,32 +1,30 @@
-"""Events that prove themselves and name no ticket: to ask a program whether it takes our secret."""
+"""Empty events with a valid proof: they test whether a running program accepts our secret."""
 
-import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 import orjson
 from joserfc import jwt
-from joserfc.errors import SecurityWarning
 from joserfc.jwk import OctKey
 
 from proxy.tickets.events.declaration import Events
+from proxy.tickets.events.jwt import without_length_warnings
 from proxy.tickets.events.proofs import HmacKey, PresentedSecret, Signature, read_key
 
-_LIFE: Final = 60  # seconds of a token
+_LIFETIME: Final = 60  # of a token, in seconds
 
 
 def empty_event(
     events: Events, secret: bytes, *, now: int, name: str
 ) -> tuple[Mapping[str, str], bytes] | None:
-    """Return headers and body of an event that names no ticket, proven with one secret.
+    """Return headers and body of an event that names no ticket, with the proof of one secret.
 
-    `now` is in milliseconds, `name` makes it different from others. None where it cannot be written
-    with what we know: we hold a public key only, a proxy writes the proof, or the time is deep in
-    its body.
+    `now` is in milliseconds, `name` makes it differ from other events. None if we cannot write it:
+    we have only a public key, a proxy adds the proof, or the time is deep inside the body.
 
     Raises:
-        ValueError: the secret does not have the form that the settings say.
+        ValueError: the secret does not have the form that the settings require.
     """
     tree: dict[str, object] = {"check": name}
     if events.sent_at is not None:
@@ -62,16 +60,15 @@ def _proof(
 
 
 def _token(events: Events, secret: bytes, now: int) -> str | None:
-    wanted = events.token
-    algorithm = next((it for it in wanted.algorithms if it.startswith("HS")), None)
+    expected = events.token
+    algorithm = next((name for name in expected.algorithms if name.startswith("HS")), None)
     if algorithm is None:
         return None
-    claims: dict[str, object] = {"iat": now // 1_000, "exp": now // 1_000 + _LIFE}
-    claims |= {"iss": wanted.issuer} if wanted.issuer else {}
-    claims |= {"aud": wanted.audience} if wanted.audience else {}
-    header = {"alg": algorithm, "typ": wanted.type}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SecurityWarning)  # the length is the other side's
+    claims: dict[str, object] = {"iat": now // 1_000, "exp": now // 1_000 + _LIFETIME}
+    claims |= {"iss": expected.issuer} if expected.issuer else {}
+    claims |= {"aud": expected.audience} if expected.audience else {}
+    header = {"alg": algorithm, "typ": expected.type}
+    with without_length_warnings():
         token = jwt.encode(header, claims, OctKey.import_key(secret), algorithms=[algorithm])
     return f"{events.prefix}{token}"
 

@@ -37,7 +37,7 @@ Secrets = Callable[[], Sequence[bytes]]
 class Proof(Protocol):
     """One way of proving an event."""
 
-    def proven(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:
+    def is_valid(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:
         """Whether the event comes from who knows a live secret; `now` is in milliseconds."""
         ...
 
@@ -45,7 +45,7 @@ class Proof(Protocol):
 class Key(Protocol):
     """What one signature is checked with."""
 
-    def signed(self, message: bytes, presented: bytes) -> bool:
+    def verify(self, message: bytes, presented: bytes) -> bool:
         """Whether what was presented is this key's signature of the message."""
         ...
 
@@ -65,7 +65,7 @@ class HmacKey(Key):
         return self.prefix + self.encode(mac)
 
     @override
-    def signed(self, message: bytes, presented: bytes) -> bool:
+    def verify(self, message: bytes, presented: bytes) -> bool:
         """Write out the signature and compare."""
         return hmac.compare_digest(self.signature(message), presented)
 
@@ -79,7 +79,7 @@ class PublicKey(Key):
     decode: Callable[[bytes], bytes]
 
     @override
-    def signed(self, message: bytes, presented: bytes) -> bool:
+    def verify(self, message: bytes, presented: bytes) -> bool:
         """Verify the signature; anything that is none has not signed."""
         try:
             self.key.verify(self.decode(presented.removeprefix(self.prefix)), message)
@@ -152,16 +152,16 @@ class Signature:
         self._parts = _PLACEHOLDER.split(events.signed)
         self._key = lru_cache(maxsize=64)(lambda secret: read_key(secret, events))
 
-    def proven(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:
+    def is_valid(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:
         """Whether it is timely, and signed with a live key."""
-        presented = only(headers, self._events.header)
+        presented = single_header(headers, self._events.header)
         message = self.message(headers, body)
         if presented is None or message is None or not self._is_timely(headers, now):
             return False
         candidates = self._candidates(presented)
         # a list, not a generator: how long it takes must not tell which key came close
         matches = [
-            key.signed(message, candidate) for key in self._keys() for candidate in candidates
+            key.verify(message, candidate) for key in self._keys() for candidate in candidates
         ]
         return any(matches)
 
@@ -178,7 +178,7 @@ class Signature:
     def _is_timely(self, headers: Mapping[str, str], now: int) -> bool:
         if self._events.timestamp_header is None:
             return True
-        return is_timely(self._events, only(headers, self._events.timestamp_header), now)
+        return is_timely(self._events, single_header(headers, self._events.timestamp_header), now)
 
     def _candidates(self, presented: str) -> list[bytes]:
         """Return what is compared; Standard Webhooks send several signatures, with spaces."""
@@ -197,9 +197,9 @@ class Signature:
                     message += body
                     continue
                 case "{timestamp}":
-                    text = only(headers, self._events.timestamp_header or "")
+                    text = single_header(headers, self._events.timestamp_header or "")
                 case "{id}":
-                    text = only(headers, self._events.id_header or "")
+                    text = single_header(headers, self._events.id_header or "")
                     if text is not None and following and following in text:
                         return None  # where the id ends could be read in two ways
                 case _:
@@ -217,9 +217,9 @@ class PresentedSecret:
         self._events = events
         self._secrets = secrets
 
-    def proven(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:  # noqa: ARG002
+    def is_valid(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:  # noqa: ARG002
         """Whether it is what one of the live secrets says."""
-        presented = only(headers, self._events.header)
+        presented = single_header(headers, self._events.header)
         if presented is None:
             return False
         if self._events.auth == "basic":
@@ -244,7 +244,7 @@ def is_timely(events: Events, said: Any, now: int) -> bool:
     return moment is not None and abs(now - moment) <= events.tolerance
 
 
-def only(headers: Mapping[str, str], name: str) -> str | None:
+def single_header(headers: Mapping[str, str], name: str) -> str | None:
     """Return a header that is there exactly once: of two, readers may believe different ones."""
     values = [value for key, value in headers.items() if key.lower() == name.lower()]
     return values[0].strip(" \t") if len(values) == 1 else None

@@ -11,12 +11,19 @@ from typing import Any, Final
 import orjson
 
 from proxy.domain.models import TicketHint
+from proxy.domain.text import clean
 from proxy.errors import InvalidRequestError, UnauthorizedError
 from proxy.tickets.declaring.expressions import compile_path
-from proxy.tickets.declaring.sanitize import clean
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.jwt import SignedToken
-from proxy.tickets.events.proofs import PresentedSecret, Proof, Secrets, Signature, is_timely, only
+from proxy.tickets.events.proofs import (
+    PresentedSecret,
+    Proof,
+    Secrets,
+    Signature,
+    is_timely,
+    single_header,
+)
 
 MOST_REFS: Final = 100
 LONGEST_REF: Final = 255
@@ -51,7 +58,7 @@ class EventReader:
             Unauthorized: anything is wrong with the proof.
             InvalidRequest: it is proven, but names no ticket.
         """
-        if not self._proof.proven(headers, body, now=now):
+        if not self._proof.is_valid(headers, body, now=now):
             raise UnauthorizedError(_REFUSED)
         try:
             tree = orjson.loads(body)
@@ -84,11 +91,11 @@ class EventReader:
         if self._replay_key is not None:
             named = self._replay_key(tree)
         elif events.id_header is not None:
-            named = only(headers, events.id_header)
+            named = single_header(headers, events.id_header)
         is_named = isinstance(named, str | int) and named != ""
         covered = self._replay_key is not None or "{id}" in events.signed
         if not is_named or (not covered and (events.timestamp_header or events.sent_at)):
-            moment = only(headers, events.timestamp_header or "") or ""
+            moment = single_header(headers, events.timestamp_header or "") or ""
             yield _digest(b"whole", _bytes(moment), body)
         if is_named:
             yield _digest(b"named", _bytes(str(named)))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from proxy.domain.models import Ticket
-from proxy.tickets.declaring.sanitize import rfc3339, scalar_text
+from proxy.domain.text import rfc3339
+from proxy.tickets.declaring.sanitize import scalar_text
 from proxy.tickets.jira.declaration import Approvals
 
 APPROVED: Final = "approved"
@@ -47,7 +48,7 @@ def verdict(approvals: Sequence[Tree], rule: Approvals) -> Verdict:
     return Verdict(APPROVED, approved) if approved and enough else Verdict(PENDING)
 
 
-def decided(ticket: Ticket, found: Verdict) -> Ticket:
+def with_deciders(ticket: Ticket, found: Verdict) -> Ticket:
     """Return the ticket with who decided, and when the last of them did."""
     those = sorted(found.approvals, key=lambda it: _moment(it, "completedDate"))
     persons = [
@@ -57,10 +58,10 @@ def decided(ticket: Ticket, found: Verdict) -> Ticket:
         if row.get("approverDecision") == found.word
     ]
     moment = _moment(those[-1], "completedDate") if those else 0
-    return replace(ticket, **named(persons), decided_at=rfc3339(moment) if moment else "")
+    return replace(ticket, **decider_fields(persons), decided_at=rfc3339(moment) if moment else "")
 
 
-def named(persons: Sequence[Sequence[str]]) -> dict[str, Any]:
+def decider_fields(persons: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Return the fields of a ticket that say who decided; of several persons the last is shown."""
     shown = [person[0] for person in persons if person]
     names = tuple(dict.fromkeys(name for person in persons for name in person))

@@ -45,13 +45,13 @@ class Site(JsonApi):
         """Return an issue by its id or key, with these of its fields."""
         query = {"fields": ",".join(fields), **more}
         path = f"{self.platform}/issue/{quote(ref, safe='')}"
-        return self.object(await self.ask("GET", path, query=query), "read")
+        return self.object(await self.call("GET", path, query=query), "read")
 
     async def issues(self, refs: Sequence[str], fields: Sequence[str]) -> list[Tree]:
         """Return many issues by id, not through the index; what is not shown is left out."""
         body = {"issueIdsOrKeys": list(refs), "fields": list(fields)}
         tree = self.object(
-            await self.ask("POST", f"{self.platform}/issue/bulkfetch", body), "bulkfetch"
+            await self.call("POST", f"{self.platform}/issue/bulkfetch", body), "bulkfetch"
         )
         return self.objects(tree, "issues", "bulkfetch")
 
@@ -96,7 +96,7 @@ class Site(JsonApi):
         if reconciled:
             body["reconcileIssues"] = list(reconciled)
         try:
-            return self.object(await self.ask("POST", path, body), "search")
+            return self.object(await self.call("POST", path, body), "search")
         except PermanentError as error:
             raise ConfigurationError(
                 f"{error}. Does the field exist, and may our account see it?",
@@ -121,7 +121,7 @@ class Site(JsonApi):
         JQL knows dates to the minute and in the zone of the account that asks; relative to now
         there is no zone, and the site's own clock says what now is.
         """
-        tree = self.object(await self.ask("GET", f"{self.platform}/serverInfo"), "serverInfo")
+        tree = self.object(await self.call("GET", f"{self.platform}/serverInfo"), "serverInfo")
         now = moment_of(tree.get("serverTime"))
         if now is None:
             self.unreadable("serverInfo", "no `serverTime`")
@@ -132,7 +132,7 @@ class Site(JsonApi):
         found: list[Tree] = []
         for _ in range(MOST_PAGES):
             query = {"start": str(len(found)), "limit": str(PAGE)}
-            tree = self.object(await self.ask("GET", path, query=query), "a list")
+            tree = self.object(await self.call("GET", path, query=query), "a list")
             values = self.objects(tree, "values", "a list")
             found += values
             if tree.get("isLastPage") is not False or not values:
@@ -147,7 +147,7 @@ class Site(JsonApi):
         """
         query = {"query" if self.cloud else "username": email, "maxResults": "50"}
         try:
-            users = await self.ask("GET", f"{self.platform}/user/search", query=query)
+            users = await self.call("GET", f"{self.platform}/user/search", query=query)
         except NotFoundError:
             return ""
         except TemporaryError as error:

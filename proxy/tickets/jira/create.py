@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.domain.models import ApprovalRequest, Ticket
+from proxy.domain.text import clean, one_line
 from proxy.errors import (
     ConfigurationError,
     NotFoundError,
@@ -17,11 +18,11 @@ from proxy.errors import (
     TemporaryError,
 )
 from proxy.tickets.declaring.calls import template_context
-from proxy.tickets.declaring.sanitize import clean, reference, scalar_text
+from proxy.tickets.declaring.sanitize import reference, scalar_text
 from proxy.tickets.declaring.templates import tree_template
 from proxy.tickets.jira.client import DESK, ISSUE_ID, LONGEST, Site, Tree, category, fields_of
 from proxy.tickets.jira.declaration import LABELS, JiraDeclaration
-from proxy.tickets.jira.text import adf, one_line, wiki, wiki_value
+from proxy.tickets.jira.text import adf, wiki, wiki_value
 from proxy.tickets.jira.transitions import status_of, take
 
 _NEW: Final = "new"
@@ -115,7 +116,7 @@ class IssueCreator:
             body = {"fields": {**fields, **ours}, "properties": [held]}
             path, ref, key = f"{self._site.platform}/issue", "id", "key"
         tree = self._site.object(
-            await self._site.ask("POST", path, body, repeatable=False), "create"
+            await self._site.call("POST", path, body, repeatable=False), "create"
         )
         ticket_id = reference(tree.get(ref))
         if not ISSUE_ID.fullmatch(ticket_id):
@@ -160,7 +161,7 @@ class IssueCreator:
 
     async def _mark(self, ticket_id: str, correlation_id: str) -> None:
         path = f"{self._site.platform}/issue/{ticket_id}/properties/{self._declared.mark}"
-        await self._site.ask("PUT", path, _copy(correlation_id))
+        await self._site.call("PUT", path, _copy(correlation_id))
 
     async def _started(self, ticket_id: str) -> list[str]:
         """Take a new ticket to its start; return why it did not get there, if it did not."""

@@ -25,7 +25,7 @@ def preflight_checks(declaration: JiraDeclaration, site: Site) -> Mapping[str, I
 async def _request(declared: JiraDeclaration, wanted: CustomerRequest, site: Site) -> Inspected:
     """Compare a request type's fields, and whether we may ask in somebody's name."""
     path = f"{DESK}/servicedesk/{wanted.service_desk}/requesttype/{wanted.request_type}/field"
-    tree = site.object(await site.ask("GET", path), "the request type")
+    tree = site.object(await site.call("GET", path), "the request type")
     fields = site.objects(tree, "requestTypeFields", "the request type")
     problems = [*_misfits(declared, fields)]
     if declared.on_behalf_of_requester and tree.get("canRaiseOnBehalfOf") is False:
@@ -52,7 +52,7 @@ async def _issue(declared: JiraDeclaration, wanted: PlainIssue, site: Site) -> I
 
 async def _page(site: Site, path: str, name: str) -> Sequence[Tree]:
     """Return the one page that there is; a data center calls its items `values`."""
-    tree = site.object(await site.ask("GET", path, query={"maxResults": "200"}), "createmeta")
+    tree = site.object(await site.call("GET", path, query={"maxResults": "200"}), "createmeta")
     return site.objects(tree, name if site.cloud else "values", "createmeta")
 
 

@@ -13,11 +13,19 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from proxy.domain.models import ApprovalRequest, Outcome, Ticket
+from proxy.domain.text import rfc3339
 from proxy.errors import NotFoundError
 from proxy.outbound.destination import Destination
 from proxy.tickets.capabilities import require_undecided
-from proxy.tickets.declaring.sanitize import digest, reference, rfc3339
-from proxy.tickets.jira.approvals import PENDING, Verdict, decided, named, names_of_person, verdict
+from proxy.tickets.declaring.sanitize import digest, reference
+from proxy.tickets.jira.approvals import (
+    PENDING,
+    Verdict,
+    decider_fields,
+    names_of_person,
+    verdict,
+    with_deciders,
+)
 from proxy.tickets.jira.client import (
     DESK,
     ISSUE_ID,
@@ -62,7 +70,7 @@ class Jira:
         self._site = Site(
             name=name, base_url=declaration.base_url, http=http, cloud=declaration.cloud
         )
-        self._opening = IssueCreator(declaration, self._site)
+        self._creator = IssueCreator(declaration, self._site)
         self._recent: deque[str] = deque(maxlen=MOST_RECONCILED)
 
     @property
@@ -81,8 +89,8 @@ class Jira:
         rows = await self._site.search(jql, ("created", field), reconciled=self._recent)
         trees = []
         for row in rows:
-            if self._opening.carries(row, correlation_id):
-                tree = await self._opening.verified(self._id(row), correlation_id)
+            if self._creator.carries(row, correlation_id):
+                tree = await self._creator.verified(self._id(row), correlation_id)
                 trees += [tree] if tree else []
         found = [self._ticket(tree) for tree in trees]
         return sorted(found, key=lambda ticket: (ticket.created_at, int(ticket.id)))
@@ -94,8 +102,8 @@ class Jira:
             TemporaryError: `sent` tells whether it may exist; so does whatever fails afterwards.
             PermanentError: the site refuses it, or the request does not fit the templates.
         """
-        async with self._site.within(self.deadline, "create"):
-            created, note = await self._opening.open(request)
+        async with self._site.bounded(self.deadline, "create"):
+            created, note = await self._creator.open(request)
         self._recent.append(created.id)
         return replace(created, url=self._url(created.key), note=note)
 
@@ -147,7 +155,7 @@ class Jira:
         else:
             path = f"{self._site.platform}/issue/{issue}/comment"
             body = {"body": adf(text) if self._site.cloud else wiki_comment(text)}
-        await self._site.ask("POST", path, body, repeatable=False)
+        await self._site.call("POST", path, body, repeatable=False)
 
     async def _judged(self, tree: Tree) -> Ticket:
         ticket = self._ticket(tree)
@@ -178,7 +186,7 @@ class Jira:
             # once more: what was approved is what it says now, and not what it said before
             tree = await self._site.issue(ticket.id, self._declared.read_fields)
             ticket = self._ticket(tree)
-        return decided(replace(ticket, native_status=said.word, outcome=outcome), said)
+        return with_deciders(replace(ticket, native_status=said.word, outcome=outcome), said)
 
     async def _with_decider(self, ticket: Ticket) -> Ticket:
         """Return the ticket with who gave it its status or resolution, as its history says."""
@@ -196,7 +204,9 @@ class Jira:
         moment = moment_of(last.get("created"))
         person = names_of_person(last.get("author"))
         return replace(
-            ticket, **named([person]), decided_at=rfc3339(moment) if moment is not None else ""
+            ticket,
+            **decider_fields([person]),
+            decided_at=rfc3339(moment) if moment is not None else "",
         )
 
     def _made(self, row: Tree, word: str) -> bool:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from proxy.tickets.declaring.sanitize import CUT, clean, shorten
+from proxy.domain.text import CUT, clean, shorten
 
 LONGEST: Final = 32_000
 """Characters of a text; Jira takes 32,767."""
@@ -55,11 +55,6 @@ def wiki(text: str) -> str:
 def wiki_comment(text: str) -> str:
     """Return a text as wiki markup that shows it as it is."""
     return wiki(shorten(wiki_value(text), LONGEST))
-
-
-def one_line(text: str) -> str:
-    """Return the text on one line: Jira refuses a summary with line breaks."""
-    return " ".join(text.split())
 
 
 def _indented(text: str) -> str:

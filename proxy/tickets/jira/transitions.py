@@ -19,7 +19,7 @@ async def take(
         Conflict: there is none such from the status that the issue has now.
     """
     path = f"{site.platform}/issue/{quote(ticket_id, safe='')}/transitions"
-    tree = site.object(await site.ask("GET", path), "transitions")
+    tree = site.object(await site.call("GET", path), "transitions")
     offered = site.objects(tree, "transitions", "transitions")
     named = [
         each
@@ -33,7 +33,7 @@ async def take(
             f"{site.name}: {ticket_id} has no transition {transition!r}: {there or '-'}"
         )
     body = {"transition": {"id": named[0]["id"]}, **({"fields": dict(fields)} if fields else {})}
-    await site.ask("POST", path, body, repeatable=False)
+    await site.call("POST", path, body, repeatable=False)
 
 
 async def withdraw(site: Site, ticket_id: str, how: Cancel) -> None:
@@ -51,7 +51,7 @@ async def withdraw(site: Site, ticket_id: str, how: Cancel) -> None:
         raise ConflictError(f"{site.name}: {ticket_id} has no approval that our account may answer")
     for each in ours:
         number = quote(scalar_text(each.get("id"), LONGEST), safe="")
-        await site.ask("POST", f"{path}/{number}", {"decision": how.answer}, repeatable=False)
+        await site.call("POST", f"{path}/{number}", {"decision": how.answer}, repeatable=False)
 
 
 async def status_of(site: Site, ticket_id: str) -> str:

@@ -15,7 +15,7 @@ _TRIES: Final = 3
 _CHANGED_MEANWHILE: Final = frozenset({409, 412})
 
 
-class Changes:
+class TicketActions:
     """What is changed of tickets under one declaration."""
 
     def __init__(self, *, name: str, api: Api, tickets: Tickets) -> None:

@@ -104,7 +104,7 @@ class Api:
     def unreadable(self, answer: Response, what: str, setting: str) -> NoReturn:
         """Refuse an answer that is not what the declaration expects."""
         raise TemporaryError(
-            f"{self._name}: {answer.place} answered with {what}, which is not what {setting} in"
+            f"{self._name}: {answer.label} answered with {what}, which is not what {setting} in"
             " the settings expects: the call may have had its effect"
         )
 

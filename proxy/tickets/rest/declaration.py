@@ -31,7 +31,7 @@ SHORTEST_LIMIT = 16
 """A text cut to less than this would be its own mark of being cut."""
 
 
-class TicketPlaces(DeclarationModel):
+class TicketPaths(DeclarationModel):
     """Where, inside a ticket, its values are found; what is left out stays empty."""
 
     id: Expression = "id"
@@ -71,7 +71,7 @@ class RestDeclaration(Declaration):
     comment: ChangeCall | None = None
     cancel: ChangeCall | None = None
     ping: CallShape | None = None
-    ticket: TicketPlaces = TicketPlaces()
+    ticket: TicketPaths = TicketPaths()
     limits: dict[str, Annotated[int, Field(ge=SHORTEST_LIMIT)]] = Field(default_factory=dict)
     idempotent: bool = False
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from proxy.domain.models import ApprovalRequest, Ticket
 from proxy.errors import ProxyError, TemporaryError
 from proxy.outbound.destination import Destination
-from proxy.tickets.rest.actions import Changes
+from proxy.tickets.rest.actions import TicketActions
 from proxy.tickets.rest.client import Api
 from proxy.tickets.rest.declaration import RestDeclaration
 from proxy.tickets.rest.tickets import Tickets
@@ -36,7 +36,7 @@ class RestTicketSystem:
         self._http = http
         self._api = Api(name=name, declaration=declaration, http=http)
         self._tickets = Tickets(name=name, declaration=declaration, api=self._api)
-        self._changes = Changes(name=name, api=self._api, tickets=self._tickets)
+        self._changes = TicketActions(name=name, api=self._api, tickets=self._tickets)
 
     @property
     def name(self) -> str:

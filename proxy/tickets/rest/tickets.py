@@ -95,10 +95,10 @@ class Tickets:
         answer = await self._api.send("read", ticket={"id": ticket_id})
         tree = self._read_at(answer.json())
         if not tree:
-            raise NotFoundError(f"{self._name}: {answer.place} answered without a ticket")
+            raise NotFoundError(f"{self._name}: {answer.label} answered without a ticket")
         ticket = self._ticket(tree, answer)
         if ticket_id not in {ticket.id, ticket.key}:
-            raise NotFoundError(f"{self._name}: {answer.place} answered with another ticket")
+            raise NotFoundError(f"{self._name}: {answer.label} answered with another ticket")
         return FetchedTicket(ticket, tree, answer)
 
     async def decided(self, ticket: Ticket, declared: ApprovalsCall) -> Ticket:

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
+from proxy.domain.text import clean
 from proxy.errors import PermanentError, TemporaryError
-from proxy.tickets.declaring.sanitize import clean, scalar_text
+from proxy.tickets.declaring.sanitize import scalar_text
 from proxy.tickets.json_api import JsonApi
 
 PAGE: Final = 200
@@ -70,7 +71,7 @@ class Instance(JsonApi):
             "sysparm_offset": str(offset),
             "sysparm_no_count": "true",
         }
-        tree = await self.ask("GET", f"/api/now/table/{table}", query=shape)
+        tree = await self.call("GET", f"/api/now/table/{table}", query=shape)
         rows = tree.get("result") if isinstance(tree, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             self.unreadable(f"a list of {table}", "no list `result`")
@@ -86,7 +87,7 @@ class Instance(JsonApi):
     async def change(self, table: str, sys_id: str, fields: Mapping[str, Any]) -> None:
         """Write fields of a record."""
         path = f"/api/now/table/{table}/{quote(sys_id, safe='')}"
-        await self.ask("PATCH", path, fields, query={"sysparm_fields": "sys_id"}, repeatable=False)
+        await self.call("PATCH", path, fields, query={"sysparm_fields": "sys_id"}, repeatable=False)
 
 
 def quoted(text: str) -> str:

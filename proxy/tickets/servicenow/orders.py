@@ -29,7 +29,7 @@ class Orders:
             for variable, source in order.variables.items()
         }
 
-    async def place(
+    async def submit(
         self, names: Names, correlation_id: str, record: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """Order the item and write the record's fields into the requested item; return that.
@@ -41,7 +41,7 @@ class Orders:
         variables[self._order.correlation_variable] = correlation_id
         path = f"/api/sn_sc/servicecatalog/items/{self._order.item}/order_now"
         body = {"sysparm_quantity": str(self._order.quantity), "variables": variables}
-        tree = await self._instance.ask("POST", path, body, repeatable=False)
+        tree = await self._instance.call("POST", path, body, repeatable=False)
         try:
             ritm = await self._requested(self._instance.result(tree, "order"))
             await self._instance.change("sc_req_item", text_of(ritm.get("sys_id")), record)

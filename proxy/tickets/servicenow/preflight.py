@@ -36,7 +36,7 @@ async def _fields(declared: ServiceNowDeclaration, instance: Instance) -> Inspec
     table = declared.ticket_table
     written = (*declared.written, *declared.reporter, *(declared.cancel or {}), "comments")
     wanted = tuple(dict.fromkeys((*declared.read_fields, *written)))
-    rows = await _some(instance, table, "", wanted)
+    rows = await _sample(instance, table, "", wanted)
     if not rows:
         return Inspected(f"{table} shows no record in which its fields could be seen", proven=False)
     if missing := [field for field in wanted if field not in rows[0]]:
@@ -51,7 +51,7 @@ async def _statuses(declared: ServiceNowDeclaration, instance: Instance) -> Insp
     """Compare the decision map with the choices of its field."""
     table, field = declared.ticket_table, declared.decision_field
     query = f"nameINtask,{quoted(table)}^element={quoted(field)}^inactive=false"
-    rows = await _some(instance, "sys_choice", query, ("name", "element", "value"), limit=200)
+    rows = await _sample(instance, "sys_choice", query, ("name", "element", "value"), limit=200)
     tables = {"task", table}
     ours = [it for it in rows if it.get("element") == field and it.get("name") in tables]
     choices = {text_of(row.get("value")) for row in ours}
@@ -76,14 +76,14 @@ async def _statuses(declared: ServiceNowDeclaration, instance: Instance) -> Insp
 
 async def _approvals(instance: Instance) -> Inspected:
     """Look whether approvals are shown, which say who decided."""
-    if await _some(instance, "sysapproval_approver", "", ("sysapproval", "state")):
+    if await _sample(instance, "sysapproval_approver", "", ("sysapproval", "state")):
         return Inspected("our account sees who approves")
     said = "no approval is shown to our account, so whether it may see who approves is not known"
     return Inspected(said, proven=False)
 
 
 async def _users(instance: Instance) -> Inspected:
-    if await _some(instance, "sys_user", "active=true", ("sys_id", "email")):
+    if await _sample(instance, "sys_user", "active=true", ("sys_id", "email")):
         return Inspected("our account sees users, so it finds reporters")
     raise ConfigurationError(
         f"{instance.name}: no user is shown to our account, so nobody becomes a reporter: let it"
@@ -91,11 +91,11 @@ async def _users(instance: Instance) -> Inspected:
     )
 
 
-async def _some(
+async def _sample(
     instance: Instance, table: str, query: str, fields: Sequence[str], *, limit: int = 1
 ) -> list[Mapping[str, Any]]:
     shape = {**shaped(fields), "sysparm_query": query, "sysparm_limit": str(limit)}
-    tree = await instance.ask("GET", f"/api/now/table/{table}", query=shape)
+    tree = await instance.call("GET", f"/api/now/table/{table}", query=shape)
     rows = tree.get("result") if isinstance(tree, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         instance.unreadable(f"a list of {table}", "no list `result`")

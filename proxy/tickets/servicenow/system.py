@@ -12,11 +12,12 @@ from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
 from proxy.domain.models import ApprovalRequest, Outcome, Ticket
+from proxy.domain.text import rfc3339
 from proxy.errors import ConfigurationError, NotFoundError
 from proxy.outbound.destination import Destination
 from proxy.tickets.capabilities import require_undecided
 from proxy.tickets.declaring.calls import template_context
-from proxy.tickets.declaring.sanitize import digest, reference, rfc3339, scalar_text
+from proxy.tickets.declaring.sanitize import digest, reference, scalar_text
 from proxy.tickets.declaring.templates import tree_template
 from proxy.tickets.port import Inspection
 from proxy.tickets.servicenow.client import (
@@ -105,7 +106,7 @@ class ServiceNow:
             TemporaryError: `sent` tells whether it may exist; an answer without an id is a doubt.
             PermanentError: the instance refuses it, or the request does not fit the templates.
         """
-        async with self._instance.within(self.deadline, "create"):
+        async with self._instance.bounded(self.deadline, "create"):
             names = template_context(request, harmless)
             record = {
                 **self._fields(names),
@@ -113,10 +114,10 @@ class ServiceNow:
                 **self._marks(request.correlation_id),
             }
             if self._orders:
-                ritm = await self._orders.place(names, request.correlation_id, record)
+                ritm = await self._orders.submit(names, request.correlation_id, record)
                 return self._ticket(ritm)
             path = f"/api/now/table/{self._table}"
-            tree = await self._instance.ask(
+            tree = await self._instance.call(
                 "POST", path, record, query=self._shape, repeatable=False
             )
             return self._ticket(self._instance.result(tree, "create"))
@@ -184,7 +185,7 @@ class ServiceNow:
     async def _row(self, ticket_id: str) -> Mapping[str, Any]:
         path = f"/api/now/table/{self._table}/{ticket_id}"
         return self._instance.result(
-            await self._instance.ask("GET", path, query=self._shape), "read"
+            await self._instance.call("GET", path, query=self._shape), "read"
         )
 
     async def _with_approvers(self, tickets: Mapping[str, Ticket]) -> Mapping[str, Ticket]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from proxy.domain.text import clean, shorten
 from proxy.errors import (
     ForbiddenError,
     InvalidRequestError,
@@ -16,7 +17,6 @@ from proxy.errors import (
     TemporaryError,
     UnauthorizedError,
 )
-from proxy.tickets.declaring.sanitize import clean, shorten
 
 EXPECTED: Final = (
     InvalidRequestError,
