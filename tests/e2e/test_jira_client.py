@@ -18,7 +18,7 @@ from proxy.simulators.jira.responses import ResponseWriter, account
 from proxy.simulators.jira.server import REQUEST_TYPE, SERVICE_DESK, Jira
 from proxy.simulators.jira.site import rate_limit
 from tests.e2e.npm import node_program
-from tests.support.ticket_rigs import jira_site
+from tests.support.adapter_benches import jira_site
 
 pytestmark = pytest.mark.timeout(600)  # the first test may install packages
 

@@ -22,8 +22,15 @@ from proxy.tickets.jira.client import PAGE, Site
 from proxy.tickets.port import Cancels, Comments, FetchesMany, ListsChanges
 from tests.e2e.npm import npm_program
 from tests.e2e.prism import SCRIPT, prism
+from tests.support.adapter_benches import (
+    BY_STATUS,
+    ISSUE,
+    REQUEST,
+    JiraBench,
+    jira_site,
+    jira_system,
+)
 from tests.support.declarations import approval_request
-from tests.support.ticket_rigs import BY_STATUS, ISSUE, REQUEST, JiraRig, jira_site, jira_system
 
 SPECIFICATION = "jira-cloud.openapi.yaml"
 KINDS: list[dict[str, Any]] = [{}, {"issue": ISSUE, "correlation_field": "labels", **BY_STATUS}]
@@ -33,7 +40,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),  # in which prism runs, as it starts slowly
 ]
 
-Opened = Callable[..., JiraRig]
+Opened = Callable[..., JiraBench]
 """Opens an adapter with prism between it and the site."""
 
 
@@ -57,9 +64,9 @@ def judged(between: tuple[Jira, str, Outbound]) -> Opened:
     site, url, outbound = between
     site.faults.switch_off()
 
-    def opened(*, initial: str = AWAITING_APPROVAL, **declared: Any) -> JiraRig:
+    def opened(*, initial: str = AWAITING_APPROVAL, **declared: Any) -> JiraBench:
         site.issues = Issues(site.clock, 0, initial=initial, steps=1)
-        return JiraRig(jira_system(outbound, site, through=url, **declared), site)
+        return JiraBench(jira_system(outbound, site, through=url, **declared), site)
 
     return opened
 
@@ -76,18 +83,18 @@ async def test_a_whole_life_keeps_the_specification(
     """Asked, opened in somebody's name, started, found, read, listed, commented on, decided."""
     monkeypatch.setattr(Site, "user", known)
     start = {"transition": "Ask for approval", "status": "Waiting for approval"}
-    rig = judged(initial="Open", on_behalf_of_requester=True, start=start, **declared)
-    system = rig.system
+    bench = judged(initial="Open", on_behalf_of_requester=True, start=start, **declared)
+    system = bench.system
     assert isinstance(system, Comments)
     assert isinstance(system, ListsChanges)
     assert isinstance(system, FetchesMany)
     await system.ping()
     ticket = await system.open(approval_request(requester_email="ada@company.com"))
-    assert (rig.site.get_issue(ticket.id).reporter, ticket.note) == ("ada", "")
+    assert (bench.site.get_issue(ticket.id).reporter, ticket.note) == ("ada", "")
     assert [found.id for found in await system.find("r-1")] == [ticket.id]
     assert (await system.fetch(ticket.id)).outcome is Outcome.PENDING
     await system.comment(ticket.id, "Two lines\nof one comment\n\nand one more")
-    rig.site.decide(ticket.id, "approved")
+    bench.site.decide(ticket.id, "approved")
     read = await system.fetch(ticket.id)
     assert (read.outcome, read.decided_by) == (Outcome.APPROVED, "olga")
     assert set(await system.changes(0)) == {ticket.id}
@@ -97,44 +104,44 @@ async def test_a_whole_life_keeps_the_specification(
 
 @pytest.mark.parametrize("cancel", [{"transition": "Cancel request"}, {"answer": "decline"}])
 async def test_a_withdrawal_keeps_the_specification(judged: Opened, cancel: dict[str, Any]) -> None:
-    rig = judged(cancel=cancel)
-    assert isinstance(rig.system, Cancels)
-    ticket = await rig.system.open(approval_request())
-    await rig.system.cancel(ticket.id, "no longer needed")
-    assert (await rig.system.fetch(ticket.id)).outcome in {Outcome.CANCELLED, Outcome.REJECTED}
+    bench = judged(cancel=cancel)
+    assert isinstance(bench.system, Cancels)
+    ticket = await bench.system.open(approval_request())
+    await bench.system.cancel(ticket.id, "no longer needed")
+    assert (await bench.system.fetch(ticket.id)).outcome in {Outcome.CANCELLED, Outcome.REJECTED}
 
 
 async def test_pages_keep_the_specification(judged: Opened) -> None:
-    rig = judged()
-    assert isinstance(rig.system, ListsChanges)
+    bench = judged()
+    assert isinstance(bench.system, ListsChanges)
     for number in range(2 * PAGE + 1):
         fields = {"summary": "x", "customfield_10050": f"c{number}"}
-        rig.site.issues.create("ACC", fields, reporter="ada")
-    assert len(await rig.system.changes(0)) == 2 * PAGE + 1
+        bench.site.issues.create("ACC", fields, reporter="ada")
+    assert len(await bench.system.changes(0)) == 2 * PAGE + 1
 
 
 async def test_every_refusal_keeps_the_specification(judged: Opened) -> None:
     """What is said is the site's own, and not prism's."""
-    rig = judged(request={**REQUEST, "fields": {"customfield_9": "x"}})
+    bench = judged(request={**REQUEST, "fields": {"customfield_9": "x"}})
     with pytest.raises(PermanentError, match="is not on the form of this request type"):
-        await rig.system.open(approval_request())
+        await bench.system.open(approval_request())
     with pytest.raises(NotFoundError, match="does not exist or you do not have permission"):
-        await rig.system.fetch("999999")
+        await bench.system.fetch("999999")
     for reason in LIMITS:
-        rig.site.switch_on(rate_limit("find", reason, until="2100-01-01T00:00:00Z"))
+        bench.site.switch_on(rate_limit("find", reason, until="2100-01-01T00:00:00Z"))
         with pytest.raises(TemporaryError, match=reason):
-            await rig.system.find("r-1")
-    rig = judged(issue={**ISSUE, "fields": {"customfield_9": "x"}}, **BY_STATUS)
+            await bench.system.find("r-1")
+    bench = judged(issue={**ISSUE, "fields": {"customfield_9": "x"}}, **BY_STATUS)
     with pytest.raises(PermanentError, match="customfield_9: Field 'customfield_9' cannot be"):
-        await rig.system.open(approval_request())
-    rig = judged(cancel={"answer": "decline"})
-    assert isinstance(rig.system, Cancels)
-    ticket = await rig.system.open(approval_request())
-    rig.site.decide(ticket.id, "approved")
+        await bench.system.open(approval_request())
+    bench = judged(cancel={"answer": "decline"})
+    assert isinstance(bench.system, Cancels)
+    ticket = await bench.system.open(approval_request())
+    bench.site.decide(ticket.id, "approved")
     for operation in ("read", "approval"):
-        rig.site.switch_on(Fault(operation, "stale", times=2))
+        bench.site.switch_on(Fault(operation, "stale", times=2))
     with pytest.raises(ConflictError, match="answered already"):
-        await rig.system.cancel(ticket.id, "no longer needed")
+        await bench.system.cancel(ticket.id, "no longer needed")
 
 
 async def test_a_wrong_call_is_caught(judged: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +151,10 @@ async def test_a_wrong_call_is_caught(judged: Opened, monkeypatch: pytest.Monkey
         return {"emailAddress": email}
 
     monkeypatch.setattr(Site, "user", wrong)
-    rig = judged(on_behalf_of_requester=True)
+    bench = judged(on_behalf_of_requester=True)
     with pytest.raises(PermanentError, match="422"):
-        await rig.system.open(approval_request(requester_email="ada@company.com"))
-    assert not list(rig.site.issues)
+        await bench.system.open(approval_request(requester_email="ada@company.com"))
+    assert not list(bench.site.issues)
 
 
 async def test_a_wrong_answer_is_caught(judged: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +165,7 @@ async def test_a_wrong_answer_is_caught(judged: Opened, monkeypatch: pytest.Monk
         return right(*shown) | {"finalDecision": "APPROVED"}
 
     monkeypatch.setattr(ResponseWriter, "approval", wrong)
-    rig = judged()
-    ticket = await rig.system.open(approval_request())
+    bench = judged()
+    ticket = await bench.system.open(approval_request())
     with pytest.raises(TemporaryError, match="500"):
-        await rig.system.fetch(ticket.id)
+        await bench.system.fetch(ticket.id)

@@ -14,9 +14,9 @@ from proxy.tickets.jira.declaration import Approvals
 from proxy.tickets.jira.system import Jira
 from proxy.tickets.kinds import open_system
 from proxy.tickets.port import FetchesMany, ListsChanges, TicketSystem
+from tests.support.adapter_benches import REQUEST
 from tests.support.declarations import approval_request
 from tests.support.systems import serving, towards
-from tests.support.ticket_rigs import REQUEST
 
 Act = Callable[[TicketSystem], Awaitable[Any]]
 

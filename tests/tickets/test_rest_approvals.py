@@ -11,7 +11,7 @@ from proxy.domain.models import Outcome
 from proxy.errors import TemporaryError
 from proxy.tickets.rest.approvals import combined
 from tests.support.declarations import declaration
-from tests.support.rest_rig import before, ticket
+from tests.support.rest_adapter import open_rest_adapter, ticket
 
 A, R, P, C, F = (
     Outcome.APPROVED,
@@ -97,7 +97,7 @@ def desk(status: str, *said: tuple[str, str]) -> Any:
 
 async def fetched(answering: Any, **how: Any) -> Any:
     declared = {"approvals": approvals(**how), "decision": DECISION}
-    async with before(answering, **declared) as (system, server):
+    async with open_rest_adapter(answering, **declared) as (system, server):
         found = await system.fetch("7")
     assert [call.path for call in server.calls] == ["/v2/api/tickets/7", "/v2/tickets/7/approvals"]
     return found
@@ -146,7 +146,7 @@ async def test_approvals_on_a_second_page_count() -> None:
 
     pages = {"style": "page", "parameter": "page", "more": "more"}
     declared = {"approvals": approvals(pages=pages), "decision": DECISION}
-    async with before(answering, **declared) as (system, _):
+    async with open_rest_adapter(answering, **declared) as (system, _):
         assert (await system.fetch("7")).outcome is Outcome.REJECTED
 
 
@@ -155,7 +155,7 @@ async def test_approvals_that_cannot_be_read_are_an_error() -> None:
         return {} if request.path.endswith("/approvals") else {"ticket": ticket(status="closed")}
 
     declared = {"approvals": approvals(), "decision": DECISION}
-    async with before(answering, **declared) as (system, _):
+    async with open_rest_adapter(answering, **declared) as (system, _):
         with pytest.raises(TemporaryError, match=r"no list.*approvals\.approvals"):
             await system.fetch("7")
 

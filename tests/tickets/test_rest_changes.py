@@ -10,7 +10,7 @@ from aiohttp import web
 from proxy.errors import ConflictError, PermanentError, TemporaryError
 from proxy.tickets.port import Cancels, Comments
 from tests.support.declarations import approval_request, declaration
-from tests.support.rest_rig import before, ticket
+from tests.support.rest_adapter import open_rest_adapter, ticket
 from tests.support.systems import System
 
 CREATE = {
@@ -34,7 +34,7 @@ def made(location: str | None, body: bytes = b"") -> Callable[[web.Request], Any
 
 @pytest.mark.parametrize("location", ["/v2/tickets/7/view", "tickets/7/view", "{}/tickets/7/view"])
 async def test_the_id_is_in_the_location_of_a_create(location: str) -> None:
-    async with before(made(None), create=CREATE) as (system, server):
+    async with open_rest_adapter(made(None), create=CREATE) as (system, server):
         server.respond = responding(made(location.format(f"{server.origin}/v2")))
         opened = await system.open(approval_request())
     assert (opened.id, opened.key) == ("7", "DESK-7")
@@ -57,7 +57,7 @@ async def test_a_ticket_that_cannot_be_read_at_once_is_known_all_the_same() -> N
             return web.Response(status=201, headers={"Location": "/v2/tickets/a%2Fb/view"})
         return web.Response(status=503)
 
-    async with before(answering, create=CREATE) as (system, _):
+    async with open_rest_adapter(answering, create=CREATE) as (system, _):
         opened = await system.open(approval_request())
     assert (opened.id, opened.key) == ("a/b", "a/b")
 
@@ -76,7 +76,7 @@ async def test_a_ticket_that_cannot_be_read_at_once_is_known_all_the_same() -> N
     ],
 )
 async def test_another_location_leaves_the_create_in_doubt(location: str | None) -> None:
-    async with before(made(location), create=CREATE) as (system, _):
+    async with open_rest_adapter(made(location), create=CREATE) as (system, _):
         with pytest.raises(TemporaryError, match="no such Location") as caught:
             await system.open(approval_request())
         assert caught.value.maybe_sent
@@ -85,7 +85,9 @@ async def test_another_location_leaves_the_create_in_doubt(location: str | None)
 async def test_a_form_is_written_as_one() -> None:
     body = {"title": "{{ motivation }}", "who": "{{ identities }}", "n": 3, "none": None}
     create = {"path": "/t", "encoding": "form", "body": body | {"c": "{{ correlation_id }}"}}
-    async with before(lambda _: {"ticket": ticket()}, create={**create, "ticket": "ticket"}) as (
+    async with open_rest_adapter(
+        lambda _: {"ticket": ticket()}, create={**create, "ticket": "ticket"}
+    ) as (
         system,
         server,
     ):
@@ -101,7 +103,7 @@ async def test_a_query_of_one_expression_is_left_out_or_repeated() -> None:
         "query": {"who": "{{ identities }}", "none": "{{ fields.nothing or none }}", "a": "x"},
         "body": {"c": "{{ correlation_id }}"},
     }
-    async with before(lambda _: ticket(), create=create) as (system, server):
+    async with open_rest_adapter(lambda _: ticket(), create=create) as (system, server):
         await system.open(approval_request(fields={"nothing": ""}))
     assert server.calls[0].path == "/v2/t?who=user:ada&who=user:bob&a=x"
 
@@ -155,7 +157,7 @@ class FollowedDesk:
 def followed(desk: FollowedDesk) -> Any:
     create = {"path": "/tickets", "body": {"c": "{{ correlation_id }}"}, "ticket": "ticket"}
     find = {"path": "/tickets", "query": {"c": "{{ correlation_id }}"}, "tickets": "tickets"}
-    return before(
+    return open_rest_adapter(
         desk,
         create=create,
         find={**find, "match": "correlation_id"},
@@ -202,7 +204,7 @@ async def test_a_refused_follow_up_leaves_no_doubt_that_there_is_a_ticket(status
             return web.Response(status=status)
         return {"ticket": ticket(owner="o")}
 
-    async with before(answering, follow_ups=[ASK]) as (system, _):
+    async with open_rest_adapter(answering, follow_ups=[ASK]) as (system, _):
         with pytest.raises(TemporaryError, match="ticket DESK-7 was created, but") as caught:
             await system.open(approval_request())
         assert caught.value.maybe_sent
@@ -212,7 +214,7 @@ async def test_an_idempotent_create_may_have_been_followed_up_before() -> None:
     desk = FollowedDesk()
     create = {"path": "/tickets", "body": {"c": "{{ correlation_id }}"}, "ticket": "ticket"}
     declared = {"create": create, "find": None, "ping": {"path": "/"}, "idempotent": True}
-    async with before(desk, follow_ups=[ASK], **declared) as (system, _):
+    async with open_rest_adapter(desk, follow_ups=[ASK], **declared) as (system, _):
         await system.open(approval_request())
         await system.open(approval_request())
     assert len(desk.asked) == 1
@@ -253,7 +255,7 @@ def calls_of(server: System) -> list[str]:
 
 async def test_a_ticket_is_changed_only_as_it_was_read() -> None:
     desk = VersionedDesk(others=1)
-    async with before(desk, cancel={**CANCEL, "if_match": True}) as (system, server):
+    async with open_rest_adapter(desk, cancel={**CANCEL, "if_match": True}) as (system, server):
         assert isinstance(system, Cancels)
         await system.cancel("7", "no longer needed")
     assert desk.changed == ['"2"']
@@ -263,20 +265,23 @@ async def test_a_ticket_is_changed_only_as_it_was_read() -> None:
 async def test_a_ticket_that_is_decided_meanwhile_is_not_cancelled() -> None:
     """Without If-Match the approval that came in between would be overwritten."""
     desk = VersionedDesk(others=1, then="approved")
-    async with before(desk, cancel={**CANCEL, "if_match": True}) as (system, _):
+    async with open_rest_adapter(desk, cancel={**CANCEL, "if_match": True}) as (system, _):
         assert isinstance(system, Cancels)
         with pytest.raises(ConflictError, match="approved already"):
             await system.cancel("7", "too late")
     assert desk.changed == []
     desk = VersionedDesk(others=1, then="approved")
-    async with before(desk, cancel=CANCEL) as (system, _):  # the negative control
+    async with open_rest_adapter(desk, cancel=CANCEL) as (system, _):  # the negative control
         assert isinstance(system, Cancels)
         await system.cancel("7", "too late")
     assert desk.changed == [""]
 
 
 async def test_a_ticket_that_others_change_all_the_time_is_tried_later() -> None:
-    async with before(VersionedDesk(others=99), cancel={**CANCEL, "if_match": True}) as (system, _):
+    async with open_rest_adapter(VersionedDesk(others=99), cancel={**CANCEL, "if_match": True}) as (
+        system,
+        _,
+    ):
         assert isinstance(system, Cancels)
         with pytest.raises(TemporaryError, match="others change the ticket") as caught:
             await system.cancel("7", "please")
@@ -286,7 +291,7 @@ async def test_a_ticket_that_others_change_all_the_time_is_tried_later() -> None
 async def test_a_version_in_the_ticket_goes_into_the_body() -> None:
     body = {"stamp": "{{ ticket.version }}", "text": "{{ text }}"}
     comment = {"path": "/tickets/{{ ticket.id }}/c", "body": body, "version": "version"}
-    async with before(VersionedDesk(), comment=comment) as (system, server):
+    async with open_rest_adapter(VersionedDesk(), comment=comment) as (system, server):
         assert isinstance(system, Comments)
         await system.comment("7", "hello")
     assert orjson.loads(server.calls[-1].body) == {"stamp": 1, "text": "hello"}
@@ -294,7 +299,10 @@ async def test_a_version_in_the_ticket_goes_into_the_body() -> None:
 
 @pytest.mark.parametrize("how", [{"if_match": True}, {"version": "no.such"}])
 async def test_a_ticket_without_a_version_is_not_changed(how: dict[str, Any]) -> None:
-    async with before(lambda _: {"ticket": ticket()}, cancel={**CANCEL, **how}) as (system, server):
+    async with open_rest_adapter(lambda _: {"ticket": ticket()}, cancel={**CANCEL, **how}) as (
+        system,
+        server,
+    ):
         assert isinstance(system, Cancels)
         with pytest.raises(TemporaryError, match=r"ETag|without a version"):
             await system.cancel("7", "please")
@@ -307,7 +315,7 @@ async def test_another_refusal_is_what_it_is() -> None:
             return web.json_response({"ticket": ticket()}, headers={"ETag": '"1"'})
         return web.Response(status=422)
 
-    async with before(answering, cancel={**CANCEL, "if_match": True}) as (system, _):
+    async with open_rest_adapter(answering, cancel={**CANCEL, "if_match": True}) as (system, _):
         assert isinstance(system, Cancels)
         with pytest.raises(PermanentError):
             await system.cancel("7", "please")

@@ -12,7 +12,7 @@ from proxy.tickets.port import FetchesMany, ListsChanges
 from proxy.tickets.rest.client import MOST_PAGES, next_link
 from proxy.tickets.rest.lists import Pages
 from tests.support.declarations import declaration
-from tests.support.rest_rig import Answering, before, ticket
+from tests.support.rest_adapter import Responder, open_rest_adapter, ticket
 
 T0 = 1_767_261_600_000  # 2026-01-01T10:00:00Z
 SIZE = 3
@@ -71,7 +71,7 @@ STYLES: Sequence[dict[str, Any]] = (
 @pytest.mark.parametrize("count", [0, 2, 3, 7])
 async def test_every_style_reads_to_the_end(style: dict[str, Any], count: int) -> None:
     entries = [entry(number) for number in range(count)]
-    async with before(Pager(entries), changes=changes(**style)) as (system, server):
+    async with open_rest_adapter(Pager(entries), changes=changes(**style)) as (system, server):
         assert isinstance(system, ListsChanges)
         found = await system.changes(T0)
     assert set(found) == {str(number) for number in range(count)}
@@ -80,7 +80,10 @@ async def test_every_style_reads_to_the_end(style: dict[str, Any], count: int) -
 
 
 async def test_without_pages_one_answer_is_the_list() -> None:
-    async with before(Pager([entry(0), entry(1)]), changes=changes()) as (system, server):
+    async with open_rest_adapter(Pager([entry(0), entry(1)]), changes=changes()) as (
+        system,
+        server,
+    ):
         assert isinstance(system, ListsChanges)
         assert await system.changes(T0 + 1_500) == {"0": T0 + 3_599_000, "1": T0 + 3_598_000}
     assert [call.path for call in server.calls] == ["/v2/changes?since=2026-01-01T10:00:01Z"]
@@ -90,7 +93,7 @@ async def test_without_pages_one_answer_is_the_list() -> None:
 async def test_counted_pages_stop_at_what_is_older_than_wanted(style: dict[str, Any]) -> None:
     """A system that cannot filter by time is asked for the newest first, and no further."""
     entries = [entry(number) for number in range(30)]
-    async with before(Pager(entries), changes=changes(**style)) as (system, server):
+    async with open_rest_adapter(Pager(entries), changes=changes(**style)) as (system, server):
         assert isinstance(system, ListsChanges)
         found = await system.changes(T0 + 3_599_000 - 4_000)
     assert {str(number) for number in range(5)} <= set(found)
@@ -100,7 +103,7 @@ async def test_counted_pages_stop_at_what_is_older_than_wanted(style: dict[str, 
 async def test_a_counted_list_must_have_the_newest_first() -> None:
     """Else a ticket that changes meanwhile takes another past the edge of a page."""
     entries = [entry(1), entry(0)]
-    async with before(Pager(entries), changes=changes(**STYLES[0])) as (system, _):
+    async with open_rest_adapter(Pager(entries), changes=changes(**STYLES[0])) as (system, _):
         assert isinstance(system, ListsChanges)
         with pytest.raises(TemporaryError, match="newest first"):
             await system.changes(T0)
@@ -117,12 +120,12 @@ async def test_changes_meanwhile_hide_nothing_and_are_no_error() -> None:
         pages.entries = [entry(16 - newer), entry(17 - newer), *pages.entries][:12]
         return answer
 
-    async with before(busy, changes=changes(**STYLES[0])) as (system, _):
+    async with open_rest_adapter(busy, changes=changes(**STYLES[0])) as (system, _):
         assert isinstance(system, ListsChanges)
         assert {str(it["id"]) for it in entries} <= set(await system.changes(T0))
 
 
-UNREADABLE: Sequence[tuple[str, Answering, dict[str, Any]]] = (
+UNREADABLE: Sequence[tuple[str, Responder, dict[str, Any]]] = (
     ("no list", lambda _: {"items": None}, changes()),
     ("no list", lambda _: [], changes()),
     ("not JSON", lambda _: web.Response(text="<html>"), changes()),
@@ -141,9 +144,9 @@ UNREADABLE: Sequence[tuple[str, Answering, dict[str, Any]]] = (
 
 @pytest.mark.parametrize(("what", "answering", "declared"), UNREADABLE)
 async def test_what_cannot_be_read_is_never_no_change(
-    what: str, answering: Answering, declared: dict[str, Any]
+    what: str, answering: Responder, declared: dict[str, Any]
 ) -> None:
-    async with before(answering, changes=declared) as (system, _):
+    async with open_rest_adapter(answering, changes=declared) as (system, _):
         assert isinstance(system, ListsChanges)
         with pytest.raises(TemporaryError, match=what):
             await system.changes(T0)
@@ -154,7 +157,7 @@ async def test_a_list_without_end_is_an_error() -> None:
         at = int(request.query.get("at", 0))
         return {"items": [{"id": at, "changed": entry(0)["changed"]}], "next": at + 1}
 
-    async with before(endless, changes=changes(**STYLES[4])) as (system, server):
+    async with open_rest_adapter(endless, changes=changes(**STYLES[4])) as (system, server):
         assert isinstance(system, ListsChanges)
         with pytest.raises(TemporaryError, match=f"more than {MOST_PAGES} pages"):
             await system.changes(T0)
@@ -164,7 +167,7 @@ async def test_a_list_without_end_is_an_error() -> None:
 async def test_many_tickets_are_read_in_one_call() -> None:
     shown = [ticket("1"), ticket("2", status="approved"), ticket("99")]
     many = {"path": "/many", "query": {"ids": "{{ ids | join(',') }}"}, "tickets": "t", "most": 50}
-    async with before(lambda _: {"t": shown}, read_many=many) as (system, server):
+    async with open_rest_adapter(lambda _: {"t": shown}, read_many=many) as (system, server):
         assert isinstance(system, FetchesMany)
         assert system.most_fetched == 50
         found = await system.fetch_many(["1", "2", "3", "1,99", "a b", "DESK-1"])
@@ -179,7 +182,7 @@ async def test_many_tickets_are_read_in_one_call() -> None:
 async def test_a_key_is_never_taken_for_the_id_of_another_ticket() -> None:
     shown = [ticket("1", status="approved"), ticket("2", key="1"), ticket("3", key="2")]
     many = {"path": "/many", "query": {"ids": "{{ ids }}"}}
-    async with before(lambda _: shown, read_many=many) as (system, _):
+    async with open_rest_adapter(lambda _: shown, read_many=many) as (system, _):
         assert isinstance(system, FetchesMany)
         found = await system.fetch_many(["1", "2"])
     assert {ref: it.id for ref, it in found.items()} == {"1": "1", "2": "2"}
@@ -201,7 +204,7 @@ async def test_ids_go_where_the_system_wants_them(
     call: dict[str, Any], path: str, body: bytes
 ) -> None:
     many = {"path": "/many", **call}
-    async with before(lambda _: [], read_many=many) as (system, server):
+    async with open_rest_adapter(lambda _: [], read_many=many) as (system, server):
         assert isinstance(system, FetchesMany)
         assert await system.fetch_many(["1", "2"]) == {}
     assert (server.calls[0].path, server.calls[0].body) == (path, body)
@@ -210,7 +213,7 @@ async def test_ids_go_where_the_system_wants_them(
 async def test_a_token_of_a_search_goes_into_its_body() -> None:
     declared = changes(**STYLES[4]) | {"method": "POST", "query": {}, "body": {"q": "{{ since }}"}}
     answers = iter([{"items": [entry(0)], "next": "abc"}, {"items": []}])
-    async with before(lambda _: next(answers), changes=declared) as (system, server):
+    async with open_rest_adapter(lambda _: next(answers), changes=declared) as (system, server):
         assert isinstance(system, ListsChanges)
         await system.changes(T0)
     bodies = [call.body for call in server.calls]
@@ -305,7 +308,10 @@ def test_counted_pages_need_no_filter() -> None:
 
 
 async def test_a_refused_list_says_what_to_do() -> None:
-    async with before(lambda _: web.Response(status=403), changes=changes()) as (system, _):
+    async with open_rest_adapter(lambda _: web.Response(status=403), changes=changes()) as (
+        system,
+        _,
+    ):
         assert isinstance(system, ListsChanges)
         with pytest.raises(ProxyError, match="permissions"):
             await system.changes(T0)

@@ -1,12 +1,14 @@
-"""Ticket systems under the contract: each real adapter with a simulator of its own behind it."""
+"""The ticket systems of the contract tests: each adapter with its own simulator."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final
 
 import orjson
+from typing_extensions import override
 
 from proxy.app.destinations import TICKET_ANSWER_LIMIT
 from proxy.domain.clock import SystemClock
@@ -27,6 +29,7 @@ from proxy.simulators.jira.server import REQUEST_TYPE, SERVICE_DESK, Jira
 from proxy.simulators.servicenow.events import signed_payload
 from proxy.simulators.servicenow.server import ServiceNow
 from proxy.simulators.servicenow.tables import CATALOG_ITEM
+from proxy.simulators.ticket_system import TicketSimulator
 from proxy.tickets.kinds import open_system
 from proxy.tickets.port import TicketSystem
 from tests.support.declarations import desk_mapping
@@ -35,93 +38,89 @@ SECRET: Final = "event-secret"
 DEADLINE: Final = 5_000
 
 
-class Rig(Protocol):
-    """What the contract needs of a simulator, in words that every ticket system knows."""
+@dataclass
+class AdapterBench(ABC):
+    """An adapter and its simulator, as the contract uses them for every kind of system."""
+
+    unknown_ticket: ClassVar[str]
+    """The id of a ticket that does not exist."""
 
     system: TicketSystem
-    unknown_ticket: str
 
+    @property
+    @abstractmethod
+    def simulator(self) -> TicketSimulator:
+        """The simulator behind the adapter."""
+
+    @abstractmethod
     def decide(self, ticket_id: str, decision: str) -> None:
-        """Let a person approve, reject, or choose a status that no map knows (`unknown`)."""
+        """Approve or reject as a person, or set a status that no map contains (`unknown`)."""
 
-    def lose_answer(self, operation: str, times: int = 1) -> None:
-        """Let operations have their effect and lose their answers."""
-
-    def refuse(self, operation: str, status: int, *, retry_after: str | None = None) -> None:
-        """Answer the next operation with a status, without effect."""
-
-    def expire_token(self, operation: str, times: int = 1) -> None:
-        """Let the token be refused."""
-
-    def refuse_client(self) -> None:
-        """Let the token endpoint refuse our credential from now on."""
-
-    def created(self) -> int:
-        """How many tickets there are, seen by the simulator itself."""
-
+    @abstractmethod
     def event(self, ticket_id: str, *, now: int) -> tuple[Mapping[str, str], bytes]:
         """Return a signed event about a ticket, sent at `now` (milliseconds)."""
 
+    def lose_answer(self, operation: str, times: int = 1) -> None:
+        """Carry operations out, but lose their answers."""
+        self.simulator.switch_on(Fault(operation, "reset", times=times, after_effect=True))
+
+    def refuse(self, operation: str, status: int, *, retry_after: str | None = None) -> None:
+        """Answer the next operation with a status, without carrying it out."""
+        self.simulator.switch_on(Fault(operation, "answer", status=status, retry_after=retry_after))
+
+    def expire_token(self, operation: str, times: int = 1) -> None:
+        """Refuse the access token."""
+        self.simulator.switch_on(Fault(operation, "expire", times=times))
+
+    def refuse_client(self) -> None:
+        """Refuse our credential at the token endpoint from now on."""
+        self.simulator.authorization.refuse_client = True
+        self.simulator.authorization.revoke_all()
+
+    def created(self) -> int:
+        """Return the number of tickets in the journal of the simulator."""
+        return len(self.simulator.journal.of("created"))
+
 
 @dataclass
-class DeskRig:
+class DeskBench(AdapterBench):
     """The `rest` adapter and the simulated desk."""
 
-    system: TicketSystem
     desk: Desk
-    unknown_ticket: str = "no-such-ticket"
+    unknown_ticket = "no-such-ticket"
 
+    @property
+    @override
+    def simulator(self) -> TicketSimulator:
+        return self.desk
+
+    @override
     def decide(self, ticket_id: str, decision: str) -> None:
         self.desk.decide(ticket_id, "escalated" if decision == "unknown" else decision, by="olga")
 
-    def lose_answer(self, operation: str, times: int = 1) -> None:
-        self.desk.switch_on(Fault(operation, "reset", times=times, after_effect=True))
-
-    def refuse(self, operation: str, status: int, *, retry_after: str | None = None) -> None:
-        self.desk.switch_on(Fault(operation, "answer", status=status, retry_after=retry_after))
-
-    def expire_token(self, operation: str, times: int = 1) -> None:
-        self.desk.switch_on(Fault(operation, "expire", times=times))
-
-    def refuse_client(self) -> None:
-        self.desk.authorization.refuse_client = True
-        self.desk.authorization.revoke_all()
-
-    def created(self) -> int:
-        return len(self.desk.journal.of("created"))
-
+    @override
     def event(self, ticket_id: str, *, now: int) -> tuple[Mapping[str, str], bytes]:
         body = orjson.dumps({"ticket": {"id": ticket_id}})
         return signed_headers(SECRET, body, event_id="e-1", seconds=now // 1_000), body
 
 
 @dataclass
-class ServiceNowRig:
+class ServiceNowBench(AdapterBench):
     """The `servicenow` adapter and the simulated instance."""
 
-    system: TicketSystem
     instance: ServiceNow
-    unknown_ticket: str = "0" * 32
+    unknown_ticket = "0" * 32
 
+    @property
+    @override
+    def simulator(self) -> TicketSimulator:
+        return self.instance
+
+    @override
     def decide(self, ticket_id: str, decision: str) -> None:
         self.instance.decide(ticket_id, "on hold" if decision == "unknown" else decision)
 
-    def lose_answer(self, operation: str, times: int = 1) -> None:
-        self.instance.switch_on(Fault(operation, "reset", times=times, after_effect=True))
-
-    def refuse(self, operation: str, status: int, *, retry_after: str | None = None) -> None:
-        self.instance.switch_on(Fault(operation, "answer", status=status, retry_after=retry_after))
-
-    def expire_token(self, operation: str, times: int = 1) -> None:
-        self.instance.switch_on(Fault(operation, "expire", times=times))
-
-    def refuse_client(self) -> None:
-        self.instance.authorization.refuse_client = True
-        self.instance.authorization.revoke_all()
-
-    def created(self) -> int:
-        return len(self.instance.journal.of("created"))
-
+    @override
     def event(self, ticket_id: str, *, now: int) -> tuple[Mapping[str, str], bytes]:
         _, headers, body = signed_payload(
             SECRET, "updated", {"sys_id": ticket_id, "number": "n"}, now
@@ -130,38 +129,28 @@ class ServiceNowRig:
 
 
 @dataclass
-class JiraRig:
+class JiraBench(AdapterBench):
     """The `jira` adapter and the simulated site."""
 
-    system: TicketSystem
     site: Jira
-    unknown_ticket: str = "999999"
+    unknown_ticket = "999999"
 
+    @property
+    @override
+    def simulator(self) -> TicketSimulator:
+        return self.site
+
+    @override
     def decide(self, ticket_id: str, decision: str) -> None:
         self.site.decide(ticket_id, "Escalated" if decision == "unknown" else decision)
 
-    def lose_answer(self, operation: str, times: int = 1) -> None:
-        self.site.switch_on(Fault(operation, "reset", times=times, after_effect=True))
-
-    def refuse(self, operation: str, status: int, *, retry_after: str | None = None) -> None:
-        self.site.switch_on(Fault(operation, "answer", status=status, retry_after=retry_after))
-
-    def expire_token(self, operation: str, times: int = 1) -> None:
-        self.site.switch_on(Fault(operation, "expire", times=times))
-
-    def refuse_client(self) -> None:
-        self.site.authorization.refuse_client = True
-        self.site.authorization.revoke_all()
-
-    def created(self) -> int:
-        return len(self.site.journal.of("created"))
-
+    @override
     def event(self, ticket_id: str, *, now: int) -> tuple[Mapping[str, str], bytes]:
         _, headers, body = signed(SECRET, "updated", {"id": ticket_id, "key": "ACC-1"}, now)
         return headers, body
 
 
-def connected(
+def oauth_destination(
     outbound: Outbound, origin: str, token_path: str, *, through: str = ""
 ) -> Destination:
     """Return a destination with OAuth2, as the program makes one.
@@ -211,7 +200,7 @@ LISTS: Final[Mapping[str, Any]] = {
 
 
 @asynccontextmanager
-async def rest_rig() -> AsyncIterator[Rig]:
+async def rest_bench() -> AsyncIterator[AdapterBench]:
     async with (
         Desk(client_id="proxy", client_secret="s3cret", event_secret=SECRET) as desk,
         Outbound(loopback=True) as outbound,
@@ -219,14 +208,14 @@ async def rest_rig() -> AsyncIterator[Rig]:
         system = open_system(
             name="desk",
             declaration={**desk_mapping(), **LISTS, "base_url": desk.url},
-            http=connected(outbound, desk.url, "/oauth/token"),
+            http=oauth_destination(outbound, desk.url, "/oauth/token"),
             event_secrets=lambda: [SECRET.encode()],
         )
-        yield DeskRig(system, desk)
+        yield DeskBench(system, desk)
 
 
 @asynccontextmanager
-async def servicenow_rig(**declared: Any) -> AsyncIterator[ServiceNowRig]:
+async def servicenow_bench(**declared: Any) -> AsyncIterator[ServiceNowBench]:
     """Open the adapter with some parts of its declaration replaced."""
     async with (
         ServiceNow(client_id="proxy", client_secret="s3cret", event_secret=SECRET) as instance,
@@ -242,17 +231,17 @@ async def servicenow_rig(**declared: Any) -> AsyncIterator[ServiceNowRig]:
         system = open_system(
             name="desk",
             declaration=declaration | declared,
-            http=connected(outbound, instance.url, "/oauth_token.do"),
+            http=oauth_destination(outbound, instance.url, "/oauth_token.do"),
             event_secrets=lambda: [SECRET.encode()],
         )
-        yield ServiceNowRig(system, instance)
+        yield ServiceNowBench(system, instance)
 
 
 @asynccontextmanager
-async def order_rig() -> AsyncIterator[Rig]:
+async def order_bench() -> AsyncIterator[AdapterBench]:
     """Open the adapter for orders from the service catalog."""
     order = {"item": CATALOG_ITEM, "correlation_variable": "request_of_witboost"}
-    async with servicenow_rig(order=order) as rig:
+    async with servicenow_bench(order=order) as rig:
         yield rig
 
 
@@ -287,7 +276,7 @@ def jira_system(
     return open_system(
         name="desk",
         declaration=declaration | declared,
-        http=connected(outbound, site.url, "/oauth/token", through=through),
+        http=oauth_destination(outbound, site.url, "/oauth/token", through=through),
         event_secrets=lambda: [SECRET.encode()],
     )
 
@@ -299,20 +288,20 @@ def jira_site(**differing: Any) -> Jira:
 
 
 @asynccontextmanager
-async def jira_rig(
+async def jira_bench(
     site: Mapping[str, Any] | None = None, **declared: Any
-) -> AsyncIterator[JiraRig]:
+) -> AsyncIterator[JiraBench]:
     """Open the adapter and a site; `site` says how that differs."""
     async with jira_site(**(site or {})) as simulated, Outbound(loopback=True) as outbound:
-        yield JiraRig(jira_system(outbound, simulated, **declared), simulated)
+        yield JiraBench(jira_system(outbound, simulated, **declared), simulated)
 
 
-RIGS: Final[Mapping[str, Callable[[], AbstractAsyncContextManager[Rig]]]] = {
-    "rest": rest_rig,
-    "servicenow": servicenow_rig,
-    "servicenow order": order_rig,
-    "jira request": jira_rig,
-    "jira issue": partial(jira_rig, issue=ISSUE, correlation_field="labels", **BY_STATUS),
-    "jira data center": partial(jira_rig, {"cloud": False}),
+BENCHES: Final[Mapping[str, Callable[[], AbstractAsyncContextManager[AdapterBench]]]] = {
+    "rest": rest_bench,
+    "servicenow": servicenow_bench,
+    "servicenow order": order_bench,
+    "jira request": jira_bench,
+    "jira issue": partial(jira_bench, issue=ISSUE, correlation_field="labels", **BY_STATUS),
+    "jira data center": partial(jira_bench, {"cloud": False}),
 }
 """Every adapter; the contract runs on each."""

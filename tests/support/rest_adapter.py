@@ -14,13 +14,13 @@ from proxy.tickets.rest.system import RestTicketSystem
 from tests.support.declarations import declaration
 from tests.support.systems import System, serving
 
-Answering = Callable[[web.Request], Any]
+Responder = Callable[[web.Request], Any]
 """Returns what becomes JSON, or a whole response."""
 
 
 @asynccontextmanager
-async def before(
-    answering: Answering, **changes: Any
+async def open_rest_adapter(
+    answering: Responder, **changes: Any
 ) -> AsyncIterator[tuple[RestTicketSystem, System]]:
     """Open the adapter with some parts of its declaration replaced, before this server."""
 
