@@ -22,23 +22,26 @@ COMPLETE_VARIABLE: Final = "_APPROVAL_PROXY_COMPLETE"
 """The environment variable in which a completion script of click passes its request."""
 
 COMMANDS: Final = {
-    "audit": ("audit:audit", "Verify the audit, offline."),
-    "check": ("check:check", "Validate the settings, and call the systems that they name."),
+    "audit": ("audit:audit", "Verify the audit offline."),
+    "check": ("check:check", "Validate the settings and call the systems."),
     "completion": ("completion:completion", "Print the completion script of a shell."),
-    "demo": ("demo:demo", "Play the whole path between simulated systems."),
-    "doctor": ("doctor:doctor", "Compare store, audit and ticket systems."),
-    "explain": ("explain:explain", "Explain offline how a hook call would be processed."),
-    "keys": ("keys:keys", "Make keys for clients, operators, encryption and signing."),
-    "login": ("login:login", "Log in to a ticket system once, for the grant refresh_token."),
-    "pause": ("pause:pause", "Stop calling a ticket system or a witboost instance."),
-    "receipts": ("receipts:receipts", "Print and verify signed receipts of decisions."),
-    "requests": ("requests:requests", "List, show and repair requests."),
-    "resume": ("pause:resume", "Call a paused ticket system or witboost instance again."),
+    "demo": ("demo:demo", "Play the whole path with simulated systems."),
+    "doctor": ("doctor:doctor", "Compare store with audit and ticket systems."),
+    "explain": ("explain:explain", "Explain how a hook call would be processed."),
+    "keys": ("keys:keys", "Make keys for clients and for encryption."),
+    "login": ("login:login", "Log in to a ticket system once."),
+    "pause": ("pause:pause", "Stop calling a system or witboost instance."),
+    "receipts": ("receipts:receipts", "Print and verify receipts of decisions."),
+    "requests": ("requests:requests", "List and repair requests."),
+    "resume": ("pause:resume", "Call a paused system or instance again."),
     "serve": ("serve:serve", "Run the proxy."),
     "store": ("store:store", "Export and import the whole store."),
-    "try": ("try_:try_", "Open one ticket marked TEST, and wait for its decision."),
+    "try": ("try_:try_", "Open one ticket marked TEST."),
 }
-"""Each command by name: its module and function below `proxy.cli.commands`, and its short help."""
+"""Each command by name: its module and function below `proxy.cli.commands`, and its short help.
+
+Completion shows at most 45 characters of the help, and in fish nothing after a comma.
+"""
 
 _INTERRUPTED: Final = 130
 

@@ -43,6 +43,8 @@ def print_table(
 ) -> None:
     """Print rows of equal length in aligned columns, below a header if there is one."""
     rows = list(rows)
+    if not (rows or header):
+        return
     if sys.stdout.isatty():
         _print_on_terminal(rows, header, indent)
         return
@@ -60,6 +62,9 @@ def _print_on_terminal(rows: Iterable[Sequence[str]], header: Sequence[str], ind
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(*header, box=None, show_header=bool(header), padding=(0, 2, 0, 0), pad_edge=False)
+    if not header:
+        table.add_column()
+    table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(*[Text(cell, _STYLES.get(cell.strip(), ""), overflow="fold") for cell in row])
     Console().print(Padding(table, (0, 0, 0, indent), expand=False))
@@ -67,7 +72,10 @@ def _print_on_terminal(rows: Iterable[Sequence[str]], header: Sequence[str], ind
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Progress]:
-    """Show a progress bar on standard error, if that is a terminal."""
+    """Show a progress bar on standard error, if that is a terminal.
+
+    Nothing may be printed inside.
+    """
     if not sys.stderr.isatty():
         yield lambda _done, _total: None
         return
@@ -80,7 +88,7 @@ def progress_bar(label: str) -> Iterator[Progress]:
         *(*columns, percent, elapsed),
         console=Console(stderr=True),
         transient=True,
-        redirect_stdout=sys.stdout.isatty(),  # else it would write to standard error
+        redirect_stdout=False,
     ) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -35,6 +35,7 @@ class Machine:
 
     def __init__(self, folder: Path, server: EmbeddedServer, rig: Rig) -> None:
         self.folder, self.server, self.rig = folder, server, rig
+        self.steps: list[tuple[int, ...]] = []
 
     def size(self) -> int:
         return self._file().stat().st_size
@@ -76,7 +77,8 @@ class Machine:
             since=0,
             retention=90 * DAY,
         )
-        return [finding async for finding in Doctor(patient, repair=repair).examine()]
+        doctor = Doctor(patient, repair=repair, progress=lambda *step: self.steps.append(step))
+        return [finding async for finding in doctor.examine()]
 
 
 @pytest.fixture
@@ -100,6 +102,7 @@ async def test_where_nothing_was_lost_nothing_is_wrong(machine: Machine) -> None
     await rig.program.sealer().seal()
     findings = await machine.doctor()
     assert {finding.result for finding in findings} == {"ok", "unknown"}
+    assert machine.steps == [(1, 2), (2, 2)], "the request in the audit, and in the store"
     tickets, moments = [finding.says for finding in findings if finding.result == "unknown"]
     assert "cannot list its tickets" in tickets, "what cannot be known is never fine"
     assert "lost before it was sealed (the audit lags by about a second)" in moments

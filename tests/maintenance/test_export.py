@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from proxy.app.offline import open_stopped_store
 from proxy.audit.receipts import RECEIPT
 from proxy.cli.commands.audit import examine
 from proxy.domain.models import State
@@ -139,6 +140,24 @@ async def several(site: Site, **how: Any) -> dict[str, Mapping[str, Any]]:
         for _ in range(8):
             await rig.ask()
         return await calls_of(rig)
+
+
+async def test_export_and_import_report_their_progress(site: Site) -> None:
+    await several(site)
+    steps = list[tuple[int, ...]]()
+    file = site.folder / "export"
+    async with site.store() as store:
+        await export.export_store(store, file, by="me", progress=lambda *step: steps.append(step))
+    assert steps[-1] == (8, 8)
+    site.settings(store={"namespace": "another"})
+    async with open_stopped_store(site.settings()) as store:
+        await export.import_store(
+            *(store, file),
+            by="me",
+            replace=False,
+            progress=lambda *step: steps.append(step),
+        )
+    assert steps[-1] == (16, 16), "each request is verified, and written"
 
 
 async def test_without_the_key_that_places_repeats_would_be_new_requests(

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -52,15 +53,22 @@ _WORDS: Final = {
 @config_option
 def doctor(config: Path | None, since: int, *, repair: bool, as_json: bool) -> int:
     """Print every finding; 1 if anything is wrong and was not repaired."""
-    settings = load(config, os.environ)
-    counts = asyncio.run(_examine(settings, repair=repair, since=since, as_json=as_json))
+    settings, findings = load(config, os.environ), list[Finding]()
+    try:
+        asyncio.run(_examine(settings, findings, repair=repair, since=since))
+    finally:
+        _print(findings, as_json=as_json)
+    counts = Counter[str](finding.result for finding in findings)
     if not as_json:
         click.echo(", ".join(f"{counts[result]} {word}" for result, word in _WORDS.items()))
     return int(counts["wrong"] > 0)
 
 
-async def _examine(settings: Settings, *, repair: bool, since: int, as_json: bool) -> Counter[str]:
-    folder, counts = settings.audit_folder, Counter[str]()
+async def _examine(
+    settings: Settings, findings: list[Finding], *, repair: bool, since: int
+) -> None:
+    """Add every finding to `findings`, which holds some of them even after an error."""
+    folder = settings.audit_folder
     report = examine(folder) if folder.is_dir() else None
     async with open_for_doctor(settings, publish=repair) as (store, systems):
         audited = recall(file.lines() for file in files_in(folder))
@@ -75,13 +83,12 @@ async def _examine(settings: Settings, *, repair: bool, since: int, as_json: boo
                 retention=settings.store.retention,
             )
             async for finding in Doctor(inputs, repair=repair, progress=report_progress).examine():
-                counts[finding.result] += 1
-                _print(finding, as_json=as_json)
-    return counts
+                findings.append(finding)  # noqa: PERF401 - those before an error are printed
 
 
-def _print(finding: Finding, *, as_json: bool) -> None:
+def _print(findings: Sequence[Finding], *, as_json: bool) -> None:
     if as_json:
-        click.echo(orjson.dumps(dataclasses.asdict(finding)).decode())
+        for finding in findings:
+            click.echo(orjson.dumps(dataclasses.asdict(finding)).decode())
     else:
-        print_table([(f"{_WORDS[finding.result]:<8}", f"{finding.about}: {finding.says}")])
+        print_table([(f"{_WORDS[it.result]:<8}", f"{it.about}: {it.says}") for it in findings])
