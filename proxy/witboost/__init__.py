@@ -1,1 +1,1 @@
-"""What witboost sends, what it wants back, and what proves who we are to it."""
+"""witboost: reading its hook calls, calling it back, and our credentials there."""

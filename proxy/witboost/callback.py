@@ -1,7 +1,8 @@
 """The callback: the final status, sent to the `respondToUrl` of a request.
 
 Platform Admin API, "Update the status of a hook": `{"status": "OK" | "KO", "hookInfo": {...}}`.
-The HTTP method is not documented, so it is a setting, or found out once per instance.
+The HTTP method is not documented. It is a setting, or with `auto` the proxy tries PUT, PATCH and
+POST once and remembers the one that the instance accepts.
 """
 
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ from proxy.outbound.responses import Call, raise_for_status
 Method = Literal["auto", "PUT", "PATCH", "POST"]
 
 PROBED: Final = ("PUT", "PATCH", "POST")
+"""The methods that `auto` tries, in this order."""
 LONGEST_COMMENT: Final = 4_000
+"""Characters of a comment in the callback; the rest is cut off."""
 
 _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"}
 _MESSAGES: Final = {
@@ -33,17 +36,17 @@ _NOT_GRANTED: Final = "The request was approved, but the access could not be gra
 
 
 def callback_body(record: Record, texts: Details) -> bytes:
-    """Return the body that reports a decided request; what is absent is left out.
+    """Return the body that reports the final status; empty values are left out.
 
-    OK says approved, and not known to have failed after that; everything else is KO.
+    The status is OK if the request was approved and its fulfilment did not fail, otherwise KO.
     """
     assert record.decision is not None
     failed = record.fulfilment is Fulfilment.FAILED
     approved = record.decision is Decision.APPROVED
     message = _NOT_GRANTED if approved and failed else _MESSAGES[record.decision]
-    where = f" (ticket {record.ticket_key})" if record.ticket_key else ""
+    ticket = f" (ticket {record.ticket_key})" if record.ticket_key else ""
     hook_info = {
-        "message": f"{message}{where}.",
+        "message": f"{message}{ticket}.",
         "ticketKey": record.ticket_key,
         "ticketUrl": texts.ticket_url,
         "decision": record.decision.value,
@@ -57,10 +60,10 @@ def callback_body(record: Record, texts: Details) -> bytes:
 
 
 def announcement(record: Record, ticket: Ticket) -> bytes:
-    """Return the body that says where the open ticket is, without any status.
+    """Return the body that names the open ticket, without a status.
 
-    The contract does not promise that such an update leaves the hook open: it is sent only where
-    a route asks for it.
+    The contract does not promise that such an update leaves the hook open, so it is sent only if
+    the route is configured to do so.
     """
     hook_info = {
         "message": f"Waiting for a decision (ticket {ticket.key}).",
@@ -80,43 +83,46 @@ def _rfc3339(moment: int) -> str:
 
 
 class MethodMemory(Protocol):
-    """Where the method that an instance takes is remembered, until its settings change."""
+    """Remembers the HTTP method that an instance accepts, until its settings change.
+
+    The store implements it; it is a protocol because `witboost` and `store` are in the same layer.
+    """
 
     async def get_callback_method(self, instance: str) -> str | None:
-        """Return the method that got a 2xx before, if any."""
+        """Return the method that succeeded before, or None."""
         ...
 
     async def set_callback_method(self, instance: str, method: str) -> None:
-        """Remember the method."""
+        """Remember the method that succeeded."""
         ...
 
 
 class Receiver(Protocol):
-    """Whoever waits for the final status of a request."""
+    """The receiver of callbacks: a witboost instance, or nobody for a trial."""
 
     @property
     def name(self) -> str:
-        """The destination that is called."""
+        """The name of the destination that is called."""
         ...
 
     @property
     def reuse_after_final(self) -> bool:
-        """Whether a URL may be used again after its request has ended."""
+        """True if a URL may be used again after its request has ended."""
         ...
 
     async def call_back(self, url: str, body: bytes) -> None:
-        """Send the body to a request's `respondToUrl`; raises as `Witboost.call_back` does."""
+        """Send the body to a request's `respondToUrl`; raise the errors of `Witboost.call_back`."""
         ...
 
 
 class NullReceiver:
-    """The receiver of trials: the callback is kept for who tries, and goes nowhere."""
+    """The receiver of trials: the callback is stored with the request, but not sent."""
 
     name = TRIAL
     reuse_after_final = False
 
     async def call_back(self, url: str, body: bytes) -> None:
-        """Do nothing: what would be sent is with the request."""
+        """Do nothing; the body is already stored with the request."""
 
 
 class Witboost:
@@ -140,32 +146,32 @@ class Witboost:
         self._prefixes = tuple(prefixes)
 
     async def call_back(self, url: str, body: bytes) -> None:
-        """Send the body to a request's `respondToUrl`; return once witboost has taken it.
+        """Send the body to a request's `respondToUrl`; return when witboost has accepted it.
 
-        The URL is checked again: the settings may be others than when it was accepted.
+        The URL is checked again, because the settings may have changed since the hook call.
 
         Raises:
-            NotFound: no method finds the hook (404 or 405).
-            Conflict: witboost says that the hook is already closed.
+            NotFoundError: every method was answered with 404 or 405.
+            ConflictError: witboost reports that the hook is already closed.
             ConfigurationError: the URL is not allowed, or the credential is refused.
-            PermanentError: any other refusal, redirects among them.
-            TemporaryError: no usable answer; `sent` tells whether it may have arrived.
+            PermanentError: any other refusal, including redirects.
+            TemporaryError: no usable response; `maybe_sent` is true if it may have arrived.
         """
         target = self._checked(url)
         methods = await self._methods()
         for method in methods:
             call = Call(method, target, _JSON, body)
-            answer = await self._http.send(call, repeatable=False)
-            if answer.status not in {404, 405}:
+            response = await self._http.send(call, repeatable=False)
+            if response.status not in {404, 405}:
                 break
-        if answer.status == 405:  # noqa: PLR2004 - Method Not Allowed (RFC 9110 15.5.6)
+        if response.status == 405:  # noqa: PLR2004 - Method Not Allowed (RFC 9110 15.5.6)
             raise NotFoundError(
-                f"witboost {self.name} takes none of {', '.join(methods)} at"
-                f" {target.partition('?')[0]}: check the instance's `method` and that the hook"
+                f"witboost {self.name} accepts none of {', '.join(methods)} at"
+                f" {target.partition('?')[0]}: check the instance's `method`, and that the hook"
                 " still exists",
-                status=answer.status,
+                status=response.status,
             )
-        raise_for_status(answer, call, system=f"witboost {self.name}")
+        raise_for_status(response, call, system=f"witboost {self.name}")
         if len(methods) > 1:
             await self._memory.set_callback_method(self.name, method)
 
@@ -186,5 +192,5 @@ class Witboost:
     async def _methods(self) -> Sequence[str]:
         if self._method != "auto":
             return (self._method,)
-        get_callback_method = await self._memory.get_callback_method(self.name)
-        return (get_callback_method,) if get_callback_method else PROBED
+        accepted = await self._memory.get_callback_method(self.name)
+        return (accepted,) if accepted else PROBED

@@ -1,6 +1,7 @@
-"""What proves us to a witboost instance: its two ways to a short-lived JWT, both as a fetch.
+"""Credentials for a witboost instance: two ways to obtain a short-lived JWT.
 
-Wrapped in a `TokenSource` each is renewed early and dropped when refused. A fixed bearer token is
+Each is a fetch function for a `TokenSource`, which renews the token early and drops it when it is
+refused. A fixed bearer token needs neither: it is
 `StaticHeader("Authorization", lambda: "Bearer ...")`.
 """
 
@@ -25,7 +26,9 @@ from proxy.outbound.responses import Call, Response, raise_for_status
 
 EXCHANGE_PATH: Final = "/api/auth/access-tokens/jwt"
 SUBJECT: Final = "backstage-server"
+"""The `sub` of the tokens that Backstage's backends sign."""
 RENEWED_EVERY: Final = 10 * MINUTE
+"""Milliseconds after which a token signed with the shared secret is replaced."""
 
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _NOT_BASE64: Final = re.compile(r"[^A-Za-z0-9_-]")
@@ -34,40 +37,42 @@ _JSON: Final = {"Content-Type": "application/json", "Accept": "application/json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessTokenExchange:
-    """A service account's access token (`wbat-...`), exchanged at the instance for a JWT.
-
-    `duration` is the wanted life in milliseconds; None leaves it to witboost (5 minutes). `url` is
-    the address of the instance.
-    """
+    """Exchanges a service account's access token (`wbat-...`) for a JWT at the instance."""
 
     http: Destination
+    """Sends the exchange."""
     url: str
+    """Address of the instance."""
     access_token: Callable[[], str] = field(repr=False)
+    """Returns the current access token, whose file may be replaced at any time."""
     clock: Clock
+    """Source of the current time."""
     duration: int | None = None
+    """Requested lifetime in milliseconds; None leaves it to witboost (5 minutes)."""
     scope: str = ""
+    """Requested scope; empty for none."""
 
     async def __call__(self) -> Token:
-        """Return a fresh JWT.
+        """Return a new JWT.
 
         Raises:
-            ConfigurationError: witboost refuses the access token, or answers without a JWT.
-            TemporaryError: no JWT now.
+            ConfigurationError: witboost refuses the access token, or its response has no JWT.
+            TemporaryError: no JWT can be obtained at the moment.
         """
         secret = self.access_token()
-        wanted: dict[str, Any] = {"access_token": secret}
+        body: dict[str, Any] = {"access_token": secret}
         if self.duration is not None:
-            wanted["duration_seconds"] = max(1, self.duration // 1_000)
+            body["duration_seconds"] = max(1, self.duration // 1_000)
         if self.scope:
-            wanted["scope"] = self.scope
+            body["scope"] = self.scope
         url = self.url.rstrip("/") + EXCHANGE_PATH
-        call = Call("POST", url, _JSON, orjson.dumps(wanted), secrets=(secret,))
+        call = Call("POST", url, _JSON, orjson.dumps(body), secrets=(secret,))
         sent_at = self.clock.monotonic()
         try:
-            answer = await self.http.send(call, repeatable=True)
-            raise_for_status(answer, call, system="witboost")
+            response = await self.http.send(call, repeatable=True)
+            raise_for_status(response, call, system="witboost")
         except TemporaryError as error:
-            # what may have been sent is the question for a token, never the callback itself
+            # at most the token request was sent, never the callback that needs the token
             raise TemporaryError(
                 str(error), retry_after=error.retry_after, maybe_sent=False
             ) from error
@@ -76,12 +81,14 @@ class AccessTokenExchange:
                 f"no witboost token: {error}: check the instance's URL, and that its access token"
                 " is neither expired nor revoked"
             ) from error
-        jwt = _jwt(answer)
+        jwt = _jwt(response)
         return Token(jwt, sent_at, self._lifetime(_claims(jwt)))
 
     def _lifetime(self, claims: dict[str, Any]) -> int:
-        """Return how long the JWT lives: from its own two times where it has them, so that a clock
-        that differs from witboost's does not matter.
+        """Return the lifetime of the JWT in milliseconds.
+
+        It is `exp` minus `iat` where the JWT has both, so that it does not matter if our clock
+        differs from witboost's.
         """
         expires, issued = claims.get("exp"), claims.get("iat")
         if not isinstance(expires, int | float):
@@ -90,22 +97,22 @@ class AccessTokenExchange:
         return int(min(max(expires * 1_000 - since, 0), DAY))
 
 
-def _jwt(answer: Response) -> str:
+def _jwt(response: Response) -> str:
     try:
-        tree = orjson.loads(answer.body)
+        tree = orjson.loads(response.body)
     except orjson.JSONDecodeError:
         tree = None
     value = tree.get("jwt") if isinstance(tree, dict) else None
     if not (isinstance(value, str) and _TOKEN.fullmatch(value)):
         raise ConfigurationError(
-            f"{answer.label} answered {answer.status} without a JWT: check that the instance's URL"
-            " is that of witboost, without a path"
+            f"{response.label} answered {response.status} without a JWT: check that the instance's"
+            " URL is that of witboost, without a path"
         )
     return value
 
 
 def _claims(jwt: str) -> dict[str, Any]:
-    """Return what a JWT says of itself; its signature is witboost's to verify and not ours."""
+    """Return the claims of a JWT without verifying its signature, which only witboost can do."""
     try:
         claims = orjson.loads(decode_base64(jwt.split(".")[1]))
     except (IndexError, orjson.JSONDecodeError):
@@ -114,11 +121,11 @@ def _claims(jwt: str) -> dict[str, Any]:
 
 
 class SharedSecret:
-    """A token that we sign ourselves, as Backstage's backends do (ServerTokenManager).
+    """Signs tokens with a shared secret, as Backstage's backends do (ServerTokenManager).
 
-    HS256 over exactly `sub` and `exp`, an hour ahead and renewed every 10 minutes; the key is the
-    decoded secret, often shorter than RFC 7518 3.2 wants. `secret` is asked for each token, as its
-    file may be replaced.
+    A token is signed with HS256 and holds exactly `sub` and `exp`. It expires after an hour and is
+    renewed every 10 minutes. The key is the decoded secret, which is often shorter than RFC 7518
+    3.2 requires. `secret` is called for each token, because its file may be replaced.
     """
 
     def __init__(self, secret: Callable[[], str], *, clock: Clock) -> None:
@@ -127,10 +134,10 @@ class SharedSecret:
         self._key()
 
     async def __call__(self) -> Token:
-        """Return a freshly signed token.
+        """Return a newly signed token.
 
         Raises:
-            ConfigurationError: the secret of now is no key.
+            ConfigurationError: the current secret is empty or not base64.
         """
         claims = {"sub": SUBJECT, "exp": (self._clock.now() + HOUR) // 1_000}
         value = jws.serialize_compact({"alg": "HS256"}, orjson.dumps(claims), self._key())
@@ -140,17 +147,17 @@ class SharedSecret:
         key = decode_base64(self._secret())
         if not key:
             raise ConfigurationError(
-                "the witboost shared secret is empty once it is base64-decoded: set the value of"
+                "the witboost shared secret is empty after base64 decoding: set it to the value of"
                 " `backend.auth.keys`"
             )
         with warnings.catch_warnings():
-            # the length of the key is witboost's choice
+            # witboost chooses the length of the key
             warnings.simplefilter("ignore", SecurityWarning)
             return OctKey.import_key(key)
 
 
 def decode_base64(text: str) -> bytes:
-    """Return the bytes as Node's Buffer decodes them: `-_` equal `+/`, all else is skipped."""
+    """Return the bytes as Node's Buffer decodes them: `-_` equal `+/`, others are skipped."""
     letters = _NOT_BASE64.sub("", text.partition("=")[0].translate(str.maketrans("+/", "-_")))
     if len(letters) % 4 == 1:
         letters = letters[:-1]

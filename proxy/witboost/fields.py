@@ -1,7 +1,8 @@
-"""Reading `fields`: free-form by contract, so every spelling seen in witboost's documentation.
+"""Readers of the free-form `fields`, for every spelling seen in witboost's documentation.
 
-Case, `_` and `-` in the names of fields do not matter. Nothing here raises, whatever the values
-are; what is absent or strange is empty, and stays in `fields` for the ticket's templates.
+Case, `_` and `-` in the names of fields do not matter. No reader raises an error: if a value is
+absent or has an unexpected type, the result is empty. Ticket templates can still use the value,
+because `fields` itself is kept.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,18 +44,20 @@ _EXPIRES: Final = _names(
     "indent.com/time/expires",
 )
 
-# what names a person or group, and what names a thing: the most exact first
-_WHO: Final = _names("userRef", "identity", "ref", "email", "name", "displayName")
-_WHAT: Final = _names("consumableInterface", "urn", "displayName", "name", "id", "parentSystem")
-_CALLED: Final = _names("consumableInterface", "displayName", "name", "parentSystem")
+# names inside an identity or a resource, the most precise first
+_IDENTITY_NAMES: Final = _names("userRef", "identity", "ref", "email", "name", "displayName")
+_RESOURCE_NAMES: Final = _names(
+    "consumableInterface", "urn", "displayName", "name", "id", "parentSystem"
+)
+_DISPLAY_NAMES: Final = _names("consumableInterface", "displayName", "name", "parentSystem")
 _PARTS: Final = _names("consumableInterface", "parentSystem")
-_ASIDE: Final = _names("meta", "labels")
-"""Where Indent keeps for how long access lasts."""
+_LABELS: Final = _names("meta", "labels")
+"""The objects in which Indent states how long access lasts."""
 _VALUE: Final = _names("displayName", "value")
 _SECONDS: Final = _names("seconds")
 
 _URN: Final = "urn:"
-_UNTIL_REVOKED: Final = "-1ns"  # Indent's duration of what has no end
+_UNTIL_REVOKED: Final = "-1ns"  # Indent's duration of unlimited access
 
 _VERBS: Final = {
     "grant": Verb.GRANT,
@@ -63,147 +66,149 @@ _VERBS: Final = {
     "access-request:send": Verb.GRANT,
     "revoke-request:send": Verb.REVOKE,
 }
-_DEEPEST: Final = 5
+_MAX_DEPTH: Final = 5
+"""Levels of nested objects and lists that are read; deeper ones are ignored."""
 
 
 class Folded(dict[str, Any]):
-    """An object whose names have one spelling; made once, as many names are looked up in it."""
+    """An object whose names are folded to one spelling, once, because many names are looked up."""
 
     @classmethod
-    def of(cls, tree: Fields, depth: int = _DEEPEST + 1) -> Self:
-        """Return it, with the objects in it; of two names that are alike the first counts."""
+    def of(cls, tree: Fields, depth: int = _MAX_DEPTH + 1) -> Self:
+        """Return the folded object, nested objects included; the first of two equal names wins."""
         if isinstance(tree, cls):
             return tree
         folded = cls()
         for name, value in tree.items():
-            folded.setdefault(_fold(name), _below(value, depth - 1))
+            folded.setdefault(_fold(name), _folded_value(value, depth - 1))
         return folded
 
 
-def _below(tree: Any, depth: int) -> Any:
+def _folded_value(tree: Any, depth: int) -> Any:
     match tree:
         case dict():
             return Folded.of(tree, depth) if depth else None
         case list():
-            return [_below(item, depth - 1) for item in tree] if depth else None
+            return [_folded_value(item, depth - 1) for item in tree] if depth else None
         case _:
             return tree
 
 
 def verb(fields: Fields) -> Verb:
-    """Return what is asked for; where no field says, it is a grant."""
-    known = Folded.of(fields)
-    words = (word.lower() for key in _VERB if key in known for word in _words(known[key], _VERB))
-    return next((_VERBS[word] for word in words if word in _VERBS), Verb.GRANT)
+    """Return the requested verb; a grant if no field states one."""
+    folded = Folded.of(fields)
+    texts = (text.lower() for key in _VERB if key in folded for text in _texts(folded[key], _VERB))
+    return next((_VERBS[text] for text in texts if text in _VERBS), Verb.GRANT)
 
 
 def about_verb(name: str) -> bool:
-    """Whether a field of this name may say what is asked for."""
+    """True if a field with this name may state the verb."""
     return _fold(name) in _VERB
 
 
 def identities(fields: Fields) -> list[str]:
-    """Return who gets or loses access, each once, prefixes such as `user:` kept as they are."""
-    return list(dict.fromkeys(_first(Folded.of(fields), _IDENTITIES, _WHO)))
+    """Return the distinct identities that get or lose access, with prefixes such as `user:`."""
+    return list(dict.fromkeys(_first(Folded.of(fields), _IDENTITIES, _IDENTITY_NAMES)))
 
 
 def motivation(fields: Fields) -> str:
-    """Return why access is asked for."""
+    """Return the reason for the request."""
     return "\n".join(_first(Folded.of(fields), _MOTIVATION, ()))
 
 
 def requester(fields: Fields) -> str:
-    """Return who asks: the reference where there is one, else the name."""
-    return ", ".join(_first(Folded.of(fields), _REQUESTER, _WHO))
+    """Return the requester: the reference if there is one, otherwise the name."""
+    return ", ".join(_first(Folded.of(fields), _REQUESTER, _IDENTITY_NAMES))
 
 
 def resource(fields: Fields) -> str:
-    """Return what access is asked to: the URN where there is one, else the name."""
-    return ", ".join(_first(Folded.of(fields), _RESOURCE, _WHAT))
+    """Return the requested resource: the URN if there is one, otherwise the name."""
+    return ", ".join(_first(Folded.of(fields), _RESOURCE, _RESOURCE_NAMES))
 
 
 def resource_urn(fields: Fields) -> str:
-    """Return the URN of what access is asked to, if one is given."""
-    found = _first(Folded.of(fields), _RESOURCE, _WHAT)
-    return ", ".join(word for word in found if word.startswith(_URN))
+    """Return the URN of the requested resource; empty if the request has none."""
+    names = _first(Folded.of(fields), _RESOURCE, _RESOURCE_NAMES)
+    return ", ".join(name for name in names if name.startswith(_URN))
 
 
 def resource_name(fields: Fields) -> str:
-    """Return what people call the thing that access is asked to, if that is given."""
-    found = _first(Folded.of(fields), _NAME, ()) or _first(Folded.of(fields), _RESOURCE, _CALLED)
-    return ", ".join(word for word in found if not word.startswith(_URN))
+    """Return the display name of the requested resource; empty if the request has none."""
+    folded = Folded.of(fields)
+    names = _first(folded, _NAME, ()) or _first(folded, _RESOURCE, _DISPLAY_NAMES)
+    return ", ".join(name for name in names if not name.startswith(_URN))
 
 
 def resource_owner(fields: Fields) -> str:
-    """Return who owns the thing that access is asked to."""
-    return _of_resource(fields, _OWNER, _WHO)
+    """Return the owner of the requested resource."""
+    return _of_resource(fields, _OWNER, _IDENTITY_NAMES)
 
 
 def resource_link(fields: Fields) -> str:
-    """Return where the thing is shown: a web address, or a path below witboost's."""
+    """Return the link to the resource: a web address, or a path below witboost's own."""
     link = _of_resource(fields, _LINK, ())
     return link if link.startswith(("https://", "http://", "/")) and " " not in link else ""
 
 
 def duration(fields: Fields) -> str:
-    """Return for how long access is asked for, in the words of the request."""
-    for holder in _holders(Folded.of(fields), _ASIDE):
-        if found := _first(holder, _DURATION, _VALUE):
-            return "" if found == [_UNTIL_REVOKED] else ", ".join(found)
-        if seconds := _first(holder, _DURATION, _SECONDS):
+    """Return the requested duration as it is written in the request."""
+    for tree in _nested(Folded.of(fields), _LABELS):
+        if texts := _first(tree, _DURATION, _VALUE):
+            return "" if texts == [_UNTIL_REVOKED] else ", ".join(texts)
+        if seconds := _first(tree, _DURATION, _SECONDS):
             return f"{seconds[0]} seconds"
     return ""
 
 
 def expires(fields: Fields) -> str:
-    """Return until when access is asked for, in the words of the request."""
-    found = (_first(holder, _EXPIRES, _VALUE) for holder in _holders(Folded.of(fields), _ASIDE))
-    return ", ".join(next(filter(None, found), []))
+    """Return the requested end of access as it is written in the request."""
+    texts = (_first(tree, _EXPIRES, _VALUE) for tree in _nested(Folded.of(fields), _LABELS))
+    return ", ".join(next(filter(None, texts), []))
 
 
 def _of_resource(fields: Fields, keys: tuple[str, ...], within: tuple[str, ...]) -> str:
-    """Return what is said of the resource, or of one of its parts, or else beside it."""
-    known = Folded.of(fields)
-    for name in () if known.keys().isdisjoint(_RESOURCE) else _RESOURCE:
-        things = known.get(name)
-        for thing in things if isinstance(things, list) else [things]:
-            if isinstance(thing, dict):
-                for part in _holders(thing, _PARTS):
-                    if found := _first(part, keys, within):
-                        return ", ".join(found)
-    return ", ".join(_first(known, keys, within))
+    """Return a property of the resource, of one of its parts, or else of the request itself."""
+    folded = Folded.of(fields)
+    for name in () if folded.keys().isdisjoint(_RESOURCE) else _RESOURCE:
+        value = folded.get(name)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, dict):
+                for part in _nested(item, _PARTS):
+                    if texts := _first(part, keys, within):
+                        return ", ".join(texts)
+    return ", ".join(_first(folded, keys, within))
 
 
-def _holders(tree: Fields, inner: tuple[str, ...]) -> Iterator[Fields]:
-    """Yield an object, and those in it that have one of these names."""
+def _nested(tree: Fields, names: tuple[str, ...]) -> Iterator[Fields]:
+    """Yield an object, and the objects nested in it under one of these names."""
     yield tree
-    for name in inner:
-        below = tree.get(name)
-        if isinstance(below, dict):
-            yield from _holders(below, inner)
+    for name in names:
+        value = tree.get(name)
+        if isinstance(value, dict):
+            yield from _nested(value, names)
 
 
-def _first(known: Fields, keys: tuple[str, ...], within: tuple[str, ...]) -> list[str]:
-    """Return what the first of the keys says that says anything, in an object that is folded."""
-    for key in () if known.keys().isdisjoint(keys) else keys:
-        if key in known and (found := list(_words(known[key], within))):
-            return found
+def _first(folded: Fields, keys: tuple[str, ...], within: tuple[str, ...]) -> list[str]:
+    """Return the texts of the first key that has any; `within` are the keys of nested objects."""
+    for key in () if folded.keys().isdisjoint(keys) else keys:
+        if key in folded and (texts := list(_texts(folded[key], within))):
+            return texts
     return []
 
 
-def _words(tree: Any, keys: tuple[str, ...], depth: int = _DEEPEST) -> Iterator[str]:
-    """Yield the texts of a value: all of a list, of an object the first of the keys."""
+def _texts(tree: Any, keys: tuple[str, ...], depth: int = _MAX_DEPTH) -> Iterator[str]:
+    """Yield the texts of a value: of every item of a list, of the first such key of an object."""
     match tree:
         case bool():
             return
         case str() | int():
-            if word := str(tree).strip():
-                yield word
+            if text := str(tree).strip():
+                yield text
         case list() if depth:
             for item in tree:
-                yield from _words(item, keys, depth - 1)
+                yield from _texts(item, keys, depth - 1)
         case dict() if depth:
             for key in keys:
-                if found := list(_words(tree.get(key), keys, depth - 1)):
-                    yield from found
+                if texts := list(_texts(tree.get(key), keys, depth - 1)):
+                    yield from texts
                     return

@@ -1,7 +1,7 @@
-"""The hook's wire format (Remote Request Hook API 0.1.0): reading a hook call, without awaiting.
+"""The wire format of a hook call (Remote Request Hook API 0.1.0); pure, without I/O.
 
-`read_hook_call` is on the way to every 202, so it looks only at what the contract promises;
-`approval_request` reads the free-form fields later, when a ticket is written.
+`read_hook_call` runs before every 202, so it checks only the contract. `approval_request` reads the
+free-form fields later, when the ticket is created.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from proxy.net.urls import normalise
 from proxy.witboost import fields as read
 
 NOBODY: Final = Identities()
-"""Knows nobody but by a plain address."""
+"""An empty directory: only an identity that is an e-mail address has an address."""
 
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _JSON: Final = re.compile(r"application/json(?:[ \t]*;.*)?", re.IGNORECASE)
@@ -28,19 +28,23 @@ _LONG_NUMBER: Final = b"0" * 19
 
 
 class HookCall(NamedTuple):
-    """A hook call that keeps the contract; `content` is the same for the same `fields`."""
+    """A hook call that satisfies the contract."""
 
     respond_to: str
+    """The normalised `respondToUrl`."""
     body: bytes
+    """The body as it was received."""
     content: str
+    """Digest of `fields`; equal fields have the same one, in whatever order they are written."""
     request_id: str
+    """The header `X-Request-ID`, a UUID."""
 
 
 def read_hook_call(body: bytes, headers: Mapping[str, str], *, max_depth: int = 32) -> HookCall:
-    """Return the hook call in a body and its headers, which must ignore case.
+    """Return the hook call of a body and its headers; the mapping of headers must ignore case.
 
     Raises:
-        InvalidRequest: with everything that is wrong, each sentence naming the field or header.
+        InvalidRequestError: lists every problem; each message names the field or header.
     """
     problems: list[str] = []
     request_id = headers.get("X-Request-ID", "")
@@ -61,12 +65,12 @@ def read_hook_call(body: bytes, headers: Mapping[str, str], *, max_depth: int = 
 
 
 def respond_to(body: bytes) -> str:
-    """Return where an accepted body wants its status, normalised."""
+    """Return the normalised `respondToUrl` of an accepted body."""
     return normalise(orjson.loads(body)["respondToUrl"])
 
 
 def content_of(body: bytes) -> str:
-    """Return the `content` of an accepted body."""
+    """Return the digest of the `fields` of an accepted body, as in `HookCall.content`."""
     return _content(orjson.loads(body), body, [])
 
 
@@ -78,11 +82,11 @@ def approval_request(
     *,
     allowed: Collection[str] | None = None,
 ) -> ApprovalRequest:
-    """Return what an accepted body asks for; what is absent or strange is empty, never an error.
+    """Return the approval request of an accepted body; absent or unusable values are empty.
 
-    Only `fields` itself is promised. Its numbers keep every digit, so a ticket shows the same id.
-    `identities` knows people's addresses. With `allowed`, other fields are as good as absent: the
-    reader may not see them.
+    The contract promises only `fields` itself. Numbers keep every digit, so that an id looks the
+    same in the ticket. `identities` maps people to e-mail addresses. If `allowed` is set, all other
+    fields are removed, because the reader may not see them.
     """
     tree = json.loads(body) if _has_long_number(body) else orjson.loads(body)
     fields: Mapping[str, Any] = tree["fields"]
@@ -93,7 +97,7 @@ def approval_request(
         respond_to=normalise(tree["respondToUrl"]),
         fields=fields,
         request_id=request_id,
-        known=read.Folded.of(fields),
+        folded=read.Folded.of(fields),
         people=identities,
     )
 
@@ -114,26 +118,29 @@ _READ: Final[Mapping[str, Callable[[read.Fields], Any]]] = {
 
 
 class LazyApprovalRequest(ApprovalRequest):
-    """Reads what the free-form fields say when it is first looked at: most templates, and every
-    guard, look at little of it.
+    """An approval request that reads each free-form value on first access.
+
+    Most templates, and every guard, use only a few of the values.
     """
 
-    __slots__ = ("known", "people")
+    __slots__ = ("folded", "people")
 
-    known: read.Fields
+    folded: read.Fields
+    """The fields, with their names folded to one spelling."""
     people: Identities
+    """Maps people to e-mail addresses."""
 
-    def __init__(self, **given: Any) -> None:
-        """Set what need not be read."""
-        for name, value in given.items():
+    def __init__(self, **values: Any) -> None:
+        """Set the attributes that are not read on demand."""
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        """Read a field that was not looked at before."""
+        """Read a value on first access, and keep it."""
         if name == "requester_email":
             value: Any = self.people.email_of(self.requester)
         elif name in _READ:
-            value = _READ[name](self.known)
+            value = _READ[name](self.folded)
         else:
             raise AttributeError(name)
         object.__setattr__(self, name, value)
@@ -144,9 +151,9 @@ def _object(body: bytes, max_depth: int) -> dict[str, Any]:
     try:
         tree = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        place = f"line {error.lineno} column {error.colno}"
-        raise InvalidRequestError(f"body is not JSON ({place}: {error.msg})") from error
-    # as deep as it has brackets, at the most: counting is much faster than walking
+        position = f"line {error.lineno} column {error.colno}"
+        raise InvalidRequestError(f"body is not JSON ({position}: {error.msg})") from error
+    # the depth is at most the number of brackets, and counting is much faster than walking
     if body.count(b"{") + body.count(b"[") > max_depth and not _shallow(tree, max_depth):
         raise InvalidRequestError(f"body is nested deeper than {max_depth} levels")
     if not isinstance(tree, dict):
@@ -177,19 +184,19 @@ def _respond_to(tree: Mapping[str, Any], problems: list[str]) -> str:
 
 
 def _has_long_number(body: bytes) -> bool:
-    """Whether a run of digits is so long that orjson might not keep each of them.
+    """True if a run of digits is so long that orjson might lose some of them.
 
-    It turns integers beyond 64 bits (20 digits, or 19 and a sign) into floats; `json` is exact, and
-    several times slower.
+    orjson turns integers beyond 64 bits (20 digits, or 19 and a sign) into floats; `json` is exact,
+    but several times slower.
     """
-    # several times as fast as a regular expression, which would cost as much as all the rest
+    # several times faster than a regular expression, which would double the cost of reading
     return _LONG_NUMBER in body.translate(_ANY_DIGIT)
 
 
 def _content(tree: Mapping[str, Any], body: bytes, problems: list[str]) -> str:
-    """Return the digest of `fields` in one spelling: sorted keys, no spaces.
+    """Return the digest of `fields`, written with sorted keys and without spaces.
 
-    Where numbers are long, so that two ids could look the same, the exact parser reads again.
+    If a number is so long that orjson could make two ids equal, the exact parser reads it again.
     """
     fields = tree.get("fields")
     if not isinstance(fields, dict):

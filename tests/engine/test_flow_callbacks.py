@@ -38,7 +38,7 @@ def methods(rig: Rig, call: Any) -> list[str]:
         (302, "redirects are never followed"),
         (400, "answered 400"),
         (404, "answered 404"),
-        (405, "takes none of PUT, PATCH, POST"),
+        (405, "accepts none of PUT, PATCH, POST"),
         (422, "answered 422"),
     ],
 )

@@ -76,7 +76,7 @@ def test_what_is_absent_is_left_out() -> None:
 
 @pytest.mark.parametrize("decision", Decision)
 @pytest.mark.parametrize("fulfilment", [None, *Fulfilment])
-def test_ok_is_said_for_nothing_but_an_approval_that_did_not_fail(
+def test_the_status_is_ok_only_for_an_approval_that_did_not_fail(
     decision: Decision, fulfilment: Fulfilment | None
 ) -> None:
     body = orjson.loads(
@@ -95,7 +95,7 @@ def test_a_long_comment_is_cut() -> None:
 
 @dataclass
 class Memory:
-    """Remembers in this object what the store remembers for all."""
+    """Remembers the method in memory, as the store does for all processes."""
 
     methods: dict[str, str] = field(default_factory=dict)
 
@@ -151,7 +151,7 @@ def methods(system: System) -> list[str]:
         ([405, 404, 204], ["PUT", "PATCH", "POST"]),
     ],
 )
-async def test_the_method_is_found_out_once(
+async def test_the_method_is_probed_once(
     outbound: Outbound, system: System, memory: Memory, statuses: list[int], tried: list[str]
 ) -> None:
     system.respond = in_turn(*map(always, [*statuses, 200]))
@@ -168,15 +168,15 @@ async def test_the_method_is_found_out_once(
 
 
 @pytest.mark.parametrize("statuses", [[404, 404, 404], [405, 405, 405], [404, 405, 404]])
-async def test_a_hook_that_no_method_finds_is_not_found(
+async def test_a_hook_that_accepts_no_method_is_not_found(
     outbound: Outbound, system: System, memory: Memory, statuses: list[int]
 ) -> None:
     system.respond = in_turn(*map(always, statuses))
-    with pytest.raises(NotFoundError, match="/api/actionHandler/1") as found:
+    with pytest.raises(NotFoundError, match="/api/actionHandler/1") as caught:
         await witboost(outbound, system.origin, memory).call_back(
             f"{system.origin}/api/actionHandler/1?token=canary", BODY
         )
-    assert "canary" not in str(found.value), "a query may hold a secret"
+    assert "canary" not in str(caught.value), "a query may hold a secret"
     assert methods(system) == ["PUT", "PATCH", "POST"]
     assert memory.methods == {}
 
@@ -240,7 +240,7 @@ async def test_a_url_that_is_no_longer_allowed_gets_nothing(
 
 
 @pytest.mark.parametrize("url", ["ftp://x/", "http://user@x/", "http://evil.example/x"])
-async def test_another_place_gets_nothing(
+async def test_a_url_elsewhere_gets_nothing(
     outbound: Outbound, system: System, memory: Memory, url: str
 ) -> None:
     with pytest.raises(ConfigurationError, match="witboost prod"):
@@ -281,7 +281,7 @@ async def test_the_demo_witboost_is_called_back_with_a_fresh_credential(
     assert memory.methods == {"prod": taken[0]}
 
 
-async def test_a_callback_whose_answer_is_lost_is_in_doubt_and_not_repeated(
+async def test_a_callback_whose_response_is_lost_is_in_doubt_and_not_repeated(
     outbound: Outbound, memory: Memory
 ) -> None:
     async with Simulator(adopt_unknown_hooks=True) as simulator:

@@ -96,7 +96,7 @@ WHOLE = {
     "parentSystem": {**SYSTEM, "relativeLink": "/marketplace/sales"},
     "environment": "production",
 }
-"""A resource as witboost's notification about access requests writes it."""
+"""A resource as in witboost's notification about access requests."""
 
 INDENT = [{"id": "db-1", "displayName": "Sales", "owner": "olga"}]
 
@@ -116,7 +116,7 @@ INDENT = [{"id": "db-1", "displayName": "Sales", "owner": "olga"}]
         ({}, "", "", "", ""),
     ],
 )
-def test_what_is_known_of_the_resource_is_found(
+def test_the_properties_of_the_resource_are_found(
     fields: dict[str, Any], urn: str, name: str, owner: str, link: str
 ) -> None:
     assert read.resource_urn(fields) == urn
@@ -140,7 +140,7 @@ def test_what_is_known_of_the_resource_is_found(
         ({"labels": ["urgent"], "meta": 3}, "", ""),
     ],
 )
-def test_for_how_long_is_found(fields: dict[str, Any], duration: str, expires: str) -> None:
+def test_duration_and_end_are_found(fields: dict[str, Any], duration: str, expires: str) -> None:
     assert (read.duration(fields), read.expires(fields)) == (duration, expires)
 
 
@@ -168,7 +168,7 @@ def test_strange_values_are_empty(strange: Any) -> None:
     assert [reader(fields) for reader in (*readers, *more)] == [""] * 9
 
 
-def test_what_has_no_end_is_not_followed() -> None:
+def test_deep_nesting_is_not_followed() -> None:
     deep: Any = "a"
     for _ in range(30):
         deep = [deep]

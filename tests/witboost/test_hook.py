@@ -49,7 +49,7 @@ def test_the_url_is_normalised() -> None:
     "content_type",
     ["application/json", "Application/JSON", "application/json; charset=utf-8"],
 )
-def test_json_may_say_more_of_itself(content_type: str) -> None:
+def test_the_content_type_may_have_parameters(content_type: str) -> None:
     headers = CIMultiDict({"X-Request-ID": REQUEST_ID.upper(), "Content-Type": content_type})
     assert read_hook_call(body(), headers).request_id == REQUEST_ID.upper()
 
@@ -109,7 +109,7 @@ def test_each_part_of_the_body_that_is_wrong_is_named(raw: bytes, named: list[st
     assert all(map(str.startswith, problems, named))
 
 
-def test_everything_wrong_is_said_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     assert len(problems_of(b"{}", {})) == 4
 
 
@@ -119,7 +119,7 @@ def nested(levels: int, opening: str = '{"a":', closing: str = "}") -> bytes:
 
 
 @pytest.mark.parametrize(("opening", "closing"), [('{"a":', "}"), ("[", "]")])
-def test_a_body_may_be_so_deep_and_no_deeper(opening: str, closing: str) -> None:
+def test_a_body_may_be_nested_to_the_limit_but_no_deeper(opening: str, closing: str) -> None:
     assert read(nested(30, opening, closing)).respond_to == URL
     assert problems_of(nested(31, opening, closing)) == ("body is nested deeper than 32 levels",)
 
@@ -160,7 +160,7 @@ def test_other_fields_have_another_content(one: bytes, other: bytes) -> None:
     assert content(one) != content(other)
 
 
-def test_what_stands_beside_the_fields_does_not_change_their_content() -> None:
+def test_other_parts_of_the_body_do_not_change_the_content() -> None:
     long = body(extra="12345678901234567890", respondToUrl=URL + "/" + "9" * 30)
     assert read(long).content == read(body()).content
 
@@ -169,10 +169,10 @@ def content(fields: bytes) -> str:
     return read(b'{"respondToUrl":"%s","fields":%s}' % (URL.encode(), fields)).content
 
 
-WORDS = st.text('aé\U0001f600" ', max_size=4)
+TEXTS = st.text('aé\U0001f600" ', max_size=4)
 TREES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, width=32) | WORDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, width=32) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=5,
 )
 NAMES = (
@@ -196,7 +196,7 @@ def test_no_fields_make_reading_fail(fields: dict[str, Any]) -> None:
 
 
 @given(st.binary(max_size=40) | st.text('{}[]":,1 ', max_size=40).map(str.encode))
-def test_garbage_is_refused_and_never_worse(raw: bytes) -> None:
+def test_garbage_is_refused_without_any_other_error(raw: bytes) -> None:
     with pytest.raises(InvalidRequestError):
         read(raw)
 

@@ -69,7 +69,7 @@ async def test_a_short_secret_signs_without_a_warning(clock: ManualClock, secret
 
 
 @pytest.mark.parametrize("secret", ["", "=", "?", "A"])
-def test_a_secret_that_is_no_key_is_refused(clock: ManualClock, secret: str) -> None:
+def test_a_secret_that_is_not_a_key_is_refused(clock: ManualClock, secret: str) -> None:
     with pytest.raises(ConfigurationError, match=r"backend\.auth\.keys"):
         SharedSecret(lambda: secret, clock=clock)
 
@@ -125,7 +125,7 @@ async def test_an_access_token_is_exchanged_for_a_jwt(
         ("x", 300_000),
     ],
 )
-async def test_a_jwt_lives_as_long_as_it_says(
+async def test_the_lifetime_of_a_jwt_comes_from_its_claims(
     outbound: Outbound, clock: ManualClock, claims: Any, lifetime: int
 ) -> None:
     async with serving(always(200, body=orjson.dumps({"jwt": jwt(claims)}))) as system:
@@ -136,7 +136,7 @@ async def test_a_jwt_lives_as_long_as_it_says(
     "body",
     [b"", b"<html>", b"[]", b'"canary"', b"{}", b'{"jwt": null}', b'{"jwt": "a b"}'],
 )
-async def test_an_answer_without_a_jwt_is_a_matter_of_configuration(
+async def test_a_response_without_a_jwt_is_a_configuration_error(
     outbound: Outbound, clock: ManualClock, body: bytes
 ) -> None:
     async with serving(always(200, body=body)) as system:
@@ -146,7 +146,7 @@ async def test_an_answer_without_a_jwt_is_a_matter_of_configuration(
 
 
 @pytest.mark.parametrize("opaque", ["opaque", "a.b.c", "a.!!!.c"])
-async def test_what_cannot_be_looked_into_is_used_as_it_is(
+async def test_an_opaque_token_is_used_as_it_is(
     outbound: Outbound, clock: ManualClock, opaque: str
 ) -> None:
     async with serving(always(200, body=orjson.dumps({"jwt": opaque}))) as system:
@@ -155,7 +155,7 @@ async def test_what_cannot_be_looked_into_is_used_as_it_is(
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409])
-async def test_a_refused_exchange_is_a_matter_of_configuration(
+async def test_a_refused_exchange_is_a_configuration_error(
     outbound: Outbound, clock: ManualClock, status: int
 ) -> None:
     body = b'{"message": "wbat-canary-token is revoked"}'
@@ -167,7 +167,7 @@ async def test_a_refused_exchange_is_a_matter_of_configuration(
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_an_exchange_that_cannot_be_had_now_sends_nothing(
+async def test_an_exchange_that_fails_for_now_is_temporary(
     outbound: Outbound, clock: ManualClock, status: int
 ) -> None:
     async with serving(always(status, headers={"Retry-After": "3"})) as system:
@@ -180,7 +180,9 @@ async def test_an_exchange_that_cannot_be_had_now_sends_nothing(
         assert caught.value.maybe_sent is False
 
 
-async def test_the_demo_witboost_takes_both_ways(outbound: Outbound, clock: ManualClock) -> None:
+async def test_the_demo_witboost_accepts_an_exchanged_token(
+    outbound: Outbound, clock: ManualClock
+) -> None:
     account = ServiceAccount("wbat-canary-token", clock)
     async with Simulator(check=account, clock=clock) as witboost:
         source = TokenSource(
