@@ -1,6 +1,4 @@
-"""The composition root: settings become objects here, and only here."""
+"""The composition root: settings become objects here, and only here.
 
-from proxy.app.assembly import assemble
-from proxy.app.runtime import Runtime
-
-__all__ = ["Runtime", "assemble"]
+It imports nothing by itself: a command that uses one part of it does not load the whole service.
+"""

@@ -11,7 +11,8 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from proxy.app import Runtime, assemble
+from proxy.app.assembly import assemble
+from proxy.app.runtime import Runtime
 from proxy.errors import ConfigurationError, SettingsError
 from proxy.security.key_ring import KeyRing, kept_key
 from proxy.simulators.desk.server import Desk

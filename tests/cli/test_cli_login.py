@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey
 from redis.asyncio import Redis
 from yarl import URL
 
-from proxy.app import assemble
+from proxy.app.assembly import assemble
 from proxy.errors import ConfigurationError
 from proxy.security.key_ring import new_key
 from proxy.settings import load

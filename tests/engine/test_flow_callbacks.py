@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.app import assemble
+from proxy.app.assembly import assemble
 from proxy.domain.models import State
 from proxy.simulators.faults import Fault
 from tests.conftest import OpenRig

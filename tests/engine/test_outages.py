@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from proxy.app import assemble
+from proxy.app.assembly import assemble
 from proxy.cli import main
 from proxy.domain.models import State
 from proxy.engine import pauses

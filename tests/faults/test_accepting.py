@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 from typing_extensions import override
 
-from proxy.app import Runtime, assemble
+from proxy.app.assembly import assemble
+from proxy.app.runtime import Runtime
 from proxy.simulators.events import signed_headers
 from proxy.web.events import Events
 from tests.bench.load import Load

@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from proxy.app import assemble
+from proxy.app.assembly import assemble
 from proxy.domain.models import State
 from proxy.settings import Settings
 from proxy.simulators.faults import Fault

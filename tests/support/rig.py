@@ -15,7 +15,8 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from proxy.app import Runtime, assemble
+from proxy.app.assembly import assemble
+from proxy.app.runtime import Runtime
 from proxy.domain.models import State, StoredRequest
 from proxy.observability.alarms import Alarm
 from proxy.security.api_keys import hash_key

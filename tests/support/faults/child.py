@@ -25,7 +25,8 @@ import orjson
 from aiohttp import web
 from jinja2 import Environment, meta
 
-from proxy.app import Runtime, assemble
+from proxy.app.assembly import assemble
+from proxy.app.runtime import Runtime
 from proxy.domain.schedule import DAY
 from proxy.errors import ProxyError
 from proxy.outbound.client import Outbound
