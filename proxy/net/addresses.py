@@ -1,8 +1,8 @@
-"""Which addresses a destination may be connected to: public ones, opened ones, and some never.
+"""The egress policy: public addresses are called, others only if their network is opened.
 
-A name may resolve to anything, and whoever controls it may change that between two look-ups, so
-what counts is the address of the connection itself. `ipaddress` alone is not enough: it takes
-several transition and reserved ranges for public, and an IPv6 address may stand for an IPv4 one.
+A name may resolve to any address, and its owner can change the address between two look-ups, so
+the address of the connection itself is checked. `ipaddress` alone is not enough: it treats several
+transition and reserved ranges as public, and an IPv6 address may stand for an IPv4 one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-"""What the word `private` stands for: RFC 1918, RFC 4193."""
+"""The networks that the word `private` stands for (RFC 1918, RFC 4193)."""
 
 
 def _all(*texts: str) -> tuple[Network, ...]:
@@ -67,27 +67,27 @@ _LOW: Final = 0xFFFF_FFFF
 
 @dataclass(frozen=True, slots=True)
 class EgressPolicy:
-    """Where the connections of one destination may lead.
-
-    `networks` are opened beside the public ones by `setting`, whose name a person is told.
-    """
+    """The addresses that one destination may connect to."""
 
     networks: tuple[Network, ...] = ()
+    """Networks that are opened in addition to the public ones."""
     setting: str = "networks"
+    """Name of the setting that opens networks, for messages."""
     loopback: bool = False
+    """True if this machine itself may be called."""
 
     def refusal_reason(self, text: str) -> str:
-        """Return why nothing connects to this address, and what would change that; empty if fine.
+        """Return why the address is refused and how to allow it; empty if it is allowed.
 
         Raises:
-            ValueError: it is no address.
+            ValueError: the text is not an IP address.
         """
-        address = ip_address(text)
-        return next(
-            (said for it in effective_addresses(address) if (said := self._objection(it))), ""
-        )
+        for address in effective_addresses(ip_address(text)):
+            if reason := self._refusal_reason(address):
+                return reason
+        return ""
 
-    def _objection(self, address: Address) -> str:
+    def _refusal_reason(self, address: Address) -> str:
         if _in(address, _METADATA):
             return f"{address} is the metadata service of a cloud, which is never called"
         if _in(address, _LOOPBACK):
@@ -104,7 +104,7 @@ PUBLIC: Final = EgressPolicy()
 
 
 def effective_addresses(address: Address) -> Iterator[Address]:
-    """Yield every address that a connection to this one may end at, itself last."""
+    """Yield every address that a connection to this one may reach; the address itself is last."""
     if isinstance(address, IPv4Address):
         yield address
         return
@@ -122,41 +122,52 @@ def effective_addresses(address: Address) -> Iterator[Address]:
         yield from address.teredo
     if number >> 32 & _LOW in _ISATAP:  # RFC 5214 6.1
         yield IPv4Address(number & _LOW)
-    if address not in _NAT64:  # where IPv6 stands alone, this is how public IPv4 is reached
+    if address not in _NAT64:  # networks with IPv6 alone reach public IPv4 through it
         yield address
 
 
 def read_networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Return networks as the settings name them; `private` stands for `PRIVATE`.
+    """Return the networks of a setting; `private` stands for `PRIVATE`.
 
     Raises:
-        ValueError: one is no network.
+        ValueError: a text is not a network.
     """
     networks: list[Network] = []
     for text in texts:
-        for each in PRIVATE if text == "private" else (text,):
-            try:
-                networks.append(ip_network(each))
-            except ValueError as error:
-                raise ValueError(
-                    f"{text!r} is no network: write 10.0.0.0/8, fd12:3456::/32 or private ({error})"
-                ) from None
+        if text == "private":
+            networks.extend(map(ip_network, PRIVATE))
+            continue
+        try:
+            networks.append(ip_network(text))
+        except ValueError as error:
+            reason = ": host bits are set" if "host bits" in str(error) else ""
+            raise ValueError(
+                f"{text!r} is not a network{reason} (expected 10.0.0.0/8, fd12:3456::/32 or"
+                " private)"
+            ) from None
     return tuple(networks)
 
 
 def openable(networks: Sequence[Network]) -> None:
-    """Refuse networks that no destination can be in.
+    """Refuse networks whose addresses are never called.
 
     Raises:
-        ValueError: opening one would change nothing.
+        ValueError: opening a network would have no effect.
     """
     for network in networks:
-        if any(_inside(network, it) for it in (*_METADATA, *_LOOPBACK, *_NEVER)):
-            raise ValueError(f"{network} is never opened: it is this machine, or no place to call")
+        if any(_inside(network, other) for other in (*_METADATA, *_LOOPBACK, *_NEVER)):
+            raise ValueError(
+                f"{network} cannot be opened: loopback, link-local, multicast, reserved and cloud"
+                " metadata addresses are never called (remove it)"
+            )
 
 
 def within(text: str, networks: Sequence[Network]) -> bool:
-    """Tell whether an address is in one of the networks; raises ValueError if it is none."""
+    """Return True if the address is in one of the networks.
+
+    Raises:
+        ValueError: the text is not an IP address.
+    """
     address = ip_address(text)
     return _in(getattr(address, "ipv4_mapped", None) or address, networks)
 
@@ -166,7 +177,7 @@ def _is_public(address: Address) -> bool:
 
 
 def _in(address: Address, networks: Sequence[Network]) -> bool:
-    return any(address in it for it in networks if it.version == address.version)
+    return any(address in network for network in networks if network.version == address.version)
 
 
 def _inside(network: Network, other: Network) -> bool:

@@ -1,8 +1,8 @@
-"""Which URL witboost may name as `respondToUrl`: one spelling, and inside a configured prefix.
+"""Normalising and checking a `respondToUrl`: one spelling, inside a configured prefix.
 
-We send a credential to that URL, so what is compared, hashed and called is the same normalised
-text. Normalising follows RFC 3986 (5.2.4, 6.2.2) and refuses what two parsers could read in two
-ways.
+The proxy sends a credential to that URL, so the same normalised text is compared, hashed and
+called. Normalising follows RFC 3986 (5.2.4, 6.2.2), and refuses every URL that two parsers could
+read differently.
 """
 
 import re
@@ -38,10 +38,10 @@ _UNRESERVED: Final = re.compile(r"[A-Za-z0-9\-._~]")
 
 
 def normalise(url: str) -> str:
-    """Return the one spelling of the URL; what is already normalised stays as it is.
+    """Return the URL in its one normalised spelling; a normalised URL is returned unchanged.
 
     Raises:
-        InvalidRequest: it cannot be called, or not without doubt about where it leads.
+        InvalidRequestError: the URL is unusable, or ambiguous.
     """
     try:
         return _normalised(url)
@@ -51,17 +51,19 @@ def normalise(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CallbackPrefix:
-    """Where callbacks may go: an exact origin, and a path up to a segment's border."""
+    """The URLs to which callbacks may be sent: one origin, and the paths below a prefix."""
 
     origin: str
+    """Scheme, host and port, normalised."""
     path: str
+    """Path prefix, which covers whole segments only."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the prefix that a setting such as `https://w.example.com/api/actionHandler/` says.
+        """Return the prefix of a setting such as `https://w.example.com/api/actionHandler/`.
 
         Raises:
-            ValueError: it is no URL, or has a query.
+            ValueError: the text is not a URL, or has a query.
         """
         try:
             scheme, _, rest = _normalised(text).partition("://")
@@ -73,22 +75,22 @@ class CallbackPrefix:
         return cls(origin=f"{scheme}://{host}", path=f"/{path}")
 
     def covers(self, url: str) -> bool:
-        """Tell whether the normalised URL lies under this prefix, however its server decodes it."""
+        """Return True if the normalised URL is under this prefix, however its server decodes it."""
         if not url.startswith(self.origin):
             return False
         return under(url[len(self.origin) :].partition("?")[0], self.path)
 
 
 def allowed(url: str, prefixes: Sequence[CallbackPrefix]) -> bool:
-    """Tell whether a normalised URL lies under one of the prefixes."""
-    for prefix in prefixes:  # nearly always one: `any` costs as much as looking  # noqa: SIM110
+    """Return True if a normalised URL is under one of the prefixes."""
+    for prefix in prefixes:  # nearly always one, and `any` is slower  # noqa: SIM110
         if prefix.covers(url):
             return True
     return False
 
 
 def under(path: str, prefix: str) -> bool:
-    """Tell whether a path lies under a prefix, however its server decodes it."""
+    """Return True if a path is under a prefix, however its server decodes it."""
     if not _under(path, prefix):
         return False
     if "%" not in path and "/." not in path:
@@ -100,7 +102,7 @@ def under(path: str, prefix: str) -> bool:
 
 
 def _decoded(path: str) -> str:
-    """Follow servers that decode `%2F`, or decode twice, before they resolve dot segments."""
+    """Return the path as a server reads it that decodes, even twice, before it resolves dots."""
     decoded = unquote(path, errors="strict")
     while decoded != path:
         path, decoded = decoded, unquote(decoded, errors="strict")
@@ -110,7 +112,7 @@ def _decoded(path: str) -> str:
 def _under(path: str, prefix: str) -> bool:
     if not path.startswith(prefix):
         return False
-    # `..;x` climbs on servers that cut path parameters before they resolve dot segments
+    # some servers cut path parameters before they resolve dot segments, so `..;x` leads upwards
     if "..;" in path:
         return False
     return prefix.endswith("/") or path[len(prefix) :][:1] in {"", "/"}
@@ -120,7 +122,7 @@ def _normalised(url: str) -> str:
     plain = _PLAIN.fullmatch(url)
     if plain is None or "/." in plain[2] or len(url) > LONGEST_URL:
         return _rewritten(url)
-    # the path is clean, so only the part before it can differ: one origin calls again and again
+    # the path is already normalised, so only the origin can differ, and few origins occur
     origin = _origin(plain[1])
     return url if origin == plain[1] else origin + url[len(plain[1]) :]
 
@@ -140,13 +142,13 @@ def _rewritten(url: str) -> str:
     query = _encoded(query, _QUERY_SAFE) if query else ""
     normal = _origin(f"{scheme}://{authority}") + path + (f"?{query}" if query else "")
     if len(normal) > LONGEST_URL:
-        raise ValueError(f"is longer than {LONGEST_URL} characters once it is encoded")
+        raise ValueError(f"is longer than {LONGEST_URL} characters after encoding")
     return normal
 
 
 @lru_cache(maxsize=256)
 def _origin(text: str) -> str:
-    """Return scheme, host and port in one spelling, without the scheme's own port."""
+    """Return the normalised scheme, host and port; the default port is left out."""
     scheme, _, authority = text.partition("://")
     scheme = scheme.lower()
     if "@" in authority:
@@ -157,7 +159,7 @@ def _origin(text: str) -> str:
     host = _ipv6(parts[1]) if parts[1].startswith("[") else _host(parts[1])
     port = int(parts[2] or _DEFAULT_PORTS[scheme])
     if not 0 < port < 65_536:  # noqa: PLR2004 - the range of ports
-        raise ValueError("has a port that does not exist")
+        raise ValueError("has a port outside 1 to 65535")
     return f"{scheme}://{host}" + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
 
 
@@ -177,15 +179,15 @@ def _host(text: str) -> str:
         except UnicodeError as error:
             raise ValueError("has a host name that IDNA does not allow") from error
         if not same:
-            # for example full-width letters, or ß, which parsers turn into different hosts
-            raise ValueError("has a host name with characters that stand for others")
+            # full-width letters or ß, for example: parsers turn them into different hosts
+            raise ValueError("has a host name with characters that parsers convert differently")
         host = ascii_host
     host = host.removesuffix(".")
     labels = host.split(".")
     if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):  # noqa: PLR2004 - RFC 1035 2.3.4
         raise ValueError("has no usable host name")
     if _NUMERIC_LABEL.fullmatch(labels[-1]):
-        # 127.1, 0x7f.1 and 2130706433 are addresses to some parsers only
+        # only some parsers read 127.1, 0x7f.1 and 2130706433 as addresses
         try:
             return str(IPv4Address(host))
         except AddressValueError as error:
@@ -194,9 +196,9 @@ def _host(text: str) -> str:
 
 
 def _encoded(text: str, safe: str) -> str:
-    """Return the text with exactly what needs it percent-encoded, in capitals."""
+    """Return the text with only the necessary characters percent-encoded, in capitals."""
     if _BAD_PERCENT.search(text):
-        raise ValueError("has a % that encodes nothing")
+        raise ValueError("has a % that is not followed by two hexadecimal digits")
 
     def one_spelling(match: re.Match[str]) -> str:
         character = chr(int(match[0][1:], 16))

@@ -1,4 +1,4 @@
-# ruff: noqa: SIM905 - words as people read them
+# ruff: noqa: SIM905 - lists of addresses are easier to read as text
 
 import ipaddress
 
@@ -43,15 +43,15 @@ def test_public_addresses_are_called(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", SPECIAL)
-def test_what_is_not_public_is_called_where_its_network_is_open(address: str) -> None:
+def test_an_address_that_is_not_public_is_called_if_its_network_is_open(address: str) -> None:
     assert "open its network in networks" in EgressPolicy().refusal_reason(address)
     assert EVERYTHING.refusal_reason(address) == ""
 
 
 @pytest.mark.parametrize("address", NEVER)
-def test_some_are_never_called_whatever_is_open(address: str) -> None:
-    for reach in (EgressPolicy(), EVERYTHING, EgressPolicy(EVERYTHING.networks, loopback=True)):
-        assert "never called" in reach.refusal_reason(address)
+def test_some_addresses_are_never_called_whatever_is_open(address: str) -> None:
+    for policy in (EgressPolicy(), EVERYTHING, EgressPolicy(EVERYTHING.networks, loopback=True)):
+        assert "never called" in policy.refusal_reason(address)
 
 
 @pytest.mark.parametrize("address", LOOPBACK)
@@ -61,13 +61,13 @@ def test_this_machine_has_a_switch_of_its_own(address: str) -> None:
 
 
 def test_an_address_inside_an_address_must_be_open_as_well() -> None:
-    reach = EgressPolicy(read_networks(["2002::/16"]))
-    assert "10.0.0.1 is not public" in reach.refusal_reason("2002:a00:1::")
+    policy = EgressPolicy(read_networks(["2002::/16"]))
+    assert "10.0.0.1 is not public" in policy.refusal_reason("2002:a00:1::")
     assert (
         EgressPolicy(read_networks(["2002::/16", "private"])).refusal_reason("2002:a00:1::") == ""
     )
-    assert reach.refusal_reason("2002:808:808::1") == ""
-    # Teredo names its server, and hides the client
+    assert policy.refusal_reason("2002:808:808::1") == ""
+    # Teredo: the server in plain, the client inverted
     assert set(map(str, effective_addresses(ipaddress.ip_address("2001:0:a00:1::80ff:fffe")))) == {
         "2001:0:a00:1::80ff:fffe",
         "10.0.0.1",
@@ -80,7 +80,7 @@ def test_an_address_inside_an_address_must_be_open_as_well() -> None:
     [
         ("8.8.8.8", "8.8.8.8"),
         ("2001:db8::1", "2001:db8::1"),
-        ("::ffff:10.0.0.1", "10.0.0.1"),  # the kernel sees no other
+        ("::ffff:10.0.0.1", "10.0.0.1"),  # the kernel connects to this one alone
         ("64:ff9b::10.0.0.1", "10.0.0.1"),
         ("64:ff9b:1::a00:1", "10.0.0.1 64:ff9b:1::a00:1"),
         ("::ffff:0:a00:1", "10.0.0.1 ::ffff:0:a00:1"),
@@ -92,21 +92,21 @@ def test_an_address_inside_an_address_must_be_open_as_well() -> None:
         ("2a00::201:5efe:a00:1", "2a00::201:5efe:a00:1"),
     ],
 )
-def test_every_address_that_a_connection_may_end_at_is_judged(text: str, ends: str) -> None:
+def test_every_address_that_a_connection_may_reach_is_checked(text: str, ends: str) -> None:
     assert list(effective_addresses(ipaddress.ip_address(text))) == list(
         map(ipaddress.ip_address, ends.split())
     )
 
 
 def test_the_setting_that_would_open_it_is_named() -> None:
-    said = EgressPolicy(setting="ticket_systems.desk.networks").refusal_reason("10.0.0.1")
-    assert said.endswith("open its network in ticket_systems.desk.networks")
+    reason = EgressPolicy(setting="ticket_systems.desk.networks").refusal_reason("10.0.0.1")
+    assert reason.endswith("open its network in ticket_systems.desk.networks")
     assert EgressPolicy(read_networks(["10.0.0.0/24"])).refusal_reason("10.0.0.1") == ""
     assert EgressPolicy(read_networks(["10.0.0.0/24"])).refusal_reason("10.0.1.1") != ""
 
 
 def test_networks_are_read_as_people_write_them() -> None:
-    assert [str(it) for it in read_networks(["private", "100.64.0.0/10", "10.1.2.3"])] == [
+    assert list(map(str, read_networks(["private", "100.64.0.0/10", "10.1.2.3"]))) == [
         *PRIVATE,
         "100.64.0.0/10",
         "10.1.2.3/32",
@@ -116,18 +116,18 @@ def test_networks_are_read_as_people_write_them() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("10.0.0.1/8", "has host bits set"),
-        ("intranet", "is no network"),
-        ("", "is no network"),
-        ("127.0.0.0/8", "never opened"),
-        ("::1", "never opened"),
-        ("169.254.0.0/16", "never opened"),
-        ("169.254.169.254", "never opened"),
-        ("fd00:ec2::254/128", "never opened"),
-        ("224.0.0.0/8", "never opened"),
+        ("10.0.0.1/8", "not a network: host bits are set"),
+        ("intranet", "is not a network"),
+        ("", "is not a network"),
+        ("127.0.0.0/8", "cannot be opened"),
+        ("::1", "cannot be opened"),
+        ("169.254.0.0/16", "cannot be opened"),
+        ("169.254.169.254", "cannot be opened"),
+        ("fd00:ec2::254/128", "cannot be opened"),
+        ("224.0.0.0/8", "cannot be opened"),
     ],
 )
-def test_networks_that_cannot_be_are_refused(text: str, why: str) -> None:
+def test_unusable_networks_are_refused(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         openable(read_networks([text]))
 
@@ -135,7 +135,7 @@ def test_networks_that_cannot_be_are_refused(text: str, why: str) -> None:
 @pytest.mark.parametrize(
     "text", ["private", "8.8.8.0/24", "100.64.0.0/10", "2002::/16", "fd12::/64"]
 )
-def test_networks_with_places_to_call_may_be_opened(text: str) -> None:
+def test_networks_with_addresses_to_call_may_be_opened(text: str) -> None:
     openable(read_networks([text]))
 
 
@@ -150,16 +150,16 @@ def test_an_ipv4_address_is_the_same_within_ipv6() -> None:
 
 
 @given(some.ip_addresses())
-def test_nothing_that_python_takes_for_private_passes_unopened(
+def test_no_address_that_python_treats_as_private_is_called_unopened(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> None:
-    """Another judge: stricter we may be, laxer only where IPv6 stands for public IPv4."""
-    said = EgressPolicy().refusal_reason(str(address))
-    if not said and address not in ipaddress.ip_network("64:ff9b::/96"):
+    """`ipaddress` is never stricter, except for IPv6 that stands for public IPv4."""
+    reason = EgressPolicy().refusal_reason(str(address))
+    if not reason and address not in ipaddress.ip_network("64:ff9b::/96"):
         assert address.is_global or getattr(address, "ipv4_mapped", None)
         assert not (address.is_multicast)
         assert not (address.is_loopback)
         assert not (address.is_link_local)
     if isinstance(address, ipaddress.IPv4Address):
         for text in (f"::ffff:{address}", f"64:ff9b::{address}"):
-            assert bool(EgressPolicy().refusal_reason(text)) == bool(said)
+            assert bool(EgressPolicy().refusal_reason(text)) == bool(reason)

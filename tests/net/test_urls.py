@@ -11,8 +11,8 @@ PREFIX = CallbackPrefix("https://w.example.com", "/api/actionHandler/")
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered() -> None:
-    """Origins are remembered between calls; each test reads its own."""
+def empty_cache() -> None:
+    """Clear the cache of origins, so that no test depends on another."""
     urls._origin.cache_clear()
 
 
@@ -89,9 +89,9 @@ def test_a_url_gets_one_spelling(url: str, normal: str | None) -> None:
         ("http://w,example.com/a", "host"),
         (f"http://{'a' * 64}.example.com/a", "host"),
         (f"http://{'a.' * 150}com/a", "host"),
-        ("http://\uff57.example.com/a", "stand for others"),
-        ("http://straße.example/a", "stand for others"),
-        ("http://w。example.com/a", "stand for others"),
+        ("http://\uff57.example.com/a", "convert differently"),
+        ("http://straße.example/a", "convert differently"),
+        ("http://w。example.com/a", "convert differently"),
         ("http://127.1/a", "IPv4"),
         ("http://2130706433/a", "IPv4"),
         ("http://0x7f.0.0.1/a", "IPv4"),
@@ -103,15 +103,15 @@ def test_a_url_gets_one_spelling(url: str, normal: str | None) -> None:
         ("http://[::g]/a", "host"),
         ("http://[::1::]/a", "IPv6"),
         ("http://[fe80::1%25eth0]/a", "host"),
-        ("http://w.example.com/a%", "encodes nothing"),
-        ("http://w.example.com/a%2", "encodes nothing"),
-        ("http://w.example.com/a%zz", "encodes nothing"),
+        ("http://w.example.com/a%", "two hexadecimal digits"),
+        ("http://w.example.com/a%2", "two hexadecimal digits"),
+        ("http://w.example.com/a%zz", "two hexadecimal digits"),
         pytest.param("http://w.example.com/\ud800", "cannot be encoded", id="surrogate"),
         ("http://w.example.com/" + "a" * 2_048, "longer than 2048"),
-        ("http://w.example.com/" + "é" * 1_000, "once it is encoded"),
+        ("http://w.example.com/" + "é" * 1_000, "after encoding"),
     ],
 )
-def test_what_can_be_read_in_two_ways_is_refused(url: str, why: str) -> None:
+def test_an_ambiguous_url_is_refused(url: str, why: str) -> None:
     with pytest.raises(InvalidRequestError, match=why) as caught:
         normalise(url)
     assert [problem.startswith("respondToUrl ") for problem in caught.value.problems] == [True]
@@ -129,24 +129,24 @@ def test_what_can_be_read_in_two_ways_is_refused(url: str, why: str) -> None:
         ),
         ("http://a:b@w.example.com/", "must not contain a user name or password"),
         ("http://w.example.com:x/", "has no usable host or port"),
-        ("http://w.example.com:0/", "has a port that does not exist"),
+        ("http://w.example.com:0/", "has a port outside 1 to 65535"),
         ("http://[::1::]/a", "has no usable IPv6 address"),
         ("http://" + "bü" * 40 + ".example/a", "has a host name that IDNA does not allow"),
-        ("http://straße.example/a", "has a host name with characters that stand for others"),
+        (
+            "http://straße.example/a",
+            "has a host name with characters that parsers convert differently",
+        ),
         ("http://w,example.com/a", "has no usable host name"),
         ("http://127.1/a", "has no usable IPv4 address"),
-        ("http://w.example.com/a%zz", "has a % that encodes nothing"),
+        ("http://w.example.com/a%zz", "has a % that is not followed by two hexadecimal digits"),
         pytest.param(
             "http://w.example.com/\ud800", "has characters that cannot be encoded", id="surrogate"
         ),
         ("http://w.example.com/" + "a" * 2_048, "is longer than 2048 characters"),
-        (
-            "http://w.example.com/" + "é" * 1_000,
-            "is longer than 2048 characters once it is encoded",
-        ),
+        ("http://w.example.com/" + "é" * 1_000, "is longer than 2048 characters after encoding"),
     ],
 )
-def test_each_refusal_says_what_is_wrong(url: str, sentence: str) -> None:
+def test_each_refusal_names_the_problem(url: str, sentence: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         normalise(url)
     assert list(caught.value.problems) == [f"respondToUrl {sentence}"]
@@ -158,7 +158,7 @@ def padded(start: str, length: int) -> str:
 
 @pytest.mark.parametrize("start", ["http://w.example.com/", "http://W.example.com/é/"])
 def test_a_url_may_be_as_long_as_the_limit_and_no_longer(start: str) -> None:
-    longer = len(normalise(start)) - len(start)  # once it is encoded
+    longer = len(normalise(start)) - len(start)  # after encoding
     assert len(normalise(padded(start, 2_048 - longer))) == 2_048
     with pytest.raises(InvalidRequestError, match="longer than 2048"):
         normalise(padded(start, 2_049 - longer))
@@ -195,14 +195,14 @@ def test_normalising_twice_changes_nothing_and_the_client_reads_the_same(url: st
 
 
 @given(URLS)
-def test_the_short_way_says_what_the_long_way_says(url: str) -> None:
+def test_the_fast_path_agrees_with_the_slow_path(url: str) -> None:
     try:
-        long_way = urls._rewritten(url)
+        slow = urls._rewritten(url)
     except ValueError:
         with pytest.raises(InvalidRequestError):
             normalise(url)
     else:
-        assert normalise(url) == long_way
+        assert normalise(url) == slow
 
 
 @pytest.mark.parametrize(
@@ -287,13 +287,13 @@ def test_an_unusable_prefix_is_named(text: str) -> None:
         ("/api/../x", False),
         ("/api/%2e%2e/x", False),
         ("/api/%252e%252e/x", False),
-        ("/api/%ff", False),  # no UTF-8: nobody knows what a server makes of it
+        ("/api/%ff", False),  # not UTF-8: servers decode it differently
         ("/api/%25ff", False),
         ("/api/%c0%ae%c0%ae/x", False),
     ],
 )
 def test_a_path_is_under_its_prefix_however_it_is_decoded(path: str, inside: bool) -> None:  # noqa: FBT001
-    """Also one that nobody has normalised, as ticket systems name them."""
+    """The path need not be normalised: links of ticket systems are not."""
     assert under(path, "/api/") is inside
 
 
