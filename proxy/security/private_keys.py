@@ -1,4 +1,4 @@
-"""Private keys that sign: read from PEM or JWK text, each with the algorithm that it signs with."""
+"""Private signing keys, read from PEM or JWK, each with its algorithm."""
 
 import warnings
 from dataclasses import dataclass, field
@@ -20,21 +20,25 @@ _EDWARDS: Final = ("EdDSA",)
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key and how it signs; `kid` is empty where the server finds the key without."""
+    """A private key with the algorithm that it signs with."""
 
     key: "Key" = field(repr=False)
+    """The private key."""
     algorithm: str
+    """The JWS algorithm, such as ES256."""
     kid: str = ""
+    """Id of the key; empty if the verifier needs none."""
 
 
 def load_key(text: str, *, algorithm: str | None = None, kid: str | None = None) -> SigningKey:
-    """Return the private key in a PEM or JWK text.
+    """Return the private key of a PEM or JWK text.
 
-    The algorithm is that of the settings, else that of the JWK, else the usual one for the key's
-    type: RS256, ES256, ES384, ES512 or EdDSA.
+    The algorithm is the argument, or that of the JWK, or the default for the type of the key:
+    RS256, ES256, ES384, ES512 or EdDSA.
 
     Raises:
-        ConfigurationError: no private key, a weak one, or one that does not fit the algorithm.
+        ConfigurationError: the text is not a private key, or the key is too weak, or it cannot
+            sign with the algorithm.
     """
     key = _imported(text.strip())
     if not key.is_private:
@@ -50,7 +54,7 @@ def load_key(text: str, *, algorithm: str | None = None, kid: str | None = None)
 
 
 def _imported(text: str) -> "Key":
-    """Return the key; causes are not chained, because a library may quote the key."""
+    """Return the key; errors are not chained, because the message of a library may quote it."""
     from joserfc.errors import JoseError, SecurityWarning  # noqa: PLC0415
     from joserfc.jwk import ECKey, OKPKey, RSAKey  # noqa: PLC0415
 
@@ -83,7 +87,7 @@ def _from_pem(text: str) -> "Key":
 
 
 def _algorithms(key: "Key") -> tuple[str, ...]:
-    """Return the algorithms that a key may sign with, the usual one first."""
+    """Return the algorithms that a key can sign with, the default first."""
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey  # noqa: PLC0415
     from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey  # noqa: PLC0415
 
@@ -103,6 +107,5 @@ def _algorithms(key: "Key") -> tuple[str, ...]:
             return _EDWARDS
         case OctKey() | _:
             raise ConfigurationError(
-                "the signing key is of a kind we cannot sign with: use RSA, P-256, P-384, P-521"
-                " or Ed25519"
+                "the signing key has an unsupported type: use RSA, P-256, P-384, P-521 or Ed25519"
             )

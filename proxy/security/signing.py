@@ -1,7 +1,7 @@
-"""What we sign: heads of the audit and decision receipts, as compact JWS (RFC 7515).
+"""Signatures of audit heads and decision receipts, as compact JWS (RFC 7515).
 
-Whoever keeps the published public keys can verify all of it offline. A key is replaced by putting a
-new one first: the public half of every key that ever signed stays published, under its `kid`.
+Anybody who keeps the published public keys can verify them offline. A key is replaced by listing a
+new one first; the public half of every key that has signed stays published, under its `kid`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,30 +21,34 @@ _ALGORITHMS: Final = ("Ed25519", "ES256", "ES384", "ES512", "PS256", "PS384", "P
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Signs with its first key; `published` are the public keys of all, as JWKs by `kid`."""
+    """Signs with the first key of the settings."""
 
     kid: str
+    """Id of the key that signs."""
     _key: Key = field(repr=False)
+    """The private key."""
     _algorithm: str
+    """The JWS algorithm."""
     published: Mapping[str, Mapping[str, Any]]
+    """The public keys of all keys in the settings, as JWKs by `kid`."""
 
     def sign(self, content: Mapping[str, Any], *, kind: str) -> str:
-        """Return the signed content; `kind` is the header `typ`, by which uses are told apart."""
+        """Return the signed content; the header `typ` is `kind`, which distinguishes the uses."""
         header = {"alg": self._algorithm, "kid": self.kid, "typ": kind}
         text = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
         return jws.serialize_compact(header, text, self._key, algorithms=[self._algorithm])
 
 
 def new_signing_key() -> str:
-    """Return a new Ed25519 private key as JWK, as the settings take it."""
+    """Return a new Ed25519 private key as a JWK, in the form that the settings expect."""
     return orjson.dumps(OKPKey.generate_key("Ed25519", private=True).as_dict(private=True)).decode()
 
 
 def signer(texts: Sequence[str]) -> Signer:
-    """Return what signs with the first of these private keys (PEM or JWK).
+    """Return a signer for these private keys (PEM or JWK), of which the first one signs.
 
     Raises:
-        ConfigurationError: one of them is no private key that can sign.
+        ConfigurationError: a text is not a private key that can sign.
     """
     keys = [load_key(text) for text in texts]
     published = dict(map(_published, keys))
@@ -54,16 +58,17 @@ def signer(texts: Sequence[str]) -> Signer:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Verifies with published keys alone."""
+    """Verifies signatures with the published keys alone."""
 
     keys: KeySet
+    """The published public keys."""
 
     @classmethod
     def of(cls, published: bytes) -> "Verifier":
-        """Return what verifies with the keys of a JWK set (RFC 7517 5).
+        """Return a verifier with the keys of a JWK set (RFC 7517 5).
 
         Raises:
-            ConfigurationError: it is none.
+            ConfigurationError: the bytes are not a JWK set.
         """
         try:
             keys = KeySet.import_key_set(orjson.loads(published))
@@ -75,21 +80,21 @@ class Verifier:
         return cls(keys)
 
     def open(self, token: str, *, kind: str) -> Mapping[str, Any]:
-        """Return what was signed.
+        """Return the signed content.
 
         Raises:
-            ValueError: it is not signed by one of the keys, or is of another kind; the message
-                says which.
+            ValueError: no key of the set has signed it, or its `typ` is not `kind`.
         """
         try:
-            found = jws.deserialize_compact(token, self.keys, algorithms=list(_ALGORITHMS))
-            content = orjson.loads(found.payload or b"")
+            signed = jws.deserialize_compact(token, self.keys, algorithms=list(_ALGORITHMS))
+            content = orjson.loads(signed.payload or b"")
         except (JoseError, ValueError, TypeError, KeyError) as error:
             raise ValueError(f"no published key has signed it ({type(error).__name__})") from error
-        if found.headers().get("typ") != kind:
-            raise ValueError(f"it is no {kind}, but {found.headers().get('typ')}")
+        if signed.headers().get("typ") != kind:
+            raise ValueError(f"its typ is {signed.headers().get('typ')}, not {kind}")
         if not isinstance(content, dict):
-            raise ValueError("what was signed is no JSON object")  # noqa: TRY004 - as the others
+            # not TypeError: callers handle every bad signature alike
+            raise ValueError("the signed content is not a JSON object")  # noqa: TRY004
         return content
 
 
@@ -102,15 +107,15 @@ def key_set(published: Mapping[str, Mapping[str, Any]]) -> bytes:
 def _published(key: SigningKey) -> tuple[str, Mapping[str, Any]]:
     kid = _kid(key)
     public = {**key.key.as_dict(private=False), "kid": kid, "alg": _algorithm(key), "use": "sig"}
-    public.pop("key_ops", None)  # those of the private key
+    public.pop("key_ops", None)  # the operations of the private key
     return kid, public
 
 
 def _kid(key: SigningKey) -> str:
-    """Return the key's own name, else its thumbprint (RFC 7638)."""
+    """Return the key's own `kid`, or its thumbprint (RFC 7638)."""
     return key.kid or key.key.thumbprint()
 
 
 def _algorithm(key: SigningKey) -> str:
-    """Return the algorithm; EdDSA under its precise name (RFC 9864)."""
+    """Return the name of the algorithm; EdDSA has a more precise one (RFC 9864)."""
     return "Ed25519" if key.algorithm == "EdDSA" else key.algorithm

@@ -1,7 +1,7 @@
-"""TLS: whom we believe, what we show of ourselves, and never less than TLS 1.2.
+"""TLS contexts for outgoing and incoming connections, with at least TLS 1.2.
 
-Verification cannot be switched off. Files are read again when they change: connections that are
-open stay as they are, new ones use the new files.
+Verification cannot be switched off. Changed files are read again and used for new connections;
+open connections are not affected.
 """
 
 import functools
@@ -16,21 +16,24 @@ from typing import Final, NoReturn
 from proxy.security.watched_files import WatchedFiles
 
 _log: Final = logging.getLogger(__name__)
-_KEPT: Final = "Changed TLS files, one of %s, cannot be used, so the former stay: %s"
+_UNUSABLE: Final = "The changed TLS files %s cannot be used; the previous ones stay in use: %s"
+_REPLACED: Final = "The changed TLS files are in use: %s"
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Our certificate with its chain, and its key without a passphrase: files in PEM."""
+    """The proxy's own certificate and its key, as PEM files."""
 
     certificate: Path
+    """The certificate, followed by its chain."""
     key: Path
+    """The private key, without a passphrase."""
 
 
 class Tls:
-    """What connections to one destination are secured with.
+    """The TLS context of one destination.
 
-    `ca_file` names authorities to believe beside the system's.
+    The authorities in `ca_file` are trusted in addition to the system's.
     """
 
     def __init__(
@@ -40,9 +43,10 @@ class Tls:
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Build the first context; raises OSError or ValueError for files that cannot be used.
+        """Read the files and build the first context; `monotonic` is in seconds.
 
-        `monotonic` is in seconds.
+        Raises:
+            OSError, ValueError: a file cannot be used.
         """
         self._ca_file = ca_file
         self._own = client_certificate
@@ -51,15 +55,15 @@ class Tls:
         self._context = self._build() if self._files.paths else _without_files()
 
     def context(self) -> ssl.SSLContext:
-        """Return the context for a new connection; material that is broken leaves the former."""
+        """Return the context for a new connection, built again if files have changed."""
         if self._files.paths and self._files.changed():
-            where = ", ".join(map(str, self._files.paths))
+            names = ", ".join(map(str, self._files.paths))
             try:
                 self._context = self._build()
             except (OSError, ValueError) as error:
-                _log.warning(_KEPT, where, error)
+                _log.warning(_UNUSABLE, names, error)
             else:
-                _log.info("The changed TLS files are in use: %s", where)
+                _log.info(_REPLACED, names)
         return self._context
 
     def _build(self) -> ssl.SSLContext:
@@ -67,16 +71,16 @@ class Tls:
         if self._ca_file is not None:
             context.load_verify_locations(self._ca_file)
         if self._own is not None:
-            # without a function that refuses, OpenSSL asks for a passphrase at the terminal
+            # without this function, OpenSSL would ask for a passphrase at the terminal
             context.load_cert_chain(self._own.certificate, self._own.key, password=_no_passphrase)
         return context
 
 
 @functools.cache
 def _without_files() -> ssl.SSLContext:
-    """Return what all destinations without files of their own share.
+    """Return the context that all destinations without own files share.
 
-    To read the system's authorities takes 20 ms, which a start need not spend for each of them.
+    Reading the system's authorities takes 20 ms, so it is done once and not for each destination.
     """
     return _trusting_the_system()
 
@@ -89,9 +93,9 @@ def _trusting_the_system() -> ssl.SSLContext:
 
 
 class ServerTls:
-    """What a listener shows; files that change are used for the connections that come after.
+    """The TLS context of a listener; changed files are used for new connections.
 
-    With `client_ca_file`, a client must show a certificate of these authorities.
+    If `client_ca_file` is set, clients must present a certificate of its authorities.
     """
 
     def __init__(
@@ -101,25 +105,25 @@ class ServerTls:
         client_ca_file: Path | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Read the files; raises OSError or ValueError for what cannot be used."""
+        """Read the files; raises OSError or ValueError if one cannot be used."""
         self._own = own
         self._client_ca_file = client_ca_file
         paths = [own.certificate, own.key, *([client_ca_file] if client_ca_file else [])]
         self._files = WatchedFiles(*paths, monotonic=monotonic)
         self._newest = self._build()
         self.context = self._build()
-        # asked in each handshake, whether the client names a server or not
+        # called in each handshake, even if the client names no server
         self.context.sni_callback = self._choose
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _: ssl.SSLContext) -> None:
         if self._files.changed():
-            where = ", ".join(map(str, self._files.paths))
+            names = ", ".join(map(str, self._files.paths))
             try:
                 self._newest = self._build()
             except (OSError, ValueError) as error:
-                _log.warning(_KEPT, where, error)
+                _log.warning(_UNUSABLE, names, error)
             else:
-                _log.info("The changed TLS files are in use: %s", where)
+                _log.info(_REPLACED, names)
         connection.context = self._newest
 
     def _build(self) -> ssl.SSLContext:
@@ -134,4 +138,4 @@ class ServerTls:
 
 
 def _no_passphrase() -> NoReturn:
-    raise ValueError("the key is encrypted with a passphrase: write it without one")
+    raise ValueError("the key is encrypted with a passphrase: store it without one")

@@ -1,4 +1,4 @@
-"""Files that may be replaced while we run (secrets, keys, certificates); files that must stay."""
+"""Detecting changed files (secrets, keys, certificates), and writing files that survive a crash."""
 
 import os
 import time
@@ -7,54 +7,54 @@ from pathlib import Path
 from typing import Final
 
 EVERY: Final = 1.0
-"""Seconds between two looks at the same files: a rotation need not be faster."""
+"""Seconds between two checks of the same files; a rotation need not be noticed faster."""
 
 _Mark = tuple[int, int, int, int]
 
 
 class WatchedFiles:
-    """Tells when files have changed; also where a symbolic link on the way was swapped.
+    """Detects changes of files, including a replaced symbolic link on their path.
 
-    Make it before the files are read for the first time, or a change in between is missed.
-    `monotonic` is in seconds.
+    Create it before the files are first read, otherwise a change in between is missed. `monotonic`
+    is in seconds.
     """
 
     def __init__(self, *paths: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.paths = paths
         self._monotonic = monotonic
-        self._looked_at = monotonic()
-        self._seen = [_mark(path) for path in paths]
+        self._checked_at = monotonic()
+        self._marks = [_mark(path) for path in paths]
 
     def changed(self) -> bool:
-        """Whether a file is another one than at the last look, looking once a second at most.
+        """Return True once after a file has changed; the files are checked at most once a second.
 
-        To be gone is a change too, and to be there again is the next one.
+        Deleting a file is a change, and creating it again is another one.
         """
         now = self._monotonic()
-        if now < self._looked_at + EVERY:
+        if now < self._checked_at + EVERY:
             return False
-        self._looked_at = now
+        self._checked_at = now
         marks = [_mark(path) for path in self.paths]
-        if marks == self._seen:
+        if marks == self._marks:
             return False
-        self._seen = marks
+        self._marks = marks
         return True
 
 
 def _mark(path: Path) -> _Mark | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    # the time of the last change also tells of permissions that were repaired
-    return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
+    # ctime also changes when only the permissions are repaired
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Put a file for its owner alone in place of what is there, with its content on the disk.
+    """Replace a file with one that only its owner can read, and sync its content to the disk.
 
-    It is written beside and renamed: a crash or a power cut leaves the former one, or none, and
-    never a half. Raises OSError.
+    The content is written to a temporary file, which is then renamed. So a crash or a power cut
+    leaves the previous file or none, but never a partial one. Raises OSError.
     """
     unfinished = path.with_name(f"{path.name}.new")
     unfinished.unlink(missing_ok=True)
@@ -67,9 +67,9 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def keep_names(folder: Path) -> None:
-    """Wait until the names of a folder's files are on the disk, which their contents do not imply.
+    """Sync a folder, so that the names of its files are on the disk.
 
-    fsync(2) says so. Raises OSError.
+    Syncing a file does not sync its name (fsync(2)). Raises OSError.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -217,7 +217,7 @@ def test_something_else_that_was_signed_is_no_receipt(
 ) -> None:
     kept["receipt"].write_text(kept["signer"].sign({"lines": 1}, kind="audit-head+jws"))
     assert verify(kept) == 1
-    assert "it is no approval-receipt+jws" in capsys.readouterr().out
+    assert "not approval-receipt+jws" in capsys.readouterr().out
 
 
 def test_published_keys_hold_nothing_private() -> None:

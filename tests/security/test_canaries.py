@@ -1,4 +1,4 @@
-"""No secret gets out: the scan that every test runs under, and servers that send secrets back."""
+"""No secret leaks: the scan that covers every test, and servers that send secrets back."""
 
 import asyncio
 import base64
@@ -69,24 +69,24 @@ async def test_a_secret_in_an_answer_is_found() -> None:
 
 
 async def test_a_secret_in_the_store_is_found(store: RequestStore) -> None:
-    place = store.keys.shared("meta")
-    await store.client.hset(place, "token", CLIENT_SECRET)
+    key = store.keys.shared("meta")
+    await store.client.hset(key, "token", CLIENT_SECRET)
 
-    found = [
+    leaks = [
         name async for name, value in stored(store.client, store.keys.namespace) if found_in(value)
     ]
 
-    assert found == [place.encode()]
+    assert leaks == [key.encode()]
 
 
 @asynccontextmanager
 async def reflecting(status: int) -> AsyncIterator[str]:
-    """A server that answers everything with all that it was sent, in several spellings."""
+    """A server that sends back everything it receives, in several spellings."""
 
     async def reflect(request: web.Request) -> web.Response:
         sent = f"{dict(request.headers)} {await request.text()}"
-        said = {"error": "invalid_request", "error_description": sent, "message": sent}
-        return web.json_response(said, status=status, headers={"X-Sent": quote_plus(sent)[:2000]})
+        tree = {"error": "invalid_request", "error_description": sent, "message": sent}
+        return web.json_response(tree, status=status, headers={"X-Sent": quote_plus(sent)[:2000]})
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", reflect)
@@ -100,10 +100,10 @@ async def reflecting(status: int) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422, 500])
 @pytest.mark.parametrize("what", ["tokens", "tickets", "callbacks"])
-async def test_a_server_that_sends_our_secrets_back_puts_them_nowhere(
+async def test_secrets_that_a_server_sends_back_do_not_leak(
     what: str, status: int, open_rig: OpenRig
 ) -> None:
-    """Looked for in the log, in answers, metrics and the whole store: see conftest."""
+    """conftest searches the log, responses, metrics and the whole store."""
     async with reflecting(status) as mirror:
 
         def declare(url: str) -> dict[str, Any]:
@@ -135,15 +135,15 @@ async def test_a_server_that_sends_our_secrets_back_puts_them_nowhere(
 
 
 async def get_page(rig: Rig, call: HookCall) -> bytes:
-    """Return what an operator sees of a request, and of the whole program."""
-    _, shown = await get_json(f"{rig.url}/api/requests/{call.correlation_id}", OPERATOR_KEY)
+    """Return the operator API's view of a request and of the whole program."""
+    _, view = await get_json(f"{rig.url}/api/requests/{call.correlation_id}", OPERATOR_KEY)
     _, status = await get_json(f"{rig.url}/api/status", OPERATOR_KEY)
-    return json.dumps([shown, status]).encode()
+    return json.dumps([view, status]).encode()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_no_process_shows_a_secret_in_its_title_or_to_its_children(tmp_path: Path) -> None:
-    """Everybody on the machine reads titles; no secret is in an environment that we hand on."""
+    """Every user can read titles; environments of child processes must not hold a secret."""
     async with Desk(client_id="proxy", client_secret=CLIENT_SECRET, event_secret="") as desk:
         tree = settings_tree(
             desk=desk.url, witboost="http://127.0.0.1:9", redis_url=None, folder=tmp_path

@@ -30,7 +30,7 @@ SECOND = 1_000
 
 @dataclass(frozen=True)
 class Material:
-    """Our files, as an operator or a mounted volume replaces them."""
+    """The proxy's files, which an operator or a mounted volume replaces."""
 
     folder: Path
     issuer: Authority
@@ -44,7 +44,7 @@ class Material:
         return Certificate(self.folder / "tls.crt", self.folder / "tls.key")
 
     def install(self, authority: Authority, name: str) -> None:
-        """Put there what one authority issues: its certificate, ours under this name, our key."""
+        """Install the certificate of an authority, and a certificate and key that it issues."""
         fresh = self.folder / name
         fresh.mkdir()
         pair = authority.client(fresh, name)
@@ -81,15 +81,15 @@ def material(tmp_path: Path, old: Authority) -> Material:
 
 @asynccontextmanager
 async def demanding(authority: Authority, folder: Path) -> AsyncIterator[str]:
-    """Run a server whose certificate, and whose clients' certificates, are of this authority."""
+    """Run a server that has, and demands, a certificate of this authority."""
 
-    async def tell(request: web.Request) -> web.Response:
+    async def name(request: web.Request) -> web.Response:
         assert request.transport is not None
         subject = request.transport.get_extra_info("peercert")["subject"]
         return web.Response(text=dict(part for row in subject for part in row)["commonName"])
 
     app = web.Application()
-    app.router.add_get("/", tell)
+    app.router.add_get("/", name)
     issued = authority.server(folder, f"server-of-{authority.ca_file.stem}")
     server = TestServer(app, scheme="https")
     await server.start_server(ssl=issued.server(authority.ca_file))
@@ -140,7 +140,7 @@ async def test_replaced_certificates_and_authorities_are_used_without_a_restart(
 
         material.install(new, "second")
         with pytest.raises(ConfigurationError, match="not trusted"):
-            await name_seen(desk, after)  # not looked at before a second has passed
+            await name_seen(desk, after)  # not checked before a second has passed
         clock.advance(SECOND)
 
         assert await name_seen(desk, after) == "second"
@@ -199,7 +199,7 @@ BROKEN = [_empty, _no_pem, _gone, _of_another_certificate, _with_a_passphrase]
 
 
 @pytest.mark.parametrize("breaking", BROKEN)
-async def test_broken_material_leaves_the_former_until_it_is_repaired(
+async def test_broken_material_is_not_used_until_it_is_repaired(
     breaking: Callable[[Material], Path],
     material: Material,
     origin: str,
@@ -212,7 +212,7 @@ async def test_broken_material_leaves_the_former_until_it_is_repaired(
             clock.advance(SECOND)
             assert await name_seen(desk, origin) == "first"
 
-        [warning] = [it for it in caplog.records if it.levelno == logging.WARNING]
+        [warning] = [record for record in caplog.records if record.levelno == logging.WARNING]
         assert str(broken) in warning.getMessage()
         assert "canary" not in caplog.text
 

@@ -29,9 +29,9 @@ def _rewrite(path: Path) -> None:
 
 
 def _replace(path: Path) -> None:
-    beside = path.with_name("beside")
-    beside.write_text("two", encoding="utf-8")
-    beside.replace(path)
+    other = path.with_name("other")
+    other.write_text("two", encoding="utf-8")
+    other.replace(path)
 
 
 def _replace_by_one_of_the_same_age_and_size(path: Path) -> None:
@@ -48,7 +48,7 @@ def _age(path: Path) -> None:
     "change",
     [_rewrite, _replace, _replace_by_one_of_the_same_age_and_size, _age, Path.unlink],
 )
-def test_a_change_is_told_once(
+def test_a_change_is_reported_once(
     change: Callable[[Path], None], file: Path, clock: ManualClock
 ) -> None:
     watched = watching(clock, file)
@@ -111,13 +111,13 @@ def test_any_of_several_files_counts(file: Path, tmp_path: Path, clock: ManualCl
     assert watched.changed()
 
 
-def test_files_are_looked_at_once_a_second_however_often_they_are_used(
+def test_files_are_checked_once_a_second_however_often_they_are_used(
     file: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched, looks, stat = watching(clock, file), [], Path.stat
+    watched, checked, stat = watching(clock, file), [], Path.stat
 
     def counted(path: Path) -> os.stat_result:
-        looks.append(path)
+        checked.append(path)
         return stat(path)
 
     monkeypatch.setattr(Path, "stat", counted)
@@ -126,12 +126,12 @@ def test_files_are_looked_at_once_a_second_however_often_they_are_used(
         clock.advance(100)
 
     assert EVERY == 1.0
-    assert len(looks) == 4
+    assert len(checked) == 4
 
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was waited for to be on the disk, by its name then, in order."""
+    """Names of the files and folders that were synced, in order."""
     names: list[str] = []
     fsync = os.fsync
 
@@ -145,7 +145,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_key_is_on_the_disk_with_its_name(tmp_path: Path, synced: list[str]) -> None:
-    """A power cut that keeps the store must not lose what opens it."""
+    """A power cut that keeps the store must not lose its key."""
     key = kept_key(tmp_path / "encryption.key")
     assert synced == ["encryption.key.new", tmp_path.name]
     assert kept_key(tmp_path / "encryption.key") == key
@@ -156,7 +156,7 @@ def test_a_key_is_on_the_disk_with_its_name(tmp_path: Path, synced: list[str]) -
 def test_lines_of_the_audit_are_on_the_disk_with_the_name_of_their_file(
     tmp_path: Path, synced: list[str]
 ) -> None:
-    """What the files hold leaves Redis, so it must be there after a power cut."""
+    """Lines that are in the files leave Redis, so they must survive a power cut."""
     folder = Folder(tmp_path / "audit")
     for number in (1, 2):
         folder.append(number, [b"{}"])
