@@ -17,7 +17,7 @@ from proxy.engine.pauses import Pauses
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.flow import Flow
 from proxy.observability.alarms import Alarm, Alarms
-from proxy.store.shared import Shared
+from proxy.store.changes import PollTurns
 from proxy.tickets.port import ListsChanges
 
 FIRST_LOOK: Final = DAY
@@ -38,14 +38,14 @@ class ChangePoller:
         *,
         systems: Mapping[str, ListsChanges],
         flow: Flow,
-        shared: Shared,
+        turns: PollTurns,
         pauses: Pauses,
         alarms: Alarms,
         interval: int,
     ) -> None:
         self._systems = systems
         self._flow = flow
-        self._shared = shared
+        self._turns = turns
         self._pauses = pauses
         self._alarms = alarms
         self._interval = interval
@@ -75,10 +75,10 @@ class ChangePoller:
         return min(waits, default=self._interval)
 
     async def _turn(self, name: str) -> int:
-        turn = await self._shared.turn(name, self._interval)
+        turn = await self._turns.turn(name, self._interval)
         if turn.ours and await self._pauses.may_call(name):
             try:
-                await self._ask(name, turn.known or turn.now - FIRST_LOOK, turn.now)
+                await self._ask(name, turn.watermark or turn.now - FIRST_LOOK, turn.now)
             except ConfigurationError as error:
                 refused_at = self._refused_at.get(name, 0)
                 if await self._pauses.on_refused_credential(name, error, refused_at=refused_at):
@@ -105,7 +105,7 @@ class ChangePoller:
         self._hinted[name] = changed
         latest = min(max(changed.values(), default=0), now + AHEAD)
         if latest > watermark or not watermark:
-            await self._shared.advance_watermark(name, max(latest, watermark))
+            await self._turns.advance_watermark(name, max(latest, watermark))
 
     def _failed(self, name: str, error: ProxyError) -> None:
         """Raise an alarm once; decisions are found later, by the reads of each ticket."""

@@ -29,8 +29,10 @@ from proxy.observability.metrics import Metrics
 from proxy.outbound.destination import Observe
 from proxy.settings import Settings
 from proxy.store.audit_streams import AuditStreams
+from proxy.store.changes import PollTurns
+from proxy.store.layout import StoreLayout
+from proxy.store.pauses import PauseStore
 from proxy.store.recent_alarms import AlarmBoard
-from proxy.store.shared import Shared
 from proxy.tickets.port import ListsChanges
 
 
@@ -55,10 +57,10 @@ async def assemble(
         metrics = Metrics()
         alarms = Alarms(metrics)
         store, server = await open_store(settings, stack, alarms, clock, share.store_url)
-        shared = Shared(store)
-        await shared.connect()
+        await StoreLayout(store).connect()
+        pause_store = PauseStore(store)
         await refuse_to_drop(settings, store)
-        await resume_removed_destinations(settings, shared)
+        await resume_removed_destinations(settings, pause_store)
 
         local = clock or SystemClock()
         outgoing = await open_destinations(
@@ -70,14 +72,14 @@ async def assemble(
             observe=_observer(metrics),
             share=share,
         )
-        routes = outgoing.routes(shared)
+        routes = outgoing.routes(store)
         await routes.publish()
         systems = outgoing.systems()
         listing = {n: it for n, it in systems.items() if isinstance(it, ListsChanges)}
         interval = settings.worker.changes_every
         means = StepContext(
             store=store,
-            pauses=_pauses(settings, share, shared, alarms, clock=local),
+            pauses=_pauses(settings, share, pause_store, alarms, clock=local),
             alarms=alarms,
             metrics=metrics,
             policy=_policy(settings),
@@ -85,13 +87,13 @@ async def assemble(
             identities=settings.identities.compiled(),
             change_list_intervals=dict.fromkeys(listing, interval),
         )
-        flow = Flow(context=means, routes=routes, instances=outgoing.instances(shared))
+        flow = Flow(context=means, routes=routes, instances=outgoing.instances(store))
         yield Runtime(
             settings=settings,
             share=share,
             clock=local,
             store=store,
-            shared=shared,
+            pause_store=pause_store,
             flow=flow,
             operations=OperatorActions(store=store, routes=routes),
             alarms=alarms,
@@ -102,7 +104,7 @@ async def assemble(
             changes=ChangePoller(
                 systems=listing,
                 flow=flow,
-                shared=shared,
+                turns=PollTurns(store),
                 pauses=means.pauses,
                 alarms=alarms,
                 interval=interval,
@@ -123,10 +125,10 @@ def _observer(metrics: Metrics) -> Observe:
 
 
 def _pauses(
-    settings: Settings, part: WorkerShare, shared: Shared, alarms: Alarms, *, clock: Clock
+    settings: Settings, part: WorkerShare, pause_store: PauseStore, alarms: Alarms, *, clock: Clock
 ) -> Pauses:
     share = max(1, part.portion(settings.worker.concurrency) * 3 // 4)
-    return Pauses(shared=shared, alarms=alarms, clock=clock, share=share)
+    return Pauses(store=pause_store, alarms=alarms, clock=clock, share=share)
 
 
 def _policy(settings: Settings) -> Policy:

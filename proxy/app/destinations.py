@@ -35,7 +35,8 @@ from proxy.settings.neighbours import (
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.ticket_systems import FixedHeader, System, overridden
 from proxy.settings.ticket_systems import NoCredential as NoTicketCredential
-from proxy.store.shared import Shared
+from proxy.store.requests import RequestStore
+from proxy.store.routes import CallbackMethods, RouteStore
 from proxy.store.tokens import RedisTokens
 from proxy.tickets.declaring.expressions import compile_path
 from proxy.tickets.events.jwks import PublishedKeys
@@ -103,18 +104,18 @@ class Destinations:
             self._event_keys[name] = keys
         return self._event_keys.get(name)
 
-    def instances(self, shared: Shared) -> dict[str, Witboost]:
-        """Return every witboost instance; `shared` remembers how each takes a callback."""
+    def instances(self, store: RequestStore) -> dict[str, Witboost]:
+        """Return every witboost instance; `store` remembers how each takes a callback."""
         return {
-            name: self._instance(name, it, shared) for name, it in self.settings.witboost.items()
+            name: self._instance(name, it, store) for name, it in self.settings.witboost.items()
         }
 
-    def routes(self, shared: Shared) -> Routes:
-        """Return where requests go; `shared` holds the routes that earlier ones have taken."""
+    def routes(self, store: RequestStore) -> Routes:
+        """Return where requests go; `store` holds the routes that earlier ones have taken."""
         return Routes(
             rules=self.rules(),
             otherwise=self.unroutable(),
-            shared=shared,
+            store=RouteStore(store),
             open_system=lambda route: self.open(route.system, route.declaration),
         )
 
@@ -174,7 +175,7 @@ class Destinations:
                 return NoCredential()
         assert_never(auth)
 
-    def _instance(self, name: str, instance: WitboostInstance, shared: Shared) -> Witboost:
+    def _instance(self, name: str, instance: WitboostInstance, store: RequestStore) -> Witboost:
         callback = instance.callback
         fingerprint = hashlib.sha256(repr((instance.callback_urls, callback)).encode())
         http = self.outbound.destination(
@@ -190,7 +191,7 @@ class Destinations:
             name=name,
             http=http,
             method=callback.method,
-            memory=_Methods(shared, fingerprint.hexdigest()[:16]),
+            memory=CallbackMethods(store, fingerprint.hexdigest()[:16]),
             prefixes=prefixes(instance),
             reuse_after_final=instance.reuse_after_final,
         )
@@ -245,22 +246,6 @@ def _identity(instance: WitboostInstance, credential: AccessToken) -> TokenIdent
         scope=credential.scope or "",
         origins=tuple(instance.callback_urls),
     )
-
-
-class _Methods:
-    """Learned callback methods under the settings they were learned with."""
-
-    def __init__(self, shared: Shared, fingerprint: str) -> None:
-        self._shared = shared
-        self._fingerprint = fingerprint
-
-    async def get_callback_method(self, instance: str) -> str | None:
-        """Return the method that this instance took under these settings."""
-        return await self._shared.get_callback_method(f"{instance}:{self._fingerprint}")
-
-    async def set_callback_method(self, instance: str, method: str) -> None:
-        """Remember it."""
-        await self._shared.set_callback_method(f"{instance}:{self._fingerprint}", method)
 
 
 def prefixes(instance: WitboostInstance) -> Sequence[CallbackPrefix]:

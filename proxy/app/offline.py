@@ -11,8 +11,8 @@ from proxy.errors import ConfigurationError
 from proxy.settings import Settings
 from proxy.settings.oauth2 import OAuth2
 from proxy.store.embedded.server import EmbeddedServer
+from proxy.store.layout import StoreLayout
 from proxy.store.requests import RequestStore
-from proxy.store.shared import Shared
 from proxy.tickets.port import TicketSystem
 
 
@@ -61,10 +61,9 @@ async def open_for_doctor(
     """
     async with AsyncExitStack() as stack:
         store = await open_store_beside(settings, stack)
-        shared = Shared(store)
-        await shared.connect()
+        await StoreLayout(store).connect()
         tokens = open_tokens(settings, store)
         outgoing = await open_destinations(settings, stack, tokens, clock=SystemClock())
         if publish:
-            await outgoing.routes(shared).publish()
+            await outgoing.routes(store).publish()
         yield store, outgoing.systems()

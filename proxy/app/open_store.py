@@ -15,9 +15,10 @@ from proxy.security.signing import key_set
 from proxy.settings import Settings
 from proxy.store.at_rest import Privacy
 from proxy.store.client.connections import connect_url
+from proxy.store.durability import durability_problems
 from proxy.store.embedded.server import EmbeddedServer
+from proxy.store.pauses import PauseStore
 from proxy.store.requests import RequestStore
-from proxy.store.shared import Shared, dangers
 from proxy.store.signing_keys import open_signer, published_keys
 from proxy.store.tokens import RedisTokens
 from proxy.store.transfer.namespace import service_name
@@ -46,7 +47,7 @@ async def open_store(
         server = await EmbeddedServer.start(Path(wanted.folder), fsync=wanted.fsync)
         stack.push_async_callback(server.close)
     store = _connection(settings, store_url(settings, server), stack, clock, name)
-    problems = [] if server else await dangers(store.client)
+    problems = [] if server else await durability_problems(store.client)
     if problems and wanted.dangerous == "refuse":
         raise ConfigurationError(f"store.dangerous is refuse: {' '.join(problems)}")
     for problem in problems:
@@ -88,14 +89,14 @@ async def refuse_to_drop(settings: Settings, store: RequestStore) -> None:
         raise ConfigurationError(f"{'; '.join(problems)}. Keep it until they are done.")
 
 
-async def resume_removed_destinations(settings: Settings, shared: Shared) -> None:
+async def resume_removed_destinations(settings: Settings, pauses: PauseStore) -> None:
     """End the pauses of systems and instances that are not in the settings any more.
 
     Nobody calls those, so nothing else would, and we would be degraded for ever.
     """
-    for name, pause in (await shared.pauses()).items():
+    for name, pause in (await pauses.pauses()).items():
         if pause.since and name not in {*settings.witboost, *settings.ticket_systems}:
-            await shared.resume(name, reason="not in the settings any more")
+            await pauses.resume(name, reason="not in the settings any more")
 
 
 def open_tokens(settings: Settings, store: RequestStore) -> RedisTokens | None:

@@ -30,9 +30,9 @@ from proxy.settings.credentials import credential_digests
 from proxy.settings.listen import Listen, Listener
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.embedded.server import EmbeddedServer
+from proxy.store.pauses import PauseStore
 from proxy.store.recent_alarms import AlarmBoard
 from proxy.store.requests import RequestStore
-from proxy.store.shared import Shared
 from proxy.tickets.events.jwks import PublishedKeys
 from proxy.tickets.port import PushesEvents, TicketSystem
 from proxy.web.app import EVENTS, OPERATORS, PARTS, Service, build_health
@@ -53,7 +53,7 @@ class Runtime:
     share: WorkerShare
     clock: Clock
     store: RequestStore
-    shared: Shared
+    pause_store: PauseStore
     flow: Flow
     operations: OperatorActions
     alarms: Alarms
@@ -126,7 +126,7 @@ class Runtime:
         """Return the web application of a process that only works."""
         return build_health(
             store=self.store,
-            shared=self.shared,
+            pause_store=self.pause_store,
             crew=self.crew,
             metrics=self.metrics,
             alarms=self.alarms,
@@ -166,7 +166,7 @@ class Runtime:
             flow=self.flow,
             operations=self.operations,
             store=self.store,
-            shared=self.shared,
+            pause_store=self.pause_store,
             clients=api_clients.clients(settings),
             operators=api_clients.operators(settings),
             instances={name: prefixes(it) for name, it in settings.witboost.items()},

@@ -14,7 +14,7 @@ from proxy.domain.schedule import LONGEST_RETRY_AFTER, SECOND, SLOWEST_RETRY
 from proxy.engine.bulkhead import Bulkhead, Permit
 from proxy.errors import ConfigurationError, TemporaryError
 from proxy.observability.alarms import Alarm, Alarms
-from proxy.store.shared import PASSING, Cause, Pause, Shared
+from proxy.store.pauses import PASSING, Cause, Pause, PauseStore
 
 _log: Final = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ class Pauses:
     `share` limits how many steps of this process may use one destination at once.
     """
 
-    def __init__(self, *, shared: Shared, alarms: Alarms, clock: Clock, share: int) -> None:
-        self._shared = shared
+    def __init__(self, *, store: PauseStore, alarms: Alarms, clock: Clock, share: int) -> None:
+        self._store = store
         self._share = share
         self._bulkheads: dict[str, Bulkhead] = {}
         self._alarms = alarms
@@ -60,7 +60,7 @@ class Pauses:
         """Return True if the destination is not paused, or if this call is its next probe."""
         if not (await self._pause(name)).since:
             return True
-        return await self._shared.may_probe(name, again_after=PROBE_EVERY)
+        return await self._store.may_probe(name, again_after=PROBE_EVERY)
 
     def next_attempt_in(self, name: str, now: int, *, failed_probe: bool = False) -> int:
         """Return how many milliseconds a request should leave a paused destination alone.
@@ -133,7 +133,7 @@ class Pauses:
         return True
 
     async def _begin(self, name: str, cause: Cause, reason: str, *, probe_after: int) -> None:
-        if await self._shared.pause(name, reason, probe_after=probe_after, cause=cause):
+        if await self._store.pause(name, reason, probe_after=probe_after, cause=cause):
             if cause is Cause.RATE_LIMITED:  # happens every day: not worth an alarm
                 _log.info("%s is paused for %d ms: %s", name, probe_after, reason)
             else:
@@ -148,7 +148,7 @@ class Pauses:
     async def _resume(self, name: str, causes: Collection[Cause]) -> None:
         self._failing.pop(name, None)
         pause = await self._pause(name)
-        if pause.since and await self._shared.resume(name, causes=causes):
+        if pause.since and await self._store.resume(name, causes=causes):
             self._seen_at = None
             if pause.cause is not Cause.RATE_LIMITED:
                 message = f"{name} works again"
@@ -158,10 +158,10 @@ class Pauses:
         """Return the pause of a destination, and finish what a dead process left of ended ones."""
         now = self._clock.monotonic()
         if self._seen_at is None or now - self._seen_at >= _VIEW_LIFETIME:
-            self._view = await self._shared.pauses()
+            self._view = await self._store.pauses()
             self._seen_at = now
             for destination, pause in self._view.items():
                 if pause.returning:
                     # The process that ended this pause has not made all waiting requests due yet.
-                    await self._shared.requeue_waiting(destination)
+                    await self._store.requeue_waiting(destination)
         return self._view.get(name, Pause())

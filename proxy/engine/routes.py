@@ -16,7 +16,7 @@ from proxy.domain.models import ApprovalRequest, Record
 from proxy.domain.route import Guards, PollSchedule, Route
 from proxy.domain.routing import Rule, choose, facts
 from proxy.errors import ConfigurationError, InvalidRequestError
-from proxy.store.shared import Shared
+from proxy.store.routes import RouteStore
 from proxy.tickets.no_tickets import NoTickets
 from proxy.tickets.port import TicketSystem
 
@@ -51,11 +51,11 @@ class Routes:
     """
 
     def __init__(
-        self, *, rules: Sequence[Rule], otherwise: Route, shared: Shared, open_system: Opener
+        self, *, rules: Sequence[Rule], otherwise: Route, store: RouteStore, open_system: Opener
     ) -> None:
         self._rules = rules
         self._otherwise = Rule(otherwise)
-        self._shared = shared
+        self._store = store
         self._open_system = open_system
         self._opening = asyncio.Lock()  # compiling a declaration takes milliseconds: once is enough
         routes = [rule.route for rule in (*rules, self._otherwise)]
@@ -69,7 +69,7 @@ class Routes:
     async def publish(self) -> None:
         """Store every route, before the first request is admitted under its hash."""
         for digest, text in self._texts.values():
-            await self._shared.remember_route(digest, text)
+            await self._store.remember_route(digest, text)
 
     def choose(self, read_request: Callable[[], ApprovalRequest]) -> tuple[str, Route]:
         """Return the route of a new request, with its hash.
@@ -110,7 +110,7 @@ class Routes:
         return self._frozen[record.route]
 
     async def _thaw(self, record: Record) -> tuple[Route, TicketSystem]:
-        text = await self._shared.route(record.route)
+        text = await self._store.route(record.route)
         if text is None:
             raise ConfigurationError(
                 f"request {record.id} was admitted under route {record.route}, which the store"

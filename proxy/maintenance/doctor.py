@@ -153,7 +153,7 @@ class Doctor:
         )
         yield await ticket_of(self._it.systems, known.record)
         yield await self._write_back(found, known, remembered.history, says)
-        if known.record.decision and not remembered.told:
+        if known.record.decision and not remembered.callback_accepted:
             yield Finding(
                 "unknown",
                 remembered.id,

@@ -13,7 +13,7 @@ from typing import Final
 
 import orjson
 
-from proxy.audit.indexing import reindexed
+from proxy.audit.replay import reindexed
 from proxy.errors import ConfigurationError
 from proxy.maintenance import Progress, no_progress
 from proxy.maintenance.export_file import (
@@ -26,9 +26,8 @@ from proxy.maintenance.export_file import (
 from proxy.security.key_ring import KeyRing
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.keys import Keys
-from proxy.store.placement import IMPORTING, written_placement
+from proxy.store.layout import IMPORTING, StoreLayout, sealed_placement
 from proxy.store.requests import LAYOUT, RequestStore
-from proxy.store.shared import Shared
 from proxy.store.transfer.exporter import Item, items
 from proxy.store.transfer.importer import Importer
 from proxy.store.transfer.namespace import is_empty, last_changes, refuse_while_served, remove_all
@@ -50,7 +49,7 @@ async def export_store(
     await refuse_while_served(store)
     if await is_empty(store):
         raise ConfigurationError(f"there is nothing under store.namespace {store.keys.namespace}.")
-    await Shared(store).connect()
+    await StoreLayout(store).connect()
     name = secrets.token_hex(8)
     await AuditStreams(store).note(_STREAM, {"event": "StoreExported", "by": by, "export": name})
     head = Head(
@@ -178,7 +177,7 @@ async def _begin(store: RequestStore, ring: KeyRing, file: ExportFile) -> None:
     privacy, placement = store.privacy, ""
     if origin.scattered or origin.placement_key != privacy.index_key:
         privacy = privacy.with_placement(origin.placement_key)
-        placement = written_placement(store, ring, origin.placement_key)
+        placement = sealed_placement(store, ring, origin.placement_key)
     names = dict.fromkeys([*map(tuple, origin.former), (head.namespace, head.partitions)])
     former = [name for name in names if name != (keys.namespace, keys.partitions)]
     meta = keys.shared("meta")
@@ -186,7 +185,7 @@ async def _begin(store: RequestStore, ring: KeyRing, file: ExportFile) -> None:
     known |= {"placement": placement, "former": orjson.dumps(former)}
     words = [word for pair in known.items() for word in pair]
     await store.batcher.command("HSET", meta, *words)
-    await Shared(store).connect()
+    await StoreLayout(store).connect()
 
 
 def _origin(store: RequestStore) -> Origin:

@@ -14,8 +14,9 @@ from proxy.domain.clock import Clock
 from proxy.net.urls import CallbackPrefix
 from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
+from proxy.store.changes import EventDedup
+from proxy.store.pauses import PauseStore
 from proxy.store.requests import RequestStore
-from proxy.store.shared import Shared
 from proxy.tickets.port import PushesEvents
 from proxy.web.auth import Clients
 from proxy.web.backpressure import Backlog, BackpressurePolicy
@@ -54,7 +55,7 @@ class Service:
     flow: Flow
     operations: OperatorActions
     store: RequestStore
-    shared: Shared
+    pause_store: PauseStore
     clients: Clients
     operators: Clients
     instances: Mapping[str, Sequence[CallbackPrefix]]
@@ -83,7 +84,7 @@ class Service:
         """Return the application of some parts; it looks at the store as long as it runs."""
         watch = StoreMonitor(
             store=self.store,
-            shared=self.shared,
+            pause_store=self.pause_store,
             metrics=self.metrics,
             alarms=self.alarms,
             clock=self.clock,
@@ -133,7 +134,7 @@ class Service:
         events = Events(
             flow=self.flow,
             room=self._room(),
-            shared=self.shared,
+            dedup=EventDedup(self.store),
             systems=self.systems,
             metrics=self.metrics,
             clock=self.clock,
@@ -161,7 +162,7 @@ class Service:
         _add_actions(app, api, operations)
         bulk = Bulk(operations=operations, store=store, operators=operators, limits=self.limits)
         pausing = Pausing(
-            shared=self.shared,
+            pause_store=self.pause_store,
             operators=operators,
             destinations=self.destinations,
             limits=self.limits,
@@ -178,7 +179,7 @@ class Service:
 def build_health(
     *,
     store: RequestStore,
-    shared: Shared,
+    pause_store: PauseStore,
     crew: Crew,
     metrics: Metrics,
     alarms: Alarms,
@@ -186,7 +187,9 @@ def build_health(
     access: bool = True,
 ) -> web.Application:
     """Return the application of a process that serves nobody and only says how it is."""
-    watch = StoreMonitor(store=store, shared=shared, metrics=metrics, alarms=alarms, clock=clock)
+    watch = StoreMonitor(
+        store=store, pause_store=pause_store, metrics=metrics, alarms=alarms, clock=clock
+    )
     frame = Middleware(metrics=metrics, alarms=alarms, contract=frozenset(), access=access)
     app = _application(frame, watch)
     _add_health(app, Health(watch=watch, crew=crew, metrics=metrics, hook_path="/"))

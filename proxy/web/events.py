@@ -10,6 +10,7 @@ from proxy.domain.clock import Clock
 from proxy.domain.models import TicketHint
 from proxy.errors import InvalidRequestError, UnauthorizedError
 from proxy.observability.metrics import Metrics
+from proxy.store.changes import EventDedup
 from proxy.tickets.port import AnswersChallenges, PushesEvents
 from proxy.web.http.body import read_body
 from proxy.web.http.limits import Flow, Limits
@@ -17,14 +18,6 @@ from proxy.web.http.responses import json_answer
 from proxy.web.http.trusted_proxies import TrustedProxies
 
 _REFUSED: Final = "The event does not prove where it comes from."
-
-
-class Remembers(Protocol):
-    """The part of the shared facts that knows events again."""
-
-    async def mark_seen(self, system: str, replay_key: str, *, keep: int) -> bool:
-        """Whether an event was not seen within the last `keep` milliseconds."""
-        ...
 
 
 class Fetches(Protocol):
@@ -48,7 +41,7 @@ class Events:
         *,
         flow: Flow,
         room: AbstractAsyncContextManager[None],
-        shared: Remembers,
+        dedup: EventDedup,
         systems: Mapping[str, PushesEvents],
         metrics: Metrics,
         clock: Clock,
@@ -60,7 +53,7 @@ class Events:
     ) -> None:
         self._flow = flow
         self._room = room
-        self._shared = shared
+        self._dedup = dedup
         self._systems = systems
         self._metrics = metrics
         self._clock = clock
@@ -151,7 +144,7 @@ class Events:
         cannot make somebody else's event look like one.
         """
         for key in hint.replay_keys:
-            if not await self._shared.mark_seen(name, key, keep=self._memory):
+            if not await self._dedup.mark_seen(name, key, keep=self._memory):
                 return False
         return True
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from proxy.audit.denied_calls import DeniedCalls
 from proxy.audit.files import files_in
-from proxy.audit.replay import recall
+from proxy.audit.replay import replay
 from proxy.cli.commands.audit import examine
 from proxy.domain.schedule import DAY
 from proxy.maintenance.doctor import Doctor, DoctorInputs
@@ -50,7 +50,7 @@ async def test_entries_of_every_slot_are_sealed_and_what_is_lost_is_written_back
         assert await program.streams.waiting() == 0
         folder = program.settings.audit_folder
         assert not examine(folder).problems
-        remembered = recall(file.lines() for file in files_in(folder))
+        remembered = replay(file.lines() for file in files_in(folder))
         assert waiting >= 6 * 3 + 2 * 2 + 4
         assert len(remembered) == 6
         lost = str(calls[0].correlation_id)

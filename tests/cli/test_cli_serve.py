@@ -244,7 +244,7 @@ async def test_another_number_of_partitions_is_refused(tmp_path: Path, redis_url
     async with started(tmp_path, settings, "--role", "worker") as program:
         await logged(program, "Serving")
     settings["store"]["partitions"] = 5
-    assert "store.partitions: the store holds 4" in await refusal(tmp_path, settings)
+    assert "store.partitions: the store has 4" in await refusal(tmp_path, settings)
 
 
 @pytest.mark.parametrize("choice", ["warn", "refuse"])

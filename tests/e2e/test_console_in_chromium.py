@@ -212,9 +212,9 @@ async def test_a_desk_is_paused_and_resumed_and_alarms_are_shown(
             await opened.page.get_by_text(f"More workers {HOSTILE}").wait_for()
             await opened.act("Pause desk", reason="upgrade tonight", then="desk is paused.")
             await opened.page.get_by_text("upgrade tonight").wait_for()
-            assert (await rig.program.shared.pauses())["desk"].reason == "upgrade tonight"
+            assert (await rig.program.pause_store.pauses())["desk"].reason == "upgrade tonight"
             await opened.act("Resume desk", then="desk is used again.")
-            assert not (await rig.program.shared.pauses())["desk"].since
+            assert not (await rig.program.pause_store.pauses())["desk"].since
 
 
 async def test_many_are_counted_before_anything_is_done_to_them(

@@ -10,7 +10,7 @@ from proxy.domain.models import State
 from proxy.engine.pauses import Pauses
 from proxy.errors import ConfigurationError, ProxyError, TemporaryError
 from proxy.simulators.faults import Fault
-from proxy.store.shared import Shared
+from proxy.store.changes import PollTurns
 from tests.conftest import OpenRig
 from tests.support.rig import Rig
 
@@ -37,9 +37,8 @@ class Desk:
 def listing(rig: Rig, desk: Desk) -> ChangePoller:
     """Return the lister of one more process."""
     program = rig.program
-    shared = Shared(program.store)
     pauses = Pauses(
-        shared=shared,
+        store=program.pause_store,
         alarms=program.alarms,
         clock=rig.clock,
         share=9,
@@ -47,7 +46,7 @@ def listing(rig: Rig, desk: Desk) -> ChangePoller:
     return ChangePoller(
         systems={"desk": desk},
         flow=program.flow,
-        shared=shared,
+        turns=PollTurns(program.store),
         pauses=pauses,
         alarms=program.alarms,
         interval=EVERY,
@@ -147,11 +146,11 @@ async def test_a_refused_list_pauses_the_system_until_it_works_again(rig: Rig, d
     lister = listing(rig, desk)
     desk.answer = ConfigurationError("the scope is missing")
     await lister.poll()
-    assert (await rig.program.shared.pauses())["desk"].since
+    assert (await rig.program.pause_store.pauses())["desk"].since
     desk.answer = {}
     rig.clock.advance(EVERY)
     await lister.poll()
-    assert not (await rig.program.shared.pauses())["desk"].since
+    assert not (await rig.program.pause_store.pauses())["desk"].since
 
 
 async def test_a_list_that_alone_is_refused_pauses_the_system_once(rig: Rig, desk: Desk) -> None:

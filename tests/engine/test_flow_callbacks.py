@@ -158,7 +158,7 @@ async def test_a_refused_credential_pauses_the_instance_and_uses_up_nothing(
         await rig.work(after=DAY)
     record = (await rig.entry(call)).record
     assert (record.state, record.attempt, record.waited) == (State.DECIDED, 0, 0)
-    assert (await rig.program.shared.pauses())["main"].since
+    assert (await rig.program.pause_store.pauses())["main"].since
     assert 'destination_paused"} 1.0' in rig.program.metrics.text().decode()
     other = await rig.ask()
     await rig.work()
@@ -167,7 +167,7 @@ async def test_a_refused_credential_pauses_the_instance_and_uses_up_nothing(
     for _ in range(3):
         await rig.work(after=2 * MINUTE)
     assert (rig.final(call) or {})["status"] == "OK"
-    assert not (await rig.program.shared.pauses())["main"].since
+    assert not (await rig.program.pause_store.pauses())["main"].since
 
 
 async def test_a_pause_of_two_hours_is_one_of_an_hour(rig: Rig) -> None:

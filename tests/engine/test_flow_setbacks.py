@@ -107,12 +107,12 @@ async def test_a_refused_client_pauses_the_desk_and_work_goes_on_by_itself(rig: 
         assert (record.state, record.attempt, record.waited) == (State.RECEIVED, 0, 0)
     asked = rig.desk.authorization.requests
     assert asked <= 1 + 5 * 2, "a paused destination is probed, not hammered"
-    assert (await rig.program.shared.pauses())["desk"].since
+    assert (await rig.program.pause_store.pauses())["desk"].since
     rig.desk.authorization.refuse_client = False
     for _ in range(3):
         await rig.work(after=2 * MINUTE)
     assert len(rig.tickets()) == 3
-    assert not (await rig.program.shared.pauses())["desk"].since
+    assert not (await rig.program.pause_store.pauses())["desk"].since
     assert {"destination_paused", "destination_resumed"} <= _alarms(rig)
 
 

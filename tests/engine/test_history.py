@@ -125,7 +125,7 @@ async def test_fulfilment_and_what_stood_in_its_way(
         rig.desk.switch_on(fault)
         await rig.work(after=10 * MINUTE)
         paused = {
-            name for name, pause in (await rig.program.shared.pauses()).items() if pause.since
+            name for name, pause in (await rig.program.pause_store.pauses()).items() if pause.since
         }
         assert paused == ({"desk"} if status == 401 else set())
         await decide(rig, "done")

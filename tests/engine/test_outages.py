@@ -13,7 +13,7 @@ from proxy.domain.models import State
 from proxy.engine import pauses
 from proxy.simulators.faults import Fault
 from proxy.simulators.witboost import HookCall
-from proxy.store.shared import Cause, Pause, Shared
+from proxy.store.pauses import Cause, Pause, PauseStore
 from tests.support.rig import OPERATOR_KEY, Rig, get_json, post_json
 from tests.support.waiting import wait_until
 
@@ -64,7 +64,7 @@ async def test_an_outage_costs_a_few_calls_and_no_attempts_and_all_is_done_after
     calls = await many(rig)
     first_wave = rig.program.settings.worker.concurrency
     assert await outage(rig) <= first_wave + 10, "what was under way, then one probe at a time"
-    pause = (await rig.program.shared.pauses())["desk"]
+    pause = (await rig.program.pause_store.pauses())["desk"]
     assert (bool(pause.since), pause.cause) == (True, Cause.UNREACHABLE)
     waited = [(await rig.entry(call)).record.waited for call in calls]
     assert sum(it > 0 for it in waited) <= first_wave
@@ -78,7 +78,7 @@ async def test_an_outage_costs_a_few_calls_and_no_attempts_and_all_is_done_after
     rig.desk.faults.switch_off()
     await work_until(rig, all_opened)
     assert len(rig.tickets()) == MANY
-    assert not (await rig.program.shared.pauses())["desk"].since
+    assert not (await rig.program.pause_store.pauses())["desk"].since
     for ticket in rig.tickets():
         rig.desk.decide(ticket["id"], "approved", by="olga")
     await rig.desk.events_sent()
@@ -99,7 +99,7 @@ async def test_after_a_short_outage_work_goes_on_within_seconds(rig: Rig) -> Non
         await rig.ask()
     rig.desk.switch_on(Fault("*", "answer", status=503, times=None))
     await rig.work()
-    assert (await rig.program.shared.pauses())["desk"].since
+    assert (await rig.program.pause_store.pauses())["desk"].since
     rig.desk.faults.switch_off()
     for _ in range(20):
         await rig.work(after=SECOND)
@@ -112,7 +112,7 @@ async def test_one_request_that_always_fails_pauses_nothing(rig: Rig) -> None:
     rig.desk.switch_on(Fault("create", "answer", status=500, times=None, subject=subject))
     for _ in range(8):
         await rig.work(after=20 * MINUTE)
-    assert not (await rig.program.shared.pauses()).get("desk", Pause()).since
+    assert not (await rig.program.pause_store.pauses()).get("desk", Pause()).since
     assert (await rig.entry(call)).record.attempt > 1, "it uses its own attempts"
 
 
@@ -131,7 +131,7 @@ async def test_a_rate_limit_pauses_for_as_long_as_it_asks(
     for _ in range(4):
         await rig.work(after=2 * MINUTE)
     assert calls_to(rig, "desk") == before, "nobody calls within the ten minutes"
-    pause = (await rig.program.shared.pauses())["desk"]
+    pause = (await rig.program.pause_store.pauses())["desk"]
     assert pause.cause is Cause.RATE_LIMITED
     assert (await readiness(rig))["status"] == "ready"
     rig.desk.faults.switch_off()
@@ -164,14 +164,14 @@ async def test_a_limit_of_one_issue_pauses_nothing(rig: Rig) -> None:
 
 async def test_a_refusal_ends_an_outage_and_no_wrong_setting(rig: Rig) -> None:
     """Whoever refuses one request answers; that says nothing of a credential."""
-    shared = rig.program.shared
+    pause_store = rig.program.pause_store
     for cause, stands in ((Cause.UNREACHABLE, False), (Cause.MISCONFIGURED, True)):
-        await shared.pause("desk", "down", probe_after=0, cause=cause)
+        await pause_store.pause("desk", "down", probe_after=0, cause=cause)
         rig.desk.switch_on(Fault("create", "answer", status=422))
         await rig.ask()
         await rig.work(after=2 * MINUTE)
-        assert bool((await shared.pauses())["desk"].since) is stands
-        await shared.resume("desk")
+        assert bool((await pause_store.pauses())["desk"].since) is stands
+        await pause_store.resume("desk")
 
 
 async def readiness(rig: Rig) -> Any:
@@ -200,9 +200,9 @@ async def test_maintenance_ends_by_an_operator_alone(rig: Rig) -> None:
         await rig.work(after=2 * MINUTE)
     assert calls_to(rig, "desk") == 0, "not even a probe"
     assert (await rig.entry(call)).record.attempt == 0
-    await rig.program.shared.pause("desk", "refused", probe_after=0)
-    await rig.program.shared.resume("desk", causes=(Cause.MISCONFIGURED, Cause.UNREACHABLE))
-    assert (await rig.program.shared.pauses())["desk"].cause is Cause.MAINTENANCE
+    await rig.program.pause_store.pause("desk", "refused", probe_after=0)
+    await rig.program.pause_store.resume("desk", causes=(Cause.MISCONFIGURED, Cause.UNREACHABLE))
+    assert (await rig.program.pause_store.pauses())["desk"].cause is Cause.MAINTENANCE
     status, page = await act(rig, "desk", "resume", "done")
     assert (status, page) == (200, {"destination": "desk", "paused": []})
     await rig.work(after=2 * MINUTE)
@@ -260,9 +260,9 @@ async def test_the_commands_say_what_is_paused(
 async def test_a_pause_ends_with_what_it_was_of(rig: Rig) -> None:
     """An operator paused a desk, brought its requests to an end, and took it out of here."""
     for name in ("formerly", "desk"):
-        await rig.program.shared.pause(name, "moving", probe_after=0, cause=Cause.MAINTENANCE)
+        await rig.program.pause_store.pause(name, "moving", probe_after=0, cause=Cause.MAINTENANCE)
     async with assemble(rig.program.settings, clock=rig.clock) as again:
-        pauses = await again.shared.pauses()
+        pauses = await again.pause_store.pauses()
     assert {name: bool(it.since) for name, it in pauses.items()} == {
         "formerly": False,
         "desk": True,
@@ -273,8 +273,8 @@ async def test_a_pause_of_an_earlier_version_is_read(rig: Rig) -> None:
     store = rig.program.store
     old = {"since": 5, "reason": "r", "probe_at": 6, "resumed_at": 0}
     await store.batcher.command("HSET", store.keys.shared("pauses"), "desk", orjson.dumps(old))
-    assert (await Shared(store).pauses())["desk"].cause is Cause.MISCONFIGURED
-    assert await rig.program.shared.resume("desk")
+    assert (await PauseStore(store).pauses())["desk"].cause is Cause.MISCONFIGURED
+    assert await rig.program.pause_store.resume("desk")
 
 
 async def test_an_outage_of_witboost_costs_a_few_calls_and_every_status_arrives_once(
@@ -294,7 +294,7 @@ async def test_an_outage_of_witboost_costs_a_few_calls_and_every_status_arrives_
         await rig.work(after=2 * MINUTE)
     first_wave = rig.program.settings.worker.concurrency
     assert calls_to(rig, "main") <= first_wave + 10
-    assert (await rig.program.shared.pauses())["main"].cause is Cause.UNREACHABLE
+    assert (await rig.program.pause_store.pauses())["main"].cause is Cause.UNREACHABLE
     rig.witboost.faults.switch_off()
 
     async def all_done() -> bool:

@@ -81,7 +81,7 @@ async def test_a_paused_witboost_hears_of_the_ticket_and_of_its_decision_later(
 
 
 async def paused(rig: Rig) -> set[str]:
-    return {name for name, pause in (await rig.program.shared.pauses()).items() if pause.since}
+    return {name for name, pause in (await rig.program.pause_store.pauses()).items() if pause.since}
 
 
 @pytest.mark.parametrize("status", [None, 404])

@@ -13,7 +13,7 @@ from proxy.domain.routing import Rule
 from proxy.engine.routes import Routes, freeze, thaw
 from proxy.errors import ConfigurationError, InvalidRequestError, PermanentError
 from proxy.store.requests import RequestStore
-from proxy.store.shared import Shared
+from proxy.store.routes import RouteStore
 from proxy.tickets.no_tickets import NoTickets
 from tests.domain.test_routing import request, route, rule
 
@@ -43,7 +43,9 @@ def routes(store: RequestStore, *rules: Rule, opened: list[Route] | None = None)
             opened.append(route)
         return Desk(route)
 
-    return Routes(rules=rules, otherwise=UNROUTABLE, shared=Shared(store), open_system=open_system)
+    return Routes(
+        rules=rules, otherwise=UNROUTABLE, store=RouteStore(store), open_system=open_system
+    )
 
 
 def admitted_under(digest: str) -> Record:

@@ -10,7 +10,7 @@ from proxy.domain.models import State
 from proxy.engine.pauses import Pauses
 from proxy.simulators.faults import Fault
 from proxy.simulators.witboost import HookCall
-from proxy.store.shared import BACK_PER_SECOND, Cause, Shared
+from proxy.store.pauses import BACK_PER_SECOND, Cause, PauseStore
 from tests.conftest import OpenRig
 from tests.engine.test_outages import act, many
 from tests.support.rig import Rig
@@ -73,10 +73,10 @@ async def test_without_being_brought_back_many_come_late(
 ) -> None:
     """Negative control: nobody does it, neither who ended the pause nor who looks next."""
 
-    async def forgets(_shared: Shared, _destination: str) -> None:
+    async def forgets(_store: PauseStore, _destination: str) -> None:
         pass
 
-    monkeypatch.setattr(Shared, "requeue_waiting", forgets)
+    monkeypatch.setattr(PauseStore, "requeue_waiting", forgets)
     await waiting(rig)
     await act(rig, "desk", "resume", "done")
     assert (await tickets_by_second(rig, SOON))[-1] < MANY // 2
@@ -84,17 +84,17 @@ async def test_without_being_brought_back_many_come_late(
 
 async def test_where_whoever_ended_a_pause_died_the_next_brings_them_back(rig: Rig) -> None:
     await waiting(rig)
-    with patch.object(Shared, "requeue_waiting", side_effect=EOFError), pytest.raises(EOFError):
-        await rig.program.shared.resume("desk")
-    assert (await rig.program.shared.pauses())["desk"].returning
+    with patch.object(PauseStore, "requeue_waiting", side_effect=EOFError), pytest.raises(EOFError):
+        await rig.program.pause_store.resume("desk")
+    assert (await rig.program.pause_store.pauses())["desk"].returning
     assert (await tickets_by_second(rig, SOON))[-1] == MANY
-    assert not (await rig.program.shared.pauses())["desk"].returning
+    assert not (await rig.program.pause_store.pauses())["desk"].returning
 
 
 async def test_the_line_is_as_long_as_a_quarter_of_an_hour(rig: Rig) -> None:
     """Ten thousand stand in it two and three at a place, and begin with the next probe."""
     pauses, now = rig.program.flow._context.pauses, rig.clock.now()
-    await rig.program.shared.pause("desk", "r", probe_after=MINUTE, cause=Cause.RATE_LIMITED)
+    await rig.program.pause_store.pause("desk", "r", probe_after=MINUTE, cause=Cause.RATE_LIMITED)
     assert await pauses.paused("desk")
     places = Counter(pauses.next_attempt_in("desk", now) for _ in range(10_000))
     assert min(places) == MINUTE
@@ -104,7 +104,7 @@ async def test_the_line_is_as_long_as_a_quarter_of_an_hour(rig: Rig) -> None:
 
 async def test_a_probe_that_succeeds_brings_them_back(rig: Rig) -> None:
     await many(rig, MANY)
-    await rig.program.shared.pause("desk", "down", probe_after=MINUTE, cause=Cause.UNREACHABLE)
+    await rig.program.pause_store.pause("desk", "down", probe_after=MINUTE, cause=Cause.UNREACHABLE)
     await rig.work()
     assert await tickets_by_second(rig, 59) == [0] * 60
     assert (await tickets_by_second(rig, MANY // BACK_PER_SECOND + 3))[-1] == MANY
@@ -115,14 +115,14 @@ async def test_who_was_about_to_wait_when_the_pause_ended_does_not(
 ) -> None:
     await rig.ask()
     await act(rig, "desk", "pause")
-    may_probe = Shared.may_probe
+    may_probe = PauseStore.may_probe
 
-    async def ends(shared: Shared, name: str, *, again_after: int) -> bool:
-        allowed = await may_probe(shared, name, again_after=again_after)
+    async def ends(store: PauseStore, name: str, *, again_after: int) -> bool:
+        allowed = await may_probe(store, name, again_after=again_after)
         await act(rig, name, "resume")
         return allowed
 
-    monkeypatch.setattr(Shared, "may_probe", ends)
+    monkeypatch.setattr(PauseStore, "may_probe", ends)
     await rig.work()
     assert len(rig.tickets()) == 1
 
@@ -209,7 +209,7 @@ async def failing_alone(rig: Rig) -> HookCall:
     call = await rig.ask()
     subject = call.correlation_id
     rig.desk.switch_on(Fault("*", "reset", times=None, subject=subject))
-    await rig.program.shared.pause("desk", "down", probe_after=SECOND, cause=Cause.UNREACHABLE)
+    await rig.program.pause_store.pause("desk", "down", probe_after=SECOND, cause=Cause.UNREACHABLE)
     await tickets_by_second(rig, 65)
     return await rig.ask()
 
@@ -242,6 +242,6 @@ async def test_who_asks_for_a_longer_wait_is_given_it(rig: Rig) -> None:
     """Whoever looks at a destination that is down, and is told when to come again, comes then."""
     await rig.ask()
     rig.desk.switch_on(Fault("create", "answer", status=429, retry_after="300"))
-    await rig.program.shared.pause("desk", "down", probe_after=SECOND, cause=Cause.UNREACHABLE)
+    await rig.program.pause_store.pause("desk", "down", probe_after=SECOND, cause=Cause.UNREACHABLE)
     await rig.work(after=2 * SECOND)
     assert await due_in(rig) == 5 * MINUTE

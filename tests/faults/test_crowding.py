@@ -12,7 +12,7 @@ from proxy.engine.bulkhead import Permit
 from proxy.engine.pauses import DOWN_AFTER
 from proxy.errors import TemporaryError
 from proxy.simulators.faults import Fault
-from proxy.store.shared import Pause
+from proxy.store.pauses import Pause
 from tests.conftest import OpenRig
 from tests.support.rig import Rig, desk_tree
 from tests.support.waiting import wait_until
@@ -91,7 +91,7 @@ async def test_a_desk_with_more_calls_than_it_answers_in_time_is_not_held_to_be_
         slowness = rig.desk.switch_on(Fault("create", "slow", seconds=0.15, times=None))
         asked = [await rig.ask() for _ in range(3 * DOWN_AFTER)]
         await rig.work()
-        pause = (await rig.program.shared.pauses()).get("desk", Pause())
+        pause = (await rig.program.pause_store.pauses()).get("desk", Pause())
         assert bool(pause.since) == removed
         slowness.off()
         await rig.work(after=90 * SECOND)

@@ -7,7 +7,7 @@ import pytest
 
 from proxy.domain.models import State
 from proxy.simulators.faults import Fault
-from proxy.store.shared import Shared
+from proxy.store.pauses import PauseStore
 from tests.support.rig import Rig
 
 SECOND = 1_000
@@ -59,11 +59,11 @@ async def test_a_refused_client_is_nobodys_request(rig: Rig) -> None:
     await rig.program.flow._context.pauses.on_success("desk")
     await rig.work(after=SECOND)
     assert (await rig.entry(call)).record.refusals == 2
-    assert not (await rig.program.shared.pauses())["desk"].since
+    assert not (await rig.program.pause_store.pauses())["desk"].since
     rig.desk.authorization.refuse_client = True
     rig.desk.authorization.revoke_all()
     await rig.work(after=10 * MINUTE)
-    assert (await rig.program.shared.pauses())["desk"].since
+    assert (await rig.program.pause_store.pauses())["desk"].since
     assert await rig.state(call) is State.RECEIVED
     rig.desk.authorization.refuse_client = False
     for _ in range(3):
@@ -79,8 +79,8 @@ async def test_who_is_refused_a_third_time_while_others_succeed_is_held(rig: Rig
     await rig.work()
     for _ in range(2):
         assert await rig.state(call) is State.RECEIVED
-        await rig.program.shared.pause("desk", "refused to another one", probe_after=SECOND)
-        assert await rig.program.shared.resume("desk")
+        await rig.program.pause_store.pause("desk", "refused to another one", probe_after=SECOND)
+        assert await rig.program.pause_store.resume("desk")
         await rig.work(after=10 * SECOND)
     assert await rig.state(call) is State.HELD
     assert len(rig.desk.journal.of("fault")) == 3
@@ -95,7 +95,7 @@ async def test_a_paused_system_is_probed_by_one_request_at_a_time(
     for _ in range(10):
         await rig.ask()
     await rig.work()
-    with patch.object(Shared, "may_probe", always) if removed else nullcontext():
+    with patch.object(PauseStore, "may_probe", always) if removed else nullcontext():
         before = len(rig.desk.journal.of("fault"))
         await rig.work(after=2 * MINUTE)
         probes = len(rig.desk.journal.of("fault")) - before

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from proxy.audit.files import files_in
-from proxy.audit.replay import recall
+from proxy.audit.replay import replay
 from proxy.cli import main
 from proxy.cli.commands.audit import examine
 from proxy.domain.models import State, Ticket
@@ -19,6 +19,7 @@ from proxy.security.key_ring import new_key
 from proxy.simulators.faults import Fault
 from proxy.store.at_rest import Privacy
 from proxy.store.embedded.server import EmbeddedServer
+from proxy.store.layout import StoreLayout
 from proxy.tickets.port import TicketSystem
 from tests.conftest import OpenRig
 from tests.support.invariants import check_store
@@ -55,7 +56,7 @@ class Machine:
         await self.server.close()
         shutil.copytree(self.folder / "store-server", self.folder / "snapshot")
         self.server = await start_server(self.folder / "store-server")
-        await self.rig.program.shared.connect()  # as a program that starts now does
+        await StoreLayout(self.rig.program.store).connect()  # as a program that starts now does
 
     async def restore_the_snapshot(self) -> None:
         await self.server.close()
@@ -71,7 +72,7 @@ class Machine:
         patient = DoctorInputs(
             store=program.store,
             streams=program.streams,
-            remembered=recall(file.lines() for file in files_in(folder)),
+            remembered=replay(file.lines() for file in files_in(folder)),
             report=examine(folder),
             systems=systems or program.systems,
             since=0,
@@ -160,7 +161,7 @@ async def test_without_the_look_up_first_there_would_be_two(
     findings = await machine.doctor(repair=True)
     assert any(finding.result == "repaired" for finding in findings)
     client = rig.program.store.client
-    (request,) = recall(it.lines() for it in files_in(rig.program.settings.audit_folder))
+    (request,) = replay(it.lines() for it in files_in(rig.program.settings.audit_folder))
     # nor may the other run id make it look
     await client.hdel(f"{rig.program.store.keys.tag_of(request)}:r:{request}", "run_id")
     await rig.work(after=60 * SECOND)

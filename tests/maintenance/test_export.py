@@ -19,7 +19,9 @@ from proxy.observability.alarms import AlarmRecord
 from proxy.security.key_ring import new_key
 from proxy.security.signing import Verifier
 from proxy.simulators.witboost import HookCall
+from proxy.store.changes import EventDedup
 from proxy.store.requests import RequestStore
+from proxy.store.routes import CallbackMethods
 from proxy.store.tokens import RedisTokens
 from proxy.store.transfer.namespace import refuse_while_served
 from tests.store.releases.dump import play
@@ -228,11 +230,11 @@ async def test_audit_receipts_tokens_and_events_go_on(site: Site) -> None:
         await tokens.put("key", "refresh-1", system="desk", by="olga")
         assert await tokens.begin_use("key", "a", HOUR)
         assert await tokens.sending("key", "refresh-1", "a")
-        assert await rig.program.shared.mark_seen("desk", "event-1", keep=HOUR)
-        assert await rig.program.shared.pause("main", "upgrade", probe_after=HOUR)
-        await rig.program.shared.set_callback_method("main", "PATCH")
+        assert await EventDedup(rig.program.store).mark_seen("desk", "event-1", keep=HOUR)
+        assert await rig.program.pause_store.pause("main", "upgrade", probe_after=HOUR)
+        await CallbackMethods(rig.program.store, "settings").set_callback_method("main", "PATCH")
         await rig.program.board.write([AlarmRecord(1, "backlog_full", "stays behind")])
-        pauses, routes = await rig.program.shared.pauses(), await routes_of(rig)
+        pauses, routes = await rig.program.pause_store.pauses(), await routes_of(rig)
         before = await rig.program.streams.sealed()
     await change_key(site)
     async with site.service() as rig:
@@ -243,10 +245,13 @@ async def test_audit_receipts_tokens_and_events_go_on(site: Site) -> None:
         current = await RedisTokens(rig.program.store, ring).current("key")
         assert current is not None
         assert (current.value, current.sent) == ("refresh-1", True)
-        assert not await rig.program.shared.mark_seen("desk", "event-1", keep=HOUR)
-        assert await rig.program.shared.pauses() == pauses
+        assert not await EventDedup(rig.program.store).mark_seen("desk", "event-1", keep=HOUR)
+        assert await rig.program.pause_store.pauses() == pauses
         assert (await routes_of(rig)).items() >= routes.items()
-        assert await rig.program.shared.get_callback_method("main") == "PATCH"
+        assert (
+            await CallbackMethods(rig.program.store, "settings").get_callback_method("main")
+            == "PATCH"
+        )
         for ref in (waiting["id"], waiting["key"]):
             assert await rig.program.store.find("desk", [ref]) == [second.correlation_id]
     folder = rig.program.settings.audit_folder

@@ -12,8 +12,8 @@ from proxy.domain.models import State, StoredRequest
 from proxy.errors import ConfigurationError
 from proxy.security.key_ring import KeyRing
 from proxy.store.at_rest import Privacy
+from proxy.store.layout import StoreLayout
 from proxy.store.requests import Admission, RequestStore
-from proxy.store.shared import Shared
 from tests.support.canaries import stored
 from tests.support.manual_clock import ManualClock
 
@@ -41,7 +41,7 @@ class Opened:
             clock=self._clock,
             privacy=privacy,
         )
-        await Shared(store).connect()
+        await StoreLayout(store).connect()
         return store
 
     async def everything(self) -> bytes:

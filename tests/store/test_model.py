@@ -46,8 +46,8 @@ from proxy.store.client import pipeline
 from proxy.store.client.connections import connect
 from proxy.store.codec import history_entry
 from proxy.store.keys import Keys
+from proxy.store.pauses import BACK_PER_SECOND, PauseStore
 from proxy.store.requests import Admission, RequestStore
-from proxy.store.shared import BACK_PER_SECOND, Shared
 from tests.support.faults.removals import without
 from tests.support.invariants import check_store
 from tests.support.manual_clock import ManualClock
@@ -101,7 +101,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = RequestStore(
             self.client, namespace="model", partitions=PARTITIONS, clock=self.clock
         )
-        self.shared = Shared(self.store)
+        self.pause_store = PauseStore(self.store)
         self.model = Model(Keys("model", PARTITIONS))
         self.held: list[StoredRequest] = []
         # the same ids in every example, or hypothesis could not repeat one
@@ -229,8 +229,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(name=some.sampled_from(["desk", "main", "other"]))
     def resume(self, name: str) -> None:
         """A pause of a destination ends: who waits for it is brought back."""
-        assert self._run(self.shared.pause(name, "x", probe_after=SECOND))
-        assert self._run(self.shared.resume(name))
+        assert self._run(self.pause_store.pause(name, "x", probe_after=SECOND))
+        assert self._run(self.pause_store.resume(name))
         apart = PARTITIONS * SECOND // BACK_PER_SECOND
         self.model.bring_back(name, self.clock.now(), apart)
 

@@ -164,7 +164,7 @@ async def test_a_store_is_gone_on_with_one_version_away(
     keys: dict[str, Any] = copy.deepcopy(dict(dump.keys))
     keys[f"{NAMESPACE}:meta"][1]["layout"] = str(LAYOUT + layout)
     if not fine:
-        with pytest.raises(ConfigurationError, match="Go to a version between"):
+        with pytest.raises(ConfigurationError, match="Install a version in between"):
             async with upgraded(tmp_path, Dump(keys, dump.tickets)):
                 pass
         return

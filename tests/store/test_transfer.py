@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from proxy.audit.files import files_in
-from proxy.audit.replay import recall
+from proxy.audit.replay import replay
 from proxy.cli.commands.audit import examine
 from proxy.domain.schedule import DAY
 from proxy.errors import ConfigurationError, StoreUnavailableError
@@ -25,6 +25,7 @@ from proxy.maintenance.doctor import Doctor, DoctorInputs
 from proxy.maintenance.findings import Finding
 from proxy.security.key_ring import new_key
 from proxy.store import keys
+from proxy.store.changes import EventDedup
 from proxy.store.requests import RequestStore
 from proxy.store.transfer import exporter, importer
 from proxy.store.transfer.exporter import _HASHES, _LEFT_OUT, _TEXTS, Item, items
@@ -92,7 +93,7 @@ def _pairs(words: Sequence[str]) -> dict[str, str]:
 async def test_everything_arrives(site: Site, encryption: dict[str, Any]) -> None:
     async with site.service() as rig:
         await play(rig)
-        assert await rig.program.shared.mark_seen("desk", "event-1", keep=HOUR)
+        assert await EventDedup(rig.program.store).mark_seen("desk", "event-1", keep=HOUR)
         credentials = rig.program.credentials()
         assert credentials is not None
         await credentials.look()
@@ -487,7 +488,7 @@ async def doctor(rig: Rig, *, repair: bool = False) -> list[Finding]:
     patient = DoctorInputs(
         store=program.store,
         streams=program.streams,
-        remembered=recall(file.lines() for file in files_in(folder)),
+        remembered=replay(file.lines() for file in files_in(folder)),
         report=examine(folder),
         systems=program.systems,
         since=0,
@@ -525,7 +526,7 @@ async def test_a_store_of_the_first_release_gets_keys(site: Site) -> None:
 
 async def test_an_event_is_remembered_for_as_long_as_before(site: Site, redis: Redis) -> None:
     async with site.service() as rig:
-        assert await rig.program.shared.mark_seen("desk", "event", keep=HOUR)
+        assert await EventDedup(rig.program.store).mark_seen("desk", "event", keep=HOUR)
     file = await exported(site)
     elsewhere(site)
     await site.done("import", file)

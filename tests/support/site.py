@@ -17,8 +17,8 @@ from proxy.security.key_ring import new_key
 from proxy.settings import Settings
 from proxy.simulators.desk.server import Desk
 from proxy.simulators.witboost import Witboost
+from proxy.store.layout import StoreLayout
 from proxy.store.requests import RequestStore
-from proxy.store.shared import Shared
 from tests.store.releases.stage import ROUTES
 from tests.support.canaries import API_KEY, CLIENT_SECRET, EVENT_SECRET, stored
 from tests.support.invariants import check_store
@@ -88,7 +88,7 @@ class Site:
     async def store(self) -> AsyncIterator[RequestStore]:
         """Open the store while nobody serves."""
         async with open_stopped_store(self.settings()) as store:
-            await Shared(store).connect()
+            await StoreLayout(store).connect()
             yield store
 
     async def command(self, *words: str | Path) -> Said:

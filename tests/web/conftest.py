@@ -36,9 +36,10 @@ from proxy.outbound.credentials import NoCredential
 from proxy.security.api_keys import hash_key
 from proxy.security.signing import key_set
 from proxy.store.audit_streams import AuditStreams
+from proxy.store.pauses import PauseStore
 from proxy.store.recent_alarms import AlarmBoard
 from proxy.store.requests import RequestStore
-from proxy.store.shared import Shared
+from proxy.store.routes import CallbackMethods, RouteStore
 from proxy.web.app import PARTS, Service
 from proxy.web.auth import Caller, Client, Clients
 from proxy.web.backpressure import BackpressurePolicy
@@ -64,7 +65,6 @@ class Site:
     base: URL
     session: aiohttp.ClientSession
     store: RequestStore
-    shared: Shared
     desk: Desk
     metrics: Metrics
     board: AlarmBoard
@@ -217,22 +217,25 @@ async def _site(
 ) -> tuple[Site, TestServer]:
     metrics = Metrics()
     alarms = Alarms(metrics)
-    shared, desk, board = Shared(store), Desk(), AlarmBoard(store, alarms)
-    pauses = Pauses(shared=shared, alarms=alarms, clock=clock, share=1)
+    pause_store, desk, board = PauseStore(store), Desk(), AlarmBoard(store, alarms)
+    pauses = Pauses(store=pause_store, alarms=alarms, clock=clock, share=1)
     means = StepContext(store, pauses, alarms, metrics, Policy(), lambda: 0.5)
-    routes = Routes(rules=[], otherwise=_route(), shared=shared, open_system=lambda _route: desk)
+    routes = Routes(
+        rules=[], otherwise=_route(), store=RouteStore(store), open_system=lambda _route: desk
+    )
     await routes.publish()
     prefixes = {
         "main": [CallbackPrefix.parse(CALLBACK)],
         "other": [CallbackPrefix.parse("https://other.example.com/hooks")],
     }
     reuse = changes.pop("reuse_after_final", True)
-    instances = {name: _witboost(name, outbound, shared, reuse=reuse) for name in prefixes}
+    memory = CallbackMethods(store, "settings")
+    instances = {name: _witboost(name, outbound, memory, reuse=reuse) for name in prefixes}
     parts: dict[str, Any] = {
         "flow": Flow(context=means, routes=routes, instances=instances),
         "operations": OperatorActions(store=store, routes=routes),
         "store": store,
-        "shared": shared,
+        "pause_store": pause_store,
         "clients": _clients(),
         "operators": Clients([_client("olga", "", OPERATOR_KEY)]),
         "instances": prefixes,
@@ -258,14 +261,14 @@ async def _site(
     server = TestServer(Service(**(parts | changes)).application(served))
     await server.start_server()
     session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-    return Site(server.make_url("/"), session, store, shared, desk, metrics, board), server
+    return Site(server.make_url("/"), session, store, desk, metrics, board), server
 
 
 async def _published() -> bytes:
     return key_set({})
 
 
-def _witboost(name: str, outbound: Outbound, memory: Shared, *, reuse: bool) -> Witboost:
+def _witboost(name: str, outbound: Outbound, memory: CallbackMethods, *, reuse: bool) -> Witboost:
     """An instance that nobody calls back here."""
     http = outbound.destination(
         name, origins=[], deadline=1_000, concurrency=1, credential=NoCredential()

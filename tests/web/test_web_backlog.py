@@ -9,8 +9,8 @@ from proxy.domain.models import State
 from proxy.errors import TemporaryError
 from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
+from proxy.store.pauses import PauseStore
 from proxy.store.requests import RequestStore
-from proxy.store.shared import Shared
 from proxy.web.backpressure import Backlog, BackpressurePolicy
 from proxy.web.health.store_monitor import StoreMonitor
 from tests.support.manual_clock import ManualClock
@@ -39,7 +39,7 @@ async def test_the_gate_counts_what_came_in_since_the_last_look(
     metrics = Metrics()
     alarms = Alarms(metrics)
     watch = StoreMonitor(
-        store=store, shared=Shared(store), metrics=metrics, alarms=alarms, clock=clock
+        store=store, pause_store=PauseStore(store), metrics=metrics, alarms=alarms, clock=clock
     )
     gate = Backlog(watch=watch, slope=replace(SLOPE, limit=2, slow_from=2), alarms=alarms)
     await watch.refresh()
@@ -57,7 +57,11 @@ async def test_what_comes_in_while_we_look_stays_counted(
     """Nobody knows whether the counts of this look have it, so it counts until the next one."""
     metrics = Metrics()
     watch = StoreMonitor(
-        store=store, shared=Shared(store), metrics=metrics, alarms=Alarms(metrics), clock=clock
+        store=store,
+        pause_store=PauseStore(store),
+        metrics=metrics,
+        alarms=Alarms(metrics),
+        clock=clock,
     )
     watch.admitted()
     look = asyncio.ensure_future(watch.refresh())
@@ -73,7 +77,7 @@ async def test_a_long_backlog_holds_an_answer_back(store: RequestStore, clock: M
     metrics = Metrics()
     alarms = Alarms(metrics)
     watch = StoreMonitor(
-        store=store, shared=Shared(store), metrics=metrics, alarms=alarms, clock=clock
+        store=store, pause_store=PauseStore(store), metrics=metrics, alarms=alarms, clock=clock
     )
     gate = Backlog(
         watch=watch,

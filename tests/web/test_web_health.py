@@ -8,8 +8,8 @@ import pytest
 from proxy.domain.models import State
 from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
+from proxy.store.pauses import PauseStore
 from proxy.store.requests import RequestStore
-from proxy.store.shared import Shared
 from proxy.web.health.store_monitor import StoreMonitor
 from tests.support.manual_clock import ManualClock
 from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Collected, Site, Starts, Workers
@@ -24,7 +24,9 @@ async def test_all_is_well(site: Site) -> None:
 async def test_a_paused_destination_is_named_in_plain_words_and_calls_are_still_taken(
     store: RequestStore, start: Starts
 ) -> None:
-    await Shared(store).pause("desk", "the token endpoint refused our secret", probe_after=1_000)
+    await PauseStore(store).pause(
+        "desk", "the token endpoint refused our secret", probe_after=1_000
+    )
     site = await start()
     ready = await site.call("GET", "/readyz")
     assert (ready.status, ready.json["status"]) == (200, "degraded")
@@ -37,7 +39,7 @@ async def test_a_paused_destination_is_named_in_plain_words_and_calls_are_still_
     assert (await site.submit()).status == 202
     (paused,) = (await site.call("GET", "/api/status", key=OPERATOR_KEY)).json["paused"]
     assert paused["destination"] == "desk"
-    await Shared(store).resume("desk")
+    await PauseStore(store).resume("desk")
     assert (await (await start()).call("GET", "/readyz")).json["status"] == "ready"
 
 
@@ -49,7 +51,7 @@ async def test_who_may_see_what_is_paused_does_not_see_a_request(
         "main answered 503 to PUT https://w.example.com:8443{} (try a/b later): see https://x.org{}"
     )
     reason = said.format("/api/actionHandler/471:1", "/status")
-    await Shared(store).pause("main", reason, probe_after=1_000)
+    await PauseStore(store).pause("main", reason, probe_after=1_000)
     site = await start()
     (shown,) = (await site.call("GET", "/readyz")).json["reasons"]
     assert shown.endswith(said.format("", ""))
@@ -115,9 +117,9 @@ def metrics() -> Metrics:
 
 
 def _watch(store: RequestStore, metrics: Metrics, clock: ManualClock) -> StoreMonitor:
-    shared = Shared(store)
+    pause_store = PauseStore(store)
     return StoreMonitor(
-        store=store, shared=shared, metrics=metrics, alarms=Alarms(metrics), clock=clock
+        store=store, pause_store=pause_store, metrics=metrics, alarms=Alarms(metrics), clock=clock
     )
 
 

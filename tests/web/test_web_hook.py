@@ -11,8 +11,8 @@ from proxy.audit.denied_calls import DeniedCalls
 from proxy.domain.models import Decision, State
 from proxy.observability.metrics import Metrics
 from proxy.store.audit_streams import AuditStreams
+from proxy.store.pauses import PauseStore
 from proxy.store.requests import RequestStore
-from proxy.store.shared import Shared
 from proxy.web.auth import Clients
 from proxy.web.backpressure import BackpressurePolicy
 from proxy.web.http.limits import Limits
@@ -263,7 +263,9 @@ async def test_the_status_is_shown_to_sender_and_operator_only(site: Site) -> No
 async def test_an_unreachable_store_is_a_500_with_retry_after(
     start: Starts, unreachable: RequestStore
 ) -> None:
-    site = await start(store=unreachable, shared=Shared(unreachable), flow=_Admits(unreachable))
+    site = await start(
+        store=unreachable, pause_store=PauseStore(unreachable), flow=_Admits(unreachable)
+    )
     answer = await site.submit()
     answer.refused(500, "store does not answer")
     assert int(answer.headers["Retry-After"]) > 0

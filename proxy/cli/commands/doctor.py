@@ -13,7 +13,7 @@ import orjson
 
 from proxy.app.offline import open_for_doctor
 from proxy.audit.files import files_in
-from proxy.audit.replay import recall
+from proxy.audit.replay import replay
 from proxy.cli.commands.audit import examine
 from proxy.cli.options import Parsed, config_option
 from proxy.cli.output import print_table, progress_bar
@@ -71,7 +71,7 @@ async def _examine(
     folder = settings.audit_folder
     report = examine(folder) if folder.is_dir() else None
     async with open_for_doctor(settings, publish=repair) as (store, systems):
-        audited = recall(file.lines() for file in files_in(folder))
+        audited = replay(file.lines() for file in files_in(folder))
         with progress_bar("doctor") as report_progress:
             inputs = DoctorInputs(
                 store=store,

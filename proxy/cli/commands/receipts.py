@@ -12,7 +12,7 @@ from proxy.app.offline import open_for_doctor
 from proxy.app.open_store import open_audit_keys
 from proxy.audit.files import files_in
 from proxy.audit.receipts import RECEIPT, Receipts, sha256
-from proxy.audit.replay import recall
+from proxy.audit.replay import replay
 from proxy.cli.client import Connect, api_options
 from proxy.cli.options import FILE, config_option
 from proxy.cli.output import print_json
@@ -55,7 +55,7 @@ def issue(correlation_id: str, config: Path | None) -> int:
 async def _issue(settings: Settings, correlation_id: str) -> str:
     files = files_in(settings.audit_folder)
     async with open_for_doctor(settings, publish=False) as (store, _systems):
-        audited = recall(file.lines() for file in files).get(correlation_id)
+        audited = replay(file.lines() for file in files).get(correlation_id)
         entry = audited.entry(store) if audited else None
         if entry is None:
             raise NotFoundError(f"the audit knows no request {correlation_id}, or too little of it")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from proxy.observability.metrics import TEXT, Metrics
-from proxy.store.shared import Cause
+from proxy.store.pauses import Cause
 from proxy.web.health.metrics import scraped
 from proxy.web.health.store_monitor import StoreMonitor
 from proxy.web.http.limits import Crew

@@ -14,7 +14,7 @@ from proxy.domain.models import State
 from proxy.errors import ProxyError
 from proxy.observability.alarms import Alarm, Alarms
 from proxy.observability.metrics import Metrics
-from proxy.store.shared import Cause, Pause
+from proxy.store.pauses import Cause, Pause, PauseStore
 
 _EVERY: Final = 500  # milliseconds between two looks
 _PATIENCE: Final = 2_000  # milliseconds for one look
@@ -39,14 +39,6 @@ class Counts(Protocol):
         ...
 
 
-class Pauses(Protocol):
-    """The part of the shared facts that is looked at."""
-
-    async def pauses(self) -> dict[str, Pause]:
-        """Return every destination that is paused or has been."""
-        ...
-
-
 class StoreMonitor:
     """The last look at the store.
 
@@ -57,7 +49,13 @@ class StoreMonitor:
     """
 
     def __init__(
-        self, *, store: Counts, shared: Pauses, metrics: Metrics, alarms: Alarms, clock: Clock
+        self,
+        *,
+        store: Counts,
+        pause_store: PauseStore,
+        metrics: Metrics,
+        alarms: Alarms,
+        clock: Clock,
     ) -> None:
         self.counts: Mapping[State, int] = {}
         self.paused: Mapping[str, Pause] = {}
@@ -65,7 +63,7 @@ class StoreMonitor:
         self._seen = 0  # of `counts`, those without a ticket: asked for in every hook call
         self._admitted = 0  # passed the gate after the last look began
         self._store = store
-        self._shared = shared
+        self._pause_store = pause_store
         self._metrics = metrics
         self._alarms = alarms
         self._clock = clock
@@ -109,7 +107,7 @@ class StoreMonitor:
                 counts, due, pauses, _ = await asyncio.gather(
                     self._store.counts(),
                     self._store.next_due(),
-                    self._shared.pauses(),
+                    self._pause_store.pauses(),
                     self._store.refresh_run_ids(),
                 )
         except (ProxyError, TimeoutError) as error:

@@ -7,7 +7,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from proxy.errors import InvalidRequestError, NotFoundError
-from proxy.store.shared import Cause, Shared
+from proxy.store.pauses import Cause, PauseStore
 from proxy.web.auth import Clients
 from proxy.web.http.body import json_object, read_body
 from proxy.web.http.limits import Limits
@@ -23,7 +23,7 @@ _LONGEST_BODY: Final = 16_384
 class Pausing:
     """Pauses and resumes what we call; `destinations` are their names in the settings."""
 
-    shared: Shared
+    pause_store: PauseStore
     operators: Clients
     destinations: Collection[str]
     limits: Limits
@@ -31,13 +31,13 @@ class Pausing:
     async def pause(self, request: web.Request) -> web.Response:
         """Stop using a destination until an operator resumes it: requests wait, none is lost."""
         name, by, reason = await self._asked(request)
-        await self.shared.pause(name, reason, probe_after=0, cause=Cause.MAINTENANCE, by=by)
+        await self.pause_store.pause(name, reason, probe_after=0, cause=Cause.MAINTENANCE, by=by)
         return await self._shown(name)
 
     async def resume(self, request: web.Request) -> web.Response:
         """Use a destination again, whatever paused it."""
         name, by, reason = await self._asked(request)
-        if not await self.shared.resume(name, by=by, reason=reason):
+        if not await self.pause_store.resume(name, by=by, reason=reason):
             raise InvalidRequestError(f"destination: {name} is not paused")
         return await self._shown(name)
 
@@ -52,6 +52,6 @@ class Pausing:
         return name, by, reason
 
     async def _shown(self, name: str) -> web.Response:
-        pauses = await self.shared.pauses()
+        pauses = await self.pause_store.pauses()
         paused = [pause_view(each, it) for each, it in pauses.items() if it.since]
         return private_answer({"destination": name, "paused": paused})

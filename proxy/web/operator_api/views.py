@@ -11,7 +11,7 @@ from proxy.domain.models import Record, StoredRequest
 from proxy.domain.operator_actions import allowed_actions
 from proxy.domain.remediation import REMEDIATION
 from proxy.observability.alarms import AlarmRecord
-from proxy.store.shared import Pause
+from proxy.store.pauses import Pause
 from proxy.witboost import fields as read
 
 MASKED: Final = "(masked)"

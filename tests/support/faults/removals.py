@@ -18,8 +18,8 @@ from proxy.engine.lease import Lease
 from proxy.engine.step import Released, Step
 from proxy.oauth2.token_source import TokenSource
 from proxy.outbound.destination import Destination
+from proxy.store import pauses
 from proxy.store import requests as store
-from proxy.store import shared
 from proxy.store.client.pipeline import Script
 from proxy.witboost.callback import Witboost
 from proxy.worker import Worker
@@ -120,7 +120,7 @@ _REMOVALS: Final[Mapping[str, Callable[[], Removal]]] = {
     "sending stored before the callback": lambda: _without_writing(CallbackStarted),
     "fence": lambda: _without_line(_FENCE),
     "state index": lambda: _without_line(_UNINDEX),
-    "bringing back": lambda: _without_line(_BACK, shared, "_RESUME"),
+    "bringing back": lambda: _without_line(_BACK, pauses, "_RESUME"),
     "giving back": _without_giving_back,
     "ticket reserved": _without_reserving,
     "lease checked before the create": lambda: patch.object(Lease, "remaining", lambda _: 10**9),
