@@ -35,10 +35,10 @@ from proxy.store.recent_alarms import AlarmBoard
 from proxy.store.requests import RequestStore
 from proxy.tickets.events.jwks import PublishedKeys
 from proxy.tickets.port import PushesEvents, TicketSystem
-from proxy.web.app import EVENTS, OPERATORS, PARTS, Service, build_health
+from proxy.web.app import EVENTS, OPERATORS, PARTS, build_application
 from proxy.web.backpressure import BackpressurePolicy
-from proxy.web.http.connections import Bounds
-from proxy.web.http.limits import Limits
+from proxy.web.context import Limits, WebContext
+from proxy.web.http.connections import ConnectionLimits
 from proxy.web.http.trusted_proxies import TrustedProxies
 from proxy.worker import Worker
 
@@ -124,15 +124,7 @@ class Runtime:
 
     def health(self) -> web.Application:
         """Return the web application of a process that only works."""
-        return build_health(
-            store=self.store,
-            pause_store=self.pause_store,
-            crew=self.crew,
-            metrics=self.metrics,
-            alarms=self.alarms,
-            clock=self.clock,
-            access=self.settings.logs.access,
-        )
+        return build_application(self._web_context(), parts=())
 
     def listeners(self, *, working: bool) -> list[tuple[Listen | Listener, web.Application]]:
         """Return each place to listen at, with what is served there; see `listener`."""
@@ -143,10 +135,10 @@ class Runtime:
             (it, self.listener({part}, working=working)) for part, it in moved.items()
         ]
 
-    def bounds(self) -> Bounds:
+    def bounds(self) -> ConnectionLimits:
         """Return what connections to a listener are bounded by."""
         limits = self.settings.limits
-        return Bounds(
+        return ConnectionLimits(
             connections=limits.connections,
             per_client=limits.connections_per_client,
             first_request=limits.first_request,
@@ -161,36 +153,39 @@ class Runtime:
         turn of every call that is being taken in: with one call for each connection, what was
         accepted would wait ever longer (64 connections: a fifth of the callbacks in the same time).
         """
+        concurrency = max(1, self.settings.worker.concurrency // _SHARE) if working else None
+        return build_application(self._web_context(concurrency), parts)
+
+    def _web_context(self, concurrency: int | None = None) -> WebContext:
         settings, limits = self.settings, self.settings.limits
-        service = Service(
+        return WebContext(
             flow=self.flow,
-            operations=self.operations,
+            operator_actions=self.operations,
             store=self.store,
             pause_store=self.pause_store,
             clients=api_clients.clients(settings),
             operators=api_clients.operators(settings),
-            instances={name: prefixes(it) for name, it in settings.witboost.items()},
-            systems={n: it for n, it in self.systems.items() if isinstance(it, PushesEvents)},
+            callback_prefixes={name: prefixes(it) for name, it in settings.witboost.items()},
+            event_systems={n: it for n, it in self.systems.items() if isinstance(it, PushesEvents)},
+            event_keys=self.event_keys,
+            event_memory=api_clients.event_memory(settings),
+            client_cert_systems=api_clients.client_certificate_systems(settings),
             destinations={*settings.ticket_systems, *settings.witboost},
             public_url=settings.public_url,
-            path=settings.listen.path,
+            hook_path=settings.listen.path,
             limits=Limits(body=limits.body, depth=limits.depth, body_deadline=limits.body_deadline),
-            slope=BackpressurePolicy(
+            backpressure=BackpressurePolicy(
                 limit=limits.backlog, slow_from=limits.slow_from, slowest=limits.slowest
             ),
-            at_once=max(1, settings.worker.concurrency // _SHARE) if working else None,
-            event_memory=api_clients.event_memory(settings),
-            event_keys=self.event_keys,
-            client_cert_systems=api_clients.client_certificate_systems(settings),
-            peers=self.peers,
-            refusals=DeniedCalls(self.streams, self.metrics),
+            concurrency=concurrency,
+            trusted_proxies=self.peers,
+            denied_calls=DeniedCalls(self.streams, self.metrics),
             receipts=self.receipts,
-            published=self.seals.published,
-            crew=self.crew,
+            published_keys=self.seals.published,
+            workers=self.crew,
             metrics=self.metrics,
             alarms=self.alarms,
-            board=self.board,
+            alarm_board=self.board,
             clock=self.clock,
-            access=settings.logs.access,
+            access_log=settings.logs.access,
         )
-        return service.application(parts)

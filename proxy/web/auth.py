@@ -1,4 +1,4 @@
-"""Who calls: named clients with API keys that we know by their hash alone."""
+"""Authentication of API clients and operators by keys, of which only the hashes are stored."""
 
 import hmac
 from collections.abc import Mapping, Sequence
@@ -18,29 +18,26 @@ _REFUSED: Final = "X-API-Key is missing or not valid: send a live key there, or 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client that proved its name; `instance` is its witboost instance, empty for operators.
-
-    `role` is what an operator may do, each including the ones before it.
-    """
+    """An authenticated client."""
 
     name: str
     instance: str = ""
+    """The witboost instance of a client; empty for operators."""
     role: Role = field(default="read", compare=False)
+    """What an operator may do; each role includes those before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A caller and the hashes (`sha256:...`) of its keys, several while one is replaced.
-
-    Each with the moment, in milliseconds since the epoch, when it is over, if it ever is.
-    """
+    """A caller and its keys: several while one replaces another."""
 
     caller: Caller
     keys: Mapping[str, int | None]
+    """Hash of each key (`sha256:...`) to its end in milliseconds since the epoch, None for none."""
 
 
 class Clients:
-    """Finds callers by key; `open_to` names instances whose authentication is switched off."""
+    """Clients by key; `open_to` names the instances whose authentication is switched off."""
 
     def __init__(
         self, clients: Sequence[Client], *, open_to: Sequence[str] = (), clock: Clock | None = None
@@ -53,10 +50,10 @@ class Clients:
         self._anonymous = [Caller(ANONYMOUS, instance) for instance in open_to]
         self._clock = clock or SystemClock()
 
-    def known(self, headers: Mapping[str, str]) -> list[Caller]:
-        """Return everybody that this call may come from; the best proof comes first.
+    def callers(self, headers: Mapping[str, str]) -> list[Caller]:
+        """Return every caller that these headers authenticate, those with a key first.
 
-        Every stored hash is compared, each in constant time, so that the time tells nothing.
+        Every stored hash is compared, each in constant time, so that timing reveals nothing.
         """
         presented = hash_key(_presented(headers))
         # a plain loop would stop at the first match
@@ -68,28 +65,28 @@ class Clients:
         live = [caller for until, caller in matches if until is None or self._clock.now() < until]
         return live + self._anonymous
 
-    def permitted(self, headers: Mapping[str, str], role: Role) -> Caller:
-        """Return the operator that this call comes from.
+    def authorize(self, headers: Mapping[str, str], role: Role) -> Caller:
+        """Return the operator that these headers authenticate.
 
         Raises:
-            Unauthorized: nobody.
-            Forbidden: somebody who may do less than this role.
+            Unauthorized: no operator.
+            Forbidden: an operator whose role is below this one.
         """
         caller = self.identify(headers)[0]
         if _ROLES.index(caller.role) < _ROLES.index(role):
             raise ForbiddenError(
-                f"{caller.name} has the role {caller.role}, and this needs {role}: ask whoever"
-                " keeps operators.clients in the settings"
+                f"{caller.name} has the role {caller.role}, and this needs {role}: ask the people"
+                " who maintain operators.clients in the settings"
             )
         return caller
 
     def identify(self, headers: Mapping[str, str]) -> list[Caller]:
-        """Return everybody that this call may come from, at least one.
+        """Return every caller that these headers authenticate, at least one.
 
         Raises:
-            Unauthorized: nobody; one message for no key, an unknown one and a withdrawn one.
+            Unauthorized: none; the message is the same for a missing, an unknown and an ended key.
         """
-        callers = self.known(headers)
+        callers = self.callers(headers)
         if not callers:
             raise UnauthorizedError(_REFUSED)
         return callers

@@ -1,26 +1,29 @@
-"""The gate before admission: a long backlog slows callers down, and at its limit refuses them."""
+"""Backpressure on hook calls: a long backlog delays their answers, and a full one refuses them."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from proxy.errors import TemporaryError
 from proxy.observability.alarms import Alarm, Alarms
 from proxy.web.health.store_monitor import StoreMonitor
 
-_COME_BACK: Final = 30_000  # milliseconds; a backlog of this size takes its time
+_RETRY_AFTER: Final = 30_000  # milliseconds; a backlog of this size takes its time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackpressurePolicy:
-    """From `slow_from` waiting requests on answers wait, at `limit` the `slowest` milliseconds."""
+    """The delay of an answer: none below `slow_from` waiting requests, then growing to `slowest`.
+
+    At `limit` waiting requests, calls are refused. `slowest` is in milliseconds.
+    """
 
     limit: int = 100_000
     slow_from: int = 5_000
     slowest: int = 2_000
 
     def delay(self, waiting: int) -> int:
-        """Return how many milliseconds an answer waits.
+        """Return the delay of an answer in milliseconds.
 
         Raises:
             TemporaryError: the limit is reached; nothing was stored.
@@ -31,35 +34,35 @@ class BackpressurePolicy:
             raise TemporaryError(
                 f"The backlog is full: {waiting} requests wait for their tickets. Send the same"
                 " request again later.",
-                retry_after=_COME_BACK,
+                retry_after=_RETRY_AFTER,
                 maybe_sent=False,
             )
         return self.slowest * (waiting - self.slow_from) // (self.limit - self.slow_from)
 
 
+@dataclass(slots=True, kw_only=True)
 class Backlog:
-    """Applies the slope to what is known to wait."""
+    """The accepted requests without a ticket, and the backpressure policy that applies to them."""
 
-    def __init__(self, *, watch: StoreMonitor, slope: BackpressurePolicy, alarms: Alarms) -> None:
-        self._watch = watch
-        self._slope = slope
-        self._alarms = alarms
-        self._full = False
+    monitor: StoreMonitor
+    policy: BackpressurePolicy
+    alarms: Alarms
+    _full: bool = field(default=False, init=False)
 
     async def admit(self) -> None:
-        """Return at once while the backlog is short, after a while when it is long.
+        """Return at once while the backlog is short, and after a delay while it is long.
 
         Raises:
             TemporaryError: the limit is reached.
         """
         try:
-            delay = self._slope.delay(self._watch.waiting)
+            delay = self.policy.delay(self.monitor.waiting)
         except TemporaryError as error:
             if not self._full:
                 self._full = True
-                self._alarms.sound(Alarm.BACKLOG_FULL, str(error))
+                self.alarms.sound(Alarm.BACKLOG_FULL, str(error))
             raise
         self._full = False
-        self._watch.admitted()
+        self.monitor.admitted()
         if delay:
             await asyncio.sleep(delay / 1000)

@@ -185,7 +185,7 @@ async def test_a_wrong_answer_of_the_hook_api_is_caught(
     def wrong(_: object, status: int) -> web.Response:
         return web.json_response({"hookInfo": "accepted"}, status=status)
 
-    monkeypatch.setattr("proxy.web.hook.json_answer", wrong)
+    monkeypatch.setattr("proxy.web.hook.json_response", wrong)
     async with between() as rig:
         call = await rig.witboost.ask(dict(GRANT))
         assert call.status == 500

@@ -105,7 +105,7 @@ async def test_a_flood_of_events_does_not_crowd_out_hook_calls(
         init = Events.__init__
 
         def unbounded(events: Events, **given: Any) -> None:
-            init(events, **{**given, "room": nullcontext()})
+            init(events, **{**given, "concurrency_limit": nullcontext()})
 
         monkeypatch.setattr(Events, "__init__", unbounded)
     async with listening(near, redis_url, tmp_path, working=True) as (_, port):

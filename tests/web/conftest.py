@@ -40,10 +40,9 @@ from proxy.store.pauses import PauseStore
 from proxy.store.recent_alarms import AlarmBoard
 from proxy.store.requests import RequestStore
 from proxy.store.routes import CallbackMethods, RouteStore
-from proxy.web.app import PARTS, Service
+from proxy.web.app import PARTS, build_application
 from proxy.web.auth import Caller, Client, Clients
-from proxy.web.backpressure import BackpressurePolicy
-from proxy.web.http.limits import Limits
+from proxy.web.context import WebContext
 from proxy.web.http.trusted_proxies import TrustedProxies
 from proxy.witboost.callback import Witboost
 from tests.support.manual_clock import ManualClock
@@ -233,32 +232,30 @@ async def _site(
     instances = {name: _witboost(name, outbound, memory, reuse=reuse) for name in prefixes}
     parts: dict[str, Any] = {
         "flow": Flow(context=means, routes=routes, instances=instances),
-        "operations": OperatorActions(store=store, routes=routes),
+        "operator_actions": OperatorActions(store=store, routes=routes),
         "store": store,
         "pause_store": pause_store,
         "clients": _clients(),
         "operators": Clients([_client("olga", "", OPERATOR_KEY)]),
-        "instances": prefixes,
-        "systems": {"desk": desk},
+        "callback_prefixes": prefixes,
+        "event_systems": {"desk": desk},
+        "event_keys": {},
+        "event_memory": 600_000,
+        "client_cert_systems": (),
         "destinations": {"desk", "main"},
         "public_url": PUBLIC_URL,
-        "limits": Limits(),
-        "slope": BackpressurePolicy(),
-        "event_memory": 600_000,
-        "event_keys": {},
-        "client_cert_systems": (),
-        "peers": TrustedProxies(),
+        "trusted_proxies": TrustedProxies(),
+        "denied_calls": DeniedCalls(AuditStreams(store), metrics),
         "receipts": Receipts(None, PUBLIC_URL),
-        "published": _published,
-        "refusals": DeniedCalls(AuditStreams(store), metrics),
-        "crew": Workers(),
+        "published_keys": _published,
+        "workers": Workers(),
         "metrics": metrics,
         "alarms": alarms,
-        "board": board,
+        "alarm_board": board,
         "clock": clock,
     }
     served = changes.pop("parts", PARTS)
-    server = TestServer(Service(**(parts | changes)).application(served))
+    server = TestServer(build_application(WebContext(**(parts | changes)), served))
     await server.start_server()
     session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
     return Site(server.make_url("/"), session, store, desk, metrics, board), server

@@ -104,6 +104,6 @@ async def test_health_checks_are_quiet(site: Site, logged: Collected) -> None:
 
 
 async def test_the_access_log_can_be_switched_off(start: Starts, logged: Collected) -> None:
-    site = await start(access=False)
+    site = await start(access_log=False)
     assert (await site.submit()).status == 202
     assert logged.of("proxy.access") == []

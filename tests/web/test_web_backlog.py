@@ -41,7 +41,7 @@ async def test_the_gate_counts_what_came_in_since_the_last_look(
     watch = StoreMonitor(
         store=store, pause_store=PauseStore(store), metrics=metrics, alarms=alarms, clock=clock
     )
-    gate = Backlog(watch=watch, slope=replace(SLOPE, limit=2, slow_from=2), alarms=alarms)
+    gate = Backlog(monitor=watch, policy=replace(SLOPE, limit=2, slow_from=2), alarms=alarms)
     await watch.refresh()
     await gate.admit()
     await gate.admit()
@@ -80,11 +80,11 @@ async def test_a_long_backlog_holds_an_answer_back(store: RequestStore, clock: M
         store=store, pause_store=PauseStore(store), metrics=metrics, alarms=alarms, clock=clock
     )
     gate = Backlog(
-        watch=watch,
-        slope=BackpressurePolicy(limit=4, slow_from=0, slowest=60_000_000),
+        monitor=watch,
+        policy=BackpressurePolicy(limit=4, slow_from=0, slowest=60_000_000),
         alarms=alarms,
     )
-    watch._take({State.RECEIVED: 1, State.OPENING: 1, State.PENDING: 99}, None, {})
+    watch._update({State.RECEIVED: 1, State.OPENING: 1, State.PENDING: 99}, None, {})
     held = asyncio.ensure_future(gate.admit())
     await asyncio.sleep(0)  # it runs up to where it waits
     assert not held.done()

@@ -110,9 +110,9 @@ async def test_a_cancel_of_many_leaves_decided_ones_alone(site: Site) -> None:
 @pytest.mark.parametrize(
     ("asked", "named"),
     [
-        ({"reason": "r"}, "filter must be"),
-        ({"reason": "r", "filter": {}}, "at least one state"),
-        ({"reason": "r", "filter": {"system": "desk"}}, "at least one state"),
+        ({"reason": "r"}, "filter: Field required"),
+        ({"reason": "r", "filter": {}}, "filter.state: Field required"),
+        ({"reason": "r", "filter": {"state": "", "system": "desk"}}, "filter.state: String should"),
         ({"reason": "r", "filter": {"state": "ded"}}, "state must be one"),
         ({"reason": "r", "filter": {"state": "dead", "sytem": "desk"}}, "sytem"),
         ({"reason": "r", "filter": {"state": "dead"}, "dryRun": "no"}, "dryRun"),

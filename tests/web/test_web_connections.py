@@ -15,7 +15,7 @@ from aiohttp import web
 from proxy.errors import InvalidRequestError
 from proxy.net.addresses import read_networks
 from proxy.web.http.body import read_body
-from proxy.web.http.connections import BoundedSite, Bounds, Connections
+from proxy.web.http.connections import BoundedSite, ConnectionLimits, Connections
 from proxy.web.http.trusted_proxies import TrustedProxies
 
 WITHIN = web.AppKey("within", int)
@@ -43,7 +43,7 @@ class Place:
 
 async def answer(request: web.Request) -> web.Response:
     try:
-        body = await read_body(request, limit=1_000, within=request.app[WITHIN])
+        body = await read_body(request, limit=1_000, timeout=request.app[WITHIN])
     except InvalidRequestError as error:
         response = web.Response(status=400, text=str(error))
         response.force_close()
@@ -62,7 +62,7 @@ async def listening(
     await runner.setup()
     place = Place(0)
     connections = Connections(
-        Bounds(**bounds), peers or TrustedProxies(), lambda why: place.cut.update([why])
+        ConnectionLimits(**bounds), peers or TrustedProxies(), lambda why: place.cut.update([why])
     )
     site = BoundedSite(runner, "127.0.0.1", 0, connections=connections)
     await site.start()
@@ -192,7 +192,7 @@ async def test_what_cannot_be_read_is_a_problem_that_repeats_nothing(head: bytes
         assert b" 400 " in status
         assert b"Content-Type: application/problem+json\r\n" in answer
         assert b"Server: approval-proxy\r\n" in answer
-        assert b"cannot be read as HTTP" in answer
+        assert b"cannot be parsed as HTTP" in answer
         assert b"xxxxxxxxx" not in answer
         writer.close()
         reader, writer = await place.come(HEAD + b"\r\n")  # the control
@@ -217,14 +217,14 @@ async def test_one_address_has_only_so_many_connections() -> None:
 
 def test_whoever_has_one_address_of_ipv6_has_a_network_of_them() -> None:
     cut: list[str] = []
-    connections = Connections(Bounds(per_client=2), TrustedProxies(), cut.append)
+    connections = Connections(ConnectionLimits(per_client=2), TrustedProxies(), cut.append)
     coming = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1", "fe80::1%eth0"]
-    assert [connections.come(it) for it in coming] == [True, True, False, True, True]
+    assert [connections.add(it) for it in coming] == [True, True, False, True, True]
     for each in coming:
-        connections.go(each)
-    assert connections.come("2001:db8::4")
+        connections.remove(each)
+    assert connections.add("2001:db8::4")
     mapped = [f"::ffff:192.0.2.{number}" for number in range(5)]
-    assert all(connections.come(it) for it in mapped), "these are five clients of IPv4"
+    assert all(connections.add(it) for it in mapped), "these are five clients of IPv4"
     assert cut == ["too_many_of_client"]
 
 

@@ -12,7 +12,7 @@ from proxy.domain.models import Ticket
 from proxy.net.addresses import read_networks
 from proxy.simulators.events import signed_headers
 from proxy.store.requests import RequestStore
-from proxy.web.http.limits import Limits
+from proxy.web.context import Limits
 from proxy.web.http.trusted_proxies import TrustedProxies
 from tests.support.acting import happen
 from tests.support.manual_clock import ManualClock
@@ -98,7 +98,7 @@ async def test_a_certificate_is_believed_from_a_trusted_proxy_alone(
     body, headers = _event(clock)
     (await _send(site, (body, headers | forwarded))).refused(401, "does not prove")
     behind = await start(
-        client_cert_systems={"desk"}, peers=TrustedProxies(read_networks(["127.0.0.0/8"]))
+        client_cert_systems={"desk"}, trusted_proxies=TrustedProxies(read_networks(["127.0.0.0/8"]))
     )
     assert (await _send(behind, (body, headers))).status == 202
 
@@ -152,7 +152,7 @@ async def test_a_system_knows_the_repeats_of_its_own_events_alone(
 ) -> None:
     """Whoever knows one system's secret must not make another's events look like repeats."""
     desk = Desk()
-    site = await start(systems={"desk": desk, "other": desk})
+    site = await start(event_systems={"desk": desk, "other": desk})
     event = _event(clock)
     for system in ("other", "desk", "desk"):
         assert (await _send(site, event, system)).status == 202

@@ -84,7 +84,7 @@ async def test_metrics_of_worker_processes_are_told_apart(start: Starts) -> None
     Alarms(worker)
     worker.step_seconds.labels("received").observe(0.02)
     worker.due_lag.set(7)
-    site = await start(crew=Workers(texts={"worker-1": worker.text(), "worker-2": b""}))
+    site = await start(workers=Workers(texts={"worker-1": worker.text(), "worker-2": b""}))
     await site.submit()
     text = (await site.call("GET", "/metrics")).body.decode()
     steps = 'approval_proxy_step_seconds_count{process="worker-1",state="received"} 1.0'
@@ -103,7 +103,7 @@ async def test_a_worker_process_that_is_down_is_named_and_calls_are_still_taken(
     start: Starts,
 ) -> None:
     how = "worker-1 ended (SIGKILL), and is started again"
-    site = await start(crew=Workers(down={"worker-1": how}))
+    site = await start(workers=Workers(down={"worker-1": how}))
     ready = await site.call("GET", "/readyz")
     assert (ready.status, ready.json) == (200, {"status": "degraded", "reasons": [how]})
     assert (await site.submit()).status == 202
@@ -166,7 +166,7 @@ async def test_looking_begins_with_the_application_and_ends_with_it(
     watch = _watch(store, metrics, clock)
     running = watch.running(None)
     await anext(running)
-    assert watch.looks == 1
+    assert watch.refreshes == 1
     assert len(asyncio.all_tasks() - before) >= 1
     assert await anext(running, "ended") == "ended"
     await store.batcher.close()

@@ -15,7 +15,7 @@ from proxy.store.pauses import PauseStore
 from proxy.store.requests import RequestStore
 from proxy.web.auth import Clients
 from proxy.web.backpressure import BackpressurePolicy
-from proxy.web.http.limits import Limits
+from proxy.web.context import Limits
 from tests.support.acting import set_state
 from tests.web.conftest import (
     CALLBACK,
@@ -31,7 +31,7 @@ from tests.web.conftest import (
 
 @pytest.mark.parametrize("path", ["/", "/approval-requests", "/hooks/witboost"])
 async def test_a_hook_call_is_stored_and_answered_on_every_path(start: Starts, path: str) -> None:
-    site = await start(path="/hooks/witboost")
+    site = await start(hook_path="/hooks/witboost")
     answer = await site.submit(path=path, hook="7")
     entry = await site.store.load(answer.taken)
     assert entry is not None
@@ -221,7 +221,7 @@ async def test_who_reaches_for_what_is_others_is_in_the_audit(
     """The answer is a 400 or a 404 as for a slip, since the contract knows no 403."""
     streams = AuditStreams(store)
     refusals = DeniedCalls(streams, Metrics())
-    site = await start(refusals=refusals)
+    site = await start(denied_calls=refusals)
     own = f"/approval-requests/{(await site.submit()).taken}"
     assert (await site.call("GET", own, key=WITBOOST_KEY)).status == 200
     (await site.submit(body=b"{}")).refused(400, "respondToUrl")
@@ -308,7 +308,7 @@ async def test_a_mistake_of_ours_is_a_500_that_says_nothing_of_itself(
 
 
 async def test_a_full_backlog_is_a_500_with_retry_after(start: Starts, logged: Collected) -> None:
-    site = await start(slope=BackpressurePolicy(limit=2, slow_from=1, slowest=0))
+    site = await start(backpressure=BackpressurePolicy(limit=2, slow_from=1, slowest=0))
     assert [(await site.submit()).status for _ in range(2)] == [202, 202]
     answer = await site.submit()
     answer.refused(500, "backlog is full")

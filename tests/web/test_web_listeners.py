@@ -14,7 +14,7 @@ from aiohttp.test_utils import make_mocked_request
 from proxy.net.addresses import read_networks
 from proxy.observability.metrics import Metrics
 from proxy.security.tls import Certificate, ServerTls
-from proxy.web.http.connections import BoundedSite, Bounds, Connections
+from proxy.web.http.connections import BoundedSite, ConnectionLimits, Connections
 from proxy.web.http.trusted_proxies import TrustedProxies
 from tests.support.certificates import Authority, Pair
 from tests.web.conftest import OPERATOR_KEY, Starts
@@ -84,7 +84,7 @@ async def listening(tls: ServerTls) -> AsyncIterator[str]:
     app.router.add_get("/", hello)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    connections = Connections(Bounds(), TrustedProxies(), lambda _: None)
+    connections = Connections(ConnectionLimits(), TrustedProxies(), lambda _: None)
     site = BoundedSite(runner, "127.0.0.1", 0, ssl_context=tls.context, connections=connections)
     await site.start()
     try:

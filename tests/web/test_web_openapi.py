@@ -10,7 +10,7 @@ from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import validate
 
 from proxy.observability.alarms import AlarmRecord
-from proxy.web.health.endpoints import description
+from proxy.web.openapi import description
 from tests.support.acting import hold
 from tests.web.conftest import OPERATOR_KEY, WITBOOST_KEY, Site, Starts
 
@@ -36,7 +36,7 @@ def _operations(tree: dict[str, Any]) -> set[tuple[str, str]]:
 async def test_routes_served_and_routes_described_are_the_same(
     start: Starts, path: str, built: list[web.Application]
 ) -> None:
-    site = await start(path=path)
+    site = await start(hook_path=path)
     tree = await _served(site)
     validate(tree)
     routes = {
@@ -131,4 +131,23 @@ async def test_answers_are_as_described(site: Site) -> None:
 
 
 def _names(schema: dict[str, Any]) -> set[str]:
-    return {name for part in schema["allOf"] for name in part["properties"]}
+    return set(schema["properties"])
+
+
+def _references(tree: Any) -> set[str]:
+    """Return every name that a tree refers to."""
+    if isinstance(tree, list):
+        return set().union(*map(_references, tree))
+    if not isinstance(tree, dict):
+        return set()
+    own = {tree["$ref"]} if isinstance(tree.get("$ref"), str) else set()
+    return own.union(*map(_references, tree.values()))
+
+
+async def test_every_component_is_used(site: Site) -> None:
+    tree = await _served(site)
+    kinds = tree["components"].keys() - {"securitySchemes"}
+    described = {
+        f"#/components/{kind}/{name}" for kind in kinds for name in tree["components"][kind]
+    }
+    assert described == _references(tree)

@@ -31,8 +31,7 @@ def narrowed(description: bytes, rig: Rig) -> dict[str, Any]:
     schemas = tree["components"]["schemas"]
     prefix = re.escape(f"{rig.witboost.url}/api/actionHandler/")
     schemas["Request"]["properties"]["respondToUrl"]["pattern"] = f"^{prefix}[a-z0-9]{{1,40}}$"
-    trial = tree["paths"]["/api/trials"]["post"]["requestBody"]["content"]["application/json"]
-    trial["schema"]["properties"]["system"]["enum"] = ["desk"]
+    schemas["TrialBody"]["properties"]["system"]["enum"] = ["desk"]
     return tree
 
 

@@ -1,85 +1,79 @@
-"""Pages for machines: alive, ready, metrics, and the description of every route."""
+"""The health endpoints: liveness, readiness and metrics."""
 
-import json
 import re
-from importlib.resources import files
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, Protocol
 
 from aiohttp import web
 
+from proxy.domain.timestamps import rfc3339
 from proxy.observability.metrics import TEXT, Metrics
 from proxy.store.pauses import Cause
-from proxy.web.health.metrics import scraped
+from proxy.web.health.metrics import merged_text
 from proxy.web.health.store_monitor import StoreMonitor
-from proxy.web.http.limits import Crew
-from proxy.web.http.responses import json_answer
-from proxy.web.operator_api.views import rfc3339
+from proxy.web.http.responses import json_response
 
 _STORE: Final = (
     "The store does not answer: nothing can be accepted. Look at the Redis server and the network"
     " to it."
 )
+_EXPECTED_CAUSES: Final = (Cause.MAINTENANCE, Cause.RATE_LIMITED)
 _ORIGIN: Final = r"\1"
 _BELOW_ORIGIN: Final = re.compile(r"(https?://[^/\s]+)/\S*?(?=[:,)]*(?:\s|$))")
 
 
-class Health:
-    """Answers whoever runs us, without a key and without touching the store."""
+class WorkerProcesses(Protocol):
+    """The worker processes of this process, if it has any; `app.processes` starts them."""
 
-    def __init__(
-        self, *, watch: StoreMonitor, crew: Crew, metrics: Metrics, hook_path: str
-    ) -> None:
-        self._watch = watch
-        self._crew = crew
-        self._metrics = metrics
-        self._description = description(hook_path)
+    @property
+    def down(self) -> Mapping[str, str]:
+        """The processes that ended and do not work again yet, each with the reason."""
+        ...
+
+    async def metrics(self) -> Mapping[str, bytes]:
+        """Return the metrics of each process in the text format."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Answers orchestrators and Prometheus, without a key and without a call to the store."""
+
+    monitor: StoreMonitor
+    workers: WorkerProcesses
+    metrics: Metrics
 
     async def alive(self, _request: web.Request) -> web.Response:
-        """Answer 200: whoever gets this answer knows that the loop runs."""
-        return json_answer({"status": "alive"})
+        """Answer 200: the event loop runs."""
+        return json_response({"status": "alive"})
 
     async def ready(self, _request: web.Request) -> web.Response:
         """Answer 503 while nothing can be accepted.
 
         A paused destination, or a worker process that ended, makes us degraded, not unready: hook
         calls are still accepted, and taking every replica out of service would not repair it. A
-        destination that an operator paused, or that asked for a pause, is named and nothing more.
-        Of URLs the origin is told: a path may name a request, or be where witboost takes its
-        status.
+        destination that an operator paused, or that limits our rate, is only named.
+        Of a URL only the origin is shown: its path may name a request, or be where witboost accepts
+        a decision.
         """
+        paused = self.monitor.paused
         reasons = [
             f"{name} is paused ({pause.cause}) since {rfc3339(pause.since)}:"
             f" {_BELOW_ORIGIN.sub(_ORIGIN, pause.reason)}"
-            for name, pause in sorted(self._watch.paused.items())
+            for name, pause in sorted(paused.items())
         ]
-        wanted = (Cause.MAINTENANCE, Cause.RATE_LIMITED)
-        degraded = any(pause.cause not in wanted for pause in self._watch.paused.values())
-        if down := self._crew.down:
+        degraded = any(pause.cause not in _EXPECTED_CAUSES for pause in paused.values())
+        if down := self.workers.down:
             degraded = True
             reasons += down.values()
-        if self._watch.stale:
-            return _readiness("unavailable", [_STORE, *reasons], 503)
-        return _readiness("degraded" if degraded else "ready", reasons, 200)
+        if self.monitor.stale:
+            body = {"status": "unavailable", "reasons": [_STORE, *reasons]}
+            return json_response(body, HTTPStatus.SERVICE_UNAVAILABLE)
+        return json_response({"status": "degraded" if degraded else "ready", "reasons": reasons})
 
-    async def measured(self, _request: web.Request) -> web.Response:
-        """Answer the metrics as Prometheus reads them."""
-        body = scraped(self._metrics, await self._crew.metrics())
+    async def metrics_text(self, _request: web.Request) -> web.Response:
+        """Answer the metrics in the text format of Prometheus."""
+        body = merged_text(self.metrics, await self.workers.metrics())
         return web.Response(body=body, headers={"Content-Type": TEXT})
-
-    async def described(self, _request: web.Request) -> web.Response:
-        """Answer the OpenAPI description (media type: RFC 9512)."""
-        return web.Response(body=self._description, headers={"Content-Type": "application/yaml"})
-
-
-def description(hook_path: str) -> bytes:
-    """Return the OpenAPI description, with the hook's configured path where it is another one."""
-    text = (files("proxy.web") / "openapi.yaml").read_text()
-    if hook_path not in {"/", "/approval-requests"}:
-        # `paths` is the file's last section
-        text += f"  {json.dumps(hook_path)}:\n    $ref: '#/paths/~1'\n"
-    return text.encode()
-
-
-def _readiness(status: str, reasons: list[str], code: int) -> web.Response:
-    body: dict[str, Any] = {"status": status, "reasons": reasons}
-    return json_answer(body, code)

@@ -1,4 +1,4 @@
-"""The metrics of one process, or of one and its worker processes, told apart by a label."""
+"""The metrics of a process and its worker processes, distinguished by the label `process`."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -15,11 +15,11 @@ from proxy.observability.metrics import Metrics
 _OURS: Final = "approval_proxy_"
 
 
-def scraped(metrics: Metrics, workers: Mapping[str, bytes]) -> bytes:
-    """Return everything in the text format, version 0.0.4; `workers` are the texts of processes.
+def merged_text(metrics: Metrics, workers: Mapping[str, bytes]) -> bytes:
+    """Return all metrics in the text format 0.0.4; `workers` holds the text of each process.
 
-    Where there are any, each series says which process counted it. What a gauge of ours says of
-    the store, this process says for all.
+    If there are worker processes, each series has a label with the process that counted it. Our
+    gauges describe the store, so they are taken from this process alone.
     """
     if not workers:
         return metrics.text()
@@ -27,10 +27,10 @@ def scraped(metrics: Metrics, workers: Mapping[str, bytes]) -> bytes:
     _add(merged, metrics.registry.collect(), MAIN)
     for name, text in workers.items():
         families = text_string_to_metric_families(text.decode())
-        _add(merged, (it for it in families if not _is_of_store(it)), name)
-    whole = CollectorRegistry(auto_describe=False)
-    whole.register(_Merged(merged.values()))
-    return generate_latest(whole)
+        _add(merged, (family for family in families if not _describes_store(family)), name)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Merged(merged.values()))
+    return generate_latest(registry)
 
 
 class _Merged(Collector):
@@ -41,16 +41,16 @@ class _Merged(Collector):
 
     @override
     def collect(self) -> Iterable[Metric]:
-        """Return them."""
+        """Return the families."""
         return self._families
 
 
-def _is_of_store(family: Metric) -> bool:
+def _describes_store(family: Metric) -> bool:
     return family.type == "gauge" and family.name.startswith(_OURS)
 
 
 def _add(merged: dict[str, Metric], families: Iterable[Metric], process: str) -> None:
-    """Add what one process counted, under its name."""
+    """Add the samples of one process, labelled with its name."""
     for family in families:
         whole = merged.setdefault(
             family.name, Metric(family.name, family.documentation, family.type)

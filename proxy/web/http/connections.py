@@ -1,7 +1,7 @@
-"""Connections to a listener: how many at once, and how long one may say or take nothing.
+"""Limits on the connections of a listener: their number, and the time that a peer may be silent.
 
-aiohttp itself bounds neither their number nor the time that the head of a first request takes, and
-waits for ever for a peer that does not read its answer.
+aiohttp itself limits neither their number nor the time until the head of a first request, and
+waits for ever for a peer that does not read its response.
 """
 
 import asyncio
@@ -18,55 +18,55 @@ from typing_extensions import override
 
 from proxy.errors import InvalidRequestError
 from proxy.web.http import protocol
-from proxy.web.http.responses import refusal
+from proxy.web.http.responses import error_response
 from proxy.web.http.trusted_proxies import TrustedProxies
 
 _END_OF_HEAD: Final = b"\r\n\r\n"
-_UNREAD: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
-"""RFC 5482; on Linux alone."""
+_USER_TIMEOUT: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
+"""How long sent data may stay unacknowledged (RFC 5482); only on Linux."""
 
-Refused = Callable[[str], None]
-"""Is told why a connection was cut: `too_many`, `too_many_of_client` or `silent`."""
+OnCut = Callable[[str], None]
+"""Called with the reason that a connection was cut: too_many, too_many_of_client or silent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """How many connections at once, all together and of one client; times in milliseconds.
-
-    `first_request` is for the head of the first request, `idle` for the pause between two, and for
-    an answer that the peer does not read.
-    """
+class ConnectionLimits:
+    """Limits on the connections of a listener; times in milliseconds."""
 
     connections: int = 4_096
+    """Open connections of all clients."""
     per_client: int = 512
+    """Open connections of one client."""
     first_request: int = 10_000
+    """Time until the whole head of the first request has arrived."""
     idle: int = 75_000
+    """Time between two requests, and that a peer may leave a response unread."""
 
 
 class Connections:
-    """The open connections of one listener; a trusted proxy may have all of them."""
+    """The open connections of one listener; a trusted proxy may hold all of them."""
 
-    def __init__(self, bounds: Bounds, peers: TrustedProxies, refused: Refused) -> None:
-        self.bounds = bounds
-        self.refused = refused
-        self._peers = peers
+    def __init__(self, limits: ConnectionLimits, proxies: TrustedProxies, on_cut: OnCut) -> None:
+        self.limits = limits
+        self.on_cut = on_cut
+        self._proxies = proxies
         self._open: Counter[str] = Counter()
 
-    def come(self, address: str) -> bool:
-        """Count a new connection; False if it is one too many."""
+    def add(self, address: str) -> bool:
+        """Count a new connection; False if it is over a limit."""
         client = _client(address)
         self._open[client] += 1
-        if self._open.total() > self.bounds.connections:
-            self.refused("too_many")
+        if self._open.total() > self.limits.connections:
+            self.on_cut("too_many")
             return False
-        many = self._open[client] > self.bounds.per_client
-        if many and not self._peers.is_trusted(address):
-            self.refused("too_many_of_client")
+        too_many = self._open[client] > self.limits.per_client
+        if too_many and not self._proxies.is_trusted(address):
+            self.on_cut("too_many_of_client")
             return False
         return True
 
-    def go(self, address: str) -> None:
-        """Forget a connection."""
+    def remove(self, address: str) -> None:
+        """Count a connection as closed."""
         client = _client(address)
         self._open[client] -= 1
         if not self._open[client]:
@@ -74,55 +74,55 @@ class Connections:
 
 
 def _client(address: str) -> str:
-    """Return whom an address counts for: a client with IPv6 has a whole /64 (RFC 4291 2.5.4)."""
+    """Return the client of an address: with IPv6, one client has a /64 (RFC 4291 2.5.4)."""
     try:
-        found = IPv6Address(address)
+        ipv6 = IPv6Address(address)
     except ValueError:
         return address
-    return str(found.ipv4_mapped or IPv6Network((found, 64), strict=False))
+    return str(ipv6.ipv4_mapped or IPv6Network((ipv6, 64), strict=False))
 
 
 class Connection(web.RequestHandler):
-    """One connection, as aiohttp serves it, within its bounds."""
+    """One connection, as aiohttp serves it, within the limits."""
 
-    def __init__(self, manager: web.Server, *, connections: Connections, **how: Any) -> None:
-        super().__init__(manager, **how)
+    def __init__(self, manager: web.Server, *, connections: Connections, **options: Any) -> None:
+        super().__init__(manager, **options)
         self._connections = connections
         self._address = ""
         self._head = b""
-        self._silence: asyncio.TimerHandle | None = None
+        self._first_request: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, unless it is one too many."""
+        """Begin to serve, unless the connection is over a limit."""
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if peer else ""
-        fine = self._connections.come(self._address)
+        accepted = self._connections.add(self._address)
         super().connection_made(transport)
-        if not fine:
+        if not accepted:
             self.force_close()
             return
-        if _UNREAD is not None:
+        if _USER_TIMEOUT is not None:
             own = transport.get_extra_info("socket")
-            own.setsockopt(socket.IPPROTO_TCP, _UNREAD, self._connections.bounds.idle)
-        within = self._connections.bounds.first_request / 1_000
-        self._silence = asyncio.get_running_loop().call_later(within, self._silent)
+            own.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, self._connections.limits.idle)
+        timeout = self._connections.limits.first_request / 1_000
+        self._first_request = asyncio.get_running_loop().call_later(timeout, self._cut_silent)
 
     @override
     def data_received(self, data: bytes) -> None:
-        """Take what came; the first whole head ends the wait for it."""
-        if self._silence is not None:
+        """Parse what arrived; the end of the first head ends the timeout for it."""
+        if self._first_request is not None:
             self._head = self._head[-3:] + data
             if _END_OF_HEAD in self._head.lstrip(b"\r\n"):
-                self._listen_no_longer()
+                self._end_timeout()
         super().data_received(data)
 
     @override
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on reading where reading was paused.
+        """Resume reading only if it was paused.
 
-        aiohttp asks for it after each read of a body, and parses nothing once more: 5 % of
-        accepting a call.
+        aiohttp calls this after each read of a body, and would run its parser on nothing: 5 % of
+        the time to accept a call.
         """
         if self._reading_paused:
             super().resume_reading(resume_parser)
@@ -135,55 +135,59 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what reached no route, as all else is answered: aiohttp would quote what came."""
-        super().handle_error(request, status, exc, message)  # logs it; raises after an answer
-        said = Exception()
+        """Answer an unparseable call with problem details: aiohttp would quote the input."""
+        super().handle_error(
+            request, status, exc, message
+        )  # logs it; raises if a response has begun
+        error = Exception()
         if isinstance(exc, HttpProcessingError):
-            said = InvalidRequestError(f"the request cannot be read as HTTP ({type(exc).__name__})")
-        answer = refusal(said, unavailable=status)
-        answer.headers["Server"] = protocol.SERVER
-        answer.force_close()
-        return answer
+            error = InvalidRequestError(
+                f"the request cannot be parsed as HTTP ({type(exc).__name__})"
+            )
+        response = error_response(error, unavailable=status)
+        response.headers["Server"] = protocol.SERVER
+        response.force_close()
+        return response
 
     @override
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End."""
-        self._connections.go(self._address)
-        self._listen_no_longer()
+        """Stop serving."""
+        self._connections.remove(self._address)
+        self._end_timeout()
         super().connection_lost(exc)
 
-    def _silent(self) -> None:
-        self._silence = None
-        self._connections.refused("silent")
+    def _cut_silent(self) -> None:
+        self._first_request = None
+        self._connections.on_cut("silent")
         self.force_close()
 
-    def _listen_no_longer(self) -> None:
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
+    def _end_timeout(self) -> None:
+        if self._first_request is not None:
+            self._first_request.cancel()
+            self._first_request = None
 
 
 class BoundedSite(web.TCPSite):
-    """Listens at one place, for connections within bounds."""
+    """Listens at one address, for connections within limits."""
 
-    def __init__(self, *where: Any, connections: Connections, **how: Any) -> None:
-        super().__init__(*where, reuse_address=True, **how)
+    def __init__(self, *address: Any, connections: Connections, **options: Any) -> None:
+        super().__init__(*address, reuse_address=True, **options)
         self._connections = connections
 
     @override
     async def start(self) -> None:
-        """Listen; raises OSError where that is not possible."""
+        """Listen; raises OSError if the address cannot be bound."""
         await web.BaseSite.start(self)
         loop = asyncio.get_running_loop()
-        bounds = self._connections.bounds
-        how = {**protocol.limits(), "keepalive_timeout": bounds.idle / 1_000}
+        limits = self._connections.limits
+        options = {**protocol.limits(), "keepalive_timeout": limits.idle / 1_000}
         server = self._runner.server
         assert server is not None
 
         def connection() -> Connection:
-            return Connection(server, loop=loop, connections=self._connections, **how)
+            return Connection(server, loop=loop, connections=self._connections, **options)
 
-        handshake = bounds.first_request / 1_000 if self._ssl_context else None
+        handshake = limits.first_request / 1_000 if self._ssl_context else None
         self._server = await loop.create_server(
             connection,
             self._host,

@@ -1,4 +1,4 @@
-"""The limits of HTTP itself, and what aiohttp may say about a request that it cannot read."""
+"""The limits of HTTP itself, and the log lines of aiohttp about requests that it cannot parse."""
 
 import logging
 from collections.abc import Mapping
@@ -8,14 +8,16 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 SERVER: Final = "approval-proxy"
-"""What we call ourselves (RFC 9110 10.2.4): aiohttp would tell its version and Python's."""
+"""The header `Server` (RFC 9110 10.2.4): aiohttp would name its version and Python's."""
 
 _log: Final = logging.getLogger(__name__)
 
 
 def _without_headers(record: logging.LogRecord) -> bool:
-    """Keep the kind of mistake alone: aiohttp logs the line that it could not parse, and with it
-    perhaps a key; and whoever sends nonsense must not fill the log with tracebacks.
+    """Reduce aiohttp's log line about an unparseable request to the kind of error, at level info.
+
+    aiohttp logs the line that it could not parse, which may hold a key; and invalid requests must
+    not fill the log with tracebacks.
     """
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, HttpProcessingError):
@@ -26,7 +28,7 @@ def _without_headers(record: logging.LogRecord) -> bool:
 
 
 def limits() -> Mapping[str, Any]:
-    """Return what aiohttp's protocol is told; times in seconds, sizes in bytes."""
+    """Return the parameters of aiohttp's protocol; times in seconds, sizes in bytes."""
     _log.addFilter(_without_headers)
     return {
         "keepalive_timeout": 75.0,  # longer than the 60 of usual load balancers before us
@@ -34,19 +36,19 @@ def limits() -> Mapping[str, Any]:
         "max_line_size": 8_190,
         "max_field_size": 8_190,
         "max_headers": 100,
-        "read_bufsize": 32_768,  # of a body that nobody has asked for yet, twice this at the most
+        "read_bufsize": 32_768,  # at most twice this is buffered of a body that is not read yet
         "auto_decompress": False,  # a small body could become a large one
-        "access_log": None,  # ours is in `frame`
+        "access_log": None,  # `middleware` writes ours
         "logger": _log,
     }
 
 
 async def expect_nothing(_request: web.Request) -> None:
-    """Leave `Expect: 100-continue` to `welcome`: aiohttp would answer before anybody is known."""
+    """Do not answer `Expect: 100-continue` here: aiohttp would do so before authentication."""
 
 
-async def welcome(request: web.Request) -> None:
-    """Let a caller that asked first send its body (RFC 9110, 10.1.1)."""
+async def send_continue(request: web.Request) -> None:
+    """Send `100 Continue` if the client waits for it before it sends the body (RFC 9110 10.1.1)."""
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # as aiohttp does: the answer has not begun
+        request.writer.output_size = 0  # as aiohttp does: the response has not begun

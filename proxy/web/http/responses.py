@@ -1,4 +1,4 @@
-"""Answers: JSON, and refusals as problem details (RFC 9457) in the words of our errors."""
+"""Responses: JSON, and errors as problem details (RFC 9457) with the messages of our exceptions."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,14 +26,14 @@ EXPECTED: Final = (
     TemporaryError,
     web.HTTPException,
 )
-"""Errors that are an answer; everything else is a fault that an operator must hear about."""
+"""Exceptions that are a response; every other one is a fault, and an alarm."""
 
-_JSON: Final = {"Content-Type": "application/json"}
-_PRIVATE: Final = {**_JSON, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+JSON: Final = {"Content-Type": "application/json"}
+_PRIVATE: Final = {**JSON, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _PROBLEM: Final = {"Content-Type": "application/problem+json"}
-_LONGEST: Final = 500  # UTF-16 units of one sentence
-_MOST: Final = 20  # sentences
-_RETRY_AFTER: Final = 5  # seconds, where nobody knows better
+_LONGEST_MESSAGE: Final = 500  # UTF-16 units
+_MOST_MESSAGES: Final = 20
+_RETRY_AFTER: Final = 5  # seconds, where the exception names no time
 _NOT_STORED: Final = (
     "The store does not answer, so nothing can be promised. Send the same request again later."
 )
@@ -43,40 +43,41 @@ _UNEXPECTED: Final = (
 )
 
 
-def json_answer(body: Any, status: int = 200) -> web.Response:
-    """Return an answer of JSON."""
-    return web.Response(body=orjson.dumps(body), status=status, headers=_JSON)
+def json_response(body: Any, status: int = HTTPStatus.OK) -> web.Response:
+    """Return a response of JSON."""
+    return web.Response(body=orjson.dumps(body), status=status, headers=JSON)
 
 
-def private_answer(body: Any) -> web.Response:
-    """Return an answer of JSON that nobody on its way may keep, the browser included (RFC 9111)."""
-    return web.Response(body=orjson.dumps(body), headers=_PRIVATE)
+def private_response(body: bytes) -> web.Response:
+    """Return a response of JSON that neither proxies nor the browser may cache (RFC 9111)."""
+    return web.Response(body=body, headers=_PRIVATE)
 
 
-def refusal(error: Exception, *, unavailable: int) -> web.Response:
-    """Return the answer to a call that raised; `unavailable` is the status for "later".
+def error_response(error: Exception, *, unavailable: int) -> web.Response:
+    """Return the response to a call that raised; `unavailable` is the status for "try later".
 
-    A 400 lists `errors` and everything else has one `error`, as in witboost's other contracts.
-    What is not `EXPECTED` says nothing of itself: it may name what nobody outside should read.
+    A 400 lists `errors` and every other status has one `error`, as in witboost's other contracts.
+    The message of an exception that is not `EXPECTED` is left out: it may hold secrets.
     """
     match error:
         case InvalidRequestError():
-            return _problem(400, error.problems)
+            return _problem(HTTPStatus.BAD_REQUEST, error.problems)
         case UnauthorizedError():
             # RFC 9110, 11.6.1: a 401 names a scheme
-            return _problem(401, [str(error)], {"WWW-Authenticate": "Bearer"})
+            scheme = {"WWW-Authenticate": "Bearer"}
+            return _problem(HTTPStatus.UNAUTHORIZED, [str(error)], scheme)
         case ForbiddenError():
-            return _problem(403, [str(error)])
+            return _problem(HTTPStatus.FORBIDDEN, [str(error)])
         case NotFoundError():
-            return _problem(404, [str(error)])
+            return _problem(HTTPStatus.NOT_FOUND, [str(error)])
         case web.HTTPException():
             allow = {name: error.headers[name] for name in error.headers if name == "Allow"}
             return _problem(error.status, [error.reason], allow)
         case TemporaryError():
-            said = _NOT_STORED if isinstance(error, StoreUnavailableError) else str(error)
-            return _problem(unavailable, [said], _retry_after(error.retry_after))
+            message = _NOT_STORED if isinstance(error, StoreUnavailableError) else str(error)
+            return _problem(unavailable, [message], _retry_after(error.retry_after))
         case _:
-            return _problem(500, [_UNEXPECTED], _retry_after(None))
+            return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, [_UNEXPECTED], _retry_after(None))
 
 
 def _retry_after(pause: int | None) -> Mapping[str, str]:
@@ -85,15 +86,16 @@ def _retry_after(pause: int | None) -> Mapping[str, str]:
 
 
 def _problem(
-    status: int, sentences: Sequence[str], more: Mapping[str, str] | None = None
+    status: int, messages: Sequence[str], headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    said = [shorten(clean(sentence), _LONGEST) for sentence in sentences[:_MOST]]
+    cleaned = [shorten(clean(message), _LONGEST_MESSAGE) for message in messages[:_MOST_MESSAGES]]
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": "; ".join(said),
+        "detail": "; ".join(cleaned),
     }
-    body |= {"errors": said} if status == HTTPStatus.BAD_REQUEST else {"error": said[0]}
-    headers = {**_PROBLEM, **(more or {})}
-    return web.Response(body=orjson.dumps(body), status=status, headers=headers)
+    body |= {"errors": cleaned} if status == HTTPStatus.BAD_REQUEST else {"error": cleaned[0]}
+    return web.Response(
+        body=orjson.dumps(body), status=status, headers={**_PROBLEM, **(headers or {})}
+    )

@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, and whom a proxy before us speaks for."""
+"""The client's address behind trusted proxies (X-Forwarded-For)."""
 
 from collections.abc import Sequence
 from ipaddress import ip_address
@@ -12,26 +12,26 @@ _FORWARDED: Final = "X-Forwarded-For"
 
 
 class TrustedProxies:
-    """Knows the proxies that may say for whom they call; everybody else speaks for themselves."""
+    """The proxies whose X-Forwarded-For is trusted; that of anybody else is ignored."""
 
     def __init__(self, trusted: Sequence[Network] = ()) -> None:
         self._trusted = tuple(trusted)
 
     def is_proxy(self, request: web.BaseRequest) -> bool:
-        """Whether the connection comes from a trusted proxy."""
+        """Return True if the connection comes from a trusted proxy."""
         return self.is_trusted(request.remote or "")
 
     def client(self, request: web.BaseRequest) -> str:
-        """Return the address of the client: the last one that no trusted proxy stands for.
+        """Return the client's address: the last one that is not a trusted proxy.
 
-        Each proxy appends whom it was called by; what stands further left is the caller's word.
+        Each proxy appends the address of its own caller, so whatever stands further left is the
+        client's unverified claim.
         """
         remote = request.remote or ""
         if not self.is_trusted(remote):
             return remote
-        named = ",".join(request.headers.getall(_FORWARDED, ())).split(",")
-        for each in reversed(named):
-            address = each.strip()
+        forwarded = ",".join(request.headers.getall(_FORWARDED, ())).split(",")
+        for address in map(str.strip, reversed(forwarded)):
             if not _is_address(address):
                 break
             remote = address
@@ -39,9 +39,9 @@ class TrustedProxies:
                 break
         return remote
 
-    def is_trusted(self, text: str) -> bool:
-        """Whether an address is that of a trusted proxy."""
-        return bool(self._trusted) and _is_address(text) and within(text, self._trusted)
+    def is_trusted(self, address: str) -> bool:
+        """Return True if the address is that of a trusted proxy."""
+        return bool(self._trusted) and _is_address(address) and within(address, self._trusted)
 
 
 def _is_address(text: str) -> bool:

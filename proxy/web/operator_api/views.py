@@ -1,7 +1,6 @@
-"""What is shown of a request: to the client that sent it, and in full to operators."""
+"""Requests as JSON: for the client that sent one, and in full for operators."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -10,72 +9,62 @@ from proxy.domain.events.base import ACTIVE, PARKED
 from proxy.domain.models import Record, StoredRequest
 from proxy.domain.operator_actions import allowed_actions
 from proxy.domain.remediation import REMEDIATION
-from proxy.observability.alarms import AlarmRecord
 from proxy.store.pauses import Pause
+from proxy.web.operator_api.models import Asked, FullRequest, PausedDestination, Row, Status
 from proxy.witboost import fields as read
 
 MASKED: Final = "(masked)"
 """In place of a field that the ticket system of a request may not see."""
 
 
-def rfc3339(moment: int) -> str:
-    """Return a moment in milliseconds since the epoch as text (RFC 3339, UTC)."""
-    text = datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
-
-
-def status_view(entry: StoredRequest) -> Mapping[str, Any]:
-    """Return what a client sees of its own request; what is not known is left out."""
-    record, texts = entry.record, entry.details
-    return _present(
-        {
-            "correlationId": record.id,
-            "status": record.state,
-            "decision": record.decision,
-            "decidedBy": record.decided_by,
-            "fulfilment": record.fulfilment,
-            "ticketKey": record.ticket_key,
-            "ticketUrl": texts.ticket_url,
-            "reason": texts.reason,
-        },
-        {
-            "admittedAt": record.admitted_at,
-            "deadlineAt": record.deadline_at,
-            "decidedAt": record.decided_at,
-            "finishedAt": record.finished_at,
-        },
+def status_view(entry: StoredRequest) -> Status:
+    """Return the status of a request."""
+    record, details = entry.record, entry.details
+    return Status(
+        correlation_id=record.id,
+        status=record.state,
+        decision=record.decision,
+        decided_by=record.decided_by,
+        fulfilment=record.fulfilment,
+        ticket_key=record.ticket_key,
+        ticket_url=details.ticket_url,
+        reason=details.reason,
+        admitted_at=record.admitted_at,
+        deadline_at=record.deadline_at,
+        decided_at=record.decided_at,
+        finished_at=record.finished_at,
     )
 
 
-def summary_view(record: Record) -> Mapping[str, Any]:
-    """Return one row of an operator's list."""
-    return _present(
-        {
-            "correlationId": record.id,
-            "status": record.state,
-            "code": record.code,
-            "decision": record.decision,
-            "instance": record.instance,
-            "client": record.client,
-            "system": record.system,
-            "ticketKey": record.ticket_key,
-            "attempts": record.attempt,
-        },
-        {"admittedAt": record.admitted_at, "deadlineAt": record.deadline_at},
+def summary_view(record: Record) -> Row:
+    """Return a row of the list without details."""
+    return Row(
+        correlation_id=record.id,
+        status=record.state,
+        code=record.code,
+        decision=record.decision,
+        instance=record.instance,
+        client=record.client,
+        system=record.system,
+        ticket_key=record.ticket_key,
+        attempts=record.attempt,
+        admitted_at=record.admitted_at,
+        deadline_at=record.deadline_at,
     )
 
 
-def detail_view(
-    entry: StoredRequest, *, allowed: Collection[str] | None = None
-) -> Mapping[str, Any]:
-    """Return a row of a list with who asks for what, where its ticket is, and why it waits.
+def detail_view(entry: StoredRequest, *, allowed: Collection[str] | None = None) -> Row:
+    """Return a row of the list with who asks for what, where its ticket is, and why it waits.
 
-    With `allowed`, what other fields of the hook call say is masked.
+    With `allowed`, the other fields of the hook call are masked.
     """
-    told = {"ticketUrl": entry.details.ticket_url, "reason": entry.details.reason}
-    hook_call = _hook_call(entry.payload, allowed) if entry.payload else None
-    asked = {"asked": _asked(hook_call["fields"])} if hook_call else {}
-    return {**summary_view(entry.record), **_present(told, {}), **asked}
+    hook_call = _hook_call(entry.payload, allowed)
+    details = {
+        "asked": _asked(hook_call["fields"]) if hook_call else None,
+        "ticket_url": entry.details.ticket_url,
+        "reason": entry.details.reason,
+    }
+    return summary_view(entry.record).model_copy(update=details)
 
 
 def operator_view(
@@ -84,48 +73,42 @@ def operator_view(
     *,
     due: int | None = None,
     allowed: Collection[str] | None = None,
-) -> Mapping[str, Any]:
-    """Return everything about a request: record, texts, hook call, callback and history.
+) -> FullRequest:
+    """Return everything about a request: record, details, hook call, callback and history.
 
-    `due` is when it is looked at next. With `allowed`, other fields of the hook call are masked.
+    `due` is when it is processed next. With `allowed`, the other fields of the hook call are
+    masked.
     """
-    record, texts = entry.record, entry.details
-    following = due or 0 if record.state in ACTIVE else 0
-    hook_call = _hook_call(entry.payload, allowed) if entry.payload else None
-    more = _present(
-        {
-            "route": record.route,
-            "requestId": record.request_id,
-            "ticketId": record.ticket_id,
-            "nativeStatus": record.native_status,
-            "comment": texts.comment,
-            "evidence": texts.evidence,
-            "reads": record.polls,
-            "missing": record.missing,
-            "callbacks": record.callbacks_sent,
-            "conflicts": record.conflicts,
-            "returnsTo": record.resume_state,
-            "whatToDo": REMEDIATION.get(record.code, "") if record.state in PARKED else "",
-        },
-        {
-            "sentAt": record.sent_at,
-            "fulfilBy": record.fulfil_by,
-            "refusedAt": record.refused_at,
-            "nextAt": following,
-        },
+    record, details = entry.record, entry.details
+    parts = dict(detail_view(entry, allowed=allowed)) | dict(status_view(entry))
+    return FullRequest(
+        **parts,
+        route=record.route,
+        request_id=record.request_id,
+        ticket_id=record.ticket_id,
+        native_status=record.native_status,
+        comment=details.comment,
+        evidence=details.evidence,
+        reads=record.polls,
+        missing=record.missing,
+        callbacks=record.callbacks_sent,
+        conflicts=record.conflicts,
+        returns_to=record.resume_state,
+        what_to_do=REMEDIATION.get(record.code, "") if record.state in PARKED else "",
+        sent_at=record.sent_at,
+        fulfil_by=record.fulfil_by,
+        refused_at=record.refused_at,
+        next_at=due or 0 if record.state in ACTIVE else 0,
+        actions=allowed_actions(record),
+        hook_call=_hook_call(entry.payload, allowed),
+        callback=orjson.loads(details.callback) if details.callback else None,
+        history=[dict(line) for line in history],
     )
-    return {
-        **detail_view(entry, allowed=allowed),
-        **status_view(entry),
-        **more,
-        "actions": allowed_actions(record),
-        "hookCall": hook_call,
-        "callback": orjson.loads(texts.callback) if texts.callback else None,
-        "history": [{**line, "at": rfc3339(line["at"])} for line in history],
-    }
 
 
-def _hook_call(body: bytes, allowed: Collection[str] | None) -> Mapping[str, Any]:
+def _hook_call(body: bytes, allowed: Collection[str] | None) -> dict[str, Any] | None:
+    if not body:
+        return None
     tree: dict[str, Any] = orjson.loads(body)
     if allowed is not None:
         tree["fields"] = {
@@ -134,48 +117,23 @@ def _hook_call(body: bytes, allowed: Collection[str] | None) -> Mapping[str, Any
     return tree
 
 
-def _asked(fields: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return who asks for what, as far as fields that may be masked say it."""
+def _asked(fields: Mapping[str, Any]) -> Asked:
+    """Return who asks for what; fields that are masked stay masked."""
     hidden = any(read.about_verb(name) for name, value in fields.items() if value == MASKED)
-    return {
-        "verb": MASKED if hidden else read.verb(fields),
-        **_present(
-            {
-                "identities": read.identities(fields) or None,
-                "requester": read.requester(fields),
-                "resource": read.resource(fields),
-            },
-            {},
-        ),
-    }
+    return Asked(
+        verb=MASKED if hidden else read.verb(fields).value,
+        identities=read.identities(fields),
+        requester=read.requester(fields),
+        resource=read.resource(fields),
+    )
 
 
-def pause_view(name: str, pause: Pause) -> Mapping[str, Any]:
-    """Return one paused destination."""
-    return {
-        "destination": name,
-        "cause": pause.cause,
-        "since": rfc3339(pause.since),
-        "reason": pause.reason,
-    }
-
-
-def alarm_view(sounded: AlarmRecord) -> Mapping[str, Any]:
-    """Return one alarm; its message says what happened and what to do."""
-    return {
-        "alarm": sounded.alarm,
-        "at": rfc3339(sounded.at),
-        "message": sounded.message,
-        **_present(
-            {
-                "correlationId": sounded.correlation_id,
-                "destination": sounded.destination,
-            },
-            {},
-        ),
-    }
-
-
-def _present(fields: Mapping[str, Any], moments: Mapping[str, int]) -> dict[str, Any]:
-    found = {name: value for name, value in fields.items() if value not in ("", None)}
-    return found | {name: rfc3339(moment) for name, moment in moments.items() if moment}
+def paused_view(pauses: Mapping[str, Pause]) -> list[PausedDestination]:
+    """Return the destinations that are paused."""
+    return [
+        PausedDestination(
+            destination=name, cause=pause.cause, since=pause.since, reason=pause.reason
+        )
+        for name, pause in pauses.items()
+        if pause.since
+    ]

@@ -1,0 +1,53 @@
+"""Reading the requests of operators: who sends them, which request they name, and the body."""
+
+from typing import Final, TypeVar
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from proxy.errors import InvalidRequestError
+from proxy.observability import logs
+from proxy.web.auth import Caller, Role
+from proxy.web.context import WebContext
+from proxy.web.http.body import json_object, read_body
+from proxy.web.http.middleware import CLIENT
+from proxy.web.operator_api.models import RequestModel
+
+_LONGEST_BODY: Final = 16_384
+Body = TypeVar("Body", bound=RequestModel)
+
+
+def authorize(context: WebContext, request: web.Request, role: Role) -> Caller:
+    """Return the operator who sent a request, and name it in the access log.
+
+    Raises:
+        Unauthorized: no operator did.
+        Forbidden: the operator's role is below this one.
+    """
+    operator = context.operators.authorize(request.headers, role)
+    request[CLIENT] = operator.name
+    return operator
+
+
+def correlation_id(request: web.Request) -> str:
+    """Return the correlation id in the path, and add it to the log lines that follow."""
+    named = request.match_info["correlationId"][:64]
+    logs.correlation_id.set(named)
+    return named
+
+
+async def parse_body(context: WebContext, request: web.Request, model: type[Body]) -> Body:
+    """Return the body of a request.
+
+    Raises:
+        InvalidRequest: it does not fit the model; one message for each field that does not.
+    """
+    timeout = context.limits.body_deadline
+    tree = json_object(request, await read_body(request, limit=_LONGEST_BODY, timeout=timeout))
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        ]
+        raise InvalidRequestError(*problems) from error
