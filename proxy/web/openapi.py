@@ -14,7 +14,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from pydantic_core import core_schema
 from typing_extensions import override
 
-from proxy.web.operator_api.models import BODIES, RESPONSES
+from proxy.web.operator_api.bodies import BODIES
+from proxy.web.operator_api.models import RESPONSES
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _SCHEMAS: Final = "  schemas:\n"

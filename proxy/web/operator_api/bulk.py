@@ -12,9 +12,10 @@ from proxy.domain.models import Record
 from proxy.errors import ProxyError
 from proxy.web.context import WebContext
 from proxy.web.http.responses import private_response
-from proxy.web.operator_api.models import BulkBody, BulkFailure, BulkResult
+from proxy.web.operator_api.bodies import BulkBody
+from proxy.web.operator_api.models import BulkFailure, BulkResult
 from proxy.web.operator_api.pagination import Page, read_page
-from proxy.web.operator_api.parsing import authorize, parse_body
+from proxy.web.operator_api.parsing import authorize_action
 from proxy.web.operator_api.requests import Action
 
 _CONCURRENCY: Final = 8
@@ -39,9 +40,8 @@ class BulkApi:
     async def _act(
         self, request: web.Request, action: Action, applies: Callable[[Record], bool]
     ) -> web.Response:
-        by = authorize(self.context, request, "operate").name
-        body = await parse_body(self.context, request, BulkBody)
-        page = Page.parse({name: value for name, value in body.filter if value})
+        by, body = await authorize_action(self.context, request, "operate", BulkBody)
+        page = Page.of(body.filter)
         records, following = await read_page(self.context.store, page)
         ids = [record.id for record in records if page.matches(record) and applies(record)]
         result = BulkResult(matching=len(ids), next=following)

@@ -1,20 +1,12 @@
-"""The JSON of the operator API: bodies are validated by these models, responses rendered from them.
+"""The models that render the responses of the operator API; OpenAPI has their schemas.
 
-The schemas of the OpenAPI document are generated from them (`web.openapi`). In a response, a field
-that has a default is left out while it has it.
+A field that has a default is left out of a response while it has it.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    PlainSerializer,
-    StrictBool,
-    StringConstraints,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from proxy.domain.models import Decision, Fulfilment, State
@@ -22,7 +14,6 @@ from proxy.domain.timestamps import rfc3339
 from proxy.store.pauses import Cause
 from proxy.web.auth import Role
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 Timestamp = Annotated[
     int, PlainSerializer(rfc3339), WithJsonSchema({"type": "string", "format": "date-time"})
 ]
@@ -30,91 +21,41 @@ Tree = Annotated[Mapping[str, Any] | None, WithJsonSchema({"type": "object", "nu
 """A JSON object, or null."""
 
 
-class _Model(BaseModel):
+class ResponseModel(BaseModel):
+    """A response, or a part of one."""
+
     model_config = ConfigDict(
         alias_generator=to_camel,
-        populate_by_name=True,
         use_attribute_docstrings=True,
         defer_build=True,  # only a process that an operator calls needs the validators
+        populate_by_name=True,
+        from_attributes=True,
     )
-
-
-class RequestModel(_Model):
-    """A body that an operator sends; unknown fields are ignored."""
-
-
-class ReasonBody(RequestModel):
-    """An action that needs a reason alone."""
-
-    reason: Text
-    """Why; it goes into the history."""
-
-
-class RetryBody(ReasonBody):
-    """Send a held or dead request back to work."""
-
-    no_ticket_exists: StrictBool = False
-    """The operator vouches that a create in doubt made no ticket."""
-
-
-class AttachBody(ReasonBody):
-    """Link a request to the ticket that belongs to it."""
-
-    ticket_key: Text
-
-
-class TrialBody(RequestModel):
-    """Open a request marked TEST."""
-
-    system: Text
-    fields: dict[str, Any] = {}
-    """The fields of a hook call; the motivation is marked TEST."""
-
-
-class BulkFilter(RequestModel):
-    """The requests of a bulk action, with the parameters of the list of requests."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    state: Text
-    """One or several states, separated by commas."""
-    system: str = ""
-    instance: str = ""
-    code: str = ""
-    limit: str = "100"
-    before: str = ""
-
-
-class BulkBody(ReasonBody):
-    """Act on every request that a filter selects, a page at a time."""
-
-    filter: BulkFilter
-    dry_run: StrictBool = True
-    """Only count the requests."""
-
-
-class ResponseModel(_Model):
-    """A response, or a part of one."""
 
     def json_bytes(self) -> bytes:
         """Return the JSON, without the fields that have their default."""
         return self.model_dump_json(by_alias=True, exclude_defaults=True).encode()
 
 
-class Status(ResponseModel):
-    """The status of a request, as the client that sent it sees it."""
+class _Request(ResponseModel):
+    """The fields that both clients and operators see."""
 
     correlation_id: str
     status: State
     decision: Decision | None = None
-    decided_by: str = ""
-    fulfilment: Fulfilment | None = None
     ticket_key: str = ""
     ticket_url: str = ""
     reason: str = ""
     """Why it waits, or was set aside."""
     admitted_at: Timestamp
     deadline_at: Timestamp
+
+
+class Status(_Request):
+    """The status of a request, as the client that sent it sees it."""
+
+    decided_by: str = ""
+    fulfilment: Fulfilment | None = None
     decided_at: Timestamp = 0
     finished_at: Timestamp = 0
 
@@ -128,26 +69,17 @@ class Asked(ResponseModel):
     resource: str = ""
 
 
-class Row(ResponseModel):
-    """A row of the list of requests; the last three fields only with `details`."""
+class Row(_Request):
+    """A row of the list of requests; with `details` also `asked`, `ticketUrl` and `reason`."""
 
-    correlation_id: str
-    status: State
     code: str = ""
     """The stable code of what last went wrong."""
-    decision: Decision | None = None
     instance: str
     client: str
     system: str
-    ticket_key: str = ""
     attempts: int
     """Failures in a row."""
-    admitted_at: Timestamp
-    deadline_at: Timestamp
     asked: Asked | None = None
-    ticket_url: str = ""
-    reason: str = ""
-    """Why it waits, or was set aside."""
 
 
 class RequestPage(ResponseModel):
@@ -308,7 +240,6 @@ class KeySet(ResponseModel):
     keys: Sequence[Mapping[str, Any]]
 
 
-BODIES: tuple[type[RequestModel], ...] = (ReasonBody, RetryBody, AttachBody, TrialBody, BulkBody)
 RESPONSES: tuple[type[ResponseModel], ...] = (
     *(Status, RequestPage, FullRequest, Overview, AlarmList, PauseList, BulkResult),
     *(Receipt, KeySet),

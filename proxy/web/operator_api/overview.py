@@ -8,14 +8,7 @@ from proxy.domain.models import State
 from proxy.web.context import WebContext
 from proxy.web.health.store_monitor import StoreMonitor
 from proxy.web.http.responses import private_response
-from proxy.web.operator_api.models import (
-    AlarmEntry,
-    AlarmList,
-    DownWorker,
-    OpenRequests,
-    Operator,
-    Overview,
-)
+from proxy.web.operator_api.models import AlarmList, Overview
 from proxy.web.operator_api.parsing import authorize
 from proxy.web.operator_api.views import paused_view
 
@@ -32,34 +25,24 @@ class OverviewApi:
         context, monitor = self.context, self.monitor
         operator = authorize(context, request, "read")
         open_counts = await context.store.open_counts()
-        overview = Overview(
-            operator=Operator(name=operator.name, role=operator.role),
-            requests={state.value: monitor.counts.get(state, 0) for state in State},
-            backlog=monitor.waiting,
-            open=[
-                OpenRequests(instance=instance, system=system, requests=count)
+        tree = {
+            "operator": operator,
+            "requests": {state: monitor.counts.get(state, 0) for state in State},
+            "backlog": monitor.waiting,
+            "open": [
+                {"instance": instance, "system": system, "requests": count}
                 for (instance, system), count in sorted(open_counts.items())
             ],
-            destinations=sorted(context.destinations),
-            paused=paused_view(monitor.paused),
-            down=[
-                DownWorker(worker=name, reason=reason)
-                for name, reason in context.workers.down.items()
+            "destinations": sorted(context.destinations),
+            "paused": paused_view(monitor.paused),
+            "down": [
+                {"worker": name, "reason": reason} for name, reason in context.workers.down.items()
             ],
-        )
-        return private_response(overview.json_bytes())
+        }
+        return private_response(Overview.model_validate(tree).json_bytes())
 
     async def alarms(self, request: web.Request) -> web.Response:
         """Return the last alarm of each kind and destination."""
         authorize(self.context, request, "read")
-        alarms = [
-            AlarmEntry(
-                alarm=record.alarm,
-                at=record.at,
-                message=record.message,
-                correlation_id=record.correlation_id,
-                destination=record.destination,
-            )
-            for record in await self.context.alarm_board.read()
-        ]
-        return private_response(AlarmList(alarms=alarms).json_bytes())
+        tree = {"alarms": await self.context.alarm_board.read()}
+        return private_response(AlarmList.model_validate(tree).json_bytes())

@@ -1,6 +1,7 @@
 """Reading the requests of operators: who sends them, which request they name, and the body."""
 
-from typing import Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -11,10 +12,10 @@ from proxy.web.auth import Caller, Role
 from proxy.web.context import WebContext
 from proxy.web.http.body import json_object, read_body
 from proxy.web.http.middleware import CLIENT
-from proxy.web.operator_api.models import RequestModel
+from proxy.web.operator_api.bodies import RequestModel
 
 _LONGEST_BODY: Final = 16_384
-Body = TypeVar("Body", bound=RequestModel)
+Model = TypeVar("Model", bound=RequestModel)
 
 
 def authorize(context: WebContext, request: web.Request, role: Role) -> Caller:
@@ -36,14 +37,27 @@ def correlation_id(request: web.Request) -> str:
     return named
 
 
-async def parse_body(context: WebContext, request: web.Request, model: type[Body]) -> Body:
-    """Return the body of a request.
+async def authorize_action(
+    context: WebContext, request: web.Request, role: Role, model: type[Model]
+) -> tuple[str, Model]:
+    """Return the name of the operator who sent a request, and its body.
+
+    Raises:
+        Unauthorized, Forbidden: as `authorize` does.
+        InvalidRequest: the body does not fit the model.
+    """
+    operator = authorize(context, request, role)
+    timeout = context.limits.body_deadline
+    body = await read_body(request, limit=_LONGEST_BODY, timeout=timeout)
+    return operator.name, validate(model, json_object(request, body))
+
+
+def validate(model: type[Model], tree: Mapping[str, Any]) -> Model:
+    """Return a body or a query as the model.
 
     Raises:
         InvalidRequest: it does not fit the model; one message for each field that does not.
     """
-    timeout = context.limits.body_deadline
-    tree = json_object(request, await read_body(request, limit=_LONGEST_BODY, timeout=timeout))
     try:
         return model.model_validate(tree)
     except ValidationError as error:

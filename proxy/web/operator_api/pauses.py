@@ -8,8 +8,9 @@ from proxy.errors import InvalidRequestError, NotFoundError
 from proxy.store.pauses import Cause
 from proxy.web.context import WebContext
 from proxy.web.http.responses import private_response
-from proxy.web.operator_api.models import PauseList, ReasonBody
-from proxy.web.operator_api.parsing import authorize, parse_body
+from proxy.web.operator_api.bodies import ReasonBody
+from proxy.web.operator_api.models import PauseList
+from proxy.web.operator_api.parsing import authorize_action
 from proxy.web.operator_api.views import paused_view
 
 
@@ -35,13 +36,12 @@ class PauseApi:
 
     async def _parse(self, request: web.Request) -> tuple[str, str, str]:
         """Return the destination, the operator and the reason."""
-        operator = authorize(self.context, request, "admin")
-        body = await parse_body(self.context, request, ReasonBody)
+        by, body = await authorize_action(self.context, request, "admin", ReasonBody)
         name = request.match_info["destination"]
         if name not in self.context.destinations:
             destinations = ", ".join(sorted(self.context.destinations))
             raise NotFoundError(f"destination: {name[:64]!r} is not one of {destinations}")
-        return name, operator.name, body.reason
+        return name, by, body.reason
 
     async def _list(self, name: str) -> web.Response:
         paused = paused_view(await self.context.pause_store.pauses())

@@ -15,16 +15,10 @@ from proxy.observability import logs
 from proxy.web.context import WebContext
 from proxy.web.http.middleware import Handler
 from proxy.web.http.responses import private_response
-from proxy.web.operator_api.models import (
-    AttachBody,
-    ReasonBody,
-    RequestPage,
-    RetryBody,
-    Row,
-    TrialBody,
-)
+from proxy.web.operator_api.bodies import AttachBody, ListQuery, ReasonBody, RetryBody, TrialBody
+from proxy.web.operator_api.models import RequestPage, Row
 from proxy.web.operator_api.pagination import Page, read_page
-from proxy.web.operator_api.parsing import authorize, correlation_id, parse_body
+from proxy.web.operator_api.parsing import authorize, authorize_action, correlation_id, validate
 from proxy.web.operator_api.views import detail_view, operator_view, summary_view
 
 
@@ -45,14 +39,15 @@ class RequestApi:
     async def list(self, request: web.Request) -> web.Response:
         """List requests, newest first, one page at a time."""
         authorize(self.context, request, "read")
-        page = Page.parse(request.query)
-        if ticket := request.query.get("ticket", ""):
-            records, following = await self._of_ticket(ticket, page.states), ""
+        selection = validate(ListQuery, dict(request.query))
+        page = Page.of(selection)
+        if selection.ticket:
+            records, following = await self._of_ticket(selection.ticket, selection.state), ""
         else:
             records, following = await read_page(self.context.store, page)
         matching = [record for record in records if page.matches(record)]
         rows: Sequence[Row] = [summary_view(record) for record in matching]
-        if page.details:
+        if selection.details == "true":
             rows = await asyncio.gather(*map(self._detailed, matching))
         return private_response(RequestPage(requests=rows, next=following).json_bytes())
 
@@ -84,8 +79,7 @@ class RequestApi:
 
     async def retry(self, request: web.Request) -> web.Response:
         """Send a held or dead request back to work."""
-        by = authorize(self.context, request, "operate").name
-        body = await parse_body(self.context, request, RetryBody)
+        by, body = await authorize_action(self.context, request, "operate", RetryBody)
         named = correlation_id(request)
         await self.context.operator_actions.retry(
             named, by=by, reason=body.reason, no_ticket_exists=body.no_ticket_exists
@@ -94,8 +88,7 @@ class RequestApi:
 
     async def attach(self, request: web.Request) -> web.Response:
         """Link a request to the ticket that belongs to it."""
-        by = authorize(self.context, request, "operate").name
-        body = await parse_body(self.context, request, AttachBody)
+        by, body = await authorize_action(self.context, request, "operate", AttachBody)
         named, actions = correlation_id(request), self.context.operator_actions
         with _ticket_errors("ticketKey"):
             await actions.attach(named, body.ticket_key, by=by, reason=body.reason)
@@ -103,8 +96,7 @@ class RequestApi:
 
     async def open_trial(self, request: web.Request) -> web.Response:
         """Open a request marked TEST, and show it."""
-        by = authorize(self.context, request, "operate").name
-        body = await parse_body(self.context, request, TrialBody)
+        by, body = await authorize_action(self.context, request, "operate", TrialBody)
         opened = await self.context.operator_actions.open_trial(body.system, body.fields, by=by)
         logs.correlation_id.set(opened)
         return await self._show(opened)
@@ -122,8 +114,7 @@ class RequestApi:
         return {name: functools.partial(self._act, action) for name, action in table.items()}
 
     async def _act(self, action: Action, request: web.Request) -> web.Response:
-        by = authorize(self.context, request, "operate").name
-        body = await parse_body(self.context, request, ReasonBody)
+        by, body = await authorize_action(self.context, request, "operate", ReasonBody)
         named = correlation_id(request)
         with _ticket_errors("ticket"):
             await action(named, by=by, reason=body.reason)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.domain.events.base import ACTIVE, PARKED
-from proxy.domain.models import Record, StoredRequest
+from proxy.domain.models import Details, Record, StoredRequest
 from proxy.domain.operator_actions import allowed_actions
 from proxy.domain.remediation import REMEDIATION
 from proxy.store.pauses import Pause
@@ -19,38 +19,12 @@ MASKED: Final = "(masked)"
 
 def status_view(entry: StoredRequest) -> Status:
     """Return the status of a request."""
-    record, details = entry.record, entry.details
-    return Status(
-        correlation_id=record.id,
-        status=record.state,
-        decision=record.decision,
-        decided_by=record.decided_by,
-        fulfilment=record.fulfilment,
-        ticket_key=record.ticket_key,
-        ticket_url=details.ticket_url,
-        reason=details.reason,
-        admitted_at=record.admitted_at,
-        deadline_at=record.deadline_at,
-        decided_at=record.decided_at,
-        finished_at=record.finished_at,
-    )
+    return Status.model_validate(_fields(entry.record, entry.details))
 
 
 def summary_view(record: Record) -> Row:
     """Return a row of the list without details."""
-    return Row(
-        correlation_id=record.id,
-        status=record.state,
-        code=record.code,
-        decision=record.decision,
-        instance=record.instance,
-        client=record.client,
-        system=record.system,
-        ticket_key=record.ticket_key,
-        attempts=record.attempt,
-        admitted_at=record.admitted_at,
-        deadline_at=record.deadline_at,
-    )
+    return Row.model_validate(_fields(record))
 
 
 def detail_view(entry: StoredRequest, *, allowed: Collection[str] | None = None) -> Row:
@@ -59,12 +33,8 @@ def detail_view(entry: StoredRequest, *, allowed: Collection[str] | None = None)
     With `allowed`, the other fields of the hook call are masked.
     """
     hook_call = _hook_call(entry.payload, allowed)
-    details = {
-        "asked": _asked(hook_call["fields"]) if hook_call else None,
-        "ticket_url": entry.details.ticket_url,
-        "reason": entry.details.reason,
-    }
-    return summary_view(entry.record).model_copy(update=details)
+    asked = _asked(hook_call["fields"]) if hook_call else None
+    return Row.model_validate({**_fields(entry.record, entry.details), "asked": asked})
 
 
 def operator_view(
@@ -80,30 +50,26 @@ def operator_view(
     masked.
     """
     record, details = entry.record, entry.details
-    parts = dict(detail_view(entry, allowed=allowed)) | dict(status_view(entry))
-    return FullRequest(
-        **parts,
-        route=record.route,
-        request_id=record.request_id,
-        ticket_id=record.ticket_id,
-        native_status=record.native_status,
-        comment=details.comment,
-        evidence=details.evidence,
-        reads=record.polls,
-        missing=record.missing,
-        callbacks=record.callbacks_sent,
-        conflicts=record.conflicts,
-        returns_to=record.resume_state,
-        what_to_do=REMEDIATION.get(record.code, "") if record.state in PARKED else "",
-        sent_at=record.sent_at,
-        fulfil_by=record.fulfil_by,
-        refused_at=record.refused_at,
-        next_at=due or 0 if record.state in ACTIVE else 0,
-        actions=allowed_actions(record),
-        hook_call=_hook_call(entry.payload, allowed),
-        callback=orjson.loads(details.callback) if details.callback else None,
-        history=[dict(line) for line in history],
-    )
+    hook_call = _hook_call(entry.payload, allowed)
+    more = {
+        "asked": _asked(hook_call["fields"]) if hook_call else None,
+        "reads": record.polls,
+        "callbacks": record.callbacks_sent,
+        "returns_to": record.resume_state,
+        "what_to_do": REMEDIATION.get(record.code, "") if record.state in PARKED else "",
+        "next_at": due or 0 if record.state in ACTIVE else 0,
+        "actions": allowed_actions(record),
+        "hook_call": hook_call,
+        "callback": orjson.loads(details.callback) if details.callback else None,
+        "history": history,
+    }
+    return FullRequest.model_validate({**_fields(record, details), **more})
+
+
+def _fields(record: Record, details: Details | None = None) -> dict[str, Any]:
+    """Return the fields of a request by the names that they have in the models."""
+    named = {"correlation_id": record.id, "status": record.state, "attempts": record.attempt}
+    return {**vars(record), **(vars(details) if details else {}), **named}
 
 
 def _hook_call(body: bytes, allowed: Collection[str] | None) -> dict[str, Any] | None:
