@@ -94,7 +94,7 @@ async def test_list_takes_states_and_a_limit(rig: Rig, command: Command) -> None
     assert len(json.loads(one.out)) == 1
     wrong = await command("list", "--url", rig.url, "--state", "asleep")
     assert (wrong.code, wrong.out) == (1, "")
-    assert wrong.err.startswith("approval-proxy: state ")
+    assert wrong.err.startswith("approval-proxy: state: ")
 
 
 async def test_list_reads_as_many_pages_as_the_limit_needs(
@@ -164,7 +164,7 @@ async def test_retry_of_a_doubt_needs_a_word_that_there_is_no_ticket(
 async def test_an_unknown_request_is_named(rig: Rig, command: Command) -> None:
     said = await command("show", "no/such id", "--url", rig.url)
     assert (said.code, said.out) == (1, "")
-    assert said.err == "approval-proxy: There is no request no/such id\n"
+    assert said.err == "approval-proxy: no request has the correlation id no/such id\n"
 
 
 async def test_a_wrong_key_is_refused_and_not_shown(rig: Rig, command: Command) -> None:

@@ -195,12 +195,12 @@ async def test_what_is_refused_is_said_where_it_is(open_rig: OpenRig, browser: B
         await dialog.get_by_label("Key or id of the ticket").fill("NONE-1")
         await dialog.get_by_label("Reason").fill("   ")
         await dialog.locator("button[type=submit]").click()
-        await dialog.get_by_text("reason must be a text that is not empty").wait_for()
+        await dialog.get_by_text("reason: String should have at least 1 character").wait_for()
         assert await dialog.locator("[aria-invalid=true]").get_attribute("name") == "reason"
         await page.keyboard.press("Escape")
         assert await dialog.count() == 0
         await opened.go("requests/nothing", "Request nothing")
-        await page.get_by_role("alert").get_by_text("There is no request nothing").wait_for()
+        await page.get_by_role("alert").get_by_text("no request has the correlation id nothing").wait_for()
 
 
 async def test_a_desk_is_paused_and_resumed_and_alarms_are_shown(

@@ -112,7 +112,7 @@ async def test_a_cancel_of_many_leaves_decided_ones_alone(site: Site) -> None:
     [
         ({"reason": "r"}, "filter: Field required"),
         ({"reason": "r", "filter": {}}, "filter.state: Field required"),
-        ({"reason": "r", "filter": {"state": "", "system": "desk"}}, "filter.state.0: "),
+        ({"reason": "r", "filter": {"state": "", "system": "desk"}}, "filter.state: "),
         ({"reason": "r", "filter": {"state": "dead", "ticket": "T1"}}, "filter.ticket: "),
         ({"reason": "r", "filter": {"state": "ded"}}, "filter.state"),
         ({"reason": "r", "filter": {"state": "dead", "sytem": "desk"}}, "sytem"),

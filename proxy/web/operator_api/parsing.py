@@ -5,6 +5,7 @@ from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from proxy.errors import InvalidRequestError
 from proxy.observability import logs
@@ -61,7 +62,9 @@ def validate(model: type[Model], tree: Mapping[str, Any]) -> Model:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
-        ]
-        raise InvalidRequestError(*problems) from error
+        raise InvalidRequestError(*map(_message, error.errors())) from error
+
+
+def _message(problem: ErrorDetails) -> str:
+    field = ".".join(part for part in problem["loc"] if isinstance(part, str))
+    return f"{field}: {problem['msg']}"
