@@ -200,7 +200,7 @@ async def test_what_is_refused_is_said_where_it_is(open_rig: OpenRig, browser: B
         await page.keyboard.press("Escape")
         assert await dialog.count() == 0
         await opened.go("requests/nothing", "Request nothing")
-        await page.get_by_role("alert").get_by_text("no request has the correlation id nothing").wait_for()
+        await page.get_by_role("alert").get_by_text("no request has the correlation id").wait_for()
 
 
 async def test_a_desk_is_paused_and_resumed_and_alarms_are_shown(
