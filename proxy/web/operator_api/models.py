@@ -91,13 +91,16 @@ class RequestPage(ResponseModel):
 
 
 class HistoryEntry(ResponseModel):
-    """An event in the life of a request, with the fields of its kind."""
+    """An event in the life of a request, with the fields of its kind.
+
+    A newer release may have written it, so neither its kind nor its state need be known.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     at: Timestamp
     event: str
-    state: State
+    state: str = ""
 
 
 class FullRequest(Status, Row):
