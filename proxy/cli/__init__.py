@@ -64,12 +64,15 @@ class LazyGroup(click.Group):
     PROGRAM,
     cls=LazyGroup,
     commands=[click.Command(name, help=text) for name, (_, text) in COMMANDS.items()],
-    help="Turn access requests of witboost into tickets, and decisions into statuses.",
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,
+    },
 )
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 def command_line() -> None:
-    """Hold all commands."""
+    """Turn access requests of witboost into tickets, and decisions into statuses."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

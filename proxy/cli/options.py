@@ -13,7 +13,6 @@ FILE: Final = click.Path(path_type=Path)
 config_option: Final = click.option(
     "--config",
     type=FILE,
-    metavar="PATH",
     help="The settings file; the default is the one that APPROVAL_PROXY_CONFIG names.",
 )
 

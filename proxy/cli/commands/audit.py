@@ -18,18 +18,12 @@ from proxy.security.signing import Verifier
 from proxy.settings import load
 
 
-@click.group(help="Verify the audit, offline.")
+@click.group()
 def audit() -> None:
-    """Hold the actions."""
+    """Verify the audit, offline."""
 
 
-@audit.command(
-    "verify",
-    help="Find gaps, edits and forgeries in the audit's files."
-    "\n\nVerifies the chain of lines and its signed heads. A tail that was cut off is detected by"
-    " comparison with the newest head: head.json in the folder, and every head given with --head,"
-    " such as a copy on another machine.",
-)
+@audit.command("verify")
 @click.argument(
     "files",
     nargs=-1,
@@ -53,7 +47,12 @@ def verify_command(
     heads: Sequence[Path],
     config: Path | None,
 ) -> int:
-    """Print what is wrong, one problem a line, and return 1 if anything is."""
+    """Find gaps, edits and forgeries in the audit's files.
+
+    Verifies the chain of lines and its signed heads. A tail that was cut off is detected by
+    comparison with the newest head: head.json in the folder, and every head given with --head, such
+    as a copy on another machine.
+    """
     if files and folder:
         raise click.UsageError("Verify FILE or a --folder, not both.")
     if config and (files or folder):

@@ -10,16 +10,16 @@ from proxy.cli.output import print_table
 from proxy.settings import explain, load
 
 
-@click.command(
-    help="Validate the settings, and print each value with its origin; secrets are masked."
-    "\n\nWith --live, call every ticket system and witboost instance instead, and print the cause"
-    " of each failure: DNS, TLS, endpoint, client, scope or API permission. No ticket is created."
-)
+@click.command()
 @config_option
 @click.option("--live", is_flag=True, help="Call every ticket system and witboost instance now.")
 @click.option("--json", "as_json", is_flag=True, help="With --live: print JSON.")
 def check(config: Path | None, *, live: bool, as_json: bool) -> int:
-    """Print the settings; with `live` the results of the calls, and return 1 if any failed."""
+    """Validate the settings, and print each value with its origin; secrets are masked.
+
+    With --live, call every ticket system and witboost instance instead, and print the cause of each
+    failure: DNS, TLS, endpoint, client, scope or API permission. No ticket is created.
+    """
     if as_json and not live:
         raise click.UsageError("--json is the format of --live: add --live, or omit --json.")
     settings = load(config, os.environ)

@@ -10,16 +10,11 @@ from proxy.demo.play import run
 from proxy.demo.system_kinds import SYSTEM_KINDS
 
 
-@click.command(
-    help="Start the proxy between a simulated witboost and a simulated ticket system on loopback,"
-    " play some scenes, and judge them by what the simulators recorded."
-    "\n\nThe exit code is 0 only if every scene ended as it must."
-)
+@click.command()
 @click.option(
     "--system",
     type=click.Choice(tuple(SYSTEM_KINDS)),
     default="rest",
-    show_default=True,
     help="The kind of ticket system.",
 )
 @click.option(
@@ -31,10 +26,13 @@ from proxy.demo.system_kinds import SYSTEM_KINDS
     "--folder",
     type=FILE,
     default=Path("demo-run"),
-    show_default=True,
     metavar="DIR",
     help="The folder for settings, logs and journals.",
 )
 def demo(system: str, folder: Path, *, keep: bool) -> int:
-    """Play the demo; raises ConfigurationError if it cannot be played here."""
+    """Start the proxy between a simulated witboost and a simulated ticket system on loopback, play
+    some scenes, and judge them by what the simulators recorded.
+
+    The exit code is 0 only if every scene ended as it must.
+    """
     return asyncio.run(run(folder, keep=keep, kind=SYSTEM_KINDS[system]))

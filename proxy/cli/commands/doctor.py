@@ -32,10 +32,7 @@ _WORDS: Final = {
 }
 
 
-@click.command(
-    help="Compare the store, the audit's files and the ticket systems, and explain the differences."
-    "\n\nWhat cannot be known is listed as unknown. The service may run meanwhile."
-)
+@click.command()
 @click.option(
     "--repair",
     is_flag=True,
@@ -46,13 +43,15 @@ _WORDS: Final = {
     "--since",
     type=Parsed(parse_duration, "DURATION"),
     default="7d",
-    show_default=True,
     help="How far back to look for tickets without a request.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one finding a line.")
 @config_option
 def doctor(config: Path | None, since: int, *, repair: bool, as_json: bool) -> int:
-    """Print every finding; 1 if anything is wrong and was not repaired."""
+    """Compare the store, the audit's files and the ticket systems, and explain the differences.
+
+    What cannot be known is listed as unknown. The service may run meanwhile.
+    """
     settings, findings = load(config, os.environ), list[Finding]()
     try:
         asyncio.run(_examine(settings, findings, repair=repair, since=since))
@@ -91,4 +90,8 @@ def _print(findings: Sequence[Finding], *, as_json: bool) -> None:
         for finding in findings:
             click.echo(orjson.dumps(dataclasses.asdict(finding)).decode())
     else:
-        print_table([(f"{_WORDS[it.result]:<8}", f"{it.about}: {it.says}") for it in findings])
+        print_table(map(_row, findings))
+
+
+def _row(finding: Finding) -> tuple[str, str]:
+    return f"{_WORDS[finding.result]:<8}", f"{finding.about}: {finding.says}"

@@ -35,18 +35,12 @@ def _timestamp(text: str) -> int:
     return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()) * 1_000
 
 
-@click.command(
-    help="Explain how a hook call would be processed, offline: its route and why, the HTTP request"
-    " that would create its ticket, its deadlines and guards, and the effect of each status."
-    "\n\nCalls no system, opens no store and reads no secret. Exit code 1: the hook call would be"
-    " refused, or a person would have to look."
-)
+@click.command()
 @config_option
 @click.option(
     "--request",
     type=FILE,
     required=True,
-    metavar="FILE",
     help="The hook call as JSON, or only its `fields`.",
 )
 @click.option(
@@ -61,10 +55,11 @@ def _timestamp(text: str) -> int:
     help="Print JSON for golden files: the same settings make the same text.",
 )
 def explain(config: Path | None, request: Path, at: int | None, *, as_json: bool) -> int:
-    """Print the explanation; 0 if the request would need no person.
+    """Explain how a hook call would be processed, offline: its route and why, the HTTP request that
+    would create its ticket, its deadlines and guards, and the effect of each status.
 
-    Raises:
-        ConfigurationError: the settings or the file cannot be used.
+    Calls no system, opens no store and reads no secret. Exit code 1: the hook call would be
+    refused, or a person would have to look.
     """
     settings = load(config, os.environ, secrets=False)
     sample = sample_of(read_bytes(request), settings)

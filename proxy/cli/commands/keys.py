@@ -38,9 +38,9 @@ signing:
     - {{file: /run/secrets/signing-key.json}}"""
 
 
-@click.group(help="Make keys for clients, operators, encryption and signing.")
+@click.group()
 def keys() -> None:
-    """Hold the actions."""
+    """Make keys for clients, operators, encryption and signing."""
 
 
 def _day(text: str) -> date:
@@ -53,7 +53,7 @@ def _day(text: str) -> date:
     return day
 
 
-@keys.command(help="Print a new key, which is stored nowhere, and its hash for the settings.")
+@keys.command()
 @click.option("--name", help="The client or operator who will use the key (default: client).")
 @click.option(
     "--expires",
@@ -63,7 +63,7 @@ def _day(text: str) -> date:
 @click.option("--encryption", is_flag=True, help="Make a key that encrypts the store instead.")
 @click.option("--signing", is_flag=True, help="Make a key that signs audit and receipts instead.")
 def new(name: str | None, expires: date | None, *, encryption: bool, signing: bool) -> int:
-    """Print a new key, and the setting that accepts it."""
+    """Print a new key, which is stored nowhere, and its hash for the settings."""
     if encryption and signing:
         raise click.UsageError("--encryption and --signing are two keys: make one after the other.")
     if (encryption or signing) and (name is not None or expires is not None):

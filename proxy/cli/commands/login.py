@@ -49,11 +49,7 @@ class Account:
     store_name: str
 
 
-@click.command(
-    help="Log in to a ticket system once, for the grant refresh_token."
-    "\n\nOpens the login page of its authorization server and stores the refresh token, encrypted."
-    " The account that logs in is the one that creates the tickets."
-)
+@click.command()
 @click.argument("system", metavar="TICKET-SYSTEM", help="Its name in the settings.")
 @config_option
 @click.option("--no-browser", is_flag=True, help="Only print the URL, and wait for the redirect.")
@@ -63,7 +59,11 @@ class Account:
     help="For a browser on another machine: read the URL of the redirect, or the code in it.",
 )
 def login(system: str, config: Path | None, *, no_browser: bool, paste: bool) -> int:
-    """Log in; raises ProxyError, and then nothing was stored."""
+    """Log in to a ticket system once, for the grant refresh_token.
+
+    Opens the login page of its authorization server and stores the refresh token, encrypted. The
+    account that logs in is the one that creates the tickets.
+    """
     if no_browser and paste:
         raise click.UsageError("--paste opens no browser anyway: omit --no-browser.")
     settings = load(config, os.environ)

@@ -26,28 +26,28 @@ _id_argument: Final = click.argument(
 )
 
 
-@click.group(help="Print and verify signed receipts of decisions.")
+@click.group()
 def receipts() -> None:
-    """Hold the actions."""
+    """Print and verify signed receipts of decisions."""
 
 
-@receipts.command(help="Print the receipt of a decided request.")
+@receipts.command()
 @_id_argument
 @api_options
 def get(correlation_id: str, connect: Connect) -> int:
-    """Print a receipt on one line."""
+    """Print the receipt of a decided request."""
     click.echo(connect().get("requests", correlation_id, "receipt")["receipt"])
     return 0
 
 
-@receipts.command(
-    help="Print the receipt of a request after its retention, from the audit."
-    "\n\nThe receipt is made from the audit's files, whose heads are signed, with the store's keys."
-)
+@receipts.command()
 @_id_argument
 @config_option
 def issue(correlation_id: str, config: Path | None) -> int:
-    """Print a receipt that is made from the audit's files."""
+    """Print the receipt of a request after its retention, from the audit.
+
+    The receipt is made from the audit's files, whose heads are signed, with the store's keys.
+    """
     click.echo(asyncio.run(_issue(load(config, os.environ), correlation_id)))
     return 0
 
@@ -63,15 +63,15 @@ async def _issue(settings: Settings, correlation_id: str) -> str:
         return Receipts(keys.signer, settings.public_url).issue(entry)
 
 
-@receipts.command(help="Print the public keys with which receipts are verified.")
+@receipts.command()
 @api_options
 def keys(connect: Connect) -> int:
-    """Print the JWK set of every key that ever signed."""
+    """Print the public keys with which receipts are verified."""
     print_json(connect().get("signing-keys"))
     return 0
 
 
-@receipts.command(help="Verify receipts offline, and print their contents.")
+@receipts.command()
 @click.argument("files", nargs=-1, type=FILE, required=True, metavar="FILE...", help="Receipts.")
 @click.option(
     "--keys",
@@ -83,11 +83,10 @@ def keys(connect: Connect) -> int:
 @click.option(
     "--request",
     type=FILE,
-    metavar="FILE",
     help="The body of the hook call as it was sent, to be compared as well.",
 )
 def verify(files: Sequence[Path], keys_file: Path, request: Path | None) -> int:
-    """Print each receipt's content or the problem with it; 1 if there is any problem."""
+    """Verify receipts offline, and print their contents."""
     verifier = Verifier.of(read_bytes(keys_file))
     digest = sha256(read_bytes(request)) if request else ""
     return max([_verify(verifier, file, digest) for file in files])

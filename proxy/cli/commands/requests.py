@@ -56,27 +56,21 @@ _json_option: Final = click.option(
 )
 
 
-@click.group(help="List and show requests, decide them, and continue those that stopped.")
+@click.group()
 def requests() -> None:
-    """Hold the actions."""
+    """List and show requests, decide them, and continue those that stopped."""
 
 
-@requests.command("list", help="List requests, newest first.")
+@requests.command("list")
 @filter_options
 @click.option("--ticket", metavar="KEY", help="Only requests of this ticket, by its key or id.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=_USUAL,
-    show_default=True,
-    help="How many requests.",
-)
+@click.option("--limit", type=click.IntRange(min=1), default=_USUAL, help="How many requests.")
 @_json_option
 @api_options
 def list_(
     ticket: str | None, limit: int, connect: Connect, *, as_json: bool, **options: str | None
 ) -> int:
-    """Print requests as a table; reads as many pages as the limit needs."""
+    """List requests, newest first."""
     api, rows = connect(), list[Mapping[str, Any]]()
     query = selected(options) | ({"ticket": ticket} if ticket else {})
     while (missing := limit - len(rows)) > 0:
@@ -93,12 +87,12 @@ def list_(
     return 0
 
 
-@requests.command(help="Show one request with its history.")
+@requests.command()
 @_id_argument
 @_json_option
 @api_options
 def show(correlation_id: str, connect: Connect, *, as_json: bool) -> int:
-    """Print the state of a request and the reason, its content, and its history."""
+    """Show one request with its history."""
     request = connect().get("requests", correlation_id)
     if as_json:
         print_json(request)
@@ -107,17 +101,17 @@ def show(correlation_id: str, connect: Connect, *, as_json: bool) -> int:
     return 0
 
 
-@requests.command(help="Give a request its ticket, where a create is in doubt.")
+@requests.command()
 @_id_argument
 @click.argument("ticket", metavar="TICKET-KEY", help="The ticket's key or id.")
 @_reason_option
 @api_options
 def attach(correlation_id: str, ticket: str, reason: str, connect: Connect) -> int:
-    """Give a request its ticket."""
+    """Give a request its ticket, where a create is in doubt."""
     return _act(connect, correlation_id, "attach", reason, ticketKey=ticket)
 
 
-@requests.command(help="Continue a held or dead request, or all that match a filter.")
+@requests.command()
 @bulk_options
 @click.option(
     "--no-ticket-exists",
@@ -129,7 +123,7 @@ def attach(correlation_id: str, ticket: str, reason: str, connect: Connect) -> i
 def retry(
     correlation_id: str | None, connect: Connect, *, no_ticket_exists: bool, **options: Any
 ) -> int:
-    """Continue requests."""
+    """Continue a held or dead request, or all that match a filter."""
     if correlation_id is None and no_ticket_exists:
         raise click.UsageError("--no-ticket-exists is about one request: give its ID.")
     if correlation_id is None:
@@ -140,12 +134,12 @@ def retry(
     )
 
 
-@requests.command(help="End a request that nobody needs any more, or all that match a filter.")
+@requests.command()
 @bulk_options
 @_reason_option
 @api_options
 def cancel(correlation_id: str | None, connect: Connect, **options: Any) -> int:
-    """End requests."""
+    """End a request that nobody needs any more, or all that match a filter."""
     if correlation_id is None:
         return run_bulk(connect, "cancel", **options)
     refuse_filter(**options)

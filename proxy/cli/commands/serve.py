@@ -10,16 +10,15 @@ from proxy.cli.options import config_option
 from proxy.settings import load
 
 
-@click.command(help="Run the proxy until SIGTERM; logs are JSON lines on standard error.")
+@click.command()
 @config_option
 @click.option(
     "--role",
     type=click.Choice(("all", "web", "worker")),
     default="all",
-    show_default=True,
     help="The part that this process runs; separate web and worker processes need store.redis_url.",
 )
 def serve(config: Path | None, role: Role) -> int:
-    """Serve until a signal; raises SettingsError, ConfigurationError or StoreUnavailable."""
+    """Run the proxy until SIGTERM; logs are JSON lines on standard error."""
     run(load(config, os.environ), role)
     return 0

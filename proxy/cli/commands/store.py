@@ -15,21 +15,19 @@ from proxy.maintenance.export_file import Head
 from proxy.settings import Settings, load
 
 
-@click.group(help="Export and import the whole store.")
+@click.group()
 def store() -> None:
-    """Hold the actions."""
+    """Export and import the whole store."""
 
 
-@store.command(
-    "export",
-    help="Write the whole store into a new file, encrypted with encryption.keys, while no service"
-    " runs: requests with their ids, tickets and histories, refresh tokens, signing keys, and the"
-    " state of the audit.",
-)
+@store.command("export")
 @click.argument("file", type=FILE, help="The file to create.")
 @config_option
 def export(file: Path, config: Path | None) -> int:
-    """Export; raises ProxyError, and then leaves no file."""
+    """Write the whole store into a new file, encrypted with encryption.keys, while no service runs:
+    requests with their ids, tickets and histories, refresh tokens, signing keys, and the state of
+    the audit.
+    """
     head = asyncio.run(_export(load(config, os.environ), file))
     click.echo(
         f"{file}: {head.requests} requests of namespace {head.namespace}, encrypted with the first"
@@ -44,13 +42,7 @@ async def _export(settings: Settings, file: Path) -> Head:
             return await export_store(opened, file, by=_user(), progress=progress)
 
 
-@store.command(
-    "import",
-    help="Write an export into store.namespace, which must be empty, under the encryption.index_key"
-    " of the settings, while no service runs."
-    "\n\nThe whole file is verified before anything is written. Repeat an import that was"
-    " interrupted from its beginning.",
-)
+@store.command("import")
 @click.argument("file", type=FILE, help="A file of `store export`.")
 @click.option(
     "--replace",
@@ -59,7 +51,12 @@ async def _export(settings: Settings, file: Path) -> Head:
 )
 @config_option
 def import_(file: Path, config: Path | None, *, replace: bool) -> int:
-    """Import; raises ProxyError, and then no service starts there until the import is repeated."""
+    """Write an export into store.namespace, which must be empty, under the encryption.index_key of
+    the settings, while no service runs.
+
+    The whole file is verified before anything is written. Repeat an import that was interrupted
+    from its beginning.
+    """
     settings = load(config, os.environ)
     head = asyncio.run(_import(settings, file, replace=replace))
     click.echo(

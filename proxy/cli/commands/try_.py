@@ -37,16 +37,11 @@ _ENDED: Final = frozenset({"done", "held", "dead"})
 _FIELDS: Final = ("ticketKey", "ticketUrl", "decision", "decidedBy", "reason")
 
 
-@click.command(
-    "try",
-    help="Open one ticket marked TEST through the running program, wait until a person decides it,"
-    " show the callback that witboost would get, and withdraw the ticket.",
-)
+@click.command("try")
 @click.option("--system", required=True, help="The ticket system, as in the settings.")
 @click.option(
     "--request",
     type=FILE,
-    metavar="FILE",
     help="A hook call, or only its `fields`, to be shown in the ticket.",
 )
 @click.option(
@@ -57,7 +52,9 @@ _FIELDS: Final = ("ticketKey", "ticketUrl", "decision", "decidedBy", "reason")
 )
 @api_options
 def try_(system: str, request: Path | None, within: int | None, connect: Connect) -> int:
-    """Run a trial."""
+    """Open one ticket marked TEST through the running program, wait until a person decides it, show
+    the callback that witboost would get, and withdraw the ticket.
+    """
     return run(connect(), system, request, within=within)
 
 
