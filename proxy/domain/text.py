@@ -58,6 +58,8 @@ def _continues(character: str) -> bool:
     return marks or character == _JOINER or character in _SKIN_TONES
 
 
-def rfc3339(milliseconds: int) -> str:
-    """Return a time since the epoch as RFC 3339 in UTC, to the second."""
+def rfc3339(milliseconds: int | None) -> str:
+    """Return a time since the epoch as RFC 3339 in UTC, to the second; empty for None."""
+    if milliseconds is None:
+        return ""
     return datetime.fromtimestamp(milliseconds // 1_000, UTC).isoformat().replace("+00:00", "Z")

@@ -13,13 +13,12 @@ from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import Secret
 from proxy.settings.types import OpenedNetworks, ReadableFile, Section, WebUrl
 from proxy.tickets.declaring.base import Declaration
+from proxy.tickets.declaring.model import HeaderName
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.proofs import read_key
 from proxy.tickets.jira.declaration import JiraDeclaration, JiraEvents
 from proxy.tickets.rest.declaration import RestDeclaration
 from proxy.tickets.servicenow.declaration import ServiceNowDeclaration, ServiceNowEvents
-
-HeaderName = Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]  # RFC 9110 5.6.2
 
 
 class FixedHeader(Section):

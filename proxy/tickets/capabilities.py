@@ -1,11 +1,13 @@
-"""What ticket systems offer on top of the port: each capability is a class of its own.
+"""The base of every adapter, and the composition of one with the capabilities that it declares.
 
-A capability is a method that is there or not (`port`), so a system is put together of exactly those
-that its declaration describes.
+A capability is a class with the methods of one protocol in `port`. A ticket system is composed of
+its adapter and exactly those capabilities that its declaration describes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from proxy.domain.models import Outcome, Ticket, TicketHint
 from proxy.errors import ConfigurationError, ConflictError
@@ -15,16 +17,56 @@ from proxy.tickets.events.challenges import Challenges
 from proxy.tickets.events.reader import EventReader
 from proxy.tickets.port import TicketSystem
 
+NO_TICKET: Final = "no-such-request"
+"""A correlation id that no request ever has."""
+
+
+class Adapter(ABC):
+    """The properties and the harmless call that adapters have in common."""
+
+    idempotent = False
+    finds = True
+
+    def __init__(self, *, name: str, declaration: Declaration, http: Destination) -> None:
+        self.name = name
+        self.settle = declaration.settle
+        self._http = http
+
+    @property
+    def deadline(self) -> int:
+        """Milliseconds that one operation may take, with all its calls."""
+        return self._http.deadline
+
+    @abstractmethod
+    async def find(self, correlation_id: str) -> Sequence[Ticket]:
+        """Return every ticket that carries the correlation id, oldest first."""
+
+    async def ping(self) -> None:
+        """Prove that the system answers, accepts our credential and honours our query."""
+        await self.find(NO_TICKET)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of ticket system."""
+
+    declaration: type[Declaration]
+    """The model of its declaration."""
+    system: type[TicketSystem]
+    """Its adapter."""
+    capabilities: Callable[[Any], Mapping[type, Any]]
+    """Returns for a declaration each optional capability, and whether it is declared."""
+
 
 def require_undecided(ticket: Ticket, *, system: str) -> Ticket:
-    """Return a ticket that may still be withdrawn; raises Conflict where it is decided already."""
+    """Return a ticket that can still be withdrawn; raises ConflictError if it is decided."""
     if ticket.outcome not in {None, Outcome.PENDING}:
         raise ConflictError(f"{system}: {ticket.key} is {ticket.native_status} already")
     return ticket
 
 
 class ReadsEvents:
-    """Takes events that prove themselves as the declaration says."""
+    """Verification and reading of events, as the declaration describes them."""
 
     events: EventReader
     challenges: Challenges
@@ -34,33 +76,34 @@ class ReadsEvents:
         return self.events.read(headers, body, now=now)
 
     def answer_challenge(self, method: str, query: Mapping[str, str], body: bytes) -> Any:
-        """Return what the system wants to hear before it sends events; None: it did not ask."""
+        """Return the expected answer to a challenge; None if this is not a challenge."""
         return self.challenges.answer(method, query, body)
 
 
 def compose(
-    base: type[TicketSystem],
-    offered: Mapping[type, Any],
+    kind: Kind,
     *,
     name: str,
     declaration: Declaration,
     http: Destination,
     event_secrets: Callable[[], Sequence[bytes]],
 ) -> TicketSystem:
-    """Return a system with exactly those of the offered capabilities that are declared.
+    """Return a ticket system with exactly those of its kind's capabilities that are declared.
 
     Raises:
-        ConfigurationError: events are declared, but there is no secret to verify them with.
+        ConfigurationError: events are declared, but without a secret to verify them.
     """
+    offered = kind.capabilities(declaration)
     taken = [capability for capability, declared in offered.items() if declared]
     if declaration.events is not None:
         taken.append(ReadsEvents)
-    system = type(base.__name__, (*taken, base), {})
+    system = type(kind.system.__name__, (*taken, kind.system), {})
     opened: TicketSystem = system(name=name, declaration=declaration, http=http)
     if declaration.events is not None and isinstance(opened, ReadsEvents):
         if not event_secrets():
             raise ConfigurationError(
-                f"{name}: events has no secret, so no event could be told from a forged one"
+                f"{name}: events has no secret, so a forged event could not be recognised:"
+                " set events.secrets"
             )
         opened.events = EventReader(declaration.events, event_secrets)
         opened.challenges = Challenges(declaration.events, event_secrets)

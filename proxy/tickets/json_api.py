@@ -1,4 +1,4 @@
-"""JSON over HTTP below one base URL: how adapters that are code ask their system."""
+"""JSON over HTTP below one base URL: the client base of adapters that are code."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -12,9 +12,24 @@ from proxy.errors import TemporaryError
 from proxy.outbound.destination import Destination
 from proxy.outbound.responses import Call, raise_for_status
 
+Tree = Mapping[str, Any]
+"""A JSON object in an answer."""
+
+
+def nested(tree: Any, *names: str) -> Any:
+    """Return the value under a path of names in a JSON tree; None if it is not there."""
+    for name in names:
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
+
+
+def objects_of(value: Any) -> list[Tree]:
+    """Return the objects in a JSON list; none if it is not a list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
 
 class JsonApi:
-    """One API; `name` is the ticket system's, `headers` go with every call."""
+    """One API; `name` is the ticket system's, `headers` are sent with every call."""
 
     def __init__(
         self,
@@ -40,7 +55,7 @@ class JsonApi:
     ) -> Any:
         """Return the parsed answer, None for an empty one; `path` is percent-encoded.
 
-        Raises what `check` makes of any status but a success.
+        Raises as `raise_for_status` for any status but a success.
         """
         headers = dict(self._headers)
         if body is not None:
@@ -53,12 +68,12 @@ class JsonApi:
 
     @asynccontextmanager
     async def bounded(self, deadline: int, what: str) -> AsyncIterator[None]:
-        """Bound several calls that are one for the flow, in milliseconds altogether.
+        """Limit several calls that are one operation for the flow, in milliseconds altogether.
 
-        A create that is sent later than the deadline could be looked for before it is there.
+        The flow looks for a lost create after the deadline; one sent later could be missed.
 
         Raises:
-            TemporaryError: they took too long; whatever was sent may have had its effect.
+            TemporaryError: they took too long; a call that was sent may have had its effect.
         """
         try:
             async with asyncio.timeout(deadline / 1_000):
@@ -69,8 +84,21 @@ class JsonApi:
                 " raise the deadline"
             ) from error
 
+    def object(self, tree: Any, what: str) -> Tree:
+        """Return an answer that must be a JSON object."""
+        if not isinstance(tree, dict):
+            self.unreadable(what, "no object")
+        return tree
+
+    def objects(self, tree: Any, name: str, what: str) -> list[Tree]:
+        """Return the list of objects in an answer under this name."""
+        items = nested(tree, name)
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            self.unreadable(what, f"no list `{name}`")
+        return items
+
     def unreadable(self, what: str, problem: str) -> NoReturn:
-        """Refuse an answer that is not what this API gives."""
+        """Raise TemporaryError for an answer that this API would not give."""
         raise TemporaryError(
             f"{self.name}: the answer to {what} has {problem}: is base_url that of the API?"
         )

@@ -1,43 +1,45 @@
-"""Ticket systems: one map from kind to how it is declared and what it is."""
+"""Every kind of ticket system, by the `kind` in the settings; an adapter is imported when used."""
 
 import contextlib
 import copy
 import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
 from proxy.errors import ConfigurationError
 from proxy.outbound.destination import Destination
-from proxy.tickets.capabilities import compose
+from proxy.tickets.capabilities import Kind, compose
 from proxy.tickets.declaring.base import Declaration
-from proxy.tickets.jira import system as jira
-from proxy.tickets.jira.declaration import JiraDeclaration
 from proxy.tickets.port import TicketSystem
-from proxy.tickets.rest import system as rest
-from proxy.tickets.rest.declaration import RestDeclaration
-from proxy.tickets.servicenow import system as servicenow
-from proxy.tickets.servicenow.declaration import ServiceNowDeclaration
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of ticket system: the model of its declaration, its class, what that may offer."""
+def _rest() -> Kind:
+    from proxy.tickets.rest import system  # noqa: PLC0415 - only what the settings use is imported
 
-    declaration: type[Declaration]
-    system: type[TicketSystem]
-    capabilities: Callable[[Any], Mapping[type, Any]]
+    return system.KIND
 
 
-KINDS: Final[Mapping[str, Kind]] = {
-    "rest": Kind(RestDeclaration, rest.RestTicketSystem, rest.capabilities),
-    "jira": Kind(JiraDeclaration, jira.Jira, jira.capabilities),
-    "servicenow": Kind(ServiceNowDeclaration, servicenow.ServiceNow, servicenow.capabilities),
+def _jira() -> Kind:
+    from proxy.tickets.jira import system  # noqa: PLC0415
+
+    return system.KIND
+
+
+def _servicenow() -> Kind:
+    from proxy.tickets.servicenow import system  # noqa: PLC0415
+
+    return system.KIND
+
+
+KINDS: Final[Mapping[str, Callable[[], Kind]]] = {
+    "rest": _rest,
+    "jira": _jira,
+    "servicenow": _servicenow,
 }
-"""Every `kind` in the settings."""
+"""Every `kind`, with the function that imports it."""
 
 
 def open_system(
@@ -47,36 +49,30 @@ def open_system(
     http: Destination,
     event_secrets: Callable[[], Sequence[bytes]] = tuple,
 ) -> TicketSystem:
-    """Return the ticket system that a declaration, as JSON has it, describes.
+    """Return the ticket system that a declaration, given as JSON, describes.
 
-    `event_secrets` is asked for each event, so that secrets may be replaced meanwhile.
+    `event_secrets` is called for each event, so that secrets can be replaced meanwhile.
 
     Raises:
-        ConfigurationError: the declaration is of an unknown kind or not sound; one frozen by a
+        ConfigurationError: the declaration is of an unknown kind or not valid; one frozen by a
             newer version of this program, for example.
     """
-    sound = declaration_of(name, declaration)
-    kind = KINDS[sound.kind]
+    valid = declaration_of(name, declaration)
     return compose(
-        kind.system,
-        kind.capabilities(sound),
-        name=name,
-        declaration=sound,
-        http=http,
-        event_secrets=event_secrets,
+        KINDS[valid.kind](), name=name, declaration=valid, http=http, event_secrets=event_secrets
     )
 
 
 def declaration_of(name: str, declaration: Mapping[str, Any]) -> Declaration:
-    """Return a declaration, as JSON has it, in the model of its kind.
+    """Return a declaration, given as JSON, in the model of its kind.
 
     Raises:
-        ConfigurationError: see `open_system`.
+        ConfigurationError: as `open_system`.
     """
     kind = str(declaration.get("kind"))
     if kind not in KINDS:
-        raise ConfigurationError(f"{name}: kind {kind!r} is not known; there is {', '.join(KINDS)}")
-    model = KINDS[kind].declaration
+        raise ConfigurationError(f"{name}: kind {kind!r} is not known: use {', '.join(KINDS)}")
+    model = KINDS[kind]().declaration
     try:
         return model.model_validate(declaration)
     except ValidationError as error:
@@ -89,11 +85,11 @@ def _without_unknown(declaration: Mapping[str, Any], error: ValidationError) -> 
     """Return a declaration without the keys that this version does not know.
 
     Settings never come here with one: a newer version froze it, and we are the one it was rolled
-    back to. Raises LookupError or TypeError where a key cannot be taken out.
+    back to. Raises LookupError or TypeError if a key cannot be taken out.
     """
-    known: dict[str, Any] = copy.deepcopy(dict(declaration))
-    for each in error.errors():
-        if each["type"] == "extra_forbidden":
-            *path, last = each["loc"]
-            functools.reduce(operator.getitem, path, cast("Any", known)).pop(last)
-    return known
+    tree: dict[str, Any] = copy.deepcopy(dict(declaration))
+    for problem in error.errors():
+        if problem["type"] == "extra_forbidden":
+            *path, last = problem["loc"]
+            functools.reduce(operator.getitem, path, cast("Any", tree)).pop(last)
+    return tree

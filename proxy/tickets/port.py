@@ -1,7 +1,19 @@
-"""What the flow wants of a ticket system, and what a system may offer on top.
+"""The port to ticket systems: read this page before writing an adapter.
 
-Adapters raise only `TemporaryError`, `PermanentError` (`NotFound`, `Conflict`) and
-`ConfigurationError`. They never decide: the flow does, from the outcome that `fetch` reports.
+An adapter is a class that satisfies `TicketSystem`, in a folder of its own with the same file names
+as its neighbours: `system` (the class, and its `KIND`), `client` (the HTTP API), `declaration` (the
+settings that people write) and `preflight`. `kinds` lists it, and tests/tickets/
+test_ticket_contract.py must pass for it.
+
+The other protocols are optional capabilities. The program tests with `isinstance` whether a system
+has one, so a system must not have the method if its declaration does not describe the call.
+
+Rules for every adapter:
+- It raises only `TemporaryError`, `PermanentError` (with `NotFoundError` and `ConflictError`) and
+  `ConfigurationError`. After a failed create, `maybe_sent` must be False only if certainly nothing
+  was sent, because then the create is repeated without looking for a ticket.
+- It never decides. The flow does, from the outcome that `fetch` returns.
+- An answer that cannot be read is an error, never "not found" and never "nothing changed".
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,76 +28,81 @@ class TicketSystem(Protocol):
 
     @property
     def name(self) -> str:
-        """The name in the settings."""
+        """The name in the settings, for messages."""
         ...
 
     @property
     def deadline(self) -> int:
-        """Milliseconds that one call may take, retries inside it included."""
+        """Milliseconds that one operation may take, including retries and all its calls."""
         ...
 
     @property
     def settle(self) -> int:
-        """The longest, in milliseconds, that a created ticket may be invisible to `find`."""
+        """The longest time, in milliseconds, for which `find` may not see a new ticket."""
         ...
 
     @property
     def finds(self) -> bool:
-        """Whether `find` can prove that there is no ticket."""
+        """True if `find` can prove that a ticket does not exist."""
         ...
 
     @property
     def idempotent(self) -> bool:
-        """Whether a create repeated with the same correlation id makes one ticket."""
+        """True if creates with the same correlation id lead to one ticket."""
         ...
 
     async def find(self, correlation_id: str) -> Sequence[Ticket]:
-        """Return every ticket that carries the correlation id, oldest first."""
+        """Return every ticket that carries the correlation id, oldest first.
+
+        An empty answer is taken as proof that no ticket exists, and a ticket is created. So the
+        adapter compares what came back with what it asked for: systems ignore filters that they do
+        not know.
+        """
         ...
 
     async def open(self, request: ApprovalRequest) -> Ticket:
-        """Create the ticket; after an error, its `sent` tells whether the ticket may exist."""
+        """Create the ticket, with the correlation id in it; see `maybe_sent` above for errors."""
         ...
 
     async def fetch(self, ticket_id: str) -> Ticket:
         """Read the ticket: the only source of an outcome.
 
         Raises:
-            NotFound: the system does not show it (any more).
+            NotFoundError: the system does not show the ticket, or not any more.
         """
         ...
 
     async def ping(self) -> None:
-        """Prove that the system answers and takes our credential."""
+        """Prove that the system answers and accepts our credential."""
         ...
 
 
 @runtime_checkable
 class PushesEvents(Protocol):
-    """A system that tells us about changes."""
+    """A system that sends an event when a ticket changes."""
 
     def read_event(self, headers: Mapping[str, str], body: bytes, *, now: int) -> TicketHint:
         """Verify and parse an event; `now` is in milliseconds since the epoch.
 
         Raises:
-            Unauthorized: anything wrong with the proof, one message for all causes.
-            InvalidRequest: properly signed, but it names no ticket.
+            UnauthorizedError: the proof is wrong; one message for all causes.
+            InvalidRequestError: the proof is right, but the event names no ticket.
         """
         ...
 
 
 @runtime_checkable
 class AnswersChallenges(Protocol):
-    """A system that asks whether an address for its events is ours, before it uses it."""
+    """A system that checks that an event URL is ours before it uses it."""
 
     def answer_challenge(self, method: str, query: Mapping[str, str], body: bytes) -> Any:
-        """Return what it wants to hear, a text or a JSON tree; None where it did not ask."""
+        """Return the expected answer, a text or a JSON tree; None if this is not a challenge."""
         ...
 
 
 @runtime_checkable
 class ListsChanges(Protocol):
-    """A system that can be asked for everything that changed, however many tickets are open."""
+    """A system that lists everything that changed, however many tickets are open."""
 
     @property
     def overlap(self) -> int:
@@ -110,36 +127,38 @@ class FetchesMany(Protocol):
 
     @property
     def most_fetched(self) -> int:
-        """How many tickets one call may name."""
+        """The number of tickets that one call may name."""
         ...
 
     async def fetch_many(self, ticket_ids: Sequence[str]) -> Mapping[str, Ticket]:
         """Read at most `most_fetched` tickets; return those in the answer, by the id asked for.
 
-        A ticket that is missing may exist all the same: the caller asks for it alone, as it does
-        for every one where the system refuses the call.
+        A ticket that is missing from the answer may still exist: the caller fetches it alone, as it
+        fetches every ticket alone if the system refuses the call.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """What an inspection found; not `proven` where the system does not show what it would take."""
+    """The result of a preflight check that found no mistake."""
 
     message: str
+    """What was checked, for the operator."""
     proven: bool = True
+    """False if the system does not show enough to be sure."""
 
 
 Inspection = Callable[[], Awaitable[Inspected]]
-"""Asks about one thing; raises what is wrong with it, with what to do."""
+"""One preflight check. It raises ConfigurationError for a mistake, with what to do about it."""
 
 
 @runtime_checkable
 class Preflight(Protocol):
-    """A system that shows, without opening a ticket, whether one could be opened as declared."""
+    """A system that shows, without a ticket being opened, whether one could be opened."""
 
     def preflight_checks(self) -> Mapping[str, Inspection]:
-        """Return what can be asked, by what it is about; nothing is written by any of it."""
+        """Return the checks by their names; none of them changes anything in the system."""
         ...
 
 
@@ -148,7 +167,11 @@ class Cancels(Protocol):
     """A system whose tickets can be withdrawn."""
 
     async def cancel(self, ticket_id: str, reason: str) -> None:
-        """Withdraw the ticket, with the reason for its readers."""
+        """Withdraw the ticket, with the reason for its readers.
+
+        Raises:
+            ConflictError: the ticket is decided already, or cannot be withdrawn any more.
+        """
         ...
 
 
@@ -157,5 +180,5 @@ class Comments(Protocol):
     """A system whose tickets take comments."""
 
     async def comment(self, ticket_id: str, text: str) -> None:
-        """Add a comment."""
+        """Add a comment to the ticket."""
         ...

@@ -72,7 +72,7 @@ async def test_a_follow_up_that_hangs_leaves_the_create_in_doubt_and_is_made_lat
         await rig.work()
         entry = await rig.entry(call)
         assert entry.record.code == "create_in_doubt"
-        assert "was created, but not all that belongs to it was done" in entry.details.reason
+        assert "was created, but a follow-up failed" in entry.details.reason
         rig.desk.faults.switch_off()
         await rig.work(after=60 * SECOND)
         assert len(rig.tickets()) == len(rig.desk.journal.of("comment")) == 1

@@ -119,7 +119,7 @@ CONTRADICTIONS = {
     ),
     "a condition that is none": (
         {"ROUTES__0__WHEN": "verb =="},
-        "routes.0.when (environment APPROVAL_PROXY__ROUTES__0__WHEN): 'verb ==' is no JMESPath",
+        "routes.0.when (environment APPROVAL_PROXY__ROUTES__0__WHEN): 'verb ==' is not a JMESPath",
     ),
     "fulfilment that no status means": (
         {"ROUTES__0__CALLBACK_ON": "fulfilment", "TICKET_SYSTEMS__DESK__FULFILMENT": "{}"},

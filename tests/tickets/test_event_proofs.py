@@ -421,10 +421,10 @@ def test_a_public_key_verifies_signatures_in_either_encoding(encoding: str) -> N
             "must begin with whsec_ (a secret) or whpk_ (a public key)",
         ),
         ("standard_webhooks", b"whsec_YWJj", "must be whsec_ and 24 to 64 bytes in base64"),
-        ("standard_webhooks", b"whsec_a*", "is no base64"),
-        ("hex", b"xyz", "is no hexadecimal number"),
-        ("base64", b"a*b=", "is no base64"),
-        ("base64", b"*" + base64.b64encode(SECRET), "is no base64"),
+        ("standard_webhooks", b"whsec_a*", "is not base64"),
+        ("hex", b"xyz", "is not a hexadecimal number"),
+        ("base64", b"a*b=", "is not base64"),
+        ("base64", b"*" + base64.b64encode(SECRET), "is not base64"),
     ],
 )
 def test_what_is_wrong_with_a_secret_is_said_without_it(form: str, secret: bytes, why: str) -> None:
@@ -437,7 +437,7 @@ def test_what_is_wrong_with_a_secret_is_said_without_it(form: str, secret: bytes
 def test_a_secret_of_standard_webhooks_may_hold_an_underscore_no_more() -> None:
     """base64 has none, so the kind ends at the first one."""
     shape = Events.model_validate({**STANDARD, "ticket": "ticket.id"})
-    with pytest.raises(ValueError, match="is no base64"):
+    with pytest.raises(ValueError, match="is not base64"):
         read_key(b"whsec_" + base64.b64encode(SECRET) + b"_x", shape)
 
 

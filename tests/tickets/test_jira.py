@@ -292,7 +292,7 @@ async def test_a_request_that_broke_off_half_way_is_found_and_marked(bench: Jira
 @pytest.mark.parametrize("field", ["labels", TEXT_FIELD])
 async def test_nothing_can_widen_a_search(text: str, field: str) -> None:
     async with jira_bench(correlation_field=field) as bench:
-        with pytest.raises(PermanentError, match="cannot stand in a JQL query"):
+        with pytest.raises(PermanentError, match="cannot be used in a JQL query"):
             await bench.system.find(text)
 
 

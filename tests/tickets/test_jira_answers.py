@@ -131,7 +131,7 @@ async def test_a_search_that_never_ends_is_no_answer() -> None:
 
     async with serving(respond) as site, Outbound(loopback=True) as outbound:
         for deployment in ("cloud", "data_center"):
-            with pytest.raises(TemporaryError, match="finds more than 200 issues"):
+            with pytest.raises(TemporaryError, match="has more than 200 issues"):
                 await jira(outbound, site.origin, deployment).find("r-1")
     assert pages == 400
 

@@ -52,12 +52,12 @@ def changed(part: str, **changes: Any) -> dict[str, Any]:
         ({"colour": "red"}, "colour", "Extra inputs"),
         (changed("create", bdoy={}), "create.bdoy", "Extra inputs"),
         (changed("create", path="https://evil.example.com/"), "create", "path must begin with"),
-        (changed("create", path="/{{ a"), "create", "path is no template"),
+        (changed("create", path="/{{ a"), "create", "path is not a template"),
         (changed("create", success=[404]), "create.success.0", "less than or equal to 299"),
         (changed("create", success=[]), "create.success", "at least 1"),
-        (changed("create", ticket="a["), "create.ticket", "is no JMESPath expression"),
-        (changed("create", headers={"Authorization": "x"}), "create.headers", "the credential do"),
-        (changed("create", headers={"a b": "x"}), "create.headers.a b.[key]", "is no header name"),
+        (changed("create", ticket="a["), "create.ticket", "is not a JMESPath expression"),
+        (changed("create", headers={"Authorization": "x"}), "create.headers", "credential sets it"),
+        (changed("create", headers={"a b": "x"}), "create.headers.a b.[key]", "not a header name"),
         (changed("create", body={"{{ verb }}": "x"}), "create", "a template for a key"),
         (changed("read", body={"a": 1}), "read", "a GET carries no body"),
         (changed("read", path="/t/{{ ticket.key }}"), "read", "mentions 'key'"),
@@ -72,7 +72,7 @@ def changed(part: str, **changes: Any) -> dict[str, Any]:
         ),
         ({"limits": {"titel": 100}}, "", "did you mean 'title'"),
         ({"limits": {"title": 3}}, "limits.title", "greater than or equal to 16"),
-        ({"find": None}, "", "ping is needed where there is no find"),
+        ({"find": None}, "", "ping is required without find"),
         ({"decision": {}}, "decision", "at least 1"),
         ({"decision": {True: "approved"}}, "decision.1.[key]", "put it in quotes"),
         ({"decision": {"ok": "granted"}}, "decision.ok", "'pending', 'approved'"),
@@ -91,7 +91,7 @@ def changed(part: str, **changes: Any) -> dict[str, Any]:
         (changed("events", signed="{body}"), "events", "need each other"),
         (changed("events", signed="{id}{timestamp}{body}", id_header=None), "events", "id_header"),
         (changed("events", auth="basic"), "events", "need auth: hmac, not basic"),
-        (changed("events", ticket=["a", "b["]), "events.ticket", "is no JMESPath"),
+        (changed("events", ticket=["a", "b["]), "events.ticket", "is not a JMESPath"),
     ],
 )
 def test_each_slip_is_refused_where_it_was_made(
@@ -111,7 +111,7 @@ def test_all_templates_of_a_call_are_reported_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
         declaration(**changed("create", body=body))
     assert "body.title mentions 'titel'" in str(caught.value)
-    assert "body.text.0 is no template: No filter named 'nope'" in str(caught.value)
+    assert "body.text.0 is not a template: No filter named 'nope'" in str(caught.value)
 
 
 async def opened(**changes: Any) -> TicketSystem:
@@ -143,7 +143,7 @@ async def test_a_system_tells_its_name_and_its_times() -> None:
 
 @pytest.mark.parametrize(
     ("frozen", "words"),
-    [({"kind": "fax"}, "kind 'fax' is not known; there is rest"), ({"kind": "rest"}, "base_url")],
+    [({"kind": "fax"}, "kind 'fax' is not known: use rest"), ({"kind": "rest"}, "base_url")],
 )
 async def test_a_declaration_that_cannot_be_used_is_a_matter_of_configuration(
     frozen: dict[str, Any], words: str

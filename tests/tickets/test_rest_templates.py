@@ -25,7 +25,7 @@ def rendered(source: Any, limits: Mapping[str, int] | None = None, **names: Any)
 
 def writer(path: str = "/t", *, base_url: str = "https://desk.example.com", **parts: Any) -> Any:
     shape = CallShape(**({"method": "POST", "path": path} | parts))
-    return CallWriter(shape, place="desk: create", base_url=base_url, limits={})
+    return CallWriter(shape, setting="desk: create", base_url=base_url, limits={})
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_the_sandbox_keeps_values_as_they_are() -> None:
         ("{{ ticket.key }}", "mentions 'key'"),
         ("{{ range(3) }}", "mentions 'range'"),
         ("{{ motivation | shout }}", "No filter named 'shout'"),
-        ("{{ motivation", "is no template"),
-        ("{% if motivation %}", "is no template"),
+        ("{{ motivation", "is not a template"),
+        ("{% if motivation %}", "is not a template"),
     ],
 )
 def test_slips_of_the_keyboard_are_found_when_a_template_is_loaded(source: str, words: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 
 from proxy.domain.identities import Identities
 from proxy.domain.models import ApprovalRequest
-from proxy.tickets.declaring.calls import template_context
+from proxy.tickets.declaring.context import template_context
 from proxy.tickets.declaring.default_text import DESCRIPTION, TITLE
 from proxy.tickets.declaring.templates import tree_template
 from proxy.tickets.servicenow.client import harmless

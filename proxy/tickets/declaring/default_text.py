@@ -1,7 +1,7 @@
-"""What a ticket says where the settings do not: who asks, for whom, to what, why, for how long.
+"""The default title and description of a ticket: who requests access, for whom, to what, and why.
 
-Texts of requesters are indented below their first line, and so are all fields that we do not know,
-with their names: nobody can write a line that looks like one of ours.
+Texts of requesters are indented below their first line, and so are unknown fields with their names,
+so that nobody can write a line that looks like one of ours.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""JMESPath: where in somebody else's JSON a value is found."""
+"""JMESPath expressions, which find values in the JSON of other systems."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final
@@ -26,57 +26,50 @@ def _compiles(expression: str) -> str:
         jmespath.compile(expression)
     except JMESPathError as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{expression!r} is no JMESPath expression: {reason}") from error
+        raise ValueError(f"{expression!r} is not a JMESPath expression: {reason}") from error
     return expression
 
 
 Expression = Annotated[str, AfterValidator(_compiles)]
-"""A pydantic field that holds a JMESPath expression, checked when it is read."""
+"""A pydantic field for a JMESPath expression, which is checked when the settings are read."""
 
 
 def roots(expression: str) -> set[str]:
-    """Return the names that a sound expression looks up in the tree itself, not deeper in it."""
-    return set(_roots(jmespath.compile(expression).parsed))
-
-
-def _roots(node: Mapping[str, Any]) -> Iterator[str]:
-    if node["type"] == "field":
-        yield node["value"]
-    # what is behind a dot, a pipe or in a projection looks at what came before it, not at the root
-    deeper = node["type"] in _DEEPER
-    for child in node["children"][: 1 if deeper else None]:
-        yield from _roots(child)
+    """Return the names that a valid expression looks up at the root of the tree."""
+    return {first for first, *_ in looked_up_paths(expression)}
 
 
 def looked_up_paths(expression: str) -> list[tuple[str, ...]]:
-    """Return what a sound expression looks up from the root: for `a.b == c`, `a.b` and `c`."""
-    return list(dict.fromkeys(_places(jmespath.compile(expression).parsed)))
+    """Return the paths that a valid expression looks up at the root: `a.b`, `c` for `a.b == c`."""
+    return list(dict.fromkeys(_paths(jmespath.compile(expression).parsed)))
 
 
-def _places(node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+def _paths(node: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     if node["type"] == "field":
         yield (node["value"],)
         return
     if node["type"] == "subexpression":
         first, *below = node["children"]
-        yield from ((*place, *_below(below)) for place in _places(first))
+        yield from ((*path, *_below(below)) for path in _paths(first))
         return
+    # what is behind a dot, a pipe or in a projection looks at what came before it, not at the root
     for child in node["children"][: 1 if node["type"] in _DEEPER else None]:
-        yield from _places(child)
+        yield from _paths(child)
 
 
 def _below(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield the names of a path, as far as it is one of names."""
+    """Yield the names of a path, up to the first node that is not a name."""
     for node in nodes:
-        yield from next(_places(node), ())
+        yield from next(_paths(node), ())
         if node["type"] != "field":
             return
 
 
 def compile_path(expression: str) -> Callable[[Any], Any]:
-    """Return what looks an expression up in a tree; None where it finds nothing.
+    """Return a function that evaluates the expression on a tree, with None for no result.
 
-    A function that meets the wrong type finds nothing either: the tree is not the one expected.
+    A JMESPath function with an argument of the wrong type gives None too: the tree is not the
+    expected one.
     """
     if expression.isidentifier():  # most are a plain name, which needs no interpreter
         return lambda tree: tree.get(expression) if isinstance(tree, dict) else None

@@ -1,4 +1,4 @@
-"""Values that come from others, made fit for a JSON body, a text or one part of a URL path."""
+"""Conversion of untrusted values for a JSON body, a text or one segment of a URL path."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ LONGEST_REFERENCE: Final = 255
 
 
 def plain(value: Any, text: Callable[[str], str] = clean) -> Any:
-    """Return the value in JSON's types, its texts clean, or as `text` makes them.
+    """Return the value in JSON's types, with every text passed through `text`.
 
     Raises:
         PermanentError: it has no JSON form.
@@ -26,10 +26,10 @@ def plain(value: Any, text: Callable[[str], str] = clean) -> Any:
             return text(value)
         case None | bool() | int() | float():
             return value
-        case list():  # as nearly always: abstract classes are much slower to ask for
+        case list():  # nearly always; checks for abstract classes are much slower
             return [plain(inner, text) for inner in value]
         case Undefined():
-            str(value)  # raises, with jinja's own words about what is missing
+            str(value)  # raises with jinja's message about what is missing
         case Mapping():
             return {text(str(key)): plain(inner, text) for key, inner in value.items()}
         case Sequence() | Iterator() if not isinstance(value, bytes):
@@ -40,7 +40,7 @@ def plain(value: Any, text: Callable[[str], str] = clean) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """Return what stands in a text: nothing for null, JSON for whatever is no string."""
+    """Return the value as text: empty for null, JSON for anything but a string."""
     value = plain(value)
     if value is None:
         return ""
@@ -51,7 +51,7 @@ def as_path_part(value: Any) -> str:
     """Return the value percent-encoded, slashes too, so that it cannot leave its path segment.
 
     Raises:
-        PermanentError: it is empty, so the path would be that of something else.
+        PermanentError: it is empty, so the path would be another resource's.
     """
     text = as_text(value)
     if not text:
@@ -60,15 +60,15 @@ def as_path_part(value: Any) -> str:
 
 
 def digest(tree: Any) -> str:
-    """Return 32 hexadecimal digits that differ wherever a JSON tree differs."""
+    """Return 32 hexadecimal digits that identify a JSON tree."""
     text = orjson.dumps(tree, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(text).hexdigest()[:32]
 
 
 def scalar_text(value: Any, limit: int) -> str:
-    """Return a scalar that a ticket system answered as clean text; empty for anything else.
+    """Return a scalar of a ticket system's answer as clean text; empty for anything else.
 
-    The limit bounds, in UTF-16 units, what we keep of a text that others choose.
+    The limit is the longest text that we keep, in UTF-16 units.
     """
     if isinstance(value, str):
         return shorten(clean(value), limit)
@@ -76,10 +76,10 @@ def scalar_text(value: Any, limit: int) -> str:
 
 
 def reference(value: Any) -> str:
-    """Return an id or key of a ticket as it is; empty where it is none that leads back to it.
+    """Return an id or key of a ticket unchanged; empty if it cannot be used as one.
 
-    It is a scalar on one line, of at most 255 characters that can be seen: cut or cleaned, it would
-    be that of another ticket.
+    It must be a scalar on one line of at most 255 printable characters: cut or cleaned, it could be
+    another ticket's.
     """
     text = value.strip() if isinstance(value, str) else scalar_text(value, LONGEST_REFERENCE)
     return text if text.isprintable() and len(text) <= LONGEST_REFERENCE else ""

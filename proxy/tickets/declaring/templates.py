@@ -1,8 +1,8 @@
-"""Templates that turn values into JSON trees and URL parts, and never into structure.
+"""Templates for JSON trees and URL paths, in which a value can never become structure.
 
-A value is somebody else's text. It ends up in a JSON value or in one percent-encoded part of a
-path: it cannot add a key, a segment, a parameter or a header. Templates are the operator's text;
-they run in a sandbox all the same, and every name in them is checked when they are loaded.
+Values come from other people. Each ends in a JSON value or in one percent-encoded part of a path,
+so it cannot add a key, a segment, a parameter or a header. Templates come from the operator; even
+so they run in a sandbox, and every name in them is checked when the settings are loaded.
 """
 
 import difflib
@@ -20,11 +20,11 @@ from proxy.errors import PermanentError
 from proxy.tickets.declaring.sanitize import as_path_part, as_text, plain
 
 Names = Mapping[str, Any]
-"""What a template may mention, with the values of one call."""
+"""The names that a template may mention, with the values of one call."""
 
 Value = TypeVar("Value")
 Render = Callable[[Names], Value]
-"""A compiled template. It raises `PermanentError` for values that do not fit: they never will."""
+"""A compiled template; it raises PermanentError for values that do not fit, as they never will."""
 
 _PATH: Final = re.compile(r"/(?!/)(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
 
@@ -48,36 +48,36 @@ _TEXTS: Final = _Sandbox(as_text)
 _PATHS: Final = _Sandbox(as_path_part)
 
 
-def problems_of(source: str, known: Mapping[str, Collection[str]]) -> list[str]:
-    """Return what is wrong with a template: its grammar, its filters, the names it mentions.
+def problems_of(source: str, names: Mapping[str, Collection[str]]) -> list[str]:
+    """Return the problems of a template: in its grammar, its filters and the names it mentions.
 
-    `known` maps each name to the attributes it has; none where they are not known beforehand.
+    `names` maps each name to its attributes, or to nothing if they are not known beforehand.
     """
     try:
         tree = _TEXTS.parse(source)
         mentioned = sorted(meta.find_undeclared_variables(tree))
         _TEXTS.from_string(source)
     except TemplateSyntaxError as error:
-        return [f"is no template: {error.message} (line {error.lineno} of it)"]
-    found = [_unknown(name, known) for name in mentioned if name not in known]
+        return [f"is not a template: {error.message} (line {error.lineno} of it)"]
+    problems = [_unknown(name, names) for name in mentioned if name not in names]
     for node in tree.find_all(nodes.Getattr):
-        attributes = known.get(node.node.name, ()) if isinstance(node.node, nodes.Name) else ()
+        attributes = names.get(node.node.name, ()) if isinstance(node.node, nodes.Name) else ()
         if attributes and node.attr not in attributes:
-            found.append(_unknown(node.attr, attributes))
-    return found
+            problems.append(_unknown(node.attr, attributes))
+    return problems
 
 
-def _unknown(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
+def _unknown(name: str, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f"mentions {name!r}, which is not known: did you mean {near[0]!r}?"
     return (
-        f"mentions {name!r}, which is not known: there is {', '.join(sorted(known)) or 'no name'}"
+        f"mentions {name!r}, which is not known: there is {', '.join(sorted(names)) or 'no name'}"
     )
 
 
 def problems_of_path(source: str) -> list[str]:
-    """Return what is wrong with the fixed parts of a path template."""
+    """Return the problems of the fixed parts of a path template."""
     try:
         body = _PATHS.parse(source).body
     except TemplateSyntaxError:
@@ -98,12 +98,12 @@ def _has_dot_segments(path: str) -> bool:
 
 
 def mentioned(source: str) -> set[str]:
-    """Return the names that a sound template mentions."""
+    """Return the names that a valid template mentions."""
     return meta.find_undeclared_variables(_TEXTS.parse(source))
 
 
 def mentions(source: str, name: str) -> bool:
-    """Return whether a sound template mentions this name."""
+    """Return True if a valid template mentions this name."""
     return name in mentioned(source)
 
 
@@ -133,7 +133,7 @@ def tree_template(source: Any, where: str, limits: Mapping[str, int]) -> Render[
     """Compile a JSON tree whose string leaves are templates.
 
     A leaf that is exactly one `{{ expression }}` keeps the type of its value. `limits` maps the
-    paths of leaves, as `leaves_of` writes them, to the longest text they may hold.
+    paths of leaves, as `texts_of` writes them, to the longest text they may hold.
     """
 
     def compiled(node: Any, path: str) -> Render[Any]:
@@ -150,16 +150,25 @@ def tree_template(source: Any, where: str, limits: Mapping[str, int]) -> Render[
     return compiled(source, "")
 
 
-def leaves_of(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of a JSON tree with their dotted paths; members of lists count from 0."""
+def texts_of(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every text in a JSON tree with its dotted path; members of lists count from 0."""
     if isinstance(tree, Mapping):
         for key, inner in tree.items():
-            yield from leaves_of(inner, _below(path, key))
+            yield from texts_of(inner, _below(path, key))
     elif isinstance(tree, list):
         for at, inner in enumerate(tree):
-            yield from leaves_of(inner, _below(path, at))
-    else:
+            yield from texts_of(inner, _below(path, at))
+    elif isinstance(tree, str):
         yield path, tree
+
+
+def tree_problems(tree: Any, path: str, names: Mapping[str, Collection[str]]) -> list[str]:
+    """Return the problems of all templates in a JSON tree, each with its dotted path."""
+    return [
+        f"{leaf} {problem}"
+        for leaf, source in texts_of(tree, path)
+        for problem in problems_of(source, names)
+    ]
 
 
 def _below(path: str, key: str | int) -> str:
@@ -187,7 +196,7 @@ def leaf_template(source: str, where: str, limit: int | None = None) -> Render[A
 
 
 def _compiled(sandbox: _Sandbox, source: str) -> Render[str]:
-    """Compile a template as jinja does, or without it: most only name values between fixed text."""
+    """Compile a template, without jinja's own code where it only has names between fixed texts."""
     pieces: list[str | Render[Any]] = []
     for node in sandbox.parse(source).body:
         for part in node.nodes if isinstance(node, nodes.Output) else [node]:
@@ -224,7 +233,7 @@ def _expression(expression: nodes.Expr) -> Render[Any]:
 
 
 def _guarded(render: Render[Value], where: str) -> Render[Value]:
-    """Translate whatever a template raises; words that could quote a value are left out."""
+    """Translate the errors of a template; messages that could quote a value are left out."""
 
     def guarded(names: Names) -> Value:
         try:

@@ -1,4 +1,4 @@
-"""Times as ticket systems write them: RFC 3339, a count since the epoch, or their own texts."""
+"""Timestamps as ticket systems write them: RFC 3339, a number since the epoch, or a pattern."""
 
 from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Final, Self
@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, model_validator
 
-from proxy.tickets.declaring.calls import DeclarationModel
+from proxy.domain.text import rfc3339
+from proxy.tickets.declaring.model import DeclarationModel
 
 _UNITS: Final = {"seconds": 1_000, "milliseconds": 1}
 
@@ -24,35 +25,38 @@ def _format(text: str) -> str:
 
 
 class TimestampFormat(DeclarationModel):
-    """How times are written; `zone` is that of texts that name none."""
+    """The format of a ticket system's timestamps."""
 
     format: Annotated[str, AfterValidator(_format)] = "rfc3339"
+    """`rfc3339`, `seconds`, `milliseconds`, or a pattern of strftime."""
     zone: str = "UTC"
+    """The time zone of timestamps that name none."""
 
     @model_validator(mode="after")
     def _zone_is_known(self) -> Self:
         try:
             self._zone()
         except (LookupError, ValueError, OSError) as error:
-            raise ValueError(f"zone: {self.zone!r} is no time zone, such as Europe/Rome") from error
+            raise ValueError(
+                f"zone: {self.zone!r} is not a time zone (expected a name such as Europe/Rome)"
+            ) from error
         return self
 
     def write(self, milliseconds: int) -> str | int:
-        """Return a moment as the system wants it, never later than it is."""
+        """Return a time in the system's format, never later than the time itself."""
         if self.format in _UNITS:
             return milliseconds // _UNITS[self.format]
-        moment = datetime.fromtimestamp(milliseconds // 1_000, UTC)
         if self.format == "rfc3339":
-            return moment.isoformat().replace("+00:00", "Z")
-        local = moment.astimezone(self._zone())
-        # when clocks go back, an hour has two meanings, and the later one would hide changes
+            return rfc3339(milliseconds)
+        local = datetime.fromtimestamp(milliseconds // 1_000, self._zone())
+        # when clocks go back, one hour occurs twice, and the later one would hide changes
         second = local.replace(fold=1).utcoffset()
         if (first := local.utcoffset()) != second and first and second:
             local -= first - second
         return local.strftime(self.format)
 
     def read(self, value: Any) -> int | None:
-        """Return a moment in milliseconds since the epoch; None for what cannot be read."""
+        """Return a timestamp in milliseconds since the epoch; None if it cannot be read."""
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             return None
         try:

@@ -1,8 +1,8 @@
-"""Answers to the question whether an address for events is ours, before a system uses it: pure.
+"""Answers to challenges, by which a system checks that an event URL is ours: pure.
 
-Anybody may ask. So nothing is signed but a short plain word, which can be neither an event, whose
-body is a JSON object, nor a JWT, which has dots; and where the system proves itself by the word,
-nothing but that word.
+Anybody may send one. So only a short plain word is signed, which can be neither an event, whose
+body is a JSON object, nor a JWT, which has dots; and if the token must itself be a signature of a
+fixed word, only that word is signed.
 """
 
 import hmac
@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.tickets.declaring.expressions import compile_path
-from proxy.tickets.declaring.templates import leaves_of, mentions, tree_template
+from proxy.tickets.declaring.templates import tree_template
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.proofs import HmacKey, Secrets, read_key
 
@@ -32,14 +32,9 @@ class Challenges:
             self._declared = events.challenge
             self._token = compile_path(events.challenge.token)
             self._answer = tree_template(events.challenge.answer, "events.challenge.answer", {})
-            self._signs = any(
-                mentions(leaf, "signature")
-                for _, leaf in leaves_of(events.challenge.answer)
-                if isinstance(leaf, str)
-            )
 
     def answer(self, method: str, query: Mapping[str, str], body: bytes) -> Any:
-        """Return what the system wants to hear, a text or a JSON tree; None: it is no challenge."""
+        """Return the expected answer, a text or a JSON tree; None if this is not a challenge."""
         if self._events.challenge is None or method != self._declared.method:
             return None
         tree: dict[str, Any] = {"query": dict(query), "body": None}
@@ -50,7 +45,7 @@ class Challenges:
         if not isinstance(token, str) or not self._is_shaped(token):
             return None
         names = {"token": token}
-        if self._signs or self._declared.proves:
+        if self._declared.is_signed:
             key = self._key(token)
             if key is None:
                 return None
@@ -58,12 +53,12 @@ class Challenges:
         return self._answer(names)
 
     def _is_shaped(self, token: str) -> bool:
-        if self._signs or self._declared.proves:
+        if self._declared.is_signed:
             return bool(_SIGNED.fullmatch(token))
         return 0 < len(token) <= LONGEST_ECHO and token.isascii() and token.isprintable()
 
     def _key(self, token: str) -> HmacKey | None:
-        """Return the secret that the token proves to be known; any, where it need prove nothing."""
+        """Return the secret that the token is signed with, or any if it need not be signed."""
         for secret in self._secrets():
             key = read_key(secret, self._events)
             if not isinstance(key, HmacKey):

@@ -1,4 +1,4 @@
-"""How the events of a ticket system prove where they come from, as a person writes it."""
+"""The declaration of a ticket system's events: how each proves its origin, and names a ticket."""
 
 import re
 from collections.abc import Mapping
@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from proxy.domain.durations import Milliseconds
-from proxy.tickets.declaring.calls import DeclarationModel, HeaderName
 from proxy.tickets.declaring.expressions import Expression
-from proxy.tickets.declaring.templates import leaves_of, mentions, problems_of
+from proxy.tickets.declaring.model import DeclarationModel, HeaderName
+from proxy.tickets.declaring.templates import mentioned, mentions, texts_of, tree_problems
 
 EventAuth = Literal["hmac", "jwt", "static_header", "basic", "client_certificate"]
 
@@ -70,7 +70,7 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         },
     },
 }
-"""What `auth: NAME` stands for; each part can be replaced beside it."""
+"""The settings that `auth: NAME` stands for; a declaration may replace any of them."""
 
 TokenAlgorithm = Literal[
     "HS256", "HS384", "HS512",
@@ -79,15 +79,16 @@ TokenAlgorithm = Literal[
 
 
 class EventToken(DeclarationModel):
-    """What a JWT must say, beside that it is not over (RFC 7519, RFC 8725 3.1, 3.8, 3.9, 3.11).
-
-    Only these algorithms are tried, and each only with keys of its kind.
-    """
+    """The required claims of a JWT (RFC 7519, RFC 8725 3.1, 3.8, 3.9, 3.11)."""
 
     algorithms: Annotated[tuple[TokenAlgorithm, ...], Field(min_length=1)] = ("HS256",)
+    """The only algorithms that are accepted, each only with keys of its type."""
     issuer: Annotated[str, Field(min_length=1)] | None = None
+    """The required `iss`, if it is checked."""
     audience: Annotated[str, Field(min_length=1)] | None = None
+    """The required `aud`, if it is checked."""
     type: Annotated[str, Field(min_length=1)] = "JWT"
+    """The required `typ` in the header."""
 
     @model_validator(mode="after")
     def _one_kind_of_key(self) -> Self:
@@ -98,74 +99,85 @@ class EventToken(DeclarationModel):
 
     @property
     def is_public(self) -> bool:
-        """Whether tokens are verified with public keys."""
+        """True if tokens are verified with public keys."""
         return not self.algorithms[0].startswith("HS")
 
 
 class Challenge(DeclarationModel):
-    """What a system asks before it sends events to an address, and what it wants to hear.
-
-    `token` finds in `query` or `body` what it sends. `answer`, a text or a JSON tree, may mention
-    `token` and `signature`, the token's under an event secret; `proves` says of what the token is
-    a signature itself.
-    """
+    """The challenge that a system sends before it uses an event URL, and the expected answer."""
 
     method: Literal["GET", "POST"] = "GET"
+    """The method of the challenge."""
     token: Expression
+    """The expression that finds the token, in `query` or `body`."""
     answer: JsonValue
+    """The answer, a text or a JSON tree; it may mention `token` and, signed with an event secret,
+    `signature`."""
     proves: Annotated[str, Field(min_length=1)] | None = None
+    """The text of which the token itself must be a signature, if it must."""
 
     @model_validator(mode="after")
     def _answer_is_sound(self) -> Self:
-        leaves = [(path, leaf) for path, leaf in leaves_of(self.answer) if isinstance(leaf, str)]
-        known: Mapping[str, tuple[str, ...]] = {"token": (), "signature": ()}
-        problems = [
-            f"answer{'.' if path else ''}{path} {problem}"
-            for path, leaf in leaves
-            for problem in problems_of(leaf, known)
-        ]
-        if problems:
+        if problems := tree_problems(self.answer, "answer", {"token": (), "signature": ()}):
             raise ValueError("; ".join(problems))
-        if not any(mentions(leaf, name) for _, leaf in leaves for name in known):
+        if not any(mentioned(source) for _, source in texts_of(self.answer)):
             raise ValueError("answer mentions neither token nor signature: it would answer nothing")
         return self
 
+    @property
+    def is_signed(self) -> bool:
+        """True if an answer needs a signature, or the token is one."""
+        return self.proves is not None or any(
+            mentions(source, "signature") for _, source in texts_of(self.answer)
+        )
+
 
 class Events(DeclarationModel):
-    """How pushed events prove where they come from, and which ticket they name.
-
-    `hmac` signs `signed`, in which `{timestamp}`, `{id}` and `{body}` stand for two headers and the
-    raw body; `jwt` sends a signed token, which covers no body; `static_header` sends a secret as it
-    is; `basic` sends user and password. `client_certificate` is a header in which a trusted proxy
-    before us names the certificate that it has verified. `sent_at` finds the time of the event in
-    its body.
-    """
+    """How pushed events prove their origin, and which tickets they name."""
 
     auth: EventAuth
+    """`hmac` is a signature; `jwt` a signed token, which does not cover the body; `static_header` a
+    secret as it is; `basic` user and password; `client_certificate` a header in which a trusted
+    proxy in front of us names the certificate that it has verified."""
     header: HeaderName = "Authorization"
+    """The header with the proof."""
     prefix: str = ""
+    """The text before the proof in that header."""
     algorithm: Literal["sha256", "sha512", "sha1", "ed25519"] = "sha256"
+    """The hash of an HMAC, or Ed25519."""
     encoding: Literal["hex", "base64"] = "hex"
+    """The encoding of the signature."""
     key_format: Literal["text", "hex", "base64", "standard_webhooks"] = "text"
+    """The encoding of the secret or public key."""
     signed: str = "{body}"
+    """The signed text: `{timestamp}` and `{id}` are two headers, `{body}` is the raw body."""
     timestamp_header: HeaderName | None = None
+    """The header with the signed time."""
     timestamp_format: Literal["seconds", "milliseconds", "rfc3339"] = "seconds"
+    """The format of that time, and of `sent_at`."""
     tolerance: Annotated[Milliseconds, Field(gt=0)] = 300_000
+    """The largest difference between that time and ours."""
     token: EventToken = EventToken()
+    """The required claims of a JWT."""
     sent_at: Expression | None = None
+    """The expression that finds the time of the event in its body."""
     id_header: HeaderName | None = None
+    """The header with the id of the event."""
     replay_key: Expression | None = None
+    """The expression that finds the id of the event in its body."""
     ticket: Expression | tuple[Expression, ...]
+    """The expressions that find ids or keys of tickets in the body."""
     challenge: Challenge | None = None
+    """The challenge that the system sends before it uses our URL, if it does."""
 
     @model_validator(mode="before")
     @classmethod
-    def _preset_taken_apart(cls, given: Any) -> Any:
-        """Write out what a preset stands for, so that nothing else needs to know its name."""
-        if not isinstance(given, Mapping) or not isinstance(given.get("auth"), str):
-            return given
-        preset = PRESETS.get(given["auth"], {})
-        return {**preset, **given, **({"auth": preset["auth"]} if preset else {})}
+    def _preset_taken_apart(cls, section: Any) -> Any:
+        """Replace the name of a preset by its settings, so that no other code needs to know it."""
+        if not isinstance(section, Mapping) or not isinstance(section.get("auth"), str):
+            return section
+        preset = PRESETS.get(section["auth"], {})
+        return {**preset, **section, **({"auth": preset["auth"]} if preset else {})}
 
     @model_validator(mode="after")
     def _proves_what_it_says(self) -> Self:
@@ -190,11 +202,8 @@ class Events(DeclarationModel):
 
     @model_validator(mode="after")
     def _challenge_can_be_answered(self) -> Self:
-        """Refuse what would sign with a secret that is no key for that, or is shown to prove."""
-        wanted = self.challenge
-        leaves = leaves_of(wanted.answer) if wanted else ()
-        signs = any(isinstance(it, str) and mentions(it, "signature") for _, it in leaves)
-        signs = signs or bool(wanted and wanted.proves)
+        """Refuse a signature with a secret that is not an HMAC key."""
+        signs = self.challenge is not None and self.challenge.is_signed
         if signs and (self.auth != "hmac" or self.algorithm == "ed25519"):
             raise ValueError("challenge: a signature needs auth: hmac, and no public key")
         return self

@@ -1,6 +1,6 @@
-"""Keys that an issuer publishes (RFC 7517), fetched from the one URL of the settings and kept.
+"""The key set that an issuer publishes (RFC 7517), fetched from the URL in the settings and cached.
 
-Tokens cannot say where keys are: `jku`, `x5u` and `jwk` in them are ignored (RFC 8725 3.10).
+Tokens cannot choose the URL: `jku`, `x5u` and `jwk` in them are ignored (RFC 8725 3.10).
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _NONE: Final = b'{"keys":[]}'
 
 
 class PublishedKeys:
-    """The key set of one issuer: asked for hourly, and for an unknown key once a minute at most."""
+    """The key set of one issuer, fetched hourly, and at most once a minute for an unknown key."""
 
     def __init__(self, http: Destination, url: str, events: Events, clock: Clock) -> None:
         self._http = http
@@ -36,14 +36,14 @@ class PublishedKeys:
         self._asking = asyncio.Lock()
 
     def now(self) -> tuple[bytes, ...]:
-        """Return the last good document, for whoever verifies."""
+        """Return the last good document, in place of the secrets of an `EventReader`."""
         return (self._document,)
 
     async def ready(self, headers: Mapping[str, str]) -> None:
-        """Fetch what the token of an event needs, if that is not here.
+        """Fetch the keys if they are too old, or do not have the key of the event's token.
 
         Raises:
-            TemporaryError: there are no keys at all, so that nothing can be told from a forgery.
+            TemporaryError: there are no keys at all, so that no event can be verified.
         """
         token = token_of(headers, self._events)
         if token and self._is_wanting(token):
@@ -60,11 +60,11 @@ class PublishedKeys:
             return True
         age = self._clock.monotonic() - self._asked_at
         kid = key_id(token)
-        known = not kid or any(key.kid == kid for key in published_keys(self._document))
-        return age >= (KEPT if known and self._document is not _NONE else ASKED_AGAIN)
+        is_known = not kid or any(key.kid == kid for key in published_keys(self._document))
+        return age >= (KEPT if is_known and self._document is not _NONE else ASKED_AGAIN)
 
     async def _ask(self) -> None:
-        """Keep the former document where there is no better one."""
+        """Fetch the document; if that fails, or it has no key, the former one stays."""
         self._asked_at = self._clock.monotonic()
         call = Call("GET", self._url, {"Accept": "application/json"})
         try:
@@ -73,6 +73,6 @@ class PublishedKeys:
             if not published_keys(answer.body):
                 raise ConfigurationError(f"{call.label} answered without a public key")
         except ProxyError as error:
-            _log.warning("%s: %s: the former keys stay", self._http.name, error)
+            _log.warning("%s: %s: the former keys stay in use", self._http.name, error)
         else:
             self._document = answer.body

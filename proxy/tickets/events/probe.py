@@ -1,13 +1,13 @@
 """Empty events with a valid proof: they test whether a running program accepts our secret."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 import orjson
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
+from proxy.domain.text import rfc3339
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.jwt import without_length_warnings
 from proxy.tickets.events.proofs import HmacKey, PresentedSecret, Signature, read_key
@@ -75,5 +75,5 @@ def _token(events: Events, secret: bytes, now: int) -> str | None:
 
 def _written(now: int, form: str) -> str:
     if form == "rfc3339":
-        return datetime.fromtimestamp(now // 1_000, UTC).isoformat().replace("+00:00", "Z")
+        return rfc3339(now)
     return str(now if form == "milliseconds" else now // 1_000)

@@ -1,7 +1,7 @@
-"""What an event shows to prove where it comes from: a signature, or something that we know.
+"""Proofs of an event's origin: an HMAC, an Ed25519 signature, or a shared secret.
 
-What was presented is not decoded where that can be helped: the expected proof is written out and
-compared with it in constant time, so a malformed proof is just a wrong one.
+If possible the presented proof is not decoded: the expected one is computed and compared with it in
+constant time, so a malformed proof is simply a wrong one.
 """
 
 import base64
@@ -31,28 +31,28 @@ _MAC_BYTES: Final = range(24, 65)  # of a Standard Webhooks secret
 _PUBLIC_KEY_BYTES: Final = 32
 
 Secrets = Callable[[], Sequence[bytes]]
-"""Answers with the secrets that are live now, in any order."""
+"""Returns the secrets that are live now, in any order."""
 
 
 class Proof(Protocol):
     """One way of proving an event."""
 
     def is_valid(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:
-        """Whether the event comes from who knows a live secret; `now` is in milliseconds."""
+        """Return True if the sender of the event knows a live secret; `now` is in milliseconds."""
         ...
 
 
 class Key(Protocol):
-    """What one signature is checked with."""
+    """A key that verifies signatures."""
 
     def verify(self, message: bytes, presented: bytes) -> bool:
-        """Whether what was presented is this key's signature of the message."""
+        """Return True if the presented text is this key's signature of the message."""
         ...
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HmacKey(Key):
-    """A secret that both sides know."""
+    """An HMAC key (RFC 2104)."""
 
     secret: bytes
     algorithm: str
@@ -60,13 +60,13 @@ class HmacKey(Key):
     encode: Callable[[bytes], bytes]
 
     def signature(self, message: bytes) -> bytes:
-        """Return what is shown for a message."""
+        """Return the signature of a message, as it is written in the header."""
         mac = hmac.new(self.secret, message, getattr(hashlib, self.algorithm)).digest()
         return self.prefix + self.encode(mac)
 
     @override
     def verify(self, message: bytes, presented: bytes) -> bool:
-        """Write out the signature and compare."""
+        """Compute the signature and compare."""
         return hmac.compare_digest(self.signature(message), presented)
 
 
@@ -80,7 +80,7 @@ class PublicKey(Key):
 
     @override
     def verify(self, message: bytes, presented: bytes) -> bool:
-        """Verify the signature; anything that is none has not signed."""
+        """Verify the signature; a malformed one is wrong."""
         try:
             self.key.verify(self.decode(presented.removeprefix(self.prefix)), message)
         except (InvalidSignature, ValueError):
@@ -89,10 +89,10 @@ class PublicKey(Key):
 
 
 def read_key(secret: bytes, events: Events) -> Key:
-    """Return the key that a secret of the settings stands for.
+    """Return the key that a secret of the settings encodes.
 
     Raises:
-        ValueError: it does not have the form that `key_format` says; never quotes it.
+        ValueError: it does not have the form of `key_format`; the message never quotes it.
     """
     match events.key_format:
         case "standard_webhooks":
@@ -133,14 +133,14 @@ def _from_base64(text: bytes) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error as error:
-        raise ValueError("is no base64") from error
+        raise ValueError("is not base64") from error
 
 
 def _from_hex(text: bytes) -> bytes:
     try:
         return binascii.unhexlify(text)
     except binascii.Error as error:
-        raise ValueError("is no hexadecimal number") from error
+        raise ValueError("is not a hexadecimal number") from error
 
 
 class Signature:
@@ -153,20 +153,20 @@ class Signature:
         self._key = lru_cache(maxsize=64)(lambda secret: read_key(secret, events))
 
     def is_valid(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:
-        """Whether it is timely, and signed with a live key."""
+        """Return True if the event is timely and signed with a live key."""
         presented = single_header(headers, self._events.header)
         message = self.message(headers, body)
         if presented is None or message is None or not self._is_timely(headers, now):
             return False
         candidates = self._candidates(presented)
-        # a list, not a generator: how long it takes must not tell which key came close
+        # a list, not a generator: the time it takes must not reveal which key was close
         matches = [
             key.verify(message, candidate) for key in self._keys() for candidate in candidates
         ]
         return any(matches)
 
     def _keys(self) -> list[Key]:
-        """Return the live keys; a file that was replaced by something else proves nothing."""
+        """Return the live keys; a file that was replaced by something else has none."""
         keys = []
         for secret in self._secrets():
             try:
@@ -181,15 +181,15 @@ class Signature:
         return is_timely(self._events, single_header(headers, self._events.timestamp_header), now)
 
     def _candidates(self, presented: str) -> list[bytes]:
-        """Return what is compared; Standard Webhooks send several signatures, with spaces."""
+        """Return the presented signatures; Standard Webhooks sends several, separated by spaces."""
         texts = presented.split(" ")[:MOST_SIGNATURES]
         if self._events.encoding == "hex":
             prefix = len(self._events.prefix)
             texts = [text[:prefix] + text[prefix:].lower() for text in texts]
-        return [_bytes(text) for text in texts]
+        return [as_bytes(text) for text in texts]
 
     def message(self, headers: Mapping[str, str], body: bytes) -> bytes | None:
-        """Return what must be signed; None if a header that it consists of is missing."""
+        """Return the text that must be signed; None if one of its headers is missing."""
         message = b""
         for part, following in zip(self._parts, [*self._parts[1:], ""], strict=True):
             match part:
@@ -201,24 +201,24 @@ class Signature:
                 case "{id}":
                     text = single_header(headers, self._events.id_header or "")
                     if text is not None and following and following in text:
-                        return None  # where the id ends could be read in two ways
+                        return None  # the end of the id would be ambiguous
                 case _:
                     text = part
             if text is None:
                 return None
-            message += _bytes(text)
+            message += as_bytes(text)
         return message
 
 
 class PresentedSecret:
-    """Something that the other side knows and shows: a fixed header, or user and password."""
+    """Proof by a shared secret in a header: a fixed value, or user and password."""
 
     def __init__(self, events: Events, secrets: Secrets) -> None:
         self._events = events
         self._secrets = secrets
 
     def is_valid(self, headers: Mapping[str, str], body: bytes, *, now: int) -> bool:  # noqa: ARG002
-        """Whether it is what one of the live secrets says."""
+        """Return True if the header has one of the live secrets."""
         presented = single_header(headers, self._events.header)
         if presented is None:
             return False
@@ -226,31 +226,32 @@ class PresentedSecret:
             scheme, _, proof = presented.partition(" ")
             presented = f"{scheme.lower()} {proof.strip()}"
         matches = [
-            hmac.compare_digest(self.expected(secret), _bytes(presented))
+            hmac.compare_digest(self.expected(secret), as_bytes(presented))
             for secret in self._secrets()
         ]
         return any(matches)
 
     def expected(self, secret: bytes) -> bytes:
-        """Return what somebody who knows a secret shows."""
+        """Return the header of a sender that knows the secret."""
         if self._events.auth == "basic":
             return b"basic " + base64.b64encode(secret)
         return self._events.prefix.encode() + secret
 
 
-def is_timely(events: Events, said: Any, now: int) -> bool:
-    """Whether the time that an event says is near enough to `now` (milliseconds)."""
-    moment = _MOMENTS[events.timestamp_format](str(said))
+def is_timely(events: Events, written: Any, now: int) -> bool:
+    """Return True if the time in an event is close enough to `now` (milliseconds)."""
+    moment = _MOMENTS[events.timestamp_format](str(written))
     return moment is not None and abs(now - moment) <= events.tolerance
 
 
 def single_header(headers: Mapping[str, str], name: str) -> str | None:
-    """Return a header that is there exactly once: of two, readers may believe different ones."""
+    """Return a header that occurs exactly once: of two, two readers could use different ones."""
     values = [value for key, value in headers.items() if key.lower() == name.lower()]
     return values[0].strip(" \t") if len(values) == 1 else None
 
 
-def _bytes(text: str) -> bytes:
+def as_bytes(text: str) -> bytes:
+    """Return a header's text as bytes, whatever it is."""
     return text.encode("utf-8", "surrogatepass")
 
 

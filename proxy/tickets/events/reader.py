@@ -1,7 +1,6 @@
-"""Whether an event comes from its ticket system, and which tickets it names: pure, no I/O.
+"""Verification of events and extraction of the tickets that they name: pure, no I/O.
 
-Every cause of a refusal has the same error, because a more telling one would help whoever is
-guessing.
+Every refusal has the same error, because a more precise one would help an attacker.
 """
 
 import hashlib
@@ -21,6 +20,7 @@ from proxy.tickets.events.proofs import (
     Proof,
     Secrets,
     Signature,
+    as_bytes,
     is_timely,
     single_header,
 )
@@ -38,25 +38,25 @@ _PROOFS: Final[Mapping[str, type[PresentedSecret | Signature | SignedToken]]] = 
 
 
 class EventReader:
-    """Verifies and reads the events of one system; any of several live secrets will do.
+    """Verifies and reads the events of one system; any of several live secrets is enough.
 
-    `secrets` is asked for each event, so that secrets may be replaced meanwhile.
+    `secrets` is called for each event, so that secrets can be replaced meanwhile.
     """
 
     def __init__(self, events: Events, secrets: Secrets) -> None:
         self._events = events
         self._proof: Proof = _PROOFS[events.auth](events, secrets)
-        places = (events.ticket,) if isinstance(events.ticket, str) else events.ticket
-        self._places = [compile_path(place) for place in places]
+        paths = (events.ticket,) if isinstance(events.ticket, str) else events.ticket
+        self._places = [compile_path(path) for path in paths]
         self._replay_key = compile_path(events.replay_key) if events.replay_key else None
         self._sent_at = compile_path(events.sent_at) if events.sent_at else None
 
     def read(self, headers: Mapping[str, str], body: bytes, *, now: int) -> TicketHint:
-        """Return which tickets a proven event names; `now` is in milliseconds since the epoch.
+        """Return the tickets that a verified event names; `now` is in milliseconds since the epoch.
 
         Raises:
-            Unauthorized: anything is wrong with the proof.
-            InvalidRequest: it is proven, but names no ticket.
+            UnauthorizedError: the proof is wrong.
+            InvalidRequestError: the proof is right, but the event names no ticket.
         """
         if not self._proof.is_valid(headers, body, now=now):
             raise UnauthorizedError(_REFUSED)
@@ -72,19 +72,19 @@ class EventReader:
         return TicketHint(refs, tuple(self._replay_keys_of(headers, body, tree)))
 
     def _refs(self, tree: Any) -> Iterator[str]:
-        for place in self._places:
-            found = place(tree)
-            for value in found if isinstance(found, list) else [found]:
+        for find in self._places:
+            names = find(tree)
+            for value in names if isinstance(names, list) else [names]:
                 if isinstance(value, str | int) and not isinstance(value, bool):
                     ref = clean(str(value)).strip()
                     if ref and len(ref) <= LONGEST_REF:
                         yield ref
 
     def _replay_keys_of(self, headers: Mapping[str, str], body: bytes, tree: Any) -> Iterator[str]:
-        """Yield digests of what is the same for every repeat of an event.
+        """Yield digests that are equal for every repetition of an event.
 
-        A name in a header that no signature covers can be changed by whoever repeats the event, so
-        what is covered counts as well, where a time in it makes it differ from the next event.
+        An attacker who repeats an event can change an id that the signature does not cover, so the
+        signed content counts too, if a time in it distinguishes it from the next event.
         """
         events = self._events
         named: Any = None
@@ -96,14 +96,10 @@ class EventReader:
         covered = self._replay_key is not None or "{id}" in events.signed
         if not is_named or (not covered and (events.timestamp_header or events.sent_at)):
             moment = single_header(headers, events.timestamp_header or "") or ""
-            yield _digest(b"whole", _bytes(moment), body)
+            yield _digest(b"whole", as_bytes(moment), body)
         if is_named:
-            yield _digest(b"named", _bytes(str(named)))
+            yield _digest(b"named", as_bytes(str(named)))
 
 
 def _digest(*parts: bytes) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")

@@ -1,8 +1,8 @@
-"""How a ticket begins at a Jira site: what is written, how it is marked, and where it starts.
+"""Jira create: the creation of a ticket, its mark, and the transition to its start.
 
 The correlation id is in a field that can be searched, and once more in a property of the issue,
-which people do not see and cannot mistype. A plain issue is created with its property; a request
-takes none, so that it is written afterwards.
+which people do not see and cannot change by mistake. An issue is created with its property; a
+request of the service desk is marked afterwards, because its create call takes no properties.
 """
 
 from collections.abc import Mapping
@@ -17,46 +17,50 @@ from proxy.errors import (
     ProxyError,
     TemporaryError,
 )
-from proxy.tickets.declaring.calls import template_context
+from proxy.tickets.declaring.context import template_context
 from proxy.tickets.declaring.sanitize import reference, scalar_text
 from proxy.tickets.declaring.templates import tree_template
-from proxy.tickets.jira.client import DESK, ISSUE_ID, LONGEST, Site, Tree, category, fields_of
+from proxy.tickets.jira.client import DESK, ISSUE_ID, LONGEST, Site, category, fields_of
 from proxy.tickets.jira.declaration import LABELS, JiraDeclaration
 from proxy.tickets.jira.text import adf, wiki, wiki_value
 from proxy.tickets.jira.transitions import status_of, take
+from proxy.tickets.json_api import Tree, nested
 
 _NEW: Final = "new"
-"""The key of the status category in which nothing was done yet."""
+"""The key of the status category for work that has not begun."""
 
 _NOT_ON_BEHALF: Final = "it could not be opened on behalf of the requester"
 
 
 class IssueCreator:
-    """Opens and marks tickets under one declaration."""
+    """Creates and marks the tickets of one declaration."""
 
     def __init__(self, declaration: JiraDeclaration, site: Site) -> None:
         self._declared = declaration
         self._site = site
         written, rich = declaration.written, declaration.rich_text
         self._adf = declaration.cloud and declaration.issue is not None
-        self._rich = {name: it for name, it in written.items() if name in rich}
+        self._rich = {name: template for name, template in written.items() if name in rich}
         self._plain_fields, self._rich_fields = (
             tree_template(tree, f"{site.name}: fields", _limits(declaration.limits, tree))
-            for tree in ({n: it for n, it in written.items() if n not in rich}, self._rich)
+            for tree in (
+                {n: template for n, template in written.items() if n not in rich},
+                self._rich,
+            )
         )
 
     async def open(self, request: ApprovalRequest) -> tuple[Ticket, str]:
-        """Create the ticket; return it, and what a person should know of it.
+        """Create the ticket; return it with a note for people, which may be empty.
 
         Raises:
-            TemporaryError: `sent` says whether it may exist; after its creation it always does.
+            TemporaryError: the ticket may exist if `maybe_sent`; after the create call it does.
         """
         notes: list[str] = []
-        asker, fields = await self._asker(request, notes), self._fields(request)
+        reporter, fields = await self._reporter(request, notes), self._fields(request)
         try:
-            created = await self._create(request.correlation_id, fields, asker)
+            created = await self._create(request.correlation_id, fields, reporter)
         except (PermanentError, ConfigurationError) as error:
-            if not asker or not _refuses(error):
+            if not reporter or not _refuses(error):
                 raise
             created = await self._create(request.correlation_id, fields, "")
             notes.append(f"{_NOT_ON_BEHALF}: {error}")
@@ -69,14 +73,15 @@ class IssueCreator:
         return created, "; ".join(notes)
 
     def carries(self, tree: Tree, correlation_id: str) -> bool:
-        """Whether the field that is searched holds the correlation id, and nothing else does."""
+        """Return True if the searched field really has the correlation id."""
         held = fields_of(tree).get(self._declared.correlation_field)
         return correlation_id in held if isinstance(held, list) else held == correlation_id
 
     async def verified(self, ticket_id: str, correlation_id: str) -> Tree | None:
-        """Return an issue that is ours, as it is now; marked and started, if it was not yet.
+        """Return an issue as it is now if it is ours; mark and start it if that is missing.
 
-        A plain issue without our property is a copy that somebody made: ours never were without.
+        An issue without our property is a copy that somebody made, because ours are created with
+        it; only a request of the service desk may still lack it.
         """
         mark = self._declared.mark
         fields = self._declared.read_fields
@@ -94,14 +99,14 @@ class IssueCreator:
             await self._started(ticket_id)
         return tree
 
-    async def _create(self, correlation_id: str, fields: dict[str, Any], asker: str) -> Ticket:
+    async def _create(self, correlation_id: str, fields: dict[str, Any], reporter: str) -> Ticket:
         declared = self._declared
         if declared.request:
             body: dict[str, Any] = {
                 "serviceDeskId": declared.request.service_desk,
                 "requestTypeId": declared.request.request_type,
                 "requestFieldValues": fields,
-                **({"raiseOnBehalfOf": asker} if asker else {}),
+                **({"raiseOnBehalfOf": reporter} if reporter else {}),
             }
             path, ref, key = f"{DESK}/request", "issueId", "issueKey"
         else:
@@ -110,7 +115,7 @@ class IssueCreator:
             ours = {
                 "project": {"key": declared.issue.project},
                 "issuetype": {"id" if kind.isdecimal() else "name": kind},
-                **({"reporter": {self._site.user_id: asker}} if asker else {}),
+                **({"reporter": {self._site.user_id: reporter}} if reporter else {}),
             }
             held = {"key": declared.mark, "value": _copy(correlation_id)}
             body = {"fields": {**fields, **ours}, "properties": [held]}
@@ -123,10 +128,10 @@ class IssueCreator:
             self._site.unreadable("create", f"no {ref}")
         return Ticket(id=ticket_id, key=reference(tree.get(key)) or ticket_id)
 
-    async def _asker(self, request: ApprovalRequest, notes: list[str]) -> str:
-        """Return the user who asks, if the site knows exactly one by the requester's address.
+    async def _reporter(self, request: ApprovalRequest, notes: list[str]) -> str:
+        """Return the user id of the requester, if exactly one user has the requester's email.
 
-        Nobody waits for access because our account may not look people up: a note tells.
+        If our account may not look up users, the ticket is created all the same, with a note.
         """
         if not self._declared.on_behalf_of_requester or not request.requester_email:
             return ""
@@ -164,7 +169,7 @@ class IssueCreator:
         await self._site.call("PUT", path, _copy(correlation_id))
 
     async def _started(self, ticket_id: str) -> list[str]:
-        """Take a new ticket to its start; return why it did not get there, if it did not."""
+        """Move a new ticket to its start status; return the reason if that failed."""
         start = self._declared.start
         if start is None:
             return []
@@ -182,15 +187,13 @@ class IssueCreator:
 
 
 def _copy(correlation_id: str) -> dict[str, str]:
-    """Return the value of the property that holds the correlation id a second time."""
+    """Return the value of the property with the second copy of the correlation id."""
     return {"correlation_id": correlation_id}
 
 
 def _held(tree: Tree, mark: str) -> str:
     """Return the correlation id in the property of an issue, empty if it has none."""
-    properties = tree.get("properties")
-    value = properties.get(mark) if isinstance(properties, dict) else None
-    return scalar_text(value.get("correlation_id"), LONGEST) if isinstance(value, dict) else ""
+    return scalar_text(nested(tree, "properties", mark, "correlation_id"), LONGEST)
 
 
 def _limits(limits: Mapping[str, int], tree: Mapping[str, Any]) -> dict[str, int]:
@@ -198,7 +201,7 @@ def _limits(limits: Mapping[str, int], tree: Mapping[str, Any]) -> dict[str, int
 
 
 def _refuses(error: ProxyError) -> bool:
-    """Whether the site refused the call as it was: 400 or 403, so nothing was created."""
+    """Return True if the site refused this call (400 or 403), so nothing was created."""
     if isinstance(error, ConfigurationError):
         return error.request_specific
     return isinstance(error, PermanentError) and error.status == 400  # noqa: PLR2004 - RFC 9110

@@ -1,6 +1,6 @@
-"""The shape of a `jira` declaration: what a person writes, and what is frozen."""
+"""Jira declaration: the model of a `jira` system in the settings, frozen with each request."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
@@ -9,10 +9,11 @@ from typing_extensions import override
 from proxy.domain.durations import Milliseconds
 from proxy.domain.models import Outcome
 from proxy.tickets.declaring.base import Declaration, web_address
-from proxy.tickets.declaring.calls import NAMES, DeclarationModel, Text
+from proxy.tickets.declaring.context import NAMES
 from proxy.tickets.declaring.default_text import DESCRIPTION, TITLE
 from proxy.tickets.declaring.expressions import Expression
-from proxy.tickets.declaring.templates import leaves_of, problems_of
+from proxy.tickets.declaring.model import DeclarationModel, HeaderName, Text
+from proxy.tickets.declaring.templates import tree_problems
 from proxy.tickets.events.declaration import EventAuth, Events
 
 LABELS: Final = "labels"
@@ -24,48 +25,54 @@ Word = Annotated[Text, Field(min_length=1, max_length=255)]
 
 
 class CustomerRequest(DeclarationModel):
-    """A request of Jira Service Management: of which desk and type, and what is in its fields."""
+    """A request of Jira Service Management."""
 
     service_desk: Number
+    """The id of the service desk."""
     request_type: Number
+    """The id of the request type."""
     fields: dict[FieldName, JsonValue] = Field(default_factory=dict)
+    """The templates of its fields."""
 
 
 class PlainIssue(DeclarationModel):
-    """An issue of Jira: in which project, of which type (its name or id), and its fields."""
+    """An issue of Jira."""
 
     project: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{1,79}$")]
+    """The key of the project."""
     type: Word
+    """The name or id of the issue type."""
     fields: dict[FieldName, JsonValue] = Field(default_factory=dict)
+    """The templates of its fields."""
 
 
 class Approvals(DeclarationModel):
-    """How the approvals of a request combine; one that was declined always declines.
-
-    `steps` is how many approvals the workflow has: before all are there, nothing is approved.
-    With `last` only the newest counts, for workflows that ask again after a refusal.
-    """
+    """How the approvals of a request combine; one declined approval always declines."""
 
     combine: Literal["all", "any", "last"] = "all"
+    """With `last` only the newest counts, for workflows that ask again after a refusal."""
     steps: Annotated[int, Field(ge=1, le=50)] = 1
+    """The number of approvals in the workflow; with fewer, nothing is approved."""
 
 
 class Start(DeclarationModel):
-    """The transition (its name or id) that a new ticket takes, and the status it leads to."""
+    """The status to which a new ticket is moved."""
 
     transition: Word
+    """The name or id of the transition."""
     status: Word
+    """The name of the status that it leads to."""
 
 
 class Cancel(DeclarationModel):
-    """How a ticket is withdrawn: by a transition (its name or id), or by declining its approvals.
-
-    `fields` are written with the transition, such as a resolution.
-    """
+    """How a ticket is withdrawn: by a transition, or by declining its approvals."""
 
     transition: Word | None = None
+    """The name or id of the transition."""
     answer: Literal["decline"] | None = None
+    """The answer to every approval that our account may answer."""
     fields: dict[FieldName, JsonValue] = Field(default_factory=dict)
+    """Fields that are set with the transition, such as a resolution."""
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:
@@ -75,15 +82,13 @@ class Cancel(DeclarationModel):
 
 
 class JiraEvents(Events):
-    """Webhooks: of an administrator (`auth: jira`, a secret) or of an OAuth2 app (`auth: jwt`).
+    """Webhooks of an administrator (`auth: jira`, a secret) or of an OAuth2 app (`auth: jwt`).
 
-    An event may come late: Jira delivers some within 15 minutes and tries five times.
+    Events may come late: Jira delivers some within 15 minutes and tries five times.
     """
 
     auth: EventAuth
-    id_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] | None = (
-        "X-Atlassian-Webhook-Identifier"
-    )
+    id_header: HeaderName | None = "X-Atlassian-Webhook-Identifier"
     ticket: Expression | tuple[Expression, ...] = ("issue.id", "issue.key")
     sent_at: Expression | None = "timestamp"
     timestamp_format: Literal["seconds", "milliseconds", "rfc3339"] = "milliseconds"
@@ -91,34 +96,42 @@ class JiraEvents(Events):
 
     @model_validator(mode="before")
     @classmethod
-    def _are_jiras(cls, given: Any) -> Any:
-        """Take Jira's own signature where nothing else is said."""
-        return {"auth": "jira", **given} if isinstance(given, Mapping) else given
+    def _are_jiras(cls, section: Any) -> Any:
+        """Use Jira's own signature if `auth` is not set."""
+        return {"auth": "jira", **section} if isinstance(section, Mapping) else section
 
 
 class JiraDeclaration(Declaration):
-    """Requests of one type, or issues of one project, at a Jira site.
-
-    `correlation_field` is searched for our correlation id: a text field, or the labels. `mark` is
-    the property that holds it a second time, and a label beside it. `closed` says what a status
-    means while the approvals say nothing; `rich_text` names fields with paragraphs.
-    """
+    """Requests of one type, or issues of one project, at a Jira site."""
 
     kind: Literal["jira"] = "jira"
+    """The kind of ticket system."""
     deployment: Literal["cloud", "data_center"] = "cloud"
+    """The product: Atlassian's cloud or a data center."""
     site_url: Annotated[str, AfterValidator(web_address)] | None = None
+    """The URL for people, if it differs from `base_url`."""
     request: CustomerRequest | None = None
+    """The request that is opened, with Jira Service Management."""
     issue: PlainIssue | None = None
+    """The issue that is opened, without it."""
     on_behalf_of_requester: bool = False
+    """True to open tickets in the name of the requester, if the site has exactly one such user."""
     correlation_field: FieldName
+    """The field that is searched for the correlation id: a text field, or `labels`."""
     mark: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,40}$")] = "approval-proxy"
+    """The issue property with the second copy of the correlation id, and an additional label."""
     rich_text: tuple[FieldName, ...] = ("description", "environment")
+    """The fields with paragraphs."""
     limits: dict[FieldName, Annotated[int, Field(ge=16)]] = Field(
         default={"summary": 255, "description": 32_000}
     )
+    """The longest text that a field accepts."""
     key_fields: tuple[FieldName, ...] = ("summary", "description")
+    """The fields that must not change between opening and approval."""
     decide_by: Literal["approvals", "status", "resolution"] = "approvals"
+    """The source of the native status that `decision` maps."""
     approvals: Approvals = Approvals()
+    """How approvals combine, with `decide_by: approvals`."""
     decision: Annotated[dict[Text, Outcome], Field(min_length=1)] = Field(
         default={
             "pending": Outcome.PENDING,
@@ -127,32 +140,40 @@ class JiraDeclaration(Declaration):
         }
     )
     closed: dict[Text, Outcome] = Field(default_factory=dict)
+    """Status to outcome while the approvals are pending; it can never approve."""
     start: Start | None = None
+    """The status to which a new ticket is moved, if any."""
     cancel: Cancel | None = None
+    """How a ticket is withdrawn, if it can be."""
     public_comments: bool = True
+    """True if requesters see our comments on a request."""
     settle: Annotated[Milliseconds, Field(ge=0)] = 60_000
     overlap: Annotated[Milliseconds, Field(ge=60_000)] = 120_000
     events: JiraEvents | None = None
 
     @property
     def cloud(self) -> bool:
-        """Whether Atlassian runs the site."""
+        """True for a site in Atlassian's cloud."""
         return self.deployment == "cloud"
 
     @property
     @override
     def outcomes(self) -> Mapping[str, Outcome]:
-        more = {status: it for status, it in self.closed.items() if status not in self.decision}
+        more = {
+            status: outcome
+            for status, outcome in self.closed.items()
+            if status not in self.decision
+        }
         return {**self.decision, **more}
 
     def ended(self, native: str) -> Outcome | None:
-        """Return what a status means while the approvals say nothing; None if nothing."""
-        known = {self.status_word(status): it for status, it in self.closed.items()}
-        return known.get(self.status_word(native))
+        """Return the outcome of a status while the approvals are pending; None if it has none."""
+        outcomes = {self.status_word(status): outcome for status, outcome in self.closed.items()}
+        return outcomes.get(self.status_word(native))
 
     @property
     def written(self) -> dict[str, JsonValue]:
-        """The templates of a new ticket's fields, with our words where the settings have none."""
+        """The templates of a new ticket's fields, with our default texts."""
         declared = self.request or self.issue
         return {
             "summary": TITLE,
@@ -163,8 +184,8 @@ class JiraDeclaration(Declaration):
     @property
     def read_fields(self) -> tuple[str, ...]:
         """The fields of an issue that are read, each once."""
-        told = ("status", "resolution", "created", self.correlation_field)
-        return tuple(dict.fromkeys((*told, *self.key_fields)))
+        fields = ("status", "resolution", "created", self.correlation_field)
+        return tuple(dict.fromkeys((*fields, *self.key_fields)))
 
     @model_validator(mode="after")
     def _opens_one_thing(self) -> Self:
@@ -177,18 +198,14 @@ class JiraDeclaration(Declaration):
         if self.cancel and self.cancel.answer and self.issue is not None:
             raise ValueError("cancel.answer: only a request has approvals to answer")
         if Outcome.APPROVED in self.closed.values():
-            raise ValueError("closed cannot approve: with decide_by: approvals only they do")
+            raise ValueError("closed cannot approve: with decide_by: approvals only approvals can")
         if self.closed and self.decide_by != "approvals":
             raise ValueError("closed needs decide_by: approvals; map the status in decision")
         return self
 
     @model_validator(mode="after")
     def _templates_are_sound(self) -> Self:
-        problems = [
-            f"fields.{place} {problem}"
-            for place, source in self._templates()
-            for problem in problems_of(source, NAMES["create"])
-        ]
+        problems = tree_problems(self.written, "fields", NAMES["create"])
         declared = self.request or self.issue
         ours = {"project", "issuetype", *({self.correlation_field} - {LABELS})}
         if declared and (taken := ours & set(declared.fields)):
@@ -200,8 +217,3 @@ class JiraDeclaration(Declaration):
         if problems:
             raise ValueError("; ".join(problems))
         return self
-
-    def _templates(self) -> Iterator[tuple[str, str]]:
-        for path, leaf in leaves_of(self.written):
-            if isinstance(leaf, str):
-                yield path, leaf

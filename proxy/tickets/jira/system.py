@@ -1,8 +1,8 @@
-"""The `jira` ticket system: requests of Jira Service Management, and plain Jira issues.
+"""Jira system: the adapter for requests of Jira Service Management and for issues of Jira.
 
-The decision is what the approvals of a request say together, or its status, or its resolution; the
-fulfilment is its status. A search knows new issues late and is compared with what the issues
-themselves say; whatever decides is read from the issue, not from the index.
+The decision comes from the approvals of a request, from its status or from its resolution; the
+fulfilment from its status. A search sees new issues late, so its results are compared with the
+issues themselves, and every decision is read from the issue, not from the index.
 """
 
 import asyncio
@@ -12,11 +12,13 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
+from typing_extensions import override
+
 from proxy.domain.models import ApprovalRequest, Outcome, Ticket
 from proxy.domain.text import rfc3339
 from proxy.errors import NotFoundError
 from proxy.outbound.destination import Destination
-from proxy.tickets.capabilities import require_undecided
+from proxy.tickets.capabilities import Adapter, Kind, require_undecided
 from proxy.tickets.declaring.sanitize import digest, reference
 from proxy.tickets.jira.approvals import (
     PENDING,
@@ -32,7 +34,6 @@ from proxy.tickets.jira.client import (
     MOST_FETCHED,
     MOST_RECONCILED,
     Site,
-    Tree,
     category,
     fields_of,
     moment_of,
@@ -44,45 +45,34 @@ from proxy.tickets.jira.declaration import LABELS, JiraDeclaration
 from proxy.tickets.jira.preflight import preflight_checks
 from proxy.tickets.jira.text import adf, wiki_comment
 from proxy.tickets.jira.transitions import withdraw
+from proxy.tickets.json_api import Tree, nested, objects_of
 from proxy.tickets.port import Inspection
 
-NO_TICKET: Final = "no-such-request"
-"""A correlation id that is never given out."""
-
 _DONE: Final = "done"
-"""The key of the status category in which nothing is done any more."""
+"""The key of the status category for finished work."""
 
 _DECIDED: Final = frozenset({Outcome.APPROVED, Outcome.REJECTED})
 
 
-class Jira:
-    """A site under one declaration."""
-
-    idempotent = False
-    finds = True
+class Jira(Adapter):
+    """A Jira site under one declaration."""
 
     def __init__(self, *, name: str, declaration: JiraDeclaration, http: Destination) -> None:
-        self.name = name
-        self.settle = declaration.settle
+        super().__init__(name=name, declaration=declaration, http=http)
         self.overlap = declaration.overlap
         self._declared = declaration
-        self._http = http
         self._site = Site(
             name=name, base_url=declaration.base_url, http=http, cloud=declaration.cloud
         )
         self._creator = IssueCreator(declaration, self._site)
         self._recent: deque[str] = deque(maxlen=MOST_RECONCILED)
 
-    @property
-    def deadline(self) -> int:
-        """Milliseconds that one operation may take, everything included."""
-        return self._http.deadline
-
+    @override
     async def find(self, correlation_id: str) -> Sequence[Ticket]:
         """Return every ticket that carries the correlation id, oldest first.
 
-        What the index has is read again: an issue counts that holds the correlation id in its field
-        and no other one in its property, which is written where it is missing.
+        Every hit of the index is read again: an issue counts if it has the correlation id in its
+        field and no other one in its property, which is written if it is missing.
         """
         field = self._declared.correlation_field
         jql = f"{_holds(field, correlation_id)} ORDER BY created ASC"
@@ -92,14 +82,14 @@ class Jira:
             if self._creator.carries(row, correlation_id):
                 tree = await self._creator.verified(self._id(row), correlation_id)
                 trees += [tree] if tree else []
-        found = [self._ticket(tree) for tree in trees]
-        return sorted(found, key=lambda ticket: (ticket.created_at, int(ticket.id)))
+        tickets = [self._ticket(tree) for tree in trees]
+        return sorted(tickets, key=lambda ticket: (ticket.created_at, int(ticket.id)))
 
     async def open(self, request: ApprovalRequest) -> Ticket:
-        """Create the request or the issue, mark it, and take it to its start.
+        """Create the request or the issue, mark it, and move it to its start status.
 
         Raises:
-            TemporaryError: `sent` tells whether it may exist; so does whatever fails afterwards.
+            TemporaryError: the ticket may exist if `maybe_sent`.
             PermanentError: the site refuses it, or the request does not fit the templates.
         """
         async with self._site.bounded(self.deadline, "create"):
@@ -111,29 +101,25 @@ class Jira:
         """Read the issue, its approvals if they decide, and who decided if it is decided.
 
         Raises:
-            NotFound: the site does not show it (any more).
+            NotFoundError: the site does not show it, or not any more.
         """
         tree = await self._site.issue(ticket_id, self._declared.read_fields)
-        found = self._id(tree)
-        if ISSUE_ID.fullmatch(ticket_id) and found != ticket_id:
+        issue_id = self._id(tree)
+        if ISSUE_ID.fullmatch(ticket_id) and issue_id != ticket_id:
             raise NotFoundError(
                 f"{self.name}: asked for {ticket_id}, it answered with another issue"
             )
         return await self._judged(tree)
 
-    async def ping(self) -> None:
-        """Prove that the site answers, takes our credential, and searches the correlation field."""
-        await self.find(NO_TICKET)
-
     def preflight_checks(self) -> Mapping[str, Inspection]:
-        """Return what the site shows of what would be opened."""
+        """Return the checks that compare the declaration with the site."""
         return preflight_checks(self._declared, self._site)
 
     async def changes(self, since: int) -> Mapping[str, int]:
         """Return when each of our issues that changed at or after `since` did so last, by id.
 
-        The list is ordered by what never changes. An issue that changes meanwhile keeps its place,
-        so that no other one slips through between two pages.
+        The list is ordered by creation, which never changes: an issue that is updated meanwhile
+        keeps its place, so that no other one is skipped between two pages.
         """
         minutes = await self._site.minutes_since(since)
         declared = self._declared
@@ -147,7 +133,7 @@ class Jira:
         return changed
 
     async def comment(self, ticket_id: str, text: str) -> None:
-        """Add a comment; on a request the requester sees it as well, if the settings say so."""
+        """Add a comment; on a request the requester sees it too, with `public_comments`."""
         issue = quote(ticket_id, safe="")
         if self._declared.request:
             path = f"{DESK}/request/{issue}/comment"
@@ -162,42 +148,37 @@ class Jira:
         match self._declared.decide_by:
             case "approvals":
                 path = f"{DESK}/request/{ticket.id}/approval"
-                said = verdict(await self._site.values(path), self._declared.approvals)
-                return await self._by_approvals(ticket, said, category(tree))
+                result = verdict(await self._site.values(path), self._declared.approvals)
+                return await self._by_approvals(ticket, result, category(tree))
             case "status":
                 word = ticket.native_status
             case "resolution":
                 word = name_of(fields_of(tree).get("resolution")) or PENDING
         outcome = self._declared.outcome(word)
         if outcome is None and (word == PENDING or (category(tree) or _DONE) != _DONE):
-            outcome = Outcome.PENDING  # whatever it is called, it is not over
+            outcome = Outcome.PENDING  # an unknown status, but the work is not finished
         ticket = replace(ticket, native_status=word, outcome=outcome)
         return await self._with_decider(ticket) if outcome in _DECIDED else ticket
 
-    async def _by_approvals(self, ticket: Ticket, said: Verdict, stage: str) -> Ticket:
-        """Return the ticket with what its approvals say; only without a word the status counts."""
-        if said.word == PENDING:
+    async def _by_approvals(self, ticket: Ticket, result: Verdict, stage: str) -> Ticket:
+        """Return the ticket as its approvals decide it; the status counts only while they pend."""
+        if result.word == PENDING:
             outcome = self._declared.ended(ticket.native_status)
             if outcome is None and stage != _DONE:
                 outcome = Outcome.PENDING
             return replace(ticket, outcome=outcome)
-        outcome = self._declared.outcome(said.word)
+        outcome = self._declared.outcome(result.word)
         if outcome is Outcome.APPROVED:
-            # once more: what was approved is what it says now, and not what it said before
+            # read once more, so that its fields are those that were approved, not older ones
             tree = await self._site.issue(ticket.id, self._declared.read_fields)
             ticket = self._ticket(tree)
-        return with_deciders(replace(ticket, native_status=said.word, outcome=outcome), said)
+        return with_deciders(replace(ticket, native_status=result.word, outcome=outcome), result)
 
     async def _with_decider(self, ticket: Ticket) -> Ticket:
-        """Return the ticket with who gave it its status or resolution, as its history says."""
+        """Return the ticket with the person who set its status or resolution, from its history."""
         tree = await self._site.issue(ticket.id, ("status",), expand="changelog")
-        histories = tree.get("changelog")
-        rows = histories.get("histories") if isinstance(histories, dict) else None
-        made = [
-            row
-            for row in (rows if isinstance(rows, list) else ())
-            if isinstance(row, dict) and self._made(row, ticket.native_status)
-        ]
+        rows = objects_of(nested(tree, "changelog", "histories"))
+        made = [row for row in rows if self._made(row, ticket.native_status)]
         if not made:
             return ticket
         last = max(made, key=lambda row: moment_of(row.get("created")) or 0)
@@ -206,16 +187,13 @@ class Jira:
         return replace(
             ticket,
             **decider_fields([person]),
-            decided_at=rfc3339(moment) if moment is not None else "",
+            decided_at=rfc3339(moment),
         )
 
     def _made(self, row: Tree, word: str) -> bool:
-        items = row.get("items")
         return any(
-            isinstance(item, dict)
-            and item.get("field") == self._declared.decide_by
-            and item.get("toString") == word
-            for item in (items if isinstance(items, list) else ())
+            item.get("field") == self._declared.decide_by and item.get("toString") == word
+            for item in objects_of(row.get("items"))
         )
 
     def _ticket(self, tree: Tree) -> Ticket:
@@ -229,9 +207,11 @@ class Jira:
             key=key,
             url=self._url(key),
             native_status=status,
-            correlation_values=[str(it) for it in (held if isinstance(held, list) else [held])],
+            correlation_values=[
+                str(value) for value in (held if isinstance(held, list) else [held])
+            ],
             fulfilment=self._declared.fulfilled(status),
-            created_at=rfc3339(moment) if moment is not None else "",
+            created_at=rfc3339(moment),
             key_fields=digest([fields.get(field) for field in self._declared.key_fields]),
         )
 
@@ -247,7 +227,7 @@ class Jira:
 
 
 def _holds(field: str, correlation_id: str) -> str:
-    """Return the clause that finds a correlation id; a text field only knows `~`, its phrase."""
+    """Return the clause that finds a correlation id; text fields only support the operator `~`."""
     if field == LABELS:
         return f"labels = {quoted(correlation_id)}"
     phrase = quoted(correlation_id).replace('"', '\\"')
@@ -266,16 +246,16 @@ class _FetchesMany(Jira):
     most_fetched = MOST_FETCHED
 
     async def fetch_many(self, ticket_ids: Sequence[str]) -> Mapping[str, Ticket]:
-        """Read many issues in one call; who decided, and approvals, are asked for one by one."""
-        wanted = list(filter(ISSUE_ID.fullmatch, ticket_ids))
-        trees = await self._site.issues(wanted, self._declared.read_fields) if wanted else []
+        """Read many issues in one call; approvals and deciders are read one by one."""
+        ids = list(filter(ISSUE_ID.fullmatch, ticket_ids))
+        trees = await self._site.issues(ids, self._declared.read_fields) if ids else []
         judged = await asyncio.gather(*map(self._judged, trees))
-        return {ticket.id: ticket for ticket in judged if ticket.id in wanted}
+        return {ticket.id: ticket for ticket in judged if ticket.id in ids}
 
 
 class _Cancels(Jira):
     async def cancel(self, ticket_id: str, reason: str) -> None:
-        """Withdraw the ticket as the settings say; raises Conflict where it is decided already."""
+        """Withdraw the ticket as declared; raises ConflictError if it is decided already."""
         ticket = require_undecided(await self.fetch(ticket_id), system=self.name)
         assert self._declared.cancel is not None
         await withdraw(self._site, ticket.id, self._declared.cancel)
@@ -283,5 +263,8 @@ class _Cancels(Jira):
 
 
 def capabilities(declaration: JiraDeclaration) -> Mapping[type, Any]:
-    """Return every capability, with what the declaration says of it."""
+    """Return every optional capability, and whether it is declared."""
     return {_Cancels: declaration.cancel, _FetchesMany: declaration.cloud}
+
+
+KIND: Final = Kind(JiraDeclaration, Jira, capabilities)

@@ -1,4 +1,4 @@
-"""Transitions of an issue, named by people or by id, and answers to approvals."""
+"""Jira transitions, by name or id, and the withdrawal of a ticket."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,19 +16,19 @@ async def take(
     """Take a transition by its name or id.
 
     Raises:
-        Conflict: there is none such from the status that the issue has now.
+        ConflictError: the issue's present status does not have this transition.
     """
     path = f"{site.platform}/issue/{quote(ticket_id, safe='')}/transitions"
     tree = site.object(await site.call("GET", path), "transitions")
     offered = site.objects(tree, "transitions", "transitions")
     named = [
-        each
-        for each in offered
-        if transition == each.get("id")
-        or transition.casefold() == scalar_text(each.get("name"), LONGEST).casefold()
+        offer
+        for offer in offered
+        if transition == offer.get("id")
+        or transition.casefold() == scalar_text(offer.get("name"), LONGEST).casefold()
     ]
     if not named:
-        there = ", ".join(scalar_text(each.get("name"), LONGEST) for each in offered)
+        there = ", ".join(scalar_text(offer.get("name"), LONGEST) for offer in offered)
         raise ConflictError(
             f"{site.name}: {ticket_id} has no transition {transition!r}: {there or '-'}"
         )
@@ -37,23 +37,27 @@ async def take(
 
 
 async def withdraw(site: Site, ticket_id: str, how: Cancel) -> None:
-    """Withdraw a ticket as the settings say.
+    """Withdraw a ticket by a transition or by declining its approvals.
 
     Raises:
-        Conflict: it cannot be withdrawn any more, or no approval of it is ours to answer.
+        ConflictError: it cannot be withdrawn any more, or our account may answer no approval.
     """
     if how.transition is not None:
         await take(site, ticket_id, how.transition, how.fields)
         return
     path = f"{DESK}/request/{quote(ticket_id, safe='')}/approval"
-    ours = [each for each in await site.values(path) if each.get("canAnswerApproval") is True]
+    ours = [
+        approval
+        for approval in await site.values(path)
+        if approval.get("canAnswerApproval") is True
+    ]
     if not ours:
         raise ConflictError(f"{site.name}: {ticket_id} has no approval that our account may answer")
-    for each in ours:
-        number = quote(scalar_text(each.get("id"), LONGEST), safe="")
+    for approval in ours:
+        number = quote(scalar_text(approval.get("id"), LONGEST), safe="")
         await site.call("POST", f"{path}/{number}", {"decision": how.answer}, repeatable=False)
 
 
 async def status_of(site: Site, ticket_id: str) -> str:
-    """Return the name of the status that an issue has now."""
+    """Return the name of the present status of an issue."""
     return status(await site.issue(ticket_id, ("status",)))

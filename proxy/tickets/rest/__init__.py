@@ -1,1 +1,1 @@
-"""The `rest` ticket system: any JSON API, described by its declaration."""
+"""The `rest` adapter: any JSON API that a declaration describes."""

@@ -1,4 +1,4 @@
-"""Calls that change tickets behind a `rest` declaration, and those that belong to a new ticket."""
+"""REST actions: the calls that change a ticket, and the follow-ups of a new one."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,7 +16,7 @@ _CHANGED_MEANWHILE: Final = frozenset({409, 412})
 
 
 class TicketActions:
-    """What is changed of tickets under one declaration."""
+    """The calls of one declaration that change tickets."""
 
     def __init__(self, *, name: str, api: Api, tickets: Tickets) -> None:
         self._name = name
@@ -32,21 +32,21 @@ class TicketActions:
         only_open: bool = False,
         **names: Any,
     ) -> None:
-        """Change a ticket; where the declaration says so, only as it was just read.
+        """Change a ticket; with `if_match` or `version` only if it is still as it was just read.
 
         Raises:
-            Conflict: the system says that it is settled, or only an open one was to be changed.
+            ConflictError: the system refuses, or `only_open` is set and the ticket is decided.
         """
         if not (declared.if_match or declared.version):
             await self._api.send(operation, repeatable=False, ticket=ticket, **names)
             return
         refused: PermanentError | None = None
         for _ in range(_TRIES):
-            shown = await self._tickets.read(str(ticket["id"]))
+            fetched = await self._tickets.read(str(ticket["id"]))
             if only_open:
-                require_undecided(shown.ticket, system=self._name)
+                require_undecided(fetched.ticket, system=self._name)
             try:
-                await self._change_as(shown, operation, declared, ticket, names)
+                await self._change_as(fetched, operation, declared, ticket, names)
             except PermanentError as error:
                 if error.status not in _CHANGED_MEANWHILE:
                     raise
@@ -54,15 +54,22 @@ class TicketActions:
             else:
                 return
         raise TemporaryError(
-            f"{self._name}: others change the ticket whenever we do: {refused}", maybe_sent=False
+            f"{self._name}: the ticket was changed by others before each of {_TRIES} attempts:"
+            f" {refused}",
+            maybe_sent=False,
         )
 
     async def follow_up(
-        self, shown: FetchedTicket, calls: tuple[FollowUp, ...], correlation_id: str, *, fresh: bool
+        self,
+        fetched: FetchedTicket,
+        calls: tuple[FollowUp, ...],
+        correlation_id: str,
+        *,
+        fresh: bool,
     ) -> None:
-        """Make the calls that belong to a new ticket; where it is not fresh, those not made yet."""
-        fields = shown.tree if isinstance(shown.tree, Mapping) else {}
-        ticket = {"id": shown.ticket.id, "key": shown.ticket.key, "fields": fields}
+        """Make the follow-ups of a new ticket; if it is not `fresh`, only those not made yet."""
+        fields = fetched.tree if isinstance(fetched.tree, Mapping) else {}
+        ticket = {"id": fetched.ticket.id, "key": fetched.ticket.key, "fields": fields}
         for at, call in enumerate(calls):
             names: dict[str, Any] = {"ticket": ticket, "correlation_id": correlation_id}
             operation = f"follow_ups.{at}"
@@ -74,19 +81,21 @@ class TicketActions:
 
     async def _change_as(
         self,
-        shown: FetchedTicket,
+        fetched: FetchedTicket,
         operation: str,
         declared: ChangeCall,
         ticket: Mapping[str, Any],
         names: Mapping[str, Any],
     ) -> None:
-        version = compile_path(declared.version)(shown.tree) if declared.version else None
+        version = compile_path(declared.version)(fetched.tree) if declared.version else None
         if declared.version and version is None:
-            self._api.unreadable(shown.answer, "a ticket without a version", f"{operation}.version")
+            self._api.unreadable(
+                fetched.answer, "a ticket without a version", f"{operation}.version"
+            )
         call = self._api.write(operation, ticket={**ticket, "version": version}, **names)
         if declared.if_match:
-            tag = shown.answer.headers.get("ETag", "")
+            tag = fetched.answer.headers.get("ETag", "")
             if not tag:
-                self._api.unreadable(shown.answer, "no ETag", f"{operation}.if_match")
+                self._api.unreadable(fetched.answer, "no ETag", f"{operation}.if_match")
             call = replace(call, headers={**call.headers, "If-Match": tag})
         await self._api.deliver(operation, call, repeatable=False)

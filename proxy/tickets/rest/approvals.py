@@ -1,4 +1,4 @@
-"""Many approvals of one ticket, made into one outcome: pure."""
+"""REST approvals: the outcome that several approvals of a ticket have together; pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,10 +15,10 @@ _ENDED: Final = frozenset({Outcome.REJECTED, Outcome.CANCELLED, Outcome.FAILED})
 
 
 def combined(rule: Rule, outcomes: Sequence[Outcome | None]) -> Outcome | None:
-    """Return what approvals say together; None where one that matters is not understood.
+    """Return the outcome of all approvals together; None if an unknown status matters for it.
 
-    What is pending waits; what nobody understands waits too, but a person should know. Neither
-    ever approves, and cancelled approvals do not count.
+    A pending approval waits; one with an unknown status (None) waits too, but with an alarm.
+    Neither ever approves, and cancelled approvals do not count.
     """
     counted = [outcome for outcome in outcomes if outcome is not Outcome.CANCELLED]
     if rule == "final":
@@ -30,29 +30,29 @@ def combined(rule: Rule, outcomes: Sequence[Outcome | None]) -> Outcome | None:
 
 
 def decided(ticket: Ticket, rule: Rule, approvals: Sequence[Ticket]) -> Ticket:
-    """Return the ticket with the outcome of its approvals, and with who gave that.
+    """Return the ticket with the outcome of its approvals and the people who decided.
 
-    Approvals come as what they say of the ticket. Where they leave it open, the ticket may have
-    ended without them: closed, for example. It is never approved without them.
+    Each approval is a copy of the ticket with its own outcome. While they are pending, the ticket
+    may have ended without them, closed for example; it is never approved without them.
     """
     outcome = combined(rule, [approval.outcome for approval in approvals])
     if outcome is Outcome.PENDING and ticket.outcome in _ENDED:
         return ticket
     counted = approvals[-1:] if rule == "final" else approvals
     theirs = [approval for approval in counted if approval.outcome is outcome]
-    words = dict.fromkeys(approval.native_status for approval in approvals)
+    statuses = dict.fromkeys(approval.native_status for approval in approvals)
     last = theirs[-1] if theirs else ticket
     return replace(
         ticket,
         outcome=outcome,
-        native_status=", ".join(words) or ticket.native_status,
+        native_status=", ".join(statuses) or ticket.native_status,
         decided_by=last.decided_by,
         decided_at=last.decided_at,
         comment=last.comment,
-        deciders=_each(each.deciders or [each.decided_by] for each in theirs),
-        decider_groups=_each(each.decider_groups for each in theirs),
+        deciders=_distinct(approval.deciders or [approval.decided_by] for approval in theirs),
+        decider_groups=_distinct(approval.decider_groups for approval in theirs),
     )
 
 
-def _each(names: Iterable[Sequence[str]]) -> tuple[str, ...]:
+def _distinct(names: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, chain.from_iterable(names))))

@@ -1,6 +1,6 @@
-"""The HTTP API behind a `rest` declaration: one call, or a list read page by page to its end.
+"""REST client: the calls of a declaration, and lists that are read page by page.
 
-A list is complete or an error: what cannot be read, or goes on for ever, is no answer.
+A list is complete or an error: one that cannot be read to its end is never returned in part.
 """
 
 import re
@@ -13,7 +13,7 @@ from proxy.domain.models import ApprovalRequest
 from proxy.errors import TemporaryError
 from proxy.outbound.destination import Destination
 from proxy.outbound.responses import Call, Response, raise_for_status
-from proxy.tickets.declaring.calls import template_context
+from proxy.tickets.declaring.context import template_context
 from proxy.tickets.declaring.expressions import compile_path
 from proxy.tickets.declaring.sanitize import scalar_text
 from proxy.tickets.rest.declaration import RestDeclaration
@@ -28,7 +28,7 @@ _RELATION: Final = re.compile(r';\s*rel\s*=\s*"?([^";,]*)', re.IGNORECASE)
 
 
 class Api:
-    """Every call of one declaration, by the name of its operation."""
+    """The calls of one declaration, each by the name of its operation."""
 
     def __init__(self, *, name: str, declaration: RestDeclaration, http: Destination) -> None:
         self._name = name
@@ -37,7 +37,7 @@ class Api:
         self._writers = {
             operation: CallWriter(
                 shape,
-                place=f"{name}: {operation}",
+                setting=f"{name}: {operation}",
                 base_url=declaration.base_url,
                 limits=declaration.limits if operation == "create" else {},
             )
@@ -45,12 +45,12 @@ class Api:
         }
 
     async def send(self, operation: str, *, repeatable: bool = True, **names: Any) -> Response:
-        """Make a call and return its answer, whose status means success."""
+        """Make a call and return its answer; every status but those of success is an error."""
         call = self._writers[operation].write(**names)
         return await self.deliver(operation, call, repeatable=repeatable)
 
     async def deliver(self, operation: str, call: Call, *, repeatable: bool) -> Response:
-        """Make a call that is written already."""
+        """Send a call that was written before."""
         answer = await self._http.send(call, repeatable=repeatable)
         raise_for_status(answer, call, system=self._name)
         if answer.status not in self._writers[operation].success:
@@ -58,23 +58,23 @@ class Api:
         return answer
 
     def write(self, operation: str, **names: Any) -> Call:
-        """Return a call as it would be made."""
+        """Return the call of an operation with these values."""
         return self._writers[operation].write(**names)
 
     def write_create(self, request: ApprovalRequest) -> Call:
-        """Return the call that opens a ticket; what no template mentions is not even read."""
+        """Return the call that opens a ticket; only the names in its templates are computed."""
         create = self._writers["create"]
         return create.write(**template_context(request, only=create.names))
 
     async def pages(
-        self, operation: str, shape: ListCall, place: str, **names: Any
+        self, operation: str, shape: ListCall, field: str, **names: Any
     ) -> AsyncIterator[list[Any]]:
-        """Yield a list page by page; `place` names the field that finds it in an answer.
+        """Yield a list page by page; `field` is the setting that finds it in an answer.
 
         Raises:
             TemporaryError: it cannot be read to its end.
         """
-        find = compile_path(getattr(shape, place))
+        find = compile_path(getattr(shape, field))
         following = _Pages(shape.pages) if shape.pages else None
         before: list[Any] = []
         call = self._writers[operation].write(following.first() if following else {}, **names)
@@ -83,7 +83,7 @@ class Api:
             tree = answer.json()
             page = find(tree)
             if not isinstance(page, list):
-                self.unreadable(answer, "no list", f"{operation}.{place}")
+                self.unreadable(answer, "no list", f"{operation}.{field}")
             if page and page == before:
                 self.unreadable(answer, "the same page again", f"{operation}.pages")
             yield page
@@ -95,21 +95,25 @@ class Api:
             else:
                 call = self._writers[operation].write(where, **names)
             before = page
-        raise TemporaryError(f"{self._name}: {operation} lists more than {MOST_PAGES} pages")
+        raise TemporaryError(
+            f"{self._name}: {operation} has more than {MOST_PAGES} pages: narrow its query"
+        )
 
-    async def entries(self, operation: str, shape: ListCall, place: str, **names: Any) -> list[Any]:
-        """Return every entry of a list, as `pages` reads it."""
-        return [it async for page in self.pages(operation, shape, place, **names) for it in page]
+    async def entries(self, operation: str, shape: ListCall, field: str, **names: Any) -> list[Any]:
+        """Return all entries of a list; see `pages`."""
+        return [
+            entry async for page in self.pages(operation, shape, field, **names) for entry in page
+        ]
 
     def unreadable(self, answer: Response, what: str, setting: str) -> NoReturn:
-        """Refuse an answer that is not what the declaration expects."""
+        """Raise TemporaryError for an answer that the declaration does not expect."""
         raise TemporaryError(
             f"{self._name}: {answer.label} answered with {what}, which is not what {setting} in"
-            " the settings expects: the call may have had its effect"
+            " the settings expects: correct it; the call may have had its effect"
         )
 
     def _below(self, link: str, call: Call, answer: Response, operation: str) -> str:
-        """Return the URL of a next page, which must be below `base_url` as every call is."""
+        """Return the URL of the next page, which must be below `base_url`, as every call is."""
         try:
             url = str(URL(call.url, encoded=True).join(URL(link, encoded=True)))
         except ValueError:
@@ -120,7 +124,7 @@ class Api:
 
 
 class _Pages:
-    """What asks for the next page of one list."""
+    """The position in one list, and the parameters of its next page."""
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
@@ -168,7 +172,7 @@ class _Pages:
 
 
 def next_link(headers: Mapping[str, str]) -> str:
-    """Return the URL that `Link` headers call the next one (RFC 8288 3), or nothing."""
+    """Return the URL with the relation `next` in the `Link` headers (RFC 8288 3), or nothing."""
     for name, value in headers.items():
         for url, parameters in _LINK.findall(value) if name.lower() == "link" else ():
             relation = _RELATION.search(parameters)

@@ -1,7 +1,7 @@
-"""The shape of a `rest` declaration: what a person writes, and what is frozen with each request.
+"""REST declaration: the model of a `rest` system in the settings, frozen with each request.
 
-Whatever can be checked without calling the system is checked here, so that a slip of the keyboard
-is found by `check` and not by the first request.
+Everything that can be checked without calling the system is checked here, so that `check` finds a
+typing mistake before the first request does.
 """
 
 import difflib
@@ -14,25 +14,25 @@ from typing_extensions import override
 from proxy.domain.models import Outcome
 from proxy.tickets.declaring.base import Declaration
 from proxy.tickets.declaring.calls import (
-    NAMES,
     CallShape,
     ChangeCall,
     CreateCall,
-    DeclarationModel,
     FindCall,
     FollowUp,
     ReadCall,
 )
+from proxy.tickets.declaring.context import NAMES
 from proxy.tickets.declaring.expressions import Expression
-from proxy.tickets.declaring.templates import leaves_of, mentions
+from proxy.tickets.declaring.model import DeclarationModel
+from proxy.tickets.declaring.templates import mentions, texts_of
 from proxy.tickets.rest.lists import ApprovalsCall, ChangesCall, ReadManyCall
 
 SHORTEST_LIMIT = 16
-"""A text cut to less than this would be its own mark of being cut."""
+"""A shorter limit would leave little more than the mark of a cut text."""
 
 
 class TicketPaths(DeclarationModel):
-    """Where, inside a ticket, its values are found; what is left out stays empty."""
+    """The expressions that find the values of a ticket; a value without one stays empty."""
 
     id: Expression = "id"
     key: Expression | None = None
@@ -54,10 +54,10 @@ _APPROVED: Final = Outcome.APPROVED
 
 
 class RestDeclaration(Declaration):
-    """One ticket system without code: its calls, what its answers mean, its events.
+    """One ticket system without code: its calls, and the meaning of its answers.
 
-    `limits` maps leaves of the create body to the longest text they take. `idempotent` says that
-    the system makes one ticket of two creates with the same idempotency key.
+    `limits` maps leaves of the create body to the longest text that the system accepts there.
+    `idempotent` is true if two creates with the same idempotency key lead to one ticket.
     """
 
     kind: Literal["rest"] = "rest"
@@ -82,7 +82,7 @@ class RestDeclaration(Declaration):
         return bool(places.decided_by or places.deciders)
 
     def calls(self) -> Iterator[tuple[str, CallShape]]:
-        """Yield every call that is declared, with the name of its operation."""
+        """Yield every declared call with the name of its operation."""
         for operation in NAMES:
             if isinstance(call := getattr(self, operation), CallShape):
                 yield operation, call
@@ -93,29 +93,31 @@ class RestDeclaration(Declaration):
 
     @field_validator(*NAMES)
     @classmethod
-    def _templates_are_sound(cls, found: Calls, info: ValidationInfo) -> Calls:
+    def _templates_are_sound(cls, declared: Calls, info: ValidationInfo) -> Calls:
         names = NAMES[info.field_name or ""]
         calls: Sequence[CallShape] = ()
-        if found is not None:
-            calls = found if isinstance(found, tuple) else (found,)
+        if declared is not None:
+            calls = declared if isinstance(declared, tuple) else (declared,)
         problems = [problem for call in calls for problem in call.problems(names)]
         if problems:
             raise ValueError("; ".join(problems))
-        return found
+        return declared
 
     @model_validator(mode="after")
     def _approvals_decide_alone(self) -> Self:
-        """Refuse what would let something else than the approvals approve, or ask in vain."""
+        """Refuse a decision map that approves without the approvals, and useless calls."""
         if self.approvals is None:
             return self
-        if approving := [it for it, outcome in self.decision.items() if outcome is _APPROVED]:
+        if approving := [
+            status for status, outcome in self.decision.items() if outcome is _APPROVED
+        ]:
             raise ValueError(
                 f"decision: {approving[0]!r} approves, but the approvals decide: map it to pending"
             )
         if self.read_many is not None:
             raise ValueError("read_many saves nothing where approvals are read for each ticket")
-        words = {self.status_word(status) for status in self.approvals.decision}
-        if len(words) < len(self.approvals.decision):
+        statuses = {self.status_word(status) for status in self.approvals.decision}
+        if len(statuses) < len(self.approvals.decision):
             raise ValueError(
                 f"approvals.decision has a status twice: status_case is {self.status_case}"
             )
@@ -136,13 +138,13 @@ class RestDeclaration(Declaration):
         if self.follow_ups and not (self.find or self.idempotent):
             raise ValueError(
                 "follow_ups need find, or idempotent: true: after a lost answer they are made for"
-                " the ticket that is found, or that comes back"
+                " the ticket that is found, or that the repeated create returns"
             )
         return self
 
     @model_validator(mode="after")
     def _limits_name_leaves(self) -> Self:
-        leaves = [path for path, leaf in leaves_of(self.create.body) if isinstance(leaf, str)]
+        leaves = [path for path, _ in texts_of(self.create.body)]
         for path in self.limits:
             if path not in leaves:
                 near = difflib.get_close_matches(path, leaves, n=1)
@@ -152,21 +154,21 @@ class RestDeclaration(Declaration):
 
     @model_validator(mode="after")
     def _lost_tickets_can_be_told(self) -> Self:
-        """Refuse what would look up a ticket, or take it for a repeat, by what it does not hold."""
+        """Refuse a look-up or idempotency by a correlation id that tickets do not contain."""
         carried = any(
             mentions(source, "correlation_id")
-            for place, source in self.create.templates()
-            if place.removeprefix("body.") not in self.limits
+            for path, source in self.create.templates()
+            if path.removeprefix("body.") not in self.limits
         )
         if (self.find or self.idempotent) and not carried:
             raise ValueError(
-                "create writes the correlation id nowhere, or only where limits may cut it:"
-                " find and idempotent rest on it"
+                "create does not write the correlation id, or only where limits may cut it: find"
+                " and idempotent need it"
             )
         if self.find is not None and not any(
             mentions(source, "correlation_id") for _, source in self.find.templates()
         ):
             raise ValueError("find does not mention correlation_id: it would find other tickets")
         if self.find is None and self.ping is None:
-            raise ValueError("ping is needed where there is no find: no other call is harmless")
+            raise ValueError("ping is required without find: no other call is harmless")
         return self

@@ -1,4 +1,4 @@
-"""Calls of a `rest` declaration that answer with lists: tickets by id, changes, approvals."""
+"""REST lists: the declared calls that answer with a list of tickets, changes or approvals."""
 
 from typing import Annotated, Final, Literal, Self
 
@@ -6,8 +6,9 @@ from pydantic import Field, model_validator
 
 from proxy.domain.durations import Milliseconds
 from proxy.domain.models import Outcome
-from proxy.tickets.declaring.calls import CallShape, DeclarationModel, Text
+from proxy.tickets.declaring.calls import CallShape
 from proxy.tickets.declaring.expressions import Expression
+from proxy.tickets.declaring.model import DeclarationModel, Text
 from proxy.tickets.declaring.timestamps import TimestampFormat
 
 _COUNTED: Final = frozenset({"offset", "page"})
@@ -15,26 +16,27 @@ _NAMED: Final = frozenset({"cursor", "next_token", "body_url"})
 
 
 class Pages(DeclarationModel):
-    """How the next page of a list is asked for.
+    """The pagination of a list.
 
-    `offset` and `page` count entries and pages (the first page is `first`); `cursor` is what `next`
-    finds in the last entry, `next_token` what it finds in the answer; `link_header` follows
-    `rel="next"` (RFC 8288), `body_url` the URL that `next` finds in the answer. `parameter` is the
-    name in the query, or in a body, under which all but the URLs are sent.
-
-    A list ends where there is nothing next, where `more` finds nothing, or at an empty page: a
-    short page proves nothing, as systems give fewer entries than they are asked for.
+    A list ends without a next page, if `more` finds nothing, or with an empty page. A short
+    page proves nothing: systems return fewer entries than requested.
     """
 
     style: Literal["offset", "page", "cursor", "next_token", "link_header", "body_url"]
+    """`offset` counts entries, `page` counts pages; `cursor` is in the last entry, `next_token` in
+    the answer; `link_header` follows `rel="next"` (RFC 8288), `body_url` a URL in the answer."""
     parameter: str | None = None
+    """The name of the parameter, in the query or body, for every style but the URLs."""
     first: Annotated[int, Field(ge=0)] = 1
+    """The number of the first page."""
     next: Expression | None = None
+    """The expression that finds the cursor, token or URL of the next page."""
     more: Expression | None = None
+    """The expression that finds something if there is a next page."""
 
     @property
     def counted(self) -> bool:
-        """Whether an entry that moves meanwhile takes others to another page."""
+        """True if an entry that moves meanwhile shifts others to another page."""
         return self.style in _COUNTED
 
     @model_validator(mode="after")
@@ -48,10 +50,11 @@ class Pages(DeclarationModel):
 
 
 class ListCall(CallShape):
-    """A call whose answer holds a list, in one page where `pages` does not say otherwise."""
+    """A call whose answer has a list."""
 
     method: Literal["GET", "POST"] = "GET"
     pages: Pages | None = None
+    """The pagination; without it the list is one page."""
 
     @model_validator(mode="after")
     def _follows_what_it_can(self) -> Self:
@@ -61,39 +64,45 @@ class ListCall(CallShape):
 
 
 class ReadManyCall(ListCall):
-    """How many tickets are read by `ids`, `most` of them at once."""
+    """The call that reads many tickets by `ids`."""
 
     tickets: Expression = "@"
+    """The expression that finds the list of tickets."""
     most: Annotated[int, Field(ge=2, le=1_000)] = 100
+    """The number of tickets that one call may name."""
 
 
 class ChangesCall(ListCall):
-    """How the system is asked for whatever changed at or after `since`.
-
-    In each entry, `id` finds a ticket's id and `updated` when it changed, both written as `time`
-    says. `overlap` is how much later than its time a change may turn up: it covers the precision
-    of the times and an index that lags.
-    """
+    """The call that lists the tickets that changed at or after `since`."""
 
     tickets: Expression = "@"
+    """The expression that finds the list of entries."""
     id: Expression = "id"
+    """The expression that finds the ticket's id in an entry."""
     updated: Expression
+    """The expression that finds the time of the change in an entry."""
     time: TimestampFormat = TimestampFormat()
+    """The format of `since` and `updated`."""
     overlap: Annotated[Milliseconds, Field(ge=1_000)] = 60_000
+    """How much later than its time a change may turn up; it covers the precision of the times and
+    an index that lags."""
 
 
 class ApprovalsCall(ListCall):
-    """How the approvals of one ticket are read, where they and not the ticket decide.
+    """The call that reads the approvals of a ticket, if they decide in place of its status.
 
-    `rule` makes one outcome of many: `all` must approve and one rejection is enough, `any` one
-    approval is enough, `final` the last one of the list counts. None at all is no approval, and
-    cancelled ones do not count.
+    An empty list does not approve, and cancelled approvals do not count.
     """
 
     approvals: Expression = "@"
+    """The expression that finds the list of approvals."""
     rule: Literal["all", "any", "final"]
+    """How they combine: with `all` every one must approve and one rejection is enough, with `any`
+    one approval is enough, with `final` only the last one of the list counts."""
     status: Expression = "status"
+    """The expression that finds the native status of an approval."""
     decision: Annotated[dict[Text, Outcome], Field(min_length=1)]
+    """Native status of an approval to outcome."""
     decided_by: Expression | None = None
     deciders: Expression | None = None
     decider_groups: Expression | None = None

@@ -1,4 +1,4 @@
-"""What comes back as a ticket, or as one of its approvals, as a declaration says: pure, no I/O."""
+"""REST parser: reads tickets and approvals out of answers, as a declaration describes; pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,38 +17,38 @@ MOST_NAMES: Final = 50
 
 
 class FieldPaths:
-    """Where, inside a tree, values are found; what has no place is empty."""
+    """The compiled expressions that find values in a tree; a value without one is empty."""
 
-    def __init__(self, places: Mapping[str, str | None]) -> None:
-        self._places = {name: compile_path(place) for name, place in places.items() if place}
+    def __init__(self, paths: Mapping[str, str | None]) -> None:
+        self._places = {name: compile_path(path) for name, path in paths.items() if path}
 
     def text(self, name: str, tree: Any, limit: int = LONGEST_NAME) -> str:
         """Return a scalar as text."""
-        place = self._places.get(name)
-        found = place(tree) if place else None
-        return "" if found is None else scalar_text(found, limit).strip()
+        find = self._places.get(name)
+        value = find(tree) if find else None
+        return "" if value is None else scalar_text(value, limit).strip()
 
     def reference(self, name: str, tree: Any) -> str:
         """Return an id or key of a ticket."""
-        place = self._places.get(name)
-        return reference(place(tree)) if place else ""
+        find = self._places.get(name)
+        return reference(find(tree)) if find else ""
 
     def texts(self, name: str, tree: Any) -> tuple[str, ...]:
         """Return one text or a list of them, without empty ones."""
-        place = self._places.get(name)
-        found = place(tree) if place else None
-        values = found if isinstance(found, list) else [found]
+        find = self._places.get(name)
+        value = find(tree) if find else None
+        values = value if isinstance(value, list) else [value]
         texts = (scalar_text(value, LONGEST_NAME).strip() for value in values[:MOST_NAMES])
         return tuple(filter(None, texts))
 
     def digest(self, name: str, tree: Any) -> str:
-        """Return a digest of whatever is there, so that a change of it is noticed."""
-        place = self._places.get(name)
-        found = place(tree) if place else None
-        return "" if found is None else digest(found)
+        """Return a digest of the value, by which a change of it is noticed."""
+        find = self._places.get(name)
+        value = find(tree) if find else None
+        return "" if value is None else digest(value)
 
     def deciders(self, tree: Any) -> dict[str, Any]:
-        """Return who decided, when and why, as a `Ticket` has it."""
+        """Return the fields of a `Ticket` about who decided, when and why."""
         return {
             "decided_by": self.text("decided_by", tree),
             "decided_at": self.text("decided_at", tree),
@@ -72,7 +72,7 @@ class TicketReader:
         self._base_url = URL(declaration.base_url)
 
     def read(self, tree: Any, ticket_id: str = "") -> Ticket | None:
-        """Return the ticket; None if no id is given, and the tree has none where it is expected."""
+        """Return the ticket; None if no id is given and the tree has none either."""
         places = self._places
         ticket_id = ticket_id or places.reference("id", tree)
         if not ticket_id:
@@ -92,7 +92,7 @@ class TicketReader:
         )
 
     def _url(self, tree: Any) -> str:
-        """Return where people see the ticket: nothing but http and https, as it becomes a link."""
+        """Return the ticket's web page; only http and https, because it becomes a link."""
         written = self._places.text("url", tree, LONGEST_TEXT)
         if not written:
             return ""
@@ -104,16 +104,18 @@ class TicketReader:
 
 
 class ApprovalReader:
-    """Reads one approval as what it says of its ticket."""
+    """Reads one approval as a copy of its ticket with the approval's outcome."""
 
     def __init__(self, declared: ApprovalsCall, declaration: RestDeclaration) -> None:
         named = ("status", "decided_by", "decided_at", "comment", "deciders", "decider_groups")
         self._places = FieldPaths({name: getattr(declared, name) for name in named})
         self._word = declaration.status_word
-        self._outcomes = {self._word(status): it for status, it in declared.decision.items()}
+        self._outcomes = {
+            self._word(status): outcome for status, outcome in declared.decision.items()
+        }
 
     def read(self, tree: Any, ticket: Ticket) -> Ticket:
-        """Return what the approval makes of the ticket."""
+        """Return the ticket with the outcome and the decider of this approval."""
         status = self._places.text("status", tree)
         return Ticket(
             id=ticket.id,

@@ -1,4 +1,4 @@
-"""What goes out as a call, as a declaration says: pure, no I/O."""
+"""REST request writer: writes HTTP calls from the templates of a declaration; pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -25,29 +25,29 @@ _TYPES: Final = {"json": "application/json", "form": "application/x-www-form-url
 
 
 class CallWriter:
-    """One call of the declaration, compiled."""
+    """One call of a declaration, with compiled templates."""
 
     def __init__(
-        self, shape: CallShape, *, place: str, base_url: str, limits: Mapping[str, int]
+        self, shape: CallShape, *, setting: str, base_url: str, limits: Mapping[str, int]
     ) -> None:
         self.success = frozenset(shape.success)
-        self.names = frozenset[str]().union(*(mentioned(it) for _, it in shape.templates()))
-        self._place = place
+        self.names = frozenset[str]().union(*(mentioned(source) for _, source in shape.templates()))
+        self._setting = setting
         self._base_url = base_url
         self._shape = shape
-        self._path = path_template(shape.path, f"{place}.path")
+        self._path = path_template(shape.path, f"{setting}.path")
         self._query = {
-            name: leaf_template(value, f"{place}.query.{name}")
+            name: leaf_template(value, f"{setting}.query.{name}")
             for name, value in shape.query.items()
         }
         self._headers = {
-            name: text_template(value, f"{place}.headers.{name}")
+            name: text_template(value, f"{setting}.headers.{name}")
             for name, value in shape.headers.items()
         }
-        self._body = tree_template(shape.body, f"{place}.body", limits)
+        self._body = tree_template(shape.body, f"{setting}.body", limits)
 
     def write(self, extra: Mapping[str, str] | None = None, /, **names: Any) -> Call:
-        """Return the call for these values; `extra` parameters go where its others go.
+        """Return the call for these values, with `extra` parameters in its body or query.
 
         Raises:
             PermanentError: the values do not fit the templates, or HTTP.
@@ -61,7 +61,7 @@ class CallWriter:
         body = self._write_body(names, extra) if has_body else None
         headers = self._write_headers(names)
         if len(url) + len(body or b"") > LONGEST_CALL:
-            raise PermanentError(f"{self._place} would be longer than {LONGEST_CALL} bytes")
+            raise PermanentError(f"{self._setting} would be longer than {LONGEST_CALL} bytes")
         return Call(self._shape.method, url, headers, body)
 
     def _write_headers(self, names: Names) -> dict[str, str]:
@@ -72,7 +72,7 @@ class CallWriter:
             value = render(names)
             if not (value.isascii() and value.isprintable()):
                 raise PermanentError(
-                    f"{self._place}.headers.{name} cannot be written for this request: a header"
+                    f"{self._setting}.headers.{name} cannot be written for this request: a header"
                     " holds printable ASCII only (RFC 9110 5.5)"
                 )
             headers[name.title()] = value
@@ -87,12 +87,14 @@ class CallWriter:
         try:
             return orjson.dumps(tree)
         except orjson.JSONEncodeError as error:
-            raise PermanentError(f"{self._place}.body cannot be written as JSON: {error}") from None
+            raise PermanentError(
+                f"{self._setting}.body cannot be written as JSON: {error}"
+            ) from None
 
 
 def _pairs(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield parameters: a list is repeated, and null is left out."""
+    """Yield parameters: a list repeats its name, and null is left out."""
     for name, value in values.items():
-        for each in value if isinstance(value, list) else [value]:
-            if each is not None:
-                yield name, as_text(each)
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None:
+                yield name, as_text(item)

@@ -1,7 +1,7 @@
-"""The `rest` ticket system: any HTTP API that a declaration can describe, without code.
+"""REST system: the adapter for any HTTP API that a declaration can describe, without code.
 
-How calls are made, retried and authorised is the destination's matter; here they are written, and
-their answers are read. An answer that cannot be read is never taken for "there is no ticket".
+The destination sends, retries and authorises calls; here they are written and their answers read.
+An answer that cannot be read never means that a ticket does not exist.
 """
 
 import asyncio
@@ -9,20 +9,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from typing_extensions import override
+
 from proxy.domain.models import ApprovalRequest, Ticket
 from proxy.errors import ProxyError, TemporaryError
 from proxy.outbound.destination import Destination
+from proxy.tickets.capabilities import Adapter, Kind
 from proxy.tickets.rest.actions import TicketActions
 from proxy.tickets.rest.client import Api
 from proxy.tickets.rest.declaration import RestDeclaration
 from proxy.tickets.rest.tickets import Tickets
 
-NO_TICKET: Final = "no-such-request"
-"""A correlation id that is never given out."""
 
-
-class RestTicketSystem:
-    """A ticket system under one declaration; `offers` says what comes on top."""
+class RestTicketSystem(Adapter):
+    """A REST API under one declaration; `capabilities` lists the optional ones."""
 
     def __init__(
         self,
@@ -31,104 +31,83 @@ class RestTicketSystem:
         declaration: RestDeclaration,
         http: Destination,
     ) -> None:
-        self._name = name
+        super().__init__(name=name, declaration=declaration, http=http)
+        self.finds = declaration.find is not None
+        self.idempotent = declaration.idempotent
         self._declaration = declaration
-        self._http = http
         self._api = Api(name=name, declaration=declaration, http=http)
         self._tickets = Tickets(name=name, declaration=declaration, api=self._api)
         self._changes = TicketActions(name=name, api=self._api, tickets=self._tickets)
 
-    @property
-    def name(self) -> str:
-        """The name in the settings."""
-        return self._name
-
-    @property
-    def deadline(self) -> int:
-        """Milliseconds that one call may take, everything included."""
-        return self._http.deadline
-
-    @property
-    def settle(self) -> int:
-        """Milliseconds for which a created ticket may be invisible to `find`."""
-        return self._declaration.settle
-
-    @property
-    def finds(self) -> bool:
-        """Whether the declaration has a look-up."""
-        return self._declaration.find is not None
-
-    @property
-    def idempotent(self) -> bool:
-        """Whether the system honours the idempotency key that create carries."""
-        return self._declaration.idempotent
-
+    @override
     async def find(self, correlation_id: str) -> Sequence[Ticket]:
         """Return every ticket that carries the correlation id, oldest first.
 
         Raises:
-            ConfigurationError: only other tickets came back: the filter was ignored, and ours may
-                be on a page that we were not given, so this is no proof of absence.
+            ConfigurationError: only other tickets came back (`Tickets.find`).
         """
-        found = await self._tickets.find(correlation_id)
-        if found:  # whatever lost the ticket may have lost what belongs to it as well
+        tickets = await self._tickets.find(correlation_id)
+        if tickets:  # the crash that lost the ticket may have lost its follow-ups as well
             calls = self._declaration.follow_ups
-            await self._changes.follow_up(found[0], calls, correlation_id, fresh=False)
-        return [shown.ticket for shown in found]
+            await self._changes.follow_up(tickets[0], calls, correlation_id, fresh=False)
+        return [fetched.ticket for fetched in tickets]
 
     async def open(self, request: ApprovalRequest) -> Ticket:
-        """Create the ticket, and make the calls that belong to it.
+        """Create the ticket and make its follow-ups.
 
         Raises:
-            TemporaryError: `sent` tells whether it may exist; an answer without an id is a doubt,
-                and so is a ticket without all that belongs to it: `find` makes up for that.
+            TemporaryError: the ticket may exist if `maybe_sent`, as after an answer without an id
+                or a failed follow-up; `find` then makes the missing follow-ups.
             PermanentError: the system refuses it, or the request does not fit the templates.
         """
         call = self._api.write_create(request)
-        ends = asyncio.get_running_loop().time() + self.deadline / 1_000  # of all calls together
+        ends = asyncio.get_running_loop().time() + self.deadline / 1_000  # for all calls together
         answer = await self._api.deliver("create", call, repeatable=False)
-        shown = self._tickets.created(answer, call.url)
+        fetched = self._tickets.created(answer, call.url)
         calls, fresh = self._declaration.follow_ups, not self._declaration.idempotent
         try:
             if calls:
                 async with asyncio.timeout_at(ends):
-                    await self._changes.follow_up(shown, calls, request.correlation_id, fresh=fresh)
+                    await self._changes.follow_up(
+                        fetched, calls, request.correlation_id, fresh=fresh
+                    )
         except (ProxyError, TimeoutError) as error:
             raise TemporaryError(
-                f"{self._name}: ticket {shown.ticket.key} was created, but not all that belongs to"
-                f" it was done: {str(error) or 'the deadline passed'}"
+                f"{self.name}: ticket {fetched.ticket.key} was created, but a follow-up failed:"
+                f" {str(error) or 'the deadline passed'}"
             ) from error
         if self._declaration.create.location is not None:
-            with suppress(ProxyError):  # for its key and URL alone: it is read soon anyway
-                return (await self._tickets.read(shown.ticket.id)).ticket
-        return shown.ticket
+            with suppress(ProxyError):  # only for its key and URL: it is read soon anyway
+                return (await self._tickets.read(fetched.ticket.id)).ticket
+        return fetched.ticket
 
     async def fetch(self, ticket_id: str) -> Ticket:
-        """Read the ticket, and the approvals where they decide it.
+        """Read the ticket, and its approvals if they decide it.
 
         Raises:
-            NotFound: the system does not show it, or shows another one instead.
+            NotFoundError: the system does not show it, or shows another one instead.
         """
         ticket = (await self._tickets.read(ticket_id)).ticket
         approvals = self._declaration.approvals
         return ticket if approvals is None else await self._tickets.decided(ticket, approvals)
 
+    @override
     async def ping(self) -> None:
-        """Prove that the system answers, takes our credential and honours the filter of `find`."""
+        """Prove that the system answers and accepts our credential, and with `find` its filter."""
         if self._declaration.ping is not None:
             await self._api.send("ping")
         else:
-            await self.find(NO_TICKET)
+            await super().ping()
 
 
 class _FetchesMany(RestTicketSystem):
     @property
     def most_fetched(self) -> int:
-        """How many tickets one call may name."""
+        """The number of tickets that one call may name."""
         return self._declaration.read_many.most if self._declaration.read_many else 0
 
     async def fetch_many(self, ticket_ids: Sequence[str]) -> Mapping[str, Ticket]:
-        """Read many tickets; what the answer does not hold may exist all the same."""
+        """Read many tickets; one that is missing from the answer may still exist."""
         declared = self._declaration.read_many
         return await self._tickets.read_many(declared, ticket_ids) if declared else {}
 
@@ -147,7 +126,7 @@ class _ListsChanges(RestTicketSystem):
 
 class _Cancels(RestTicketSystem):
     async def cancel(self, ticket_id: str, reason: str) -> None:
-        """Withdraw the ticket; raises Conflict where it is decided already."""
+        """Withdraw the ticket; raises ConflictError if it is decided already."""
         if declared := self._declaration.cancel:
             ticket = {"id": ticket_id}
             await self._changes.change("cancel", declared, ticket, only_open=True, reason=reason)
@@ -161,10 +140,13 @@ class _Comments(RestTicketSystem):
 
 
 def capabilities(declaration: RestDeclaration) -> Mapping[type, Any]:
-    """Return every capability, with what the declaration says of it."""
+    """Return every optional capability with its declaration; None means that it is missing."""
     return {
         _FetchesMany: declaration.read_many,
         _ListsChanges: declaration.changes,
         _Cancels: declaration.cancel,
         _Comments: declaration.comment,
     }
+
+
+KIND: Final = Kind(RestDeclaration, RestTicketSystem, capabilities)

@@ -1,6 +1,6 @@
-"""Tickets as the API behind a `rest` declaration shows them.
+"""REST tickets: the calls that read tickets, and the interpretation of their answers.
 
-An answer that cannot be read is never taken for "there is no ticket" or "nothing has changed".
+An answer that cannot be read never means that a ticket does not exist, or that nothing changed.
 """
 
 import re
@@ -28,15 +28,18 @@ _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9_:.-]{1,255}")  # cannot be taken for 
 
 @dataclass(frozen=True, slots=True)
 class FetchedTicket:
-    """A ticket, the tree that it was read from, and the answer that held it."""
+    """A ticket, and where it was read from."""
 
     ticket: Ticket
+    """The ticket."""
     tree: Any
+    """Its JSON tree."""
     answer: Response
+    """The answer with that tree."""
 
 
 class Tickets:
-    """What is read of tickets under one declaration."""
+    """The calls of one declaration that read tickets."""
 
     def __init__(self, *, name: str, declaration: RestDeclaration, api: Api) -> None:
         self._name = name
@@ -51,7 +54,7 @@ class Tickets:
 
         Raises:
             ConfigurationError: only other tickets came back: the filter was ignored, and ours may
-                be on a page that we were not given, so this is no proof of absence.
+                be on another page, so this does not prove that it is absent.
         """
         declared = self._declaration.find
         if declared is None:
@@ -64,20 +67,27 @@ class Tickets:
         ours = [tree for tree in trees if _is(match(tree), correlation_id)]
         if trees and not ours:
             raise ConfigurationError(
-                f"{self._name}: find was answered with {len(trees)} other tickets only, so whether"
-                " ours exists is not known: correct the filter in find.query",
+                f"{self._name}: find returned only {len(trees)} other tickets, so it is not known"
+                " whether ours exists: correct the filter in find.query",
                 request_specific=True,
             )
-        found = [FetchedTicket(self._ticket(tree, answer), tree, answer) for tree in ours]
-        return sorted(found, key=lambda it: (it.ticket.created_at, len(it.ticket.id), it.ticket.id))
+        tickets = [FetchedTicket(self._ticket(tree, answer), tree, answer) for tree in ours]
+        return sorted(
+            tickets,
+            key=lambda fetched: (
+                fetched.ticket.created_at,
+                len(fetched.ticket.id),
+                fetched.ticket.id,
+            ),
+        )
 
     def created(self, answer: Response, url: str) -> FetchedTicket:
-        """Return the ticket of a create at this URL, from the answer's body or `Location`."""
-        place = self._declaration.create.location
-        if place is None:
+        """Return the ticket in the answer to a create at this URL, from its body or `Location`."""
+        template = self._declaration.create.location
+        if template is None:
             tree = self._created_at(answer.json())
             return FetchedTicket(self._ticket(tree, answer), tree, answer)
-        ticket_id = self._located(place, URL(url, encoded=True), answer)
+        ticket_id = self._located(template, URL(url, encoded=True), answer)
         if not ticket_id:
             self._api.unreadable(answer, "no such Location", "create.location")
         tree = None
@@ -87,10 +97,10 @@ class Tickets:
         return FetchedTicket(ticket, tree, answer)
 
     async def read(self, ticket_id: str) -> FetchedTicket:
-        """Return the ticket as it is shown now, without its approvals.
+        """Return the ticket as it is now, without its approvals.
 
         Raises:
-            NotFound: the system does not show it, or shows another one instead.
+            NotFoundError: the system does not show it, or shows another one instead.
         """
         answer = await self._api.send("read", ticket={"id": ticket_id})
         tree = self._read_at(answer.json())
@@ -102,32 +112,34 @@ class Tickets:
         return FetchedTicket(ticket, tree, answer)
 
     async def decided(self, ticket: Ticket, declared: ApprovalsCall) -> Ticket:
-        """Return a ticket as its approvals decide it."""
-        place = {"id": ticket.id}
-        trees = await self._api.entries("approvals", declared, "approvals", ticket=place)
+        """Return the ticket with the outcome of its approvals."""
+        reference_to = {"id": ticket.id}
+        trees = await self._api.entries("approvals", declared, "approvals", ticket=reference_to)
         reader = ApprovalReader(declared, self._declaration)
         return decided(ticket, declared.rule, [reader.read(tree, ticket) for tree in trees])
 
     async def read_many(
         self, declared: ReadManyCall, ticket_ids: Sequence[str]
     ) -> Mapping[str, Ticket]:
-        """Return those of the tickets that the answer shows, by the id asked for."""
-        wanted = list(filter(_PLAIN_ID.fullmatch, ticket_ids))
-        trees = await self._api.entries("read_many", declared, "tickets", ids=wanted)
-        shown = [ticket for tree in trees if (ticket := self._reader.read(tree)) is not None]
+        """Return the tickets in the answer, by the id that was asked for."""
+        ids = list(filter(_PLAIN_ID.fullmatch, ticket_ids))
+        trees = await self._api.entries("read_many", declared, "tickets", ids=ids)
+        tickets = [ticket for tree in trees if (ticket := self._reader.read(tree)) is not None]
         # one ticket's key may be another one's id: ids win
-        by_name = {it.key: it for it in shown} | {it.id: it for it in shown}
-        return {name: by_name[name] for name in wanted if name in by_name}
+        by_name = {ticket.key: ticket for ticket in tickets} | {
+            ticket.id: ticket for ticket in tickets
+        }
+        return {name: by_name[name] for name in ids if name in by_name}
 
     async def changes(self, declared: ChangesCall, since: int) -> Mapping[str, int]:
-        """Return when each ticket that changed at or after a moment did so last, by its id."""
+        """Return when each ticket that changed at or after a time did so last, by its id."""
         places = FieldPaths({"id": declared.id})
         updated = compile_path(declared.updated)
-        wanted = declared.time.write(since)
-        oldest = declared.time.read(wanted) or since  # as exact as its times are
+        written = declared.time.write(since)
+        oldest = declared.time.read(written) or since  # as exact as its times are
         counted = declared.pages is not None and declared.pages.counted
         changed: dict[str, int] = {}
-        async for page in self._api.pages("changes", declared, "tickets", since=wanted):
+        async for page in self._api.pages("changes", declared, "tickets", since=written):
             moments = []
             for tree in page:
                 ticket_id, moment = places.text("id", tree), declared.time.read(updated(tree))
@@ -138,7 +150,7 @@ class Tickets:
                 changed[ticket_id] = max(moment, changed.get(ticket_id, moment))
                 moments.append(moment)
             if counted and moments != sorted(moments, reverse=True):
-                # what changes meanwhile goes to the end, and takes another past our place
+                # an entry that changes meanwhile moves to the end, and shifts another past our page
                 raise self._misread("older entries first", "changes: ask for the newest first")
             if counted and moments and moments[-1] < oldest:
                 break
@@ -153,19 +165,19 @@ class Tickets:
     def _misread(self, what: str, setting: str) -> TemporaryError:
         return TemporaryError(f"{self._name}: changes were answered with {what}: check {setting}")
 
-    def _located(self, place: str, asked: URL, answer: Response) -> str:
-        """Return the id in the `Location` of a new ticket, which is below `base_url`."""
+    def _located(self, template: str, created_at: URL, answer: Response) -> str:
+        """Return the id in the `Location` of a new ticket, which must be below `base_url`."""
         base = URL(self._declaration.base_url)
         try:
-            url = asked.join(URL(answer.headers.get("Location", ""), encoded=True))
+            url = created_at.join(URL(answer.headers.get("Location", ""), encoded=True))
         except ValueError:
             return ""
-        before, _, after = f"{base.raw_path.rstrip('/')}{place}".partition("{id}")
+        before, _, after = f"{base.raw_path.rstrip('/')}{template}".partition("{id}")
         path = url.raw_path
         inside = path.startswith(before) and path.endswith(after) and url.origin() == base.origin()
         name = path[len(before) : len(path) - len(after)] if inside else ""
         return "" if "/" in name else reference(unquote(name))
 
 
-def _is(found: Any, correlation_id: str) -> bool:
-    return bool(found == correlation_id or (isinstance(found, list) and correlation_id in found))
+def _is(value: Any, correlation_id: str) -> bool:
+    return bool(value == correlation_id or (isinstance(value, list) and correlation_id in value))

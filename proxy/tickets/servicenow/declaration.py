@@ -1,6 +1,5 @@
-"""The shape of a `servicenow` declaration: what a person writes, and what is frozen."""
+"""ServiceNow declaration: the model of a `servicenow` system in the settings."""
 
-from collections.abc import Iterator
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
@@ -8,14 +7,15 @@ from pydantic import Field, JsonValue, model_validator
 from proxy.domain.durations import Milliseconds
 from proxy.domain.models import Outcome
 from proxy.tickets.declaring.base import Declaration
-from proxy.tickets.declaring.calls import NAMES, DeclarationModel, Text
+from proxy.tickets.declaring.context import NAMES
 from proxy.tickets.declaring.default_text import DESCRIPTION, TITLE
 from proxy.tickets.declaring.expressions import Expression
-from proxy.tickets.declaring.templates import leaves_of, mentions, problems_of
+from proxy.tickets.declaring.model import DeclarationModel, HeaderName, Text
+from proxy.tickets.declaring.templates import mentions, tree_problems
 from proxy.tickets.events.declaration import EventAuth, Events
 
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,79}$")]
-"""A column, or a catalog variable: what may stand in an encoded query as it is."""
+"""The name of a column or a catalog variable; it needs no escape in an encoded query."""
 
 SysId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
@@ -23,42 +23,44 @@ _OURS: Final = frozenset({"correlation_id", "correlation_display", "sys_id", "nu
 
 
 class ServiceNowEvents(Events):
-    """Events of a business rule: a time, and a MAC of time and body, from `generateMac`."""
+    """Events of a business rule, with a time and an HMAC of time and body (`generateMac`)."""
 
     auth: EventAuth = "hmac"
-    header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] = "X-Hmac-Signature"
+    header: HeaderName = "X-Hmac-Signature"
     encoding: Literal["hex", "base64"] = "base64"
     signed: str = "{timestamp}.{body}"
-    timestamp_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")] | None = "X-Hmac-Timestamp"
+    timestamp_header: HeaderName | None = "X-Hmac-Timestamp"
     ticket: Expression | tuple[Expression, ...] = ("sys_id", "number")
 
 
 class Order(DeclarationModel):
-    """A catalog item that is ordered; the requested item (RITM) is the ticket.
-
-    `correlation_variable` is a variable of the item: what was ordered is found again by its value.
-    """
+    """A catalog item that is ordered; the requested item (RITM) is the ticket."""
 
     item: SysId
+    """The id of the catalog item."""
     quantity: Annotated[int, Field(ge=1, le=100)] = 1
+    """The quantity that is ordered."""
     variables: dict[FieldName, Text] = Field(default_factory=dict)
+    """The templates of the item's variables."""
     correlation_variable: FieldName
+    """The variable with the correlation id, by which an order is found again."""
 
 
 class ServiceNowDeclaration(Declaration):
-    """A table of tasks in a ServiceNow instance.
-
-    `fields` are written into the record, `cancel` into one that is withdrawn; `reporter` names
-    fields that refer to the requester's user, such as opened_by; `key_fields` are what a decision
-    is about. `overlap` is how much later than its time a change may turn up.
-    """
+    """A table of tasks, or a catalog item, in a ServiceNow instance."""
 
     kind: Literal["servicenow"] = "servicenow"
+    """The kind of ticket system."""
     table: FieldName = "change_request"
+    """The table in which records are created."""
     order: Order | None = None
+    """The catalog item that is ordered in place of a record, if any."""
     fields: dict[FieldName, JsonValue] = Field(default_factory=dict)
+    """The templates of the record's fields."""
     reporter: tuple[FieldName, ...] = ()
+    """The fields that refer to the requester's user, such as opened_by."""
     cancel: dict[FieldName, Text] | None = None
+    """The fields that are set to withdraw a record, if it can be withdrawn."""
     correlation_display: Annotated[str, Field(pattern=r"^[A-Za-z0-9 _.-]{1,40}$")] = (
         "approval-proxy"
     )
@@ -82,29 +84,29 @@ class ServiceNowDeclaration(Declaration):
 
     @property
     def written(self) -> dict[str, JsonValue]:
-        """The templates of a new record, with our words where the settings have none."""
+        """The templates of a new record, with our default texts."""
         if self.order is not None:
             return dict(self.fields)
         return {"short_description": TITLE, "description": DESCRIPTION, **self.fields}
 
     @property
     def ticket_table(self) -> str:
-        """The table that tickets are read from."""
+        """The table from which tickets are read."""
         return "sc_req_item" if self.order is not None else self.table
 
     @property
     def read_fields(self) -> tuple[str, ...]:
         """The fields of a record that are read, each once."""
-        wanted = ("sys_id", "number", "correlation_id", "sys_created_on")
-        told = (self.decision_field, self.fulfilment_field, *self.key_fields)
-        return tuple(dict.fromkeys((*wanted, *told)))
+        always = ("sys_id", "number", "correlation_id", "sys_created_on")
+        declared = (self.decision_field, self.fulfilment_field, *self.key_fields)
+        return tuple(dict.fromkeys((*always, *declared)))
 
     @model_validator(mode="after")
     def _templates_are_sound(self) -> Self:
+        variables = self.order.variables if self.order else {}
         problems = [
-            f"{place} {problem}"
-            for place, source in self._templates()
-            for problem in problems_of(source, NAMES["create"])
+            *tree_problems(self.fields, "fields", NAMES["create"]),
+            *tree_problems(variables, "order.variables", NAMES["create"]),
         ]
         if twice := set(self.reporter) & set(self.fields):
             problems.append(f"reporter: {min(twice)} is written by fields already")
@@ -120,13 +122,6 @@ class ServiceNowDeclaration(Declaration):
             return self
         if self.order.correlation_variable in self.order.variables:
             raise ValueError("order.correlation_variable is written by the proxy itself")
-        if any(mentions(it, "correlation_id") for it in self.order.variables.values()):
-            raise ValueError("order.variables: the correlation id goes into correlation_variable")
+        if any(mentions(source, "correlation_id") for source in self.order.variables.values()):
+            raise ValueError("order.variables: use correlation_variable for the correlation id")
         return self
-
-    def _templates(self) -> Iterator[tuple[str, str]]:
-        for path, leaf in leaves_of(self.fields):
-            if isinstance(leaf, str):
-                yield f"fields.{path}", leaf
-        for name, source in (self.order.variables if self.order else {}).items():
-            yield f"order.variables.{name}", source

@@ -1,8 +1,7 @@
-"""Orders from ServiceNow's service catalog: the item is ordered, the requested item is the ticket.
+"""ServiceNow orders: an item of the service catalog is ordered, the requested item is the ticket.
 
-An order takes no correlation id of its own. It goes into a variable of the item with the order
-itself, so that an order whose answer was lost is found again, and is copied into the requested
-item.
+An order has no field for the correlation id. So it is sent as a variable of the item, by which an
+order whose answer was lost is found again, and is then copied into the requested item.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +17,14 @@ _NAME = "sc_item_option.item_option_new.name"
 
 
 class Orders:
-    """Orders of one catalog item; `place` names it in errors."""
+    """Orders of one catalog item; `setting` names it in errors."""
 
-    def __init__(self, order: Order, instance: Instance, *, place: str) -> None:
+    def __init__(self, order: Order, instance: Instance, *, setting: str) -> None:
         self._order = order
         self._instance = instance
-        self._place = place
+        self._setting = setting
         self._variables = {
-            variable: text_template(source, f"{place}.variables.{variable}")
+            variable: text_template(source, f"{setting}.variables.{variable}")
             for variable, source in order.variables.items()
         }
 
@@ -35,7 +34,7 @@ class Orders:
         """Order the item and write the record's fields into the requested item; return that.
 
         Raises:
-            TemporaryError: also for whatever fails once the item is ordered: there is a ticket.
+            TemporaryError: also for every failure after the order, because then there is a ticket.
         """
         variables = {variable: render(names) for variable, render in self._variables.items()}
         variables[self._order.correlation_variable] = correlation_id
@@ -46,27 +45,27 @@ class Orders:
             ritm = await self._requested(self._instance.result(tree, "order"))
             await self._instance.change("sc_req_item", text_of(ritm.get("sys_id")), record)
         except ProxyError as error:
-            raise TemporaryError(f"{self._place}: ordered, but: {error}") from error
+            raise TemporaryError(f"{self._setting}: it was ordered, but: {error}") from error
         return ritm
 
     async def find(self, correlation_id: str, marks: Mapping[str, Any]) -> Sequence[str]:
-        """Return the ids of items that were ordered for a request, oldest first; mark them so.
+        """Return the ids of the items that were ordered for a request, oldest first; mark them.
 
         Raises:
-            ConfigurationError: only other orders came back: the query was ignored.
+            ConfigurationError: only other orders came back, so the query was ignored.
         """
         query = (
             f"{_NAME}={self._order.correlation_variable}^{_VALUE}={quoted(correlation_id)}"
             "^ORDERBYsys_created_on"
         )
         rows = await self._instance.rows("sc_item_option_mtom", query, ("request_item", _VALUE))
-        told = [row for row in rows if row.get(_VALUE) == correlation_id]
-        ours = [text_of(row.get("request_item")) for row in told]
+        matching = [row for row in rows if row.get(_VALUE) == correlation_id]
+        ours = [text_of(row.get("request_item")) for row in matching]
         if rows and not ours:
             raise ConfigurationError(
-                f"{self._place}: the look-up by {self._order.correlation_variable} was answered"
-                " with other orders only, so the query was ignored: may our account read"
-                " sc_item_option_mtom and sc_item_option?",
+                f"{self._setting}: the look-up by {self._order.correlation_variable} returned only"
+                " other orders, so the query was ignored: let our account read"
+                " sc_item_option_mtom and sc_item_option",
                 request_specific=True,
             )
         ids = list(dict.fromkeys(filter(SYS_ID.fullmatch, ours)))

@@ -1,4 +1,4 @@
-"""Users of a ServiceNow instance: records refer to them by id, people are known by address."""
+"""ServiceNow users: records refer to them by id, requesters are known by email."""
 
 import re
 from typing import Final
@@ -10,10 +10,10 @@ _ADDRESS: Final = re.compile(r"[a-z0-9._%+'-]+@[a-z0-9.-]+")
 
 
 async def user_id(instance: Instance, email: str) -> str:
-    """Return the id of the one active user with an address; empty where it is not exactly one.
+    """Return the id of the one active user with this email; empty if it is not exactly one.
 
     Raises:
-        TemporaryError: it cannot be known now; nothing was written.
+        TemporaryError: the instance does not answer; nothing was written.
     """
     if not _ADDRESS.fullmatch(email):
         return ""
@@ -24,10 +24,10 @@ async def user_id(instance: Instance, email: str) -> str:
         return ""
     except TemporaryError as error:
         raise TemporaryError(str(error), retry_after=error.retry_after, maybe_sent=False) from error
-    found = {
+    ids = {
         text_of(row.get("sys_id"))
         for row in rows
         if text_of(row.get("email")).casefold() == email and row.get("active") == "true"
     }
-    (user,) = found if len(found) == 1 else ("",)
+    (user,) = ids if len(ids) == 1 else ("",)
     return user if SYS_ID.fullmatch(user) else ""
