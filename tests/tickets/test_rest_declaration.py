@@ -64,7 +64,11 @@ def changed(part: str, **changes: Any) -> dict[str, Any]:
         (changed("comment", body="{{ reason }}"), "comment", "mentions 'reason'"),
         (changed("find", query={"id": "1"}), "", "find does not mention correlation_id"),
         (changed("find", query={"n": True}), "find.query.n", "put it in quotes"),
-        (changed("create", body={"title": "x"}, headers={}), "", "writes the correlation id now"),
+        (
+            changed("create", body={"title": "x"}, headers={}),
+            "",
+            "does not write the correlation id",
+        ),
         (
             changed("create", body={"title": "{{ correlation_id }}"}, headers={}),
             "",

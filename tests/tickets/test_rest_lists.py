@@ -287,7 +287,7 @@ def test_what_is_no_time_is_not_guessed(value: Any, moment: int | None) -> None:
     [
         ({"changes": changes() | {"query": {}}}, "does not mention since"),
         ({"read_many": {"path": "/many"}}, "does not mention ids"),
-        ({"changes": changes() | {"time": {"zone": "Mars/Base"}}}, "no time zone"),
+        ({"changes": changes() | {"time": {"zone": "Mars/Base"}}}, "not a time zone"),
         ({"changes": changes() | {"time": {"format": "%"}}}, "must be rfc3339"),
         ({"changes": changes() | {"overlap": "10ms"}}, "overlap"),
         ({"changes": changes(style="offset")}, "style offset needs parameter"),

@@ -5,7 +5,6 @@ which people do not see and cannot change by mistake. An issue is created with i
 request of the service desk is marked afterwards, because its create call takes no properties.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from proxy.domain.models import ApprovalRequest, Ticket
@@ -40,13 +39,13 @@ class IssueCreator:
         self._site = site
         written, rich = declaration.written, declaration.rich_text
         self._adf = declaration.cloud and declaration.issue is not None
-        self._rich = {name: template for name, template in written.items() if name in rich}
         self._plain_fields, self._rich_fields = (
-            tree_template(tree, f"{site.name}: fields", _limits(declaration.limits, tree))
-            for tree in (
-                {n: template for n, template in written.items() if n not in rich},
-                self._rich,
+            tree_template(
+                {name: written[name] for name in written if (name in rich) is is_rich},
+                f"{site.name}: fields",
+                declaration.limits,
             )
+            for is_rich in (False, True)
         )
 
     async def open(self, request: ApprovalRequest) -> tuple[Ticket, str]:
@@ -194,10 +193,6 @@ def _copy(correlation_id: str) -> dict[str, str]:
 def _held(tree: Tree, mark: str) -> str:
     """Return the correlation id in the property of an issue, empty if it has none."""
     return scalar_text(nested(tree, "properties", mark, "correlation_id"), LONGEST)
-
-
-def _limits(limits: Mapping[str, int], tree: Mapping[str, Any]) -> dict[str, int]:
-    return {field: limit for field, limit in limits.items() if field in tree}
 
 
 def _refuses(error: ProxyError) -> bool:

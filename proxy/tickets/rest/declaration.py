@@ -153,7 +153,7 @@ class RestDeclaration(Declaration):
         return self
 
     @model_validator(mode="after")
-    def _lost_tickets_can_be_told(self) -> Self:
+    def _lost_tickets_can_be_recognised(self) -> Self:
         """Refuse a look-up or idempotency by a correlation id that tickets do not contain."""
         carried = any(
             mentions(source, "correlation_id")
