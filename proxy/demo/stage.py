@@ -21,7 +21,7 @@ from proxy.demo.child_process import DemoProcess
 from proxy.demo.folder import DemoFolder
 from proxy.demo.simulator_client import SimulatorClient, until
 from proxy.demo.system_kinds import SystemKind
-from proxy.security.api_keys import hash_key, new_key
+from proxy.web.auth import hash_key, new_key
 
 _NAMES: Final = ("desk", "witboost", "proxy")
 _PORTS: Final = range(20_000, 32_000)

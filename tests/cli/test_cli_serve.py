@@ -15,8 +15,8 @@ import pytest
 import yaml
 from redis.asyncio import Redis
 
-from proxy.security.api_keys import hash_key
 from proxy.store.requests import RequestStore
+from proxy.web.auth import hash_key
 from tests.store.test_steps import admission
 from tests.support.certificates import Authority
 from tests.support.rig import API_KEY, GRANT, OPERATOR_KEY, settings_tree

@@ -17,10 +17,10 @@ import pytest
 import yaml
 
 from proxy.domain.durations import parse_duration
-from proxy.security.api_keys import hash_key
 from proxy.settings import Settings, load
 from proxy.settings.oauth2 import OAuth2
 from proxy.simulators.serve import arguments
+from proxy.web.auth import hash_key
 
 ROOT = Path(__file__).parents[2]
 DEMO_SECRETS = ROOT / "deploy" / "compose" / "demo-secrets"

@@ -13,10 +13,10 @@ from proxy.domain.events.base import Held
 from proxy.domain.events.ticket import CreateStarted
 from proxy.domain.models import State
 from proxy.observability.alarms import AlarmRecord
-from proxy.security.api_keys import hash_key
 from proxy.security.key_ring import new_key
 from proxy.simulators.faults import Fault
 from proxy.simulators.witboost import HookCall
+from proxy.web.auth import hash_key
 from tests.conftest import OpenRig
 from tests.e2e.browsing import NARROW, WIDE, tab, without_policy
 from tests.e2e.chromium import chromium

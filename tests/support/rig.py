@@ -19,10 +19,10 @@ from proxy.app.assembly import assemble
 from proxy.app.runtime import Runtime
 from proxy.domain.models import State, StoredRequest
 from proxy.observability.alarms import Alarm
-from proxy.security.api_keys import hash_key
 from proxy.settings import Settings, load
 from proxy.simulators.desk.server import Desk
 from proxy.simulators.witboost import HookCall, Witboost
+from proxy.web.auth import hash_key
 from proxy.worker import Worker
 from tests.support.canaries import API_KEY, CLIENT_SECRET, EVENT_SECRET, OPERATOR_KEY, watched
 from tests.support.manual_clock import ManualClock

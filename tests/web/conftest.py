@@ -33,7 +33,6 @@ from proxy.observability.logs import JsonFormatter
 from proxy.observability.metrics import Metrics
 from proxy.outbound.client import Outbound
 from proxy.outbound.credentials import NoCredential
-from proxy.security.api_keys import hash_key
 from proxy.security.signing import key_set
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.pauses import PauseStore
@@ -41,7 +40,7 @@ from proxy.store.recent_alarms import AlarmBoard
 from proxy.store.requests import RequestStore
 from proxy.store.routes import CallbackMethods, RouteStore
 from proxy.web.app import PARTS, build_application
-from proxy.web.auth import Caller, Client, Clients
+from proxy.web.auth import Caller, Client, Clients, hash_key
 from proxy.web.context import WebContext
 from proxy.web.http.trusted_proxies import TrustedProxies
 from proxy.witboost.callback import Witboost

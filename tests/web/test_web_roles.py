@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import UnauthorizedError
-from proxy.security.api_keys import hash_key
-from proxy.web.auth import Caller, Client, Clients, Role
+from proxy.web.auth import Caller, Client, Clients, Role, hash_key
 from tests.support.manual_clock import ManualClock
 from tests.web.conftest import Starts
 

@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from proxy.cli.options import Parsed
-from proxy.security.api_keys import hash_key, new_key
+from proxy.web.auth import hash_key, new_key
 
 _CLIENT: Final = """\
 Key for {name}, shown only once (send it as `X-API-Key: <key>` or `Authorization: Bearer <key>`):
