@@ -18,8 +18,8 @@ from proxy.store.requests import RequestStore
 _PAUSE, _RESUME = map(load_script, ("pause", "resume"))
 
 BACK_PER_SECOND: Final = 200
-"""Requests made due per second after a pause: a quarter of what one process completes (README,
-Figures), which leaves capacity for the other destinations."""
+"""Requests made due per second after a pause: a quarter of what one process completes
+(docs/figures.md), which leaves capacity for the other destinations."""
 
 
 class Cause(StrEnum):
