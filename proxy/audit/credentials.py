@@ -61,10 +61,10 @@ class Credentials:
             return
         place = self._store.keys.shared(_NAME)
         sealed = await self._store.batcher.command("GET", place)
-        known = orjson.loads(self._ring.open(sealed, place=place)) if sealed else {}
+        known = orjson.loads(self._ring.open(sealed, name=place)) if sealed else {}
         changes = _changes(known, found)
         if changes:
-            after = self._ring.seal(orjson.dumps(found), place=place).decode()
+            after = self._ring.seal(orjson.dumps(found), name=place).decode()
             entry = {"event": "CredentialsChanged", "by": self._by, **changes}
             before = sealed.decode() if sealed else ""
             if not await self._streams.note(_NAME, entry, before=before, after=after):

@@ -62,7 +62,7 @@ class AuditedRequest:
             raise ConfigurationError(
                 "without encryption.keys the audit's records cannot be read. Restore the keys"
             )
-        return read_kept(store, orjson.loads(ring.open(sealed.encode(), place=place_of(self.id))))
+        return read_kept(store, orjson.loads(ring.open(sealed.encode(), name=place_of(self.id))))
 
 
 def replay(files: Iterable[Iterable[bytes]]) -> dict[str, AuditedRequest]:

@@ -225,7 +225,7 @@ class Sealer:
 
     def _sealed(self, request: str, kept: Snapshot) -> str:
         assert self._seals.ring is not None
-        return self._seals.ring.seal(orjson.dumps(kept), place=place_of(request)).decode()
+        return self._seals.ring.seal(orjson.dumps(kept), name=place_of(request)).decode()
 
     def _overdue(self, sink: Sink) -> list["_Removable"]:
         """Return the oldest files if their retention is over, looking once an hour."""

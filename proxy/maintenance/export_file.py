@@ -129,7 +129,7 @@ class ExportWriter:
     def _seal(self, plain: bytes, *, last: bool) -> None:
         self._lines += 1
         place = _place(self._digest, self._lines, last=last)
-        self._file.write(self._ring.seal(plain, place=place) + b"\n")
+        self._file.write(self._ring.seal(plain, name=place) + b"\n")
 
 
 class ExportFile:
@@ -189,7 +189,7 @@ class ExportFile:
 
     def _open(self, sealed: bytes, number: int, *, last: bool) -> bytes:
         try:
-            return self._ring.open(sealed, place=_place(self._digest, number, last=last))
+            return self._ring.open(sealed, name=_place(self._digest, number, last=last))
         except ConfigurationError as error:
             if name := self._ring.missing(sealed):
                 raise ConfigurationError(

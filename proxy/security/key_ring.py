@@ -1,8 +1,9 @@
-"""Secrets at rest: AES-256-GCM under a ring of keys, each value bound to the place it is kept at.
+"""Encryption at rest: AES-256-GCM with a ring of keys, each value bound to a name.
 
-What can read the store, or a copy of it, reads no token; what can write to it can neither change a
-value nor move it to another key (the place is authenticated). An attacker who can write may still
-put back an older value of the same place: that is what a store without a witness cannot notice.
+The name is where the value is stored, such as a Redis key, and is authenticated. So read access to
+the store, or to a copy of it, does not reveal a token, and write access does not allow changing a
+value or moving it elsewhere. An attacker with write access can still restore an older value under
+the same name; a store alone cannot detect that.
 """
 
 import base64
@@ -21,22 +22,21 @@ from proxy.security import watched_files
 
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12  # random 96 bits: safe for 2^32 values under one key (NIST SP 800-38D 8.3)
-_BLOCK: Final = 128  # nonces that are drawn at once
+_BLOCK: Final = 128  # nonces that are generated at once
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-
 _nonces: Final[list[bytes]] = []
-# no nonce twice under one key: a process that was forked off draws its own
+# a nonce must not be used twice with one key, so a forked process generates its own
 os.register_at_fork(after_in_child=_nonces.clear)
 
 
 def _nonce() -> bytes:
-    """Return 96 random bits that were never returned before, to whichever thread asks.
+    """Return 96 random bits that no other thread has been given.
 
-    They are drawn in blocks: asking the operating system for each was 1 % of all work.
+    They are generated in blocks: one system call for each nonce cost 1 % of the total CPU time.
     """
     try:
-        return _nonces.pop()  # one operation, also between threads
+        return _nonces.pop()  # atomic, so no lock is needed
     except IndexError:
         block = secrets.token_bytes(_BLOCK * _NONCE_BYTES)
         drawn = [block[at : at + _NONCE_BYTES] for at in range(0, len(block), _NONCE_BYTES)]
@@ -46,94 +46,95 @@ def _nonce() -> bytes:
 
 
 class KeyRing:
-    """Keys by id: the first one encrypts, all of them decrypt, so a key can be replaced gently."""
+    """Keys by id: the first one encrypts, all of them decrypt, so that a key can be replaced."""
 
     def __init__(self, keys: Sequence[tuple[str, bytes]]) -> None:
-        """Take (id, 32 bytes) pairs; raises ConfigurationError for what cannot be a ring."""
+        """Take (id, 32 bytes) pairs; raises ConfigurationError if they are not usable."""
         if not keys:
-            raise ConfigurationError("encryption: there is no key. Add one.")
+            raise ConfigurationError("encryption: no key is set. Add one to encryption.keys.")
         self._ciphers: dict[str, AESGCM] = {}
-        for name, key in keys:
-            if not _ID.fullmatch(name):
+        for key_id, key in keys:
+            if not _ID.fullmatch(key_id):
                 raise ConfigurationError(
-                    f"encryption: {name!r} is no key id. Use 1 to 64 letters, digits, - and _."
+                    f"encryption: {key_id!r} is not a key id. Use 1 to 64 letters, digits, - and _."
                 )
-            if name in self._ciphers:
-                raise ConfigurationError(f"encryption: two keys have the id {name}. Rename one.")
+            if key_id in self._ciphers:
+                raise ConfigurationError(f"encryption: two keys have the id {key_id}. Rename one.")
             if len(key) != KEY_BYTES:
                 raise ConfigurationError(
-                    f"encryption: key {name} has {len(key)} bytes, not {KEY_BYTES}. Make a new one."
+                    f"encryption: key {key_id} has {len(key)} bytes, not {KEY_BYTES}. Make a new"
+                    " one."
                 )
-            self._ciphers[name] = AESGCM(key)
+            self._ciphers[key_id] = AESGCM(key)
         self._first = keys[0][0]
 
     def missing(self, sealed: bytes) -> str:
-        """Return the id of the key that a value says it is under, if it is not in the ring."""
-        name = sealed.partition(b".")[0].decode("ascii", "replace")
-        return name if _ID.fullmatch(name) and name not in self._ciphers else ""
+        """Return the id of the key that encrypted a value, if the ring does not have it, or ""."""
+        key_id = sealed.partition(b".")[0].decode("ascii", "replace")
+        return key_id if _ID.fullmatch(key_id) and key_id not in self._ciphers else ""
 
-    def seal(self, plain: bytes, *, place: str) -> bytes:
-        """Encrypt under the first key, for one place: the name of the Redis key it is kept at.
+    def seal(self, plain: bytes, *, name: str) -> bytes:
+        """Encrypt a value with the first key, bound to the name under which it is stored.
 
-        Returns text, which can stand anywhere: the key's id, a dot, base64.
+        The result is ASCII text: the id of the key, a dot, and base64.
         """
-        id_, _, whole = self.encrypt(plain, place=place).partition(b".")
-        return id_ + b"." + base64.urlsafe_b64encode(whole)
+        key_id, _, rest = self.encrypt(plain, name=name).partition(b".")
+        return key_id + b"." + base64.urlsafe_b64encode(rest)
 
-    def open(self, sealed: bytes, *, place: str) -> bytes:
-        """Decrypt what was sealed for this place.
+    def open(self, sealed: bytes, *, name: str) -> bytes:
+        """Decrypt a value that was sealed for this name.
 
         Raises:
             ConfigurationError: the key is not in the ring, or the value was changed or moved.
         """
-        id_, _, text = sealed.partition(b".")
+        key_id, _, text = sealed.partition(b".")
         try:
-            whole = base64.b64decode(text, altchars=b"-_", validate=True)
+            rest = base64.b64decode(text, altchars=b"-_", validate=True)
         except ValueError:
-            whole = b""  # as wrong as any other value that was changed
-        return self.decrypt(id_ + b"." + whole, place=place)
+            rest = b""  # decrypting reports it as a changed value
+        return self.decrypt(key_id + b"." + rest, name=name)
 
     def is_current(self, sealed: bytes) -> bool:
-        """Whether a value is under the first key, so that the others may go."""
+        """True if the first key encrypted the value, so that it does not need the other keys."""
         return sealed.startswith(f"{self._first}.".encode())
 
-    def encrypt(self, plain: bytes, *, place: str) -> bytes:
-        """Do as `seal`, with bytes in place of base64: shorter, for what Redis alone sees."""
-        nonce, name = _nonce(), self._first
-        hidden = self._ciphers[name].encrypt(nonce, plain, _bound(name, place))
-        return b"".join((name.encode(), b".", nonce, hidden))
+    def encrypt(self, plain: bytes, *, name: str) -> bytes:
+        """Encrypt like `seal`, but to bytes without base64, which take less space in Redis."""
+        nonce, key_id = _nonce(), self._first
+        secret = self._ciphers[key_id].encrypt(nonce, plain, _context(key_id, name))
+        return b"".join((key_id.encode(), b".", nonce, secret))
 
-    def decrypt(self, encrypted: bytes, *, place: str) -> bytes:
-        """Return what was encrypted for this place; raises as `open` does."""
-        id_, _, whole = encrypted.partition(b".")
-        name = id_.decode("ascii", "replace")
-        if not _ID.fullmatch(name):
-            raise ConfigurationError(f"{place} holds nothing that was encrypted here. Delete it.")
-        if name not in self._ciphers:
+    def decrypt(self, encrypted: bytes, *, name: str) -> bytes:
+        """Decrypt a value of `encrypt` for this name; raises the errors of `open`."""
+        prefix, _, rest = encrypted.partition(b".")
+        key_id = prefix.decode("ascii", "replace")
+        if not _ID.fullmatch(key_id):
+            raise ConfigurationError(f"{name} is not an encrypted value. Delete it.")
+        if key_id not in self._ciphers:
             raise ConfigurationError(
-                f"{place} was encrypted with the key {name}, which is not in the key ring. Put it"
-                " back into encryption.keys, or delete the value."
+                f"{name} was encrypted with the key {key_id}, which is not in the key ring. Put"
+                " it back into encryption.keys, or delete the value."
             )
         try:
-            nonce, hidden = whole[:_NONCE_BYTES], whole[_NONCE_BYTES:]
-            return self._ciphers[name].decrypt(nonce, hidden, _bound(name, place))
+            nonce, secret = rest[:_NONCE_BYTES], rest[_NONCE_BYTES:]
+            return self._ciphers[key_id].decrypt(nonce, secret, _context(key_id, name))
         except (InvalidTag, ValueError):  # ValueError: too short for a nonce
             raise ConfigurationError(
-                f"{place} does not decrypt with the key {name}: the value was changed or moved, or"
-                " another key has this id. Correct the key, or delete the value."
+                f"{name} cannot be decrypted with the key {key_id}: the value was changed or"
+                " moved, or another key has this id. Correct the key, or delete the value."
             ) from None
 
 
 def new_key() -> str:
-    """Return a fresh random key, in base64 as the settings take it."""
+    """Return a new random key in base64, the form that the settings expect."""
     return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
 
 
 def read_key(text: str) -> bytes:
-    """Return the bytes of a key given in base64; raises ConfigurationError, without quoting it."""
+    """Return the bytes of a key in base64; raises ConfigurationError, without quoting the key."""
     try:
         key = base64.b64decode(text.strip(), validate=True)
-    except ValueError:  # no base64, or not even ASCII
+    except ValueError:  # not base64, or not even ASCII
         key = b""
     if len(key) != KEY_BYTES:
         raise ConfigurationError(
@@ -144,29 +145,29 @@ def read_key(text: str) -> bytes:
 
 
 def kept_key(path: Path) -> bytes:
-    """Return the key in a file; the first time, make both. The file is for its owner alone.
+    """Return the key in a file; create a file for its owner alone if there is none.
 
     Raises:
-        ConfigurationError: others may read the file, or it holds no key.
+        ConfigurationError: other users can read the file, or it does not hold a key.
     """
     if not path.exists():
         watched_files.replace(path, new_key().encode())
-        watched_files.keep_names(
-            path.parent
-        )  # else a power cut might keep the store and lose its key
+        # otherwise a power cut could keep the store and lose its key
+        watched_files.keep_names(path.parent)
     if path.stat().st_mode & 0o077:
         raise ConfigurationError(
-            f"{path} may be read by others than its owner. Say chmod 600 {path}; if they have read"
-            " it, delete it as well and log in again where that is needed."
+            f"{path} can be read by users other than its owner. Run chmod 600 {path}; if somebody"
+            " has read it, delete it and log in again (approval-proxy login)."
         )
     try:
         return read_key(path.read_text())
     except (ConfigurationError, UnicodeDecodeError):
         raise ConfigurationError(
-            f"{path} holds no encryption key any more. Put it back from a backup; or delete it,"
-            " and log in again where that is needed."
+            f"{path} does not hold an encryption key. Restore it from a backup; or delete it, and"
+            " log in again (approval-proxy login)."
         ) from None
 
 
-def _bound(name: str, place: str) -> bytes:
-    return f"{name}:{place}".encode()
+def _context(key_id: str, name: str) -> bytes:
+    """Return the associated data, which is authenticated but not encrypted."""
+    return f"{key_id}:{name}".encode()

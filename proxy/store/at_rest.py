@@ -69,7 +69,7 @@ class Privacy:
 
     def encrypt(self, plain: bytes, place: str) -> bytes:
         """Return what is kept at a place, the name of its Redis key."""
-        return _MARK + self.ring.encrypt(plain, place=place) if self.ring else plain
+        return _MARK + self.ring.encrypt(plain, name=place) if self.ring else plain
 
     def decrypt(self, kept: bytes, place: str) -> bytes:
         """Return what was hidden.
@@ -84,4 +84,4 @@ class Privacy:
                 f"{place} is encrypted, and there is no key to read it with. Put the keys back into"
                 " encryption.keys."
             )
-        return self.ring.decrypt(kept[len(_MARK) :], place=place)
+        return self.ring.decrypt(kept[len(_MARK) :], name=place)

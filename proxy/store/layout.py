@@ -57,7 +57,7 @@ class StoreLayout:
                     "encryption.keys: the store is encrypted, and the settings have no key to"
                     " decrypt it. Restore the keys."
                 )
-            key = base64.b64decode(ring.open(placement, place=_placement_name(store)))
+            key = base64.b64decode(ring.open(placement, name=_placement_name(store)))
             if not ring.is_current(placement):  # else its old key could never be removed
                 await self._call(
                     "HSET", self._meta, "placement", sealed_placement(store, ring, key)
@@ -105,7 +105,7 @@ def sealed_placement(store: RequestStore, ring: KeyRing, key: bytes | None) -> s
     """Return the key that chooses partitions as `meta` stores it; None for plain digests."""
     if key is None:
         return PLAIN
-    return ring.seal(base64.b64encode(key), place=_placement_name(store)).decode()
+    return ring.seal(base64.b64encode(key), name=_placement_name(store)).decode()
 
 
 def _placement_name(store: RequestStore) -> str:

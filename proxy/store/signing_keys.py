@@ -50,10 +50,10 @@ async def published_keys(store: RequestStore) -> Mapping[str, Mapping[str, Any]]
 
 async def _own(store: RequestStore, ring: KeyRing) -> str:
     place = store.keys.shared("signing")
-    sealed = ring.seal(new_signing_key().encode(), place=place)
+    sealed = ring.seal(new_signing_key().encode(), name=place)
     await store.batcher.command("HSETNX", place, _OWN, sealed)
     kept = await store.batcher.command("HGET", place, _OWN)
-    own = ring.open(kept, place=place)
+    own = ring.open(kept, name=place)
     if not ring.is_current(kept):  # else the key that it is under could never go
-        await store.batcher.command("HSET", place, _OWN, ring.seal(own, place=place))
+        await store.batcher.command("HSET", place, _OWN, ring.seal(own, name=place))
     return own.decode()

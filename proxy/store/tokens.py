@@ -33,7 +33,7 @@ class RedisTokens(TokenStore, RefreshTokens):
         sealed, remaining = await self._run([place], "load")
         if sealed is None or remaining <= 0:
             return None
-        value, lifetime = orjson.loads(self._ring.open(sealed, place=place))
+        value, lifetime = orjson.loads(self._ring.open(sealed, name=place))
         return SharedToken(value, remaining, lifetime)
 
     @override
@@ -41,14 +41,14 @@ class RedisTokens(TokenStore, RefreshTokens):
         if remaining <= 0 or lifetime <= 0:
             return
         place = self._keys.token(key)
-        sealed = self._ring.seal(orjson.dumps([value, lifetime]), place=place)
+        sealed = self._ring.seal(orjson.dumps([value, lifetime]), name=place)
         await self._batcher.command("SET", place, sealed, "PX", remaining)
 
     @override
     async def drop(self, key: str, value: str) -> None:
         place = self._keys.token(key)
         sealed = await self._batcher.command("GET", place)
-        if sealed and orjson.loads(self._ring.open(sealed, place=place))[0] == value:
+        if sealed and orjson.loads(self._ring.open(sealed, name=place))[0] == value:
             await self._run([place], "drop", sealed)
 
     @override
@@ -109,10 +109,10 @@ class RedisTokens(TokenStore, RefreshTokens):
         sealed, sent = await self._batcher.command("HMGET", place, "token", "sent")
         if sealed is None:
             return b"", "", False
-        return sealed, self._ring.open(sealed, place=place).decode(), sent is not None
+        return sealed, self._ring.open(sealed, name=place).decode(), sent is not None
 
     def _seal(self, key: str, token: str) -> bytes:
-        return self._ring.seal(token.encode(), place=self._keys.refresh(key))
+        return self._ring.seal(token.encode(), name=self._keys.refresh(key))
 
     async def _run(self, places: list[str], *words: Any) -> Any:
         return await self._batcher.script(_TOKENS, places, list(words))

@@ -69,7 +69,7 @@ async def test_processes_share_a_token_if_there_is_a_key_to_encrypt_it_with(
         for name in names:
             sealed = await redis.get(name)
             assert isinstance(sealed, bytes)
-            value, _ = orjson.loads(KeyRing([("one", RAW_KEY)]).open(sealed, place=name.decode()))
+            value, _ = orjson.loads(KeyRing([("one", RAW_KEY)]).open(sealed, name=name.decode()))
             assert desk.authorization.admits(f"Bearer {value}")
             assert value.encode() not in sealed
 
@@ -106,11 +106,11 @@ def test_half_a_key_of_a_crash_is_not_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "mode", "says"),
-    [("no key", 0o600, "holds no encryption key"), ("", 0o600, "holds no"), (None, 0o640, "chmod")],
+    ("content", "mode", "message"),
+    [("no key", 0o600, "does not hold"), ("", 0o600, "does not hold"), (None, 0o640, "chmod")],
 )
 def test_a_key_that_is_damaged_or_open_to_others_is_refused(
-    content: str | None, mode: int, says: str, tmp_path: Path
+    content: str | None, mode: int, message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "encryption.key"
     kept_key(path)
@@ -118,5 +118,5 @@ def test_a_key_that_is_damaged_or_open_to_others_is_refused(
         path.write_text(content)
     path.chmod(mode)
 
-    with pytest.raises(ConfigurationError, match=says):
+    with pytest.raises(ConfigurationError, match=message):
         kept_key(path)

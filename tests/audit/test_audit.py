@@ -100,12 +100,12 @@ async def test_a_line_holds_the_record_encrypted(rig: Rig) -> None:
     ring = rig.program.seals.ring
     assert ring is not None
     place = place_of(str(call.correlation_id))
-    whole = orjson.loads(ring.open(line["sealed"].encode(), place=place))
+    whole = orjson.loads(ring.open(line["sealed"].encode(), name=place))
     entry = read_kept(rig.program.store, whole)
     assert entry.record.id == call.correlation_id
     assert b"john.doe_company.com" in entry.payload
     with pytest.raises(ConfigurationError, match="changed or moved"):  # to another request's line
-        ring.open(line["sealed"].encode(), place=place_of("ar1"))
+        ring.open(line["sealed"].encode(), name=place_of("ar1"))
 
 
 async def test_what_is_sealed_leaves_redis(rig: Rig) -> None:

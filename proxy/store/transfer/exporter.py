@@ -180,7 +180,7 @@ def _shared(
     sealed = next((it for begin, it in _SEALED.items() if relative.startswith(begin)), "")
     shown = list(words)
     if kind == "text" and sealed:
-        shown = [ring.open(words[0], place=name)]
+        shown = [ring.open(words[0], name=name)]
     elif kind == "hash":
         pairs = zip(words[::2], words[1::2], strict=True)
         kept = [(field.decode(), value) for field, value in pairs]
@@ -188,7 +188,7 @@ def _shared(
             word
             for field, value in kept
             if not (relative == ":audit" and field in _SEALER)
-            for word in (field.encode(), ring.open(value, place=name) if field == sealed else value)
+            for word in (field.encode(), ring.open(value, name=name) if field == sealed else value)
         ]
     return SharedItem(kind=kind, name=relative, words=characters(shown), until=None, sealed=sealed)
 

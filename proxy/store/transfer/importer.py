@@ -124,7 +124,7 @@ class Importer:
         place, words = self._place(item), _bytes(item["words"])
         fields = {name.decode(): it for name, it in zip(words[::2], words[1::2], strict=True)}
         if item["sealed"] in fields:
-            fields[item["sealed"]] = self._ring.seal(fields[item["sealed"]], place=place)
+            fields[item["sealed"]] = self._ring.seal(fields[item["sealed"]], name=place)
         if item["name"] == ":audit":
             known = self._store.keys.streams()
             positions = orjson.loads(fields.get("positions", b"{}"))
@@ -135,7 +135,7 @@ class Importer:
 
     async def _text(self, item: SharedItem) -> None:
         place, (text,) = self._place(item), _bytes(item["words"])
-        value = self._ring.seal(text, place=place) if item["sealed"] else text
+        value = self._ring.seal(text, name=place) if item["sealed"] else text
         passes = [] if item["until"] is None else ["PXAT", item["until"]]
         await self._store.batcher.command("SET", place, value, *passes)
 
