@@ -59,7 +59,8 @@ class Destinations:
     sources: TokenSources
     share: WorkerShare = SINGLE
     _destinations: dict[str, Destination] = field(default_factory=dict)
-    _event_keys: dict[str, PublishedKeys] = field(default_factory=dict)
+    published_keys: dict[str, PublishedKeys] = field(default_factory=dict)
+    """The keys of the opened systems that publish the keys of their events."""
 
     def systems(self) -> dict[str, TicketSystem]:
         """Return every ticket system with its present settings, for events and checks."""
@@ -83,13 +84,13 @@ class Destinations:
             name=name,
             declaration=declaration,
             http=self._destinations[name],
-            event_secrets=keys.now if (keys := self.event_keys(name)) else system.event_secrets,
+            event_secrets=keys.now if (keys := self._keys_of(name)) else system.event_secrets,
         )
 
-    def event_keys(self, name: str) -> PublishedKeys | None:
+    def _keys_of(self, name: str) -> PublishedKeys | None:
         """Return the published keys that sign a ticket system's events, if it publishes any."""
         system = self.settings.ticket_systems[name]
-        if name not in self._event_keys and (events := system.events) and events.jwks_url:
+        if name not in self.published_keys and (events := system.events) and events.jwks_url:
             http = self.outbound.destination(
                 f"{name}: keys",
                 origins=[events.jwks_url],
@@ -101,17 +102,16 @@ class Destinations:
                 ),
             )
             keys = PublishedKeys(http, events.jwks_url, events, self.clock)
-            self._event_keys[name] = keys
-        return self._event_keys.get(name)
+            self.published_keys[name] = keys
+        return self.published_keys.get(name)
 
     def instances(self, store: RequestStore) -> dict[str, Witboost]:
-        """Return every witboost instance; `store` remembers how each takes a callback."""
-        return {
-            name: self._instance(name, it, store) for name, it in self.settings.witboost.items()
-        }
+        """Return every witboost instance; `store` has the callback methods that they accepted."""
+        instances = self.settings.witboost.items()
+        return {name: self._instance(name, tree, store) for name, tree in instances}
 
     def routes(self, store: RequestStore) -> Routes:
-        """Return where requests go; `store` holds the routes that earlier ones have taken."""
+        """Return the routes of requests; `store` has the routes of earlier requests."""
         return Routes(
             rules=self.rules(),
             otherwise=self.unroutable(),
@@ -249,7 +249,7 @@ def _identity(instance: WitboostInstance, credential: AccessToken) -> TokenIdent
 
 
 def prefixes(instance: WitboostInstance) -> Sequence[CallbackPrefix]:
-    """Return where an instance may be called back."""
+    """Return the URL prefixes that an instance may be called back at."""
     return [CallbackPrefix.parse(url) for url in instance.callback_urls]
 
 

@@ -5,7 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from proxy.app.destinations import Destinations, open_destinations
-from proxy.app.open_store import open_store_beside, open_tokens
+from proxy.app.keys import open_tokens
+from proxy.app.open_store import connect_store
 from proxy.domain.clock import SystemClock
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings
@@ -30,7 +31,7 @@ async def open_clients(settings: Settings) -> AsyncIterator[Destinations]:
         auths = [system.auth for system in settings.ticket_systems.values()]
         tokens = None
         if any(isinstance(auth, OAuth2) and auth.grant == "refresh_token" for auth in auths):
-            tokens = open_tokens(settings, await open_store_beside(settings, stack))
+            tokens = open_tokens(settings, await connect_store(settings, stack))
         yield await open_destinations(settings, stack, tokens, clock=SystemClock())
 
 
@@ -47,7 +48,7 @@ async def open_stopped_store(settings: Settings) -> AsyncIterator[RequestStore]:
             f"a service runs on store.folder {folder} now. Stop it, and try again."
         )
     async with AsyncExitStack() as stack:
-        yield await open_store_beside(settings, stack)
+        yield await connect_store(settings, stack)
 
 
 @asynccontextmanager
@@ -60,7 +61,7 @@ async def open_for_doctor(
         ConfigurationError: the store or the settings cannot be used.
     """
     async with AsyncExitStack() as stack:
-        store = await open_store_beside(settings, stack)
+        store = await connect_store(settings, stack)
         await StoreLayout(store).connect()
         tokens = open_tokens(settings, store)
         outgoing = await open_destinations(settings, stack, tokens, clock=SystemClock())

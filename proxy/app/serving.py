@@ -14,6 +14,12 @@ from aiohttp import web
 
 from proxy.app import api_clients
 from proxy.app.assembly import assemble
+from proxy.app.listeners import (
+    connection_limits,
+    health_application,
+    listeners,
+    trusted_proxies,
+)
 from proxy.app.processes.gc_tuning import tune_gc
 from proxy.app.processes.supervisor import WorkerSupervisor
 from proxy.app.runtime import Runtime
@@ -53,10 +59,10 @@ async def serve(settings: Settings, role: Role) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with assemble(settings) as runtime, runtime.board.taking_over():
+    async with assemble(settings) as runtime, runtime.alarm_board.taking_over():
         for warning in api_clients.expiring_keys(settings, runtime.clock.now()):
             _log.warning(warning)
-        worker = None if role == "web" else runtime.working()
+        worker = None if role == "web" else runtime.workers()
         sealer = None if worker is None else runtime.sealer()
         async with _listening(runtime, role):
             jobs = (stop.wait(), *_jobs(runtime, worker, sealer))
@@ -82,7 +88,7 @@ def _jobs(
 ) -> Iterator[Coroutine[Any, Any, object]]:
     """Yield the background jobs of the chosen parts; the end of any of them stops the process."""
     if worker is not None and sealer is not None:
-        yield from (worker.run(), runtime.changes.run(), sealer.run())
+        yield from (worker.run(), runtime.change_poller.run(), sealer.run())
     if credentials := runtime.credentials():
         yield credentials.run()
     if runtime.server is not None:
@@ -96,15 +102,15 @@ async def _listening(runtime: Runtime, role: Role) -> AsyncIterator[None]:
     A separate worker answers health checks only, and only on `listen.worker_port`.
     """
     listen = runtime.settings.listen
-    listeners: list[tuple[Listen | Listener, web.Application]] = []
+    served: list[tuple[Listen | Listener, web.Application]] = []
     if role != "worker":
         works_here = role == "all" and not runtime.settings.worker.processes
-        listeners = runtime.listeners(working=works_here)
+        served = listeners(runtime, working=works_here)
     elif listen.worker_port is not None:
         health = Listener(host=listen.host, port=listen.worker_port)
-        listeners = [(health, runtime.health())]
+        served = [(health, health_application(runtime))]
     async with contextlib.AsyncExitStack() as stack:
-        for listener, app in listeners:
+        for listener, app in served:
             await stack.enter_async_context(_listening_at(listener, app, runtime))
         yield
 
@@ -122,7 +128,9 @@ async def _listening_at(
         listener.port,
         ssl_context=_tls(listener),
         connections=Connections(
-            runtime.bounds(), runtime.peers, lambda reason: runtime.metrics.cut.labels(reason).inc()
+            connection_limits(runtime.settings),
+            trusted_proxies(runtime.settings),
+            lambda reason: runtime.metrics.cut.labels(reason).inc(),
         ),
     )
     try:

@@ -97,7 +97,7 @@ async def test_a_line_holds_the_record_encrypted(rig: Rig) -> None:
     await rig.program.sealer().seal()
     (line,) = entries_in(folder_of(rig))
     assert "john.doe" not in orjson.dumps(lines_in(folder_of(rig))).decode()
-    ring = rig.program.seals.ring
+    ring = rig.program.audit_keys.ring
     assert ring is not None
     place = place_of(str(call.correlation_id))
     whole = orjson.loads(ring.open(line["sealed"].encode(), name=place))
@@ -306,7 +306,7 @@ def make(rig: Rig) -> Callable[..., Sealer]:
         return Sealer(
             streams=program.streams,
             sink=Folder(folder_of(rig)),
-            seals=program.seals,
+            seals=program.audit_keys,
             alarms=program.alarms,
             metrics=program.metrics,
             clock=program.clock,
@@ -319,8 +319,8 @@ def make(rig: Rig) -> Callable[..., Sealer]:
 
 async def test_without_a_key_it_is_a_chain_that_nobody_signs(open_rig: OpenRig) -> None:
     async with open_rig() as rig:
-        assert rig.program.seals == AuditKeys(
-            signer=None, ring=None, published=rig.program.seals.published
+        assert rig.program.audit_keys == AuditKeys(
+            signer=None, ring=None, published=rig.program.audit_keys.published
         )
         await rig.ask()
         await rig.program.sealer().seal()

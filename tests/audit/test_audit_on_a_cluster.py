@@ -33,8 +33,8 @@ async def test_entries_of_every_slot_are_sealed_and_what_is_lost_is_written_back
         credentials = program.credentials()
         assert credentials is not None
         await credentials.look()
-        assert program.seals.ring is not None
-        tokens = RedisTokens(program.store, program.seals.ring)
+        assert program.audit_keys.ring is not None
+        tokens = RedisTokens(program.store, program.audit_keys.ring)
         for login in ("one", "another"):
             await tokens.put(login, "r1", system="desk", by="olga")
             assert await tokens.begin_use(login, "a", DAY)

@@ -207,7 +207,9 @@ async def test_a_desk_is_paused_and_resumed_and_alarms_are_shown(
     open_rig: OpenRig, browser: Browser
 ) -> None:
     async with open_rig() as rig:
-        await rig.program.board.write([AlarmRecord(1, "backlog_full", f"More workers {HOSTILE}")])
+        await rig.program.alarm_board.write(
+            [AlarmRecord(1, "backlog_full", f"More workers {HOSTILE}")]
+        )
         async with tab(browser, rig, key=OPERATOR_KEY) as opened:
             await opened.page.get_by_text(f"More workers {HOSTILE}").wait_for()
             await opened.act("Pause desk", reason="upgrade tonight", then="desk is paused.")
@@ -353,7 +355,7 @@ async def test_it_can_be_read_by_everybody_on_every_screen(
         tab(browser, rig, size=size, key=OPERATOR_KEY, color_scheme=scheme) as opened,
     ):
         (call,) = await refused(rig, resource="urn:" + "a" * 120)
-        await rig.program.board.write([AlarmRecord(1, "request_dead", "It was given up.")])
+        await rig.program.alarm_board.write([AlarmRecord(1, "request_dead", "It was given up.")])
         for place in (*PAGES, f"requests/{call.correlation_id}"):
             await opened.go(place)
             await opened.page.locator(".badge.dead").first.wait_for()

@@ -13,6 +13,7 @@ from aiohttp import web
 from typing_extensions import override
 
 from proxy.app.assembly import assemble
+from proxy.app.listeners import application, listeners
 from proxy.app.runtime import Runtime
 from proxy.simulators.events import signed_headers
 from proxy.web.events import Events
@@ -64,7 +65,7 @@ async def listening(
     tree["ticket_systems"]["desk"]["read_many"] = MANY
     tree["routes"][0]["poll"] = {"first": "10ms"}
     async with assemble(make_settings(folder, tree)) as program:
-        runner = web.AppRunner(program.listener(working=working), access_log=None)
+        runner = web.AppRunner(application(program, working=working), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         yield program, runner.addresses[0][1]
@@ -132,7 +133,7 @@ async def test_events_at_a_place_of_their_own_are_bounded_as_well(
         told.append(working)
         return web.Application()
 
-    monkeypatch.setattr(Runtime, "listener", listener)
+    monkeypatch.setattr("proxy.app.listeners.application", listener)
     async with assemble(make_settings(tmp_path, tree)) as program:
-        program.listeners(working=True)
+        listeners(program, working=True)
     assert told == [True, True]

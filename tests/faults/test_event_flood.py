@@ -27,7 +27,7 @@ async def test_with_the_bucket_and_the_memory_taken_away_it_costs_many(
 
     monkeypatch.setattr(Events, "_is_new", forgetful)
     monkeypatch.setattr(
-        "proxy.app.assembly._policy", lambda _: Policy(hint_interval=1, hint_burst=10**6)
+        "proxy.app.runtime._policy", lambda _: Policy(hint_interval=1, hint_burst=10**6)
     )
     async with open_rig() as rig:
         counted = await flood(rig, COUNT // 3, seed=7)

@@ -224,7 +224,7 @@ async def test_audit_receipts_tokens_and_events_go_on(site: Site) -> None:
         await rig.work(after=2 * SECOND)
         url = f"{rig.url}/api/requests/{first.correlation_id}/receipt"
         receipt = (await get_json(url, OPERATOR_KEY))[1]["receipt"]
-        ring = rig.program.seals.ring
+        ring = rig.program.audit_keys.ring
         assert ring is not None
         tokens = RedisTokens(rig.program.store, ring)
         await tokens.put("key", "refresh-1", system="desk", by="olga")
@@ -233,14 +233,14 @@ async def test_audit_receipts_tokens_and_events_go_on(site: Site) -> None:
         assert await EventDedup(rig.program.store).mark_seen("desk", "event-1", keep=HOUR)
         assert await rig.program.pause_store.pause("main", "upgrade", probe_after=HOUR)
         await CallbackMethods(rig.program.store, "settings").set_callback_method("main", "PATCH")
-        await rig.program.board.write([AlarmRecord(1, "backlog_full", "stays behind")])
+        await rig.program.alarm_board.write([AlarmRecord(1, "backlog_full", "stays behind")])
         pauses, routes = await rig.program.pause_store.pauses(), await routes_of(rig)
         before = await rig.program.streams.sealed()
     await change_key(site)
     async with site.service() as rig:
         keys = (await get_json(f"{rig.url}/api/signing-keys", OPERATOR_KEY))[1]
         assert Verifier.of(orjson.dumps(keys)).open(receipt, kind=RECEIPT)["told"]
-        ring = rig.program.seals.ring
+        ring = rig.program.audit_keys.ring
         assert ring is not None
         current = await RedisTokens(rig.program.store, ring).current("key")
         assert current is not None

@@ -16,6 +16,7 @@ import yaml
 from aiohttp import web
 
 from proxy.app.assembly import assemble
+from proxy.app.listeners import application
 from proxy.app.runtime import Runtime
 from proxy.domain.models import State, StoredRequest
 from proxy.observability.alarms import Alarm
@@ -246,7 +247,7 @@ async def run_between(
 ) -> AsyncIterator[Rig]:
     """Start the program between neighbours that are there, and may outlive it."""
     async with assemble(settings, clock=clock, dice=lambda: 0.5) as program:
-        runner = web.AppRunner(watched(program.listener()), access_log=None)
+        runner = web.AppRunner(watched(application(program)), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -73,6 +73,6 @@ async def test_without_any_event_the_decision_is_found(
         await site.events_sent()
         for _ in range(5):
             await rig.work(after=5 * MINUTE)
-            await rig.program.changes.poll()
+            await rig.program.change_poller.poll()
             await rig.work()
         assert (await rig.state(call), told(rig, call)) == (State.DONE, expected)

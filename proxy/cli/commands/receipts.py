@@ -8,8 +8,8 @@ from typing import Final
 
 import click
 
+from proxy.app.keys import open_audit_keys
 from proxy.app.offline import open_for_doctor
-from proxy.app.open_store import open_audit_keys
 from proxy.audit.files import files_in
 from proxy.audit.receipts import RECEIPT, Receipts, sha256
 from proxy.audit.replay import replay

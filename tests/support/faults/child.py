@@ -26,6 +26,7 @@ from aiohttp import web
 from jinja2 import Environment, meta
 
 from proxy.app.assembly import assemble
+from proxy.app.listeners import application
 from proxy.app.runtime import Runtime
 from proxy.domain.schedule import DAY
 from proxy.errors import ProxyError
@@ -112,7 +113,7 @@ class _Life:
         settings = load(Path(self.order.settings), {})
         with watched(self.moment), without(self.order.without):
             async with assemble(settings, clock=self.clock, dice=lambda: 0.5) as program:
-                runner = web.AppRunner(program.listener(), access_log=None, shutdown_timeout=0.05)
+                runner = web.AppRunner(application(program), access_log=None, shutdown_timeout=0.05)
                 await runner.setup()
                 await web.TCPSite(runner, "127.0.0.1", 0).start()
                 self.serving = True
@@ -140,7 +141,7 @@ class _Life:
                 due = await program.store.next_due()
                 if due is not None and due - self.clock.now() < AT_REST:
                     self.clock.reach(due)
-                await program.changes.poll()
+                await program.change_poller.poll()
                 await worker.run_due()
                 due = await program.store.next_due()
                 rests = due is None or due - self.clock.now() >= AT_REST

@@ -131,7 +131,7 @@ async def play(rig: Rig, filed: dict[str, str], figures: Figures, dice: random.R
     began, left = time.monotonic(), sorted(filed)
     dice.shuffle(left)
     waiting: list[tuple[int, str]] = []
-    await rig.program.changes.poll()
+    await rig.program.change_poller.poll()
     for number in range(INTERVALS):
         for ticket in [left.pop() for _ in range(DECIDED)]:
             rig.desk.decide(ticket, dice.choice(("approved", "rejected")))
@@ -149,7 +149,7 @@ async def play(rig: Rig, filed: dict[str, str], figures: Figures, dice: random.R
 
 async def _interval(rig: Rig) -> None:
     rig.clock.advance(INTERVAL)
-    await rig.program.changes.poll()
+    await rig.program.change_poller.poll()
     await rig.worker.run_due()
 
 
