@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 _START_WITHIN: Final = 60.0  # seconds
@@ -57,6 +58,18 @@ class Served:
         return _sum(list(_processes(self.pid)))
 
 
+def clean_environ() -> dict[str, str]:
+    """Return our environment without what changes the program, or how Python starts.
+
+    Under PYTHONDONTWRITEBYTECODE, for example, every start would compile what has no bytecode yet.
+    """
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTHON", "APPROVAL_PROXY"))
+    }
+
+
 @asynccontextmanager
 async def serving(
     command: Sequence[str],
@@ -64,15 +77,17 @@ async def serving(
     role: str = "all",
     *,
     cwd: Path,
-    environ: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Served]:
     """Start a proxy on a free port of its own; yields it as soon as it is ready.
+
+    `settings` are environment variables that take precedence over the settings file.
 
     Raises:
         SystemExit: it did not become ready; the message ends with its log.
     """
     port = _free_port()
-    settings = {
+    listen = {
         "APPROVAL_PROXY__LISTEN__HOST": "127.0.0.1",
         "APPROVAL_PROXY__LISTEN__PORT": str(port),
     }
@@ -85,7 +100,7 @@ async def serving(
             stdout=asyncio.subprocess.DEVNULL,
             stderr=stderr,
             cwd=cwd,
-            env={**os.environ, **(environ or {}), **settings},
+            env={**clean_environ(), **settings, **listen},
         )
     try:
         while (await _get(port, "/readyz"))[0] != "200":

@@ -1,7 +1,6 @@
 """How long the command line and `serve` take to start, and what a started `serve` uses."""
 
 import math
-import os
 import resource
 import subprocess
 import time
@@ -9,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.bench.served import serving
+from tests.bench.served import clean_environ, serving
 from tests.bench.sides import Side
 from tests.support.example_settings import write_example
 
@@ -75,7 +74,9 @@ def _children() -> float:
 
 def _run(words: Sequence[str]) -> None:
     """Run a command to its end; raises SystemExit with what it says if it fails."""
-    done = subprocess.run(words, capture_output=True, timeout=_WITHIN, check=False)
+    done = subprocess.run(
+        words, capture_output=True, env=clean_environ(), timeout=_WITHIN, check=False
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr.decode(errors='replace')}")
 
@@ -86,8 +87,8 @@ async def serve(side: Side, config: Path) -> Sampled:
     What its processes use is taken without that of the store's server.
     """
     folder = config.parent / f"store-{time.monotonic_ns()}"
-    environ = {**os.environ, "APPROVAL_PROXY__STORE__FOLDER": str(folder)}
-    async with serving([str(side.command)], config, cwd=config.parent, environ=environ) as served:
+    store = {"APPROVAL_PROXY__STORE__FOLDER": str(folder)}
+    async with serving([str(side.command)], config, cwd=config.parent, settings=store) as served:
         ready = served.usage()
         works = await served.worker_up(1)
         started = served.usage()
