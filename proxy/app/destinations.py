@@ -38,6 +38,7 @@ from proxy.settings.ticket_systems import NoCredential as NoTicketCredential
 from proxy.store.requests import RequestStore
 from proxy.store.routes import CallbackMethods, RouteStore
 from proxy.store.tokens import RedisTokens
+from proxy.tickets.declaring.base import Declaration
 from proxy.tickets.declaring.expressions import compile_path
 from proxy.tickets.events.jwks import PublishedKeys
 from proxy.tickets.kinds import open_system
@@ -65,11 +66,11 @@ class Destinations:
     def systems(self) -> dict[str, TicketSystem]:
         """Return every ticket system with its present settings, for events and checks."""
         return {
-            name: self.open(name, system.declaration.model_dump(mode="json"))
+            name: self.open(name, system.declaration)
             for name, system in self.settings.ticket_systems.items()
         }
 
-    def open(self, name: str, declaration: Mapping[str, Any]) -> TicketSystem:
+    def open(self, name: str, declaration: Declaration | Mapping[str, Any]) -> TicketSystem:
         """Return a ticket system with this declaration and the present origins and credentials.
 
         Raises:

@@ -5,7 +5,7 @@ that they can be rotated while requests are open.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
 
 from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from proxy.settings.oauth2 import OAuth2
 from proxy.settings.secrets import Secret
 from proxy.settings.types import OpenedNetworks, ReadableFile, Section, WebUrl
 from proxy.tickets.declaring.base import Declaration
-from proxy.tickets.declaring.model import HeaderName
+from proxy.tickets.declaring.model import DeclarationModel, HeaderName
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.proofs import read_key
 from proxy.tickets.jira.declaration import JiraDeclaration, JiraEvents
@@ -35,12 +35,23 @@ class NoCredential(Section):
     kind: Literal["none"]
 
 
+Part = TypeVar("Part", bound=DeclarationModel)
+
+
+def _part(model: type[Part], whole: DeclarationModel, **replaced: Any) -> Part:
+    """Return the fields that a model has of one of its subclasses, which has validated them."""
+    fields = {name: getattr(whole, name) for name in model.model_fields}
+    return cast("Part", model.model_construct(**fields | replaced))
+
+
 class SignedEvents(Events):
     """How pushed events prove themselves, with the secrets that are live now.
 
     Or, for tokens signed with private keys, where the public ones are published: `jwks_url`, in
     the networks of the ticket system where nothing else is said.
     """
+
+    declared: ClassVar[type[Events]] = Events
 
     jwks_url: WebUrl | None = None
     jwks_networks: OpenedNetworks | None = None
@@ -97,20 +108,9 @@ class System(Declaration):
 
     @property
     def declaration(self) -> Declaration:
-        """What is frozen with a request: everything but credentials, certificates and secrets."""
-        frozen = self.model_dump(
-            mode="json",
-            exclude={
-                "auth": True,
-                "secret_headers": True,
-                "networks": True,
-                "direct": True,
-                "ca_file": True,
-                "allow_http": True,
-                "events": {"secrets", "jwks_url", "jwks_networks"},
-            },
-        )
-        return self.declared.model_validate(frozen)
+        """The part that is frozen with a request: no credentials, certificates or secrets."""
+        events = self.events and _part(self.events.declared, self.events)
+        return _part(self.declared, self, events=events)
 
     def event_secrets(self) -> tuple[bytes, ...]:
         """Return the secrets that may prove an event now, in any order."""
@@ -152,6 +152,8 @@ class RestSystem(RestDeclaration, System):
 class SignedServiceNowEvents(ServiceNowEvents, SignedEvents):
     """Events of a business rule, with the secrets that are live now."""
 
+    declared: ClassVar = ServiceNowEvents
+
 
 class ServiceNowSystem(ServiceNowDeclaration, System):
     """A ServiceNow instance."""
@@ -163,6 +165,8 @@ class ServiceNowSystem(ServiceNowDeclaration, System):
 
 class SignedJiraEvents(JiraEvents, SignedEvents):
     """Webhooks of a Jira site, with the secrets that are live now."""
+
+    declared: ClassVar = JiraEvents
 
 
 class JiraSystem(JiraDeclaration, System):

@@ -45,11 +45,11 @@ KINDS: Final[Mapping[str, Callable[[], Kind]]] = {
 def open_system(
     *,
     name: str,
-    declaration: Mapping[str, Any],
+    declaration: Declaration | Mapping[str, Any],
     http: Destination,
     event_secrets: Callable[[], Sequence[bytes]] = tuple,
 ) -> TicketSystem:
-    """Return the ticket system that a declaration, given as JSON, describes.
+    """Return the ticket system that a declaration describes; it may also be given as JSON.
 
     `event_secrets` is called for each event, so that secrets can be replaced meanwhile.
 
@@ -57,7 +57,9 @@ def open_system(
         ConfigurationError: the declaration is of an unknown kind or not valid; one frozen by a
             newer version of this program, for example.
     """
-    valid = declaration_of(name, declaration)
+    valid = declaration
+    if not isinstance(valid, Declaration):
+        valid = declaration_of(name, valid)
     return compose(
         KINDS[valid.kind](), name=name, declaration=valid, http=http, event_secrets=event_secrets
     )
