@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from proxy.app.destinations import open_destinations
 from proxy.app.keys import open_audit_keys, open_tokens
-from proxy.app.open_store import open_store, refuse_to_drop, resume_removed_destinations
+from proxy.app.open_store import check_store, open_store
 from proxy.app.processes.share import SINGLE, WorkerShare
 from proxy.app.runtime import Runtime
 from proxy.domain.clock import Clock, SystemClock
@@ -15,8 +15,6 @@ from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
 from proxy.outbound.destination import Observe
 from proxy.settings import Settings
-from proxy.store.layout import StoreLayout
-from proxy.store.pauses import PauseStore
 
 
 @asynccontextmanager
@@ -40,19 +38,11 @@ async def assemble(
         metrics = Metrics()
         alarms = Alarms(metrics)
         store, server = await open_store(settings, stack, alarms, clock, share.store_url)
-        await StoreLayout(store).connect()
-        await refuse_to_drop(settings, store)
-        await resume_removed_destinations(settings, PauseStore(store))
-
-        local_clock = clock or SystemClock()
+        await check_store(settings, store)
+        local_clock, tokens = clock or SystemClock(), open_tokens(settings, store)
+        observe = _observer(metrics)
         destinations = await open_destinations(
-            settings,
-            stack,
-            open_tokens(settings, store),
-            clock=local_clock,
-            dice=dice,
-            observe=_observer(metrics),
-            share=share,
+            settings, stack, tokens, clock=local_clock, dice=dice, observe=observe, share=share
         )
         runtime = Runtime(
             settings=settings,

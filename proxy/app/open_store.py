@@ -12,6 +12,7 @@ from proxy.settings import Settings
 from proxy.store.client.connections import connect_url
 from proxy.store.durability import durability_problems
 from proxy.store.embedded.server import EmbeddedServer
+from proxy.store.layout import StoreLayout
 from proxy.store.pauses import PauseStore
 from proxy.store.requests import RequestStore
 from proxy.store.transfer.namespace import service_name
@@ -62,7 +63,18 @@ def store_url(settings: Settings, server: EmbeddedServer | None) -> str:
     return settings.store.redis_url.reveal() if settings.store.redis_url else ""
 
 
-async def refuse_to_drop(settings: Settings, store: RequestStore) -> None:
+async def check_store(settings: Settings, store: RequestStore) -> None:
+    """Check that the store fits the settings, and resume the destinations that they dropped.
+
+    Raises:
+        ConfigurationError: the store has other partitions, or requests of removed systems.
+    """
+    await StoreLayout(store).connect()
+    await _refuse_to_drop(settings, store)
+    await _resume_removed_destinations(settings, PauseStore(store))
+
+
+async def _refuse_to_drop(settings: Settings, store: RequestStore) -> None:
     """Raise ConfigurationError if open requests need a removed instance or system."""
     problems = []
     for (instance, system), count in (await store.open_counts()).items():
@@ -74,7 +86,7 @@ async def refuse_to_drop(settings: Settings, store: RequestStore) -> None:
         raise ConfigurationError(f"{'; '.join(problems)}. Keep it until they are done.")
 
 
-async def resume_removed_destinations(settings: Settings, pauses: PauseStore) -> None:
+async def _resume_removed_destinations(settings: Settings, pauses: PauseStore) -> None:
     """End the pauses of systems and instances that are no longer in the settings.
 
     They are never called again, so no success would end the pause, and readiness would stay
