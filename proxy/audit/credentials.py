@@ -67,7 +67,7 @@ class Credentials:
             after = self._ring.seal(orjson.dumps(found), name=place).decode()
             entry = {"event": "CredentialsChanged", "by": self._by, **changes}
             before = sealed.decode() if sealed else ""
-            if not await self._streams.note(_NAME, entry, before=before, after=after):
+            if not await self._streams.append(_NAME, entry, before=before, after=after):
                 return  # another process was faster: look again
         self._mine = found
 

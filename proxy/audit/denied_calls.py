@@ -1,6 +1,6 @@
-"""Calls that proved too little, or wanted what is others': counted, a few kept for the audit.
+"""Calls without a sufficient credential or permission: counted, with a few samples in the audit.
 
-A flood of them stays cheap: one entry per route and look, whatever it stands for.
+A flood of them stays cheap: one audit entry per route and interval, however many calls it counts.
 """
 
 import asyncio
@@ -8,42 +8,38 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final
 
 from proxy.errors import ProxyError
 from proxy.observability.metrics import Metrics
+from proxy.store.audit_streams import AuditStreams
 
 EVERY: Final = 10.0
-"""Seconds between two notes."""
+"""Seconds between two audit entries of a route."""
 
 _SAMPLES: Final = 3
 _log: Final = logging.getLogger(__name__)
 
 
-class Notes(Protocol):
-    """The part of the audit that takes entries which are about no request."""
-
-    async def note(self, about: str, entry: Mapping[str, Any]) -> bool:
-        """Append an entry."""
-        ...
-
-
 @dataclass(slots=True)
 class _Tally:
+    """Denied calls of one route since the last audit entry."""
+
     count: int = 0
     samples: list[Mapping[str, str]] = field(default_factory=list)
+    """Details of the first of them."""
 
 
 class DeniedCalls:
-    """What was refused since the last note, by route."""
+    """Counts denied calls by route, and reports them to metrics and audit."""
 
-    def __init__(self, notes: Notes, metrics: Metrics) -> None:
-        self._notes = notes
+    def __init__(self, streams: AuditStreams, metrics: Metrics) -> None:
+        self._streams = streams
         self._metrics = metrics
         self._tallies: dict[str, _Tally] = {}
 
     def count(self, route: str, **sample: str) -> None:
-        """Count one refused call; the first ones of a route are kept as samples."""
+        """Count one denied call; the first of each route are kept as samples."""
         self._metrics.refused.labels(route).inc()
         tally = self._tallies.setdefault(route, _Tally())
         tally.count += 1
@@ -51,7 +47,7 @@ class DeniedCalls:
             tally.samples.append(sample)
 
     async def flush(self) -> None:
-        """Note what was counted; what cannot be noted now is counted on."""
+        """Write the counts into the audit; those that cannot be written are kept."""
         for route in list(self._tallies):
             tally = self._tallies.pop(route)
             entry = {
@@ -61,15 +57,15 @@ class DeniedCalls:
                 "samples": tally.samples,
             }
             try:
-                await self._notes.note("refused", entry)
+                await self._streams.append("refused", entry)
             except ProxyError as error:
                 later = self._tallies.setdefault(route, _Tally())
                 later.count += tally.count
                 later.samples = (tally.samples + later.samples)[:_SAMPLES]
-                _log.info("Refused calls could not be noted: %s", error)
+                _log.info("Denied calls could not be written into the audit: %s", error)
 
     async def running(self, _app: object) -> AsyncIterator[None]:
-        """Note again and again while the application runs, and once at the end (cleanup_ctx)."""
+        """Write the counts repeatedly while the application runs, and at its end (cleanup_ctx)."""
         task = asyncio.create_task(self._run())
         yield
         task.cancel()

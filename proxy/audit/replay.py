@@ -14,7 +14,7 @@ from proxy.domain.models import Record, StoredRequest
 from proxy.domain.replace import replace
 from proxy.errors import ConfigurationError
 from proxy.store.at_rest import Privacy
-from proxy.store.audit_streams import read_kept
+from proxy.store.audit_streams import read_snapshot
 from proxy.store.codec import ADMITTED
 from proxy.store.requests import RequestStore
 from proxy.witboost.hook_call import content_of, respond_to
@@ -62,7 +62,9 @@ class AuditedRequest:
             raise ConfigurationError(
                 "without encryption.keys the audit's records cannot be read. Restore the keys"
             )
-        return read_kept(store, orjson.loads(ring.open(sealed.encode(), name=place_of(self.id))))
+        return read_snapshot(
+            store, orjson.loads(ring.open(sealed.encode(), name=place_of(self.id)))
+        )
 
 
 def replay(files: Iterable[Iterable[bytes]]) -> dict[str, AuditedRequest]:

@@ -170,7 +170,7 @@ class Sealer:
         at = await asyncio.to_thread(_end, self._sink, sealed)
         # what nobody told Redis of is not trimmed yet
         news = dict(at.positions.items() - sealed.positions.items())
-        if news and not await self._streams.hold(news):
+        if news and not await self._streams.has_all(news):
             self._alarms.sound(
                 Alarm.STORE_BEHIND_AUDIT,
                 "The audit tells of changes that the store has forgotten: an older snapshot, or the"
@@ -208,8 +208,8 @@ class Sealer:
         last = {entry.request: entry for entry in entries if entry.request}
         kept: Mapping[str, Snapshot] = {}
         if self._seals.ring:
-            whole = {it.request for it in entries if _ADMITTED in it.line}
-            kept = await self._streams.kept(list(last), whole=whole)
+            admitted = {entry.request for entry in entries if _ADMITTED in entry.line}
+            kept = await self._streams.snapshots(list(last), with_payload=admitted)
         lines = []
         for entry in entries:
             content: dict[str, Any] = {

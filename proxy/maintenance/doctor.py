@@ -1,8 +1,8 @@
-"""What store, audit and ticket systems know of the same requests, compared; and mended where safe.
+"""The doctor: compares store, audit and ticket systems, and repairs what is safe to repair.
 
-After a loss (an append-only file without its end, an older snapshot) the store alone cannot tell
-what is missing. The audit's files can, up to the last sealed line; ticket systems can for tickets.
-What nobody can tell is said to be unknown, never to be fine.
+After a loss (an append-only file without its end, an older snapshot) the store alone does not show
+what is missing. The audit's files do, up to the last sealed line; ticket systems do for tickets.
+What nothing shows is reported as unknown, never as fine.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,74 +19,76 @@ from proxy.domain.models import State, StoredRequest
 from proxy.domain.replace import replace
 from proxy.errors import ConfigurationError, StaleError, SupersededError
 from proxy.maintenance import Progress, no_progress
-from proxy.maintenance.findings import Finding, ticket_of, unknown_tickets, went_on
+from proxy.maintenance.findings import Finding, compare_progress, ticket_of, unknown_tickets
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.codec import history_entry
 from proxy.store.index_check import compare_indices
 from proxy.store.requests import RequestStore
-from proxy.store.restore import bare, raw_history, restore
+from proxy.store.restore import load_without_payload, raw_history, restore
 from proxy.tickets.port import TicketSystem
 
 _PAGE: Final = 500
 _BY: Final = "doctor"
-_GONE: Final = "its payload is gone, that is what was asked for, and where its status goes"
-_UNKNOWN: Final = (
-    "what was asked for, and where witboost waits for its status, is known to nobody here: it has"
-    " to be sent again from there"
+_GONE: Final = "its payload is gone: what was asked for, and where its status goes"
+_LOST: Final = (
+    "what was asked for, and where witboost expects the status, cannot be recovered: submit the"
+    " request again in witboost"
 )
 _UNSEALED: Final = (
-    "what was accepted and lost before it was sealed (the audit lags by about a second) leaves no"
-    " trace here: witboost still waits for such requests, and they have to be sent again from there"
+    "requests that were accepted and lost before the audit was sealed (about a second) leave no"
+    " trace here: witboost still waits for them, so submit those again in witboost"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorInputs:
-    """What is compared: the store, what the audit remembers, the ticket systems by name.
-
-    `report` is the audit's own verification, None where no files are here; `since` is the moment
-    (ms) from which tickets are looked for that no request knows, `retention` how long finished
-    requests are kept (ms).
-    """
+    """Everything that the doctor compares."""
 
     store: RequestStore
+    """The requests."""
     streams: AuditStreams
-    remembered: Mapping[str, AuditedRequest]
+    """The audit entries that are not sealed yet."""
+    audited: Mapping[str, AuditedRequest]
+    """The requests of the audit's files, by correlation id."""
     report: Report | None
+    """The verification of the audit's files; None without files."""
     systems: Mapping[str, TicketSystem]
+    """The ticket systems by name."""
     since: int
+    """Tickets changed since then (ms since the epoch) must belong to a request."""
     retention: int
+    """How long finished requests are kept, in ms."""
 
 
 class Doctor:
-    """Compares, explains, and with `repair` mends what is safe to mend."""
+    """Yields findings; with `repair`, it also repairs what is safe to repair."""
 
     def __init__(
-        self, patient: DoctorInputs, *, repair: bool, progress: Progress = no_progress
+        self, inputs: DoctorInputs, *, repair: bool, progress: Progress = no_progress
     ) -> None:
-        self._it = patient
+        self._in = inputs
+        self._store = inputs.store
         self._repair = repair
         self._progress = progress
         self._done = self._total = 0
 
     async def examine(self) -> AsyncIterator[Finding]:
         """Yield every finding; a step of the progress is one request of the audit or the store."""
-        self._total = len(self._it.remembered) + sum((await self._it.store.counts()).values())
+        self._total = len(self._in.audited) + sum((await self._store.counts()).values())
         async for finding in self._audit():
             yield finding
-        for remembered in self._it.remembered.values():
+        for audited in self._in.audited.values():
             self._step()
-            if not remembered.expired:
-                async for finding in self._request(remembered):
+            if not audited.expired:
+                async for finding in self._request(audited):
                     yield finding
         async for finding in self._indices():
             yield finding
         async for finding in self._payloads():
             yield finding
-        async for finding in self._unsealed():
+        async for finding in self._not_audited():
             yield finding
-        it = self._it
-        async for finding in unknown_tickets(it.store, it.systems, since=it.since):
+        async for finding in unknown_tickets(self._store, self._in.systems, since=self._in.since):
             yield finding
         yield Finding("unknown", "the last moments before a loss", _UNSEALED)
 
@@ -97,163 +99,167 @@ class Doctor:
     # -- the audit itself ----------------------------------------------------------------------
 
     async def _audit(self) -> AsyncIterator[Finding]:
-        report = self._it.report
+        report = self._in.report
         if report is None:
-            says = "there are no files here, so what the store may have lost cannot be told"
-            yield Finding("unknown", "audit", says)
+            message = "there are no audit files here, so losses of the store cannot be detected"
+            yield Finding("unknown", "audit", message)
             return
         for problem in report.problems:
             yield Finding("wrong", "audit", problem)
-        sealed = await self._it.streams.sealed()
+        sealed = await self._in.streams.sealed()
         if sealed.lines > report.last:
             yield Finding(
                 "wrong",
                 "audit",
-                f"the store knows of {sealed.lines} lines, and the files end with line"
-                f" {report.last}: their end was cut off, or other files hold it",
+                f"the store counts {sealed.lines} lines, but the files end with line"
+                f" {report.last}: their end was cut off, or it is in other files",
             )
         elif sealed.lines < report.last:
             yield Finding(
                 "wrong",
                 "store",
-                f"it knows of {sealed.lines} sealed lines, and the files hold {report.last}: it"
-                " forgot what happened after that",
+                f"it counts {sealed.lines} sealed lines, but the files have {report.last}: it lost"
+                " what happened after that",
             )
         elif not report.problems:
-            yield Finding("ok", "audit", f"whole, {report.last} lines")
+            yield Finding("ok", "audit", f"complete, {report.last} lines")
 
-    # -- requests that the audit knows ---------------------------------------------------------
+    # -- requests in the audit -----------------------------------------------------------------
 
-    async def _request(self, remembered: AuditedRequest) -> AsyncIterator[Finding]:
-        store = self._it.store
+    async def _request(self, audited: AuditedRequest) -> AsyncIterator[Finding]:
         try:
-            found = await store.load(remembered.id)
+            stored = await self._store.load(audited.id)
         except ConfigurationError:
-            return  # that is told of every request of the store
-        kept = await raw_history(store, remembered.id)
-        if found and (not remembered.history or remembered.history[-1] in kept):
-            # the store knows all that the audit knows
-            if sent_again(orjson.loads(line)["event"] for line in kept):
-                # frozen between its last check and the sending, a process makes a second ticket
-                finding = await ticket_of(self._it.systems, replace(found.record, ticket_id=""))
+            return  # reported for every request of the store
+        history = await raw_history(self._store, audited.id)
+        if stored and (not audited.history or audited.history[-1] in history):
+            # the store has everything that the audit has
+            if sent_again(orjson.loads(line)["event"] for line in history):
+                # a process frozen between its last check and the call makes a second ticket
+                finding = await ticket_of(self._in.systems, replace(stored.record, ticket_id=""))
                 if finding.result != "note":
                     yield finding
             return
-        known = self._known(remembered)
-        if isinstance(known, str):
-            yield Finding("wrong", remembered.id, f"the store lost it, and {known}")
+        rebuilt = self._rebuilt(audited)
+        if isinstance(rebuilt, str):
+            yield Finding("wrong", audited.id, f"the store lost it, and {rebuilt}")
             return
-        if found and set(kept) - set(remembered.history):
-            yield went_on(found.record, known.record)
+        if stored and set(history) - set(audited.history):
+            yield compare_progress(stored.record, rebuilt.record)
             return
-        says = (
-            f"the store has it as {found.record.state}, and the audit as {known.record.state}"
-            if found
-            else f"the store lost it; the audit has it as {known.record.state}"
+        state = rebuilt.record.state
+        message = (
+            f"its state is {stored.record.state} in the store, but {state} in the audit"
+            if stored
+            else f"the store lost it; its state in the audit is {state}"
         )
-        yield await ticket_of(self._it.systems, known.record)
-        yield await self._write_back(found, known, remembered.history, says)
-        if known.record.decision and not remembered.callback_accepted:
+        yield await ticket_of(self._in.systems, rebuilt.record)
+        yield await self._write_back(stored, rebuilt, audited.history, message)
+        if rebuilt.record.decision and not audited.callback_accepted:
             yield Finding(
                 "unknown",
-                remembered.id,
-                "whether witboost was told its decision: that is sent again, and a 409 will say"
-                " that it was",
+                audited.id,
+                "witboost may have its decision already: it is sent again, and a 409 answer means"
+                " that witboost had it",
             )
 
-    def _known(self, remembered: AuditedRequest) -> StoredRequest | str:
-        """Return the request as the audit has it, or why there is none."""
+    def _rebuilt(self, audited: AuditedRequest) -> StoredRequest | str:
+        """Return the request as the audit has it, or the reason why it cannot be rebuilt."""
         try:
-            known = remembered.entry(self._it.store)
+            rebuilt = audited.entry(self._store)
         except ConfigurationError as error:
             return str(error)
-        return known or "the audit holds too little to rebuild it"
+        return rebuilt or "the audit has too little to rebuild it"
 
     async def _write_back(
-        self, found: StoredRequest | None, known: StoredRequest, history: Sequence[bytes], says: str
+        self,
+        stored: StoredRequest | None,
+        rebuilt: StoredRequest,
+        history: Sequence[bytes],
+        message: str,
     ) -> Finding:
-        """Put what is known in place of what was found, where that is wanted."""
-        record = known.record
+        """Replace what is stored by the rebuilt request, if repairs are allowed."""
+        record = rebuilt.record
         if not self._repair:
-            return Finding("wrong", record.id, f"{says}. --repair writes that back")
-        store = self._it.store
-        event = Restored(at=await store.now(), by=_BY, reason=says)
-        after = advance_entry(known, event)
+            return Finding("wrong", record.id, f"{message}. --repair writes it back")
+        event = Restored(at=await self._store.now(), by=_BY, reason=message)
+        after = advance_entry(rebuilt, event)
         lines = [*history[-199:], history_entry(event, after.record)]
         try:
-            await restore(store, found, after, lines, retention=self._it.retention)
+            await restore(self._store, stored, after, lines, retention=self._in.retention)
         except SupersededError:
-            return Finding("wrong", record.id, f"{says}; a newer request has its URL by now")
+            return Finding("wrong", record.id, f"{message}; a newer request has its URL now")
         except StaleError:
-            return Finding("wrong", record.id, f"{says}; it is changing just now: run this again")
-        says = f"{says}. It was written back and is {after.record.state}"
-        return Finding("repaired", record.id, says)
+            return Finding("wrong", record.id, f"{message}; it is changing: run the doctor again")
+        message = f"{message}. It was written back; its state is {after.record.state}"
+        return Finding("repaired", record.id, message)
 
     # -- the store itself ----------------------------------------------------------------------
 
     async def _indices(self) -> AsyncIterator[Finding]:
-        """Compare every index with the records, which it is made from."""
-        it = self._it
-        async for found in compare_indices(it.store, mend=self._repair, retention=it.retention):
-            if not found.mendable:
-                yield Finding("wrong", found.about, found.says)
+        """Compare every index with the records from which it is made."""
+        async for mismatch in compare_indices(
+            self._store, repair=self._repair, retention=self._in.retention
+        ):
+            message = mismatch.message
+            if not mismatch.repairable:
+                yield Finding("wrong", mismatch.about, message)
             elif self._repair:
-                yield Finding("repaired", found.about, f"{found.says}. It was put right")
+                yield Finding("repaired", mismatch.about, f"{message}. It was corrected")
             else:
-                yield Finding("wrong", found.about, f"{found.says}. --repair puts that right")
+                yield Finding("wrong", mismatch.about, f"{message}. --repair corrects it")
 
     async def _payloads(self) -> AsyncIterator[Finding]:
-        """Look whether each request of the store can be read, with what was asked for."""
-        for each in [it async for it in self._stored()]:
+        """Check that each request of the store can be read, payload included."""
+        for correlation_id in [request async for request in self._ids()]:
             self._step()
             try:
-                found = await self._it.store.load(each)
+                stored = await self._store.load(correlation_id)
             except ConfigurationError as error:
-                says = f"it cannot be read: {error}"
+                message = f"it cannot be read: {error}"
             else:
-                says = _GONE if found and not found.payload else ""
-            if says:
-                async for finding in self._payload(each, says):
+                message = _GONE if stored and not stored.payload else ""
+            if message:
+                async for finding in self._payload(correlation_id, message):
                     yield finding
 
-    async def _payload(self, correlation_id: str, says: str) -> AsyncIterator[Finding]:
-        """Put back the payload alone: of the rest, the store may know more than the audit."""
-        store = self._it.store
-        remembered = self._it.remembered.get(correlation_id)
-        known = self._known(remembered) if remembered else "it is not in these files of the audit"
-        if isinstance(known, str):
-            yield Finding("wrong", correlation_id, f"{says}; and {known}")
-            if says == _GONE:
-                yield Finding("unknown", correlation_id, _UNKNOWN)
+    async def _payload(self, correlation_id: str, message: str) -> AsyncIterator[Finding]:
+        """Write back the payload alone: the store may have a newer record than the audit."""
+        audited = self._in.audited.get(correlation_id)
+        rebuilt = self._rebuilt(audited) if audited else "these audit files do not contain it"
+        if isinstance(rebuilt, str):
+            yield Finding("wrong", correlation_id, f"{message}; {rebuilt}")
+            if message == _GONE:
+                yield Finding("unknown", correlation_id, _LOST)
             return
         try:
-            found = await bare(store, correlation_id)
-        except ConfigurationError:  # it is not the payload alone
-            yield Finding("wrong", correlation_id, says)
+            stored = await load_without_payload(self._store, correlation_id)
+        except ConfigurationError:  # more than the payload cannot be read
+            yield Finding("wrong", correlation_id, message)
             return
-        if found is not None:  # or it has just been removed
-            whole = replace(found, payload=known.payload)
-            history = await raw_history(store, correlation_id)
-            yield await self._write_back(found, whole, history, says)
+        if stored is not None:  # else it has just been removed
+            complete = replace(stored, payload=rebuilt.payload)
+            history = await raw_history(self._store, correlation_id)
+            yield await self._write_back(stored, complete, history, message)
 
-    # -- requests that the audit does not know -------------------------------------------------
+    # -- requests that are not in the audit ----------------------------------------------------
 
-    async def _unsealed(self) -> AsyncIterator[Finding]:
-        """Compare the other way round: every request of the store must be in the audit."""
-        waiting = await self._it.streams.unsealed({}, limit=10_000)
-        known = {*self._it.remembered, *(entry.request for entry in waiting)}
-        strangers = [it async for it in self._stored() if it not in known]
-        if strangers:
-            few = ", ".join(strangers[:5])
-            says = (
-                f"{len(strangers)} requests are in the store and not in these files ({few}): were"
-                " they admitted before there was an audit, are files elsewhere or over their"
-                " retention, or were lines removed?"
+    async def _not_audited(self) -> AsyncIterator[Finding]:
+        """Check that every request of the store is in the audit."""
+        waiting = await self._in.streams.unsealed({}, limit=10_000)
+        audited = {*self._in.audited, *(entry.request for entry in waiting)}
+        missing = [request async for request in self._ids() if request not in audited]
+        if missing:
+            message = (
+                f"{len(missing)} requests of the store are not in these files"
+                f" ({', '.join(missing[:5])}): they are older than the audit, or files are missing"
+                " or expired, or lines were removed"
             )
-            yield Finding("unknown", "audit", says)
+            yield Finding("unknown", "audit", message)
 
-    async def _stored(self) -> AsyncIterator[str]:
-        for tag in self._it.store.keys.tags():
+    async def _ids(self) -> AsyncIterator[str]:
+        """Yield the correlation ids of all requests in the store."""
+        for tag in self._store.keys.tags():
             for state in State:
                 at = 0
                 while page := await self._page(f"{tag}:s:{state}", at):
@@ -262,7 +268,5 @@ class Doctor:
                     at += len(page)
 
     async def _page(self, key: str, at: int) -> Sequence[bytes]:
-        page: Sequence[bytes] = await self._it.store.batcher.command(
-            "ZRANGE", key, at, at + _PAGE - 1
-        )
+        page: Sequence[bytes] = await self._store.batcher.command("ZRANGE", key, at, at + _PAGE - 1)
         return page

@@ -51,7 +51,7 @@ async def export_store(
         raise ConfigurationError(f"there is nothing under store.namespace {store.keys.namespace}.")
     await StoreLayout(store).connect()
     name = secrets.token_hex(8)
-    await AuditStreams(store).note(_STREAM, {"event": "StoreExported", "by": by, "export": name})
+    await AuditStreams(store).append(_STREAM, {"event": "StoreExported", "by": by, "export": name})
     head = Head(
         id=name,
         at=await store.now(),
@@ -104,7 +104,7 @@ async def import_store(
         await arriving.write(some)
     await arriving.finish()
     entry = {"event": "StoreImported", "by": by, "export": head.id, "of": head.namespace}
-    await AuditStreams(store).note(_STREAM, entry)
+    await AuditStreams(store).append(_STREAM, entry)
     await _begin(store, ring, file)
     return head
 

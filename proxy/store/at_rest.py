@@ -1,8 +1,8 @@
-"""What the store shows of what people wrote: nothing, where there is a key ring.
+"""Encryption at rest: with a key ring, the store reveals nothing that people wrote.
 
-The hook call and the texts beside a record are encrypted, each for the key it lies at. Equal URLs
-and equal contents must still be found, so their digests are keyed: who holds a copy of the store
-cannot try out guesses. Records, histories and indices keep states, keys of tickets and who decided.
+The hook call and a record's texts are encrypted, each bound to the name of its Redis key. Equal
+URLs and contents must still be found, so their digests are keyed: nobody can test guesses against a
+copy of the store. Records, histories and indices stay in clear: states, ticket keys, who decided.
 """
 
 import dataclasses
@@ -15,16 +15,17 @@ from proxy.errors import ConfigurationError
 from proxy.security.key_ring import KeyRing
 
 PLAIN: Final = "plain"
-_MARK: Final = b"\x01"  # begins what is encrypted; nothing that is kept in clear begins with it
+_MARK: Final = b"\x01"  # begins every encrypted value; no value in clear begins with it
 _DIGITS: Final = 40
 _BLOCK: Final = 64  # bytes that SHA-256 takes at once
 
 
 @functools.lru_cache(maxsize=8)
 def _keyed(key: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
-    """Return both hashes of an HMAC (RFC 2104 2) after their key: two are made per hook call.
+    """Return both hashes of an HMAC (RFC 2104 2) after their key block.
 
-    `hmac` would begin anew each time, for more than the hook call's encryption.
+    A hook call needs two HMACs; with `hmac`, which starts anew each time, they would cost more than
+    its encryption.
     """
     block = (key if len(key) <= _BLOCK else hashlib.sha256(key).digest()).ljust(_BLOCK, b"\0")
     inner, outer = (bytes(byte ^ pad for byte in block) for pad in (0x36, 0x5C))
@@ -33,29 +34,27 @@ def _keyed(key: bytes) -> tuple["hashlib._Hash", "hashlib._Hash"]:
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """What hides and shows; without a ring everything lies in clear, and old values still open.
-
-    `index_key` does not rotate with the ring: under another one, nothing would be found again. A
-    store that was imported under another one is `placed_by` the first: it still chooses partitions,
-    as correlation ids do, and nothing else.
-    """
+    """The keys of a store; without a ring it is written in clear."""
 
     ring: KeyRing | None = None
+    """Encrypts payloads, texts and alarms."""
     index_key: bytes | None = None
+    """Keys the digests; it does not rotate, because another key finds no existing request."""
     placed_by: "Privacy | None" = None
+    """Of a store imported under another index key, the first one: it still chooses partitions."""
 
     @property
     def indices(self) -> str:
-        """Return what tells one index key from another, and from none; with what places by."""
+        """A fingerprint of the index key, and of the key that chooses partitions."""
         own = self.digest(PLAIN)[:16] if self.index_key else PLAIN
         return f"{own}+{self.placed_by.indices}" if self.placed_by else own
 
     def with_plain_indices(self) -> Self:
-        """Return this for a store whose indices were begun without a key."""
+        """Return a copy for a store whose indices were begun without a key."""
         return dataclasses.replace(self, index_key=None)
 
     def with_placement(self, key: bytes | None) -> Self:
-        """Return this for a store whose partitions are chosen under that key, None for none."""
+        """Return a copy for a store whose partitions are chosen under that key, None for no key."""
         return dataclasses.replace(self, placed_by=Privacy(index_key=key))
 
     def digest(self, text: str) -> str:
@@ -67,21 +66,21 @@ class Privacy:
         outer.update(inner.digest())
         return outer.hexdigest()[:_DIGITS]
 
-    def encrypt(self, plain: bytes, place: str) -> bytes:
-        """Return what is kept at a place, the name of its Redis key."""
-        return _MARK + self.ring.encrypt(plain, name=place) if self.ring else plain
+    def encrypt(self, plain: bytes, name: str) -> bytes:
+        """Return a value as it is stored under the Redis key `name`."""
+        return _MARK + self.ring.encrypt(plain, name=name) if self.ring else plain
 
-    def decrypt(self, kept: bytes, place: str) -> bytes:
-        """Return what was hidden.
+    def decrypt(self, stored: bytes, name: str) -> bytes:
+        """Return a value in clear that was stored under the Redis key `name`.
 
         Raises:
             ConfigurationError: its key is not in the ring, or it was changed or moved.
         """
-        if not kept.startswith(_MARK):
-            return kept
+        if not stored.startswith(_MARK):
+            return stored
         if self.ring is None:
             raise ConfigurationError(
-                f"{place} is encrypted, and there is no key to read it with. Put the keys back into"
-                " encryption.keys."
+                f"{name} is encrypted, and the settings have no key to decrypt it. Restore the"
+                " keys in encryption.keys."
             )
-        return self.ring.decrypt(kept[len(_MARK) :], name=place)
+        return self.ring.decrypt(stored[len(_MARK) :], name=name)

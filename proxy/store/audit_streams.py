@@ -1,7 +1,8 @@
-"""The store's side of the audit: what is not sealed yet, who seals it, and how far it is sealed.
+"""The store's side of the audit: entries that are not sealed yet, and how far sealing has come.
 
-Every Lua step that changes something appends an entry in the same step, to a stream in the slot of
-what it changes. One sealer at a time takes the entries out of Redis; what is sealed is trimmed.
+Every Lua script that changes something appends an audit entry in the same step, to a stream in the
+slot of what it changes. One sealer at a time moves the entries out of Redis; sealed ones are
+trimmed.
 """
 
 import asyncio
@@ -14,49 +15,57 @@ import orjson
 
 from proxy.domain.models import StoredRequest
 from proxy.errors import ConfigurationError
-from proxy.store.client.scripts import load_script
+from proxy.store.client.scripts import (
+    APPEND_AUDIT,
+    SEAL,
+    SNAPSHOT,
+    AppendAuditArguments,
+    NoArguments,
+    SealArguments,
+)
 from proxy.store.requests import RequestStore
 
-_SEAL, _NOTE, _KEPT = map(load_script, ("seal", "note", "kept"))
-_NONE: Final = "0-0"  # before every stream id
+_BEFORE_ALL: Final = "0-0"  # before every stream id
 
 
 class Snapshot(TypedDict):
-    """What lies under the keys of a request, byte for byte as characters: JSON knows no bytes.
+    """A request as it is stored, byte for byte as characters, because JSON has no bytes.
 
-    Payload and texts stay encrypted as they are; `record` and `texts` are names and values in turn.
+    Payload and texts stay encrypted.
     """
 
     record: list[str]
+    """Names and values of its fields, in turn."""
     texts: list[str]
+    """Names and values of its texts, in turn."""
     payload: str
+    """The hook call's body; empty if it was not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One entry as its Lua step wrote it: `request` is a correlation id, or empty.
-
-    `stream` and `position` say where it stood, and never repeat.
-    """
+    """One audit entry as a Lua script wrote it; `stream` and `position` together are unique."""
 
     stream: str
+    """The short name of its stream."""
     position: str
+    """Its id in the stream."""
     request: str
+    """The correlation id of its request; empty if it is about no request."""
     line: bytes
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """What sorts entries of all streams by the server's time."""
-        return ordered(self.position)
+    """The entry, a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """How far the audit is sealed: lines so far, the last one's hash, the last entry per stream."""
+    """How far the audit is sealed."""
 
     lines: int
+    """Lines of the chain."""
     hash: str
+    """The hash of the last line."""
     positions: Mapping[str, str]
+    """The last sealed position of each stream."""
 
 
 def ordered(position: str) -> tuple[int, int]:
@@ -66,7 +75,7 @@ def ordered(position: str) -> tuple[int, int]:
 
 
 class AuditStreams:
-    """Entries that wait to be sealed, and the state of sealing that all processes share."""
+    """The streams of unsealed entries, and the sealing state that all processes share."""
 
     def __init__(self, store: RequestStore) -> None:
         self._store = store
@@ -74,42 +83,50 @@ class AuditStreams:
         self.streams = store.keys.streams()
 
     async def take(self, owner: str, *, lease: int) -> Sealed | None:
-        """Take or keep the turn at sealing for `lease` milliseconds; None if another has it."""
-        words = ["take", self._store.time, owner, lease]
-        ours, lines, last, positions = await self._store.batcher.script(_SEAL, [self._key], words)
-        if not ours:
+        """Take or renew the sealing lease for `lease` ms; None if another process has it."""
+        args = SealArguments("take", self._store.time, owner, lease=lease)
+        granted, lines, last, positions = await self._store.batcher.script(SEAL, [self._key], args)
+        if not granted:
             return None
         return Sealed(int(lines), last.decode(), orjson.loads(positions))
 
     async def advance(self, owner: str, before: Sealed, after: Sealed) -> bool:
-        """Note how far it is sealed now; False if another has taken over meanwhile."""
-        words = ["advance", self._store.time, owner, before.hash]
-        words += [str(after.lines), after.hash, orjson.dumps(after.positions).decode()]
-        return bool(await self._store.batcher.script(_SEAL, [self._key], words))
+        """Store how far the audit is sealed; False if another process has the lease by now."""
+        args = SealArguments(
+            action="advance",
+            now=self._store.time,
+            owner=owner,
+            expected_hash=before.hash,
+            lines=after.lines,
+            hash=after.hash,
+            positions=orjson.dumps(after.positions),
+        )
+        return bool(await self._store.batcher.script(SEAL, [self._key], args))
 
     async def sealed(self) -> Sealed:
-        """Return how far it is sealed, without taking a turn."""
-        found = await self._store.batcher.command("HMGET", self._key, "lines", "hash", "positions")
-        lines, last, positions = found
+        """Return how far the audit is sealed, without taking the lease."""
+        lines, last, positions = await self._store.batcher.command(
+            "HMGET", self._key, "lines", "hash", "positions"
+        )
         return Sealed(int(lines or 0), (last or b"").decode(), orjson.loads(positions or b"{}"))
 
     async def unsealed(self, positions: Mapping[str, str], *, limit: int) -> list[AuditEntry]:
-        """Return what came after these positions, at most `limit` per stream, in order of time."""
+        """Return the entries after these positions in order of time, at most `limit` per stream."""
         answers = await self._store.batcher.commands(
             [
-                ("XRANGE", key, f"({positions.get(name, _NONE)}", "+", "COUNT", limit)
+                ("XRANGE", key, f"({positions.get(name, _BEFORE_ALL)}", "+", "COUNT", limit)
                 for name, key in self.streams.items()
             ]
         )
-        found = [
+        entries = [
             AuditEntry(name, position.decode(), request.decode(), line)
             for name, answer in zip(self.streams, answers, strict=True)
             for position, (request, line) in answer
         ]
-        return sorted(found, key=lambda entry: entry.order)
+        return sorted(entries, key=lambda entry: ordered(entry.position))
 
     async def trim(self, positions: Mapping[str, str]) -> None:
-        """Drop from Redis what is sealed."""
+        """Remove the sealed entries from Redis."""
         trims: list[tuple[Any, ...]] = []
         for name, position in positions.items():
             moment, count = ordered(position)
@@ -121,69 +138,81 @@ class AuditStreams:
         commands: list[tuple[Any, ...]] = [("XLEN", key) for key in self.streams.values()]
         return sum(await self._store.batcher.commands(commands))
 
-    async def hold(self, positions: Mapping[str, str]) -> bool:
-        """Whether the store still has each of these entries, one per stream."""
+    async def has_all(self, positions: Mapping[str, str]) -> bool:
+        """Return True if the store still has each of these entries, one per stream."""
         answers = await self._store.batcher.commands(
             [("XRANGE", self.streams[name], at, at) for name, at in positions.items()]
         )
         return all(answers)
 
-    async def kept(self, ids: Sequence[str], *, whole: Collection[str]) -> dict[str, Snapshot]:
-        """Return what lies under the three keys of requests, the payload only of those in `whole`.
+    async def snapshots(
+        self, ids: Sequence[str], *, with_payload: Collection[str]
+    ) -> dict[str, Snapshot]:
+        """Return requests as they are stored, by id; the payload only of those in `with_payload`.
 
-        One whose retention is over is not in the answer.
+        Expired requests are left out.
         """
         by_tag: dict[str, list[str]] = {}
-        for each in ids:
-            by_tag.setdefault(self._store.keys.tag_of(each), []).append(each)
-        # one step a partition: a command for each key would cost more than all that is sealed
+        for request in ids:
+            by_tag.setdefault(self._store.keys.tag_of(request), []).append(request)
+        # one step per partition: a command per key would cost more than everything that is sealed
         answers = await asyncio.gather(
             *[
                 self._store.batcher.script(
-                    _KEPT, [tag], [word for it in some for word in (it, "1" if it in whole else "")]
+                    SNAPSHOT,
+                    [tag],
+                    NoArguments(),
+                    [value for it in group for value in (it, "1" if it in with_payload else "")],
                 )
-                for tag, some in by_tag.items()
+                for tag, group in by_tag.items()
             ]
         )
         return {
-            each: {
+            request: {
                 "record": characters(record),
                 "texts": characters(texts),
                 "payload": (payload or b"").decode("latin-1"),
             }
-            for some, rows in zip(by_tag.values(), answers, strict=True)
-            for each, (record, texts, payload) in zip(some, rows, strict=True)
+            for group, rows in zip(by_tag.values(), answers, strict=True)
+            for request, (record, texts, payload) in zip(group, rows, strict=True)
             if record
         }
 
-    async def note(
+    async def append(
         self, about: str, entry: Mapping[str, Any], *, before: str = "*", after: str = ""
     ) -> bool:
-        """Append an entry that is about no request, with the value whose change it tells.
+        """Append an entry about no request, together with the value whose change it records.
 
-        Without `after`, the value is the name of this operation, by which a repeat is known.
-        False where the value is not `before` any more.
+        Without `after`, the value is the name of this operation, so that a repeat is recognised.
+        False if the value is no longer `before`.
         """
-        keys = [self._store.keys.beside(about), self._store.keys.shared(about)]
-        after = after or self._store.operation()
-        words = [self._store.time, before, after, orjson.dumps(entry)]
-        return bool(await self._store.batcher.script(_NOTE, keys, words))
+        keys = [self._store.keys.audit_stream(about), self._store.keys.shared(about)]
+        args = AppendAuditArguments(
+            now=self._store.time,
+            before=before,
+            after=after or self._store.operation(),
+            entry=orjson.dumps(entry),
+        )
+        return bool(await self._store.batcher.script(APPEND_AUDIT, keys, args))
 
 
-def characters(words: Sequence[bytes]) -> list[str]:
-    """Return bytes as characters, each word by itself; all in one pass where no word has a NUL."""
-    found = b"\0".join(words).decode("latin-1").split("\0") if words else []
-    return found if len(found) == len(words) else [word.decode("latin-1") for word in words]
+def characters(values: Sequence[bytes]) -> list[str]:
+    """Return bytes as characters, value by value; in one pass if no value contains a NUL."""
+    texts = b"\0".join(values).decode("latin-1").split("\0") if values else []
+    if len(texts) == len(values):
+        return texts
+    return [value.decode("latin-1") for value in values]
 
 
-def read_kept(store: RequestStore, kept: Snapshot) -> StoredRequest:
-    """Return the request that was kept, perhaps before the store was imported.
+def read_snapshot(store: RequestStore, snapshot: Snapshot) -> StoredRequest:
+    """Return the request in a snapshot, which may be older than an import of the store.
 
     Raises:
-        ConfigurationError: it is encrypted under a key that is missing.
+        ConfigurationError: it is encrypted under a missing key.
     """
-    record, texts = ([it.encode("latin-1") for it in kept[part]] for part in ("record", "texts"))
-    payload = kept["payload"].encode("latin-1")
+    record = [value.encode("latin-1") for value in snapshot["record"]]
+    texts = [value.encode("latin-1") for value in snapshot["texts"]]
+    payload = snapshot["payload"].encode("latin-1")
     for keys in store.previous_namespaces:
         with contextlib.suppress(ConfigurationError):
             return store.entry(record, payload, texts, keys)

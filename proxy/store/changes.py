@@ -1,12 +1,10 @@
 """News from ticket systems: which process polls for changes, and which events were seen before."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Literal
 
-from proxy.store.client.scripts import load_script
+from proxy.store.client.scripts import POLL_TURN, PollTurnArguments
 from proxy.store.requests import RequestStore
-
-_LOOK: Final = load_script("look")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +37,10 @@ class PollTurns:
         """Remember up to when a system's changes were read, by that system's clock."""
         await self._run(system, 0, moment)
 
-    async def _run(self, *args: Any) -> Any:
+    async def _run(self, system: str, interval: int, watermark: int | Literal[""] = "") -> Any:
+        args = PollTurnArguments(self._store.time, system, interval, watermark)
         key = self._store.keys.shared("changes")
-        return await self._store.batcher.script(_LOOK, [key], [self._store.time, *args])
+        return await self._store.batcher.script(POLL_TURN, [key], args)
 
 
 class EventDedup:

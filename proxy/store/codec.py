@@ -14,7 +14,7 @@ from proxy.domain.replace import replace
 
 
 def _reader(hint: Any) -> type[int] | type[str] | type[StrEnum]:
-    """Return what turns a field's text into its value, for `int`, `str`, enums and optionals."""
+    """Return the type that parses a field's text: `int`, `str` or an enum, optional or not."""
     kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
     return kinds[0]  # type: ignore[no-any-return]
 
@@ -31,7 +31,7 @@ RECORD_NAMES: Final[Mapping[str, str]] = {
     "url_digest": "url",
     "waited_before_code": "before",
 }
-"""Stored names of `Record` fields that are called otherwise in the program; they never change."""
+"""Stored names of the `Record` fields that have another name in Python; they never change."""
 
 HISTORY_NAMES: Final[Mapping[str, str]] = {"deadline_fired": "fired", "without_ticket": "ours"}
 """The same for fields of events, in histories and audit files."""
@@ -43,13 +43,14 @@ _STORED: Final = {
     RECORD_NAMES.get(name, name).encode(): (name, read) for name, read in _READERS.items()
 }
 _TEXTS: Final = tuple(field.name for field in dataclasses.fields(Details))
+_NO_TEXTS: Final = Details()
 _BARE: Final = Record("", State.RECEIVED, "", "", "", "", "", 0, 0)
 
 
 def write_record(record: Record, before: Record = _BARE) -> list[tuple[str, str]]:
     """Return the fields that differ from `before`; an empty value unsets its field."""
     old, new = vars(before), vars(record)
-    # most fields are one object in both, so a look at what they hold is hardly ever needed
+    # most fields are the same object in both, so their values are rarely compared
     return [
         (RECORD_NAMES.get(name, name), _text(value))
         for name, value in new.items()
@@ -68,25 +69,25 @@ def _pairs(flat: Sequence[bytes]) -> dict[str, str]:
 
 def read_record(flat: Sequence[bytes]) -> Record:
     """Return the record in an HGETALL answer; fields of newer or older versions are ignored."""
-    words = iter(flat)
+    values = iter(flat)
     fields: dict[str, Any] = {}
-    for word, value in zip(words, words, strict=True):
-        if word in _STORED:
-            name, read = _STORED[word]
+    for stored_name, value in zip(values, values, strict=True):
+        if stored_name in _STORED:
+            name, read = _STORED[stored_name]
             fields[name] = read(value.decode())
     return replace(_BARE, **fields)
 
 
 def read_texts(flat: Sequence[bytes]) -> Details:
     """Return the texts in an HGETALL answer."""
-    found = _pairs(flat)
-    return Details(**{name: found[name] for name in _TEXTS if name in found})
+    texts = _pairs(flat)
+    return Details(**{name: texts[name] for name in _TEXTS if name in texts})
 
 
-def write_texts(texts: Details, before: Details) -> list[tuple[str, str]]:
-    """Return the texts that differ."""
+def write_texts(texts: Details, before: Details = _NO_TEXTS) -> list[tuple[str, bytes]]:
+    """Return the texts that differ from `before`."""
     old = vars(before)
-    return [(name, text) for name, text in vars(texts).items() if text != old[name]]
+    return [(name, text.encode()) for name, text in vars(texts).items() if text != old[name]]
 
 
 def admission_entry(record: Record) -> Mapping[str, Any]:
@@ -100,36 +101,36 @@ def admission_entry(record: Record) -> Mapping[str, Any]:
 
 
 def history_entry(event: Event, record: Record) -> bytes:
-    """Return one line of a request's history: what happened, when, and the state it led to."""
+    """Return one line of a request's history: the event, its time, and the state after it."""
     entry: dict[str, Any] = {
         "at": event.at,
         "event": event.event_code,
         "state": record.state,
     }
-    kind: Any = type(event)  # to mypy, the class of what has a hash has none
-    for name, stored in _told(kind):
+    kind: Any = type(event)  # mypy takes a hashable object's class for unhashable
+    for name, stored in _history_fields(kind):
         if value := getattr(event, name):
             entry[stored] = _ticket(value) if isinstance(value, Ticket) else value
     return orjson.dumps(entry)
 
 
 @functools.cache
-def _told(kind: Any) -> tuple[tuple[str, str], ...]:
-    """Return the fields of an event that a history shows, each with its stored name."""
+def _history_fields(kind: Any) -> tuple[tuple[str, str], ...]:
+    """Return the fields of an event that a history contains, each with its stored name."""
     names = (field.name for field in dataclasses.fields(kind))
     return tuple((name, HISTORY_NAMES.get(name, name)) for name in names if name not in _NO_HISTORY)
 
 
 def _ticket(ticket: Ticket) -> Mapping[str, str]:
-    told = {"id": ticket.id, "key": ticket.key, "native_status": ticket.native_status}
-    return told | ({"note": ticket.note} if ticket.note else {})
+    entry = {"id": ticket.id, "key": ticket.key, "native_status": ticket.native_status}
+    return entry | ({"note": ticket.note} if ticket.note else {})
 
 
 def refs(record: Record) -> set[str]:
-    """Return what a record's ticket is looked up by: its system with its id, and with its key."""
+    """Return the index entries of a record's ticket: SYSTEM:ID and SYSTEM:KEY."""
     return {f"{record.system}:{ref}" for ref in (record.ticket_id, record.ticket_key) if ref}
 
 
-def ref_lines(new: Iterable[str], gone: Iterable[str]) -> str:
-    """Return what a ticket is found by from now on, and what it was, as the Lua steps take them."""
-    return "\n".join([*new, *(f"!{ref}" for ref in gone)])
+def ref_lines(added: Iterable[str], removed: Iterable[str]) -> str:
+    """Return changes of the ticket index as the Lua scripts take them, one per line."""
+    return "\n".join([*added, *(f"!{ref}" for ref in removed)])

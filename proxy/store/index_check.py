@@ -1,113 +1,113 @@
-"""Whether every index of the store says what the records say, and putting right what does not.
+"""Compare every index of the store with the records, and correct the differences.
 
-An index is derived from records, so it can always be made again. Each comparison is one step of the
-store, so that a service beside it neither disturbs it nor is disturbed.
+An index is derived from records, so it can always be made again. Each comparison is one atomic step
+of the store, so it neither disturbs a running service nor is disturbed by it.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 from proxy.domain.models import State
-from proxy.store.client.scripts import load_script
+from proxy.store.client.scripts import INDICES, IndicesArguments
 from proxy.store.requests import RequestStore
 
-_INDICES: Final = load_script("indices")
-_UNDONE: Final = " ".join(state for state in State if state is not State.DONE)
+_NOT_DONE: Final = " ".join(state for state in State if state is not State.DONE)
 _PAGE: Final = 500
 
-_SAYS: Final = {
-    "unlisted": "it is {index}, and is missing, or misplaced, in the list of such requests",
-    "listed": "it is in the list of requests that are {index}, and is {found}",
-    "never due": "it is missing from what is due, so nobody would go on with it",
-    "due": "it is due, and is gone",
-    "url": "the entry of its URL ({index}) leads to {found}: a repeated hook call does not find it",
-    "ticket": "the entry of its ticket ({index}) leads to {found}: events about it do not find it",
-    "shared": "its ticket ({index}) is also that of request {found}: look at both",
-    "stray": "{index} leads to it, and it has no such URL or ticket, or is gone",
-    "left": "what lies beside its record ({index}) is there, and the record is gone",
-    "open": "{index} open requests are counted, and there are {found}",
+_MESSAGES: Final = {
+    "unlisted": "its state is {index}, but the list of that state lacks it or has a wrong time",
+    "listed": "it is in the list of state {index}, but its state is {stored}",
+    "never due": "it is not in the list of due requests, so no worker continues it",
+    "due": "it is in the list of due requests, but does not exist",
+    "url": "the index of its URL ({index}) names {stored}, so a repeated hook call misses it",
+    "ticket": "the index of its ticket ({index}) names {stored}, so events about it are missed",
+    "shared": "its ticket ({index}) also belongs to request {stored}: compare the two requests",
+    "stray": "the index {index} names it, but it has no such URL or ticket, or does not exist",
+    "left": "data of it remain (kind {index}), but it has no record",
+    "open": "the count of open requests is {index}, but there are {stored}",
 }
-_NOBODY: Final = {"listed": "gone", "url": "nobody", "ticket": "nobody"}
-_FOR_A_PERSON: Final = {"shared", "left"}
+_NOTHING: Final = {"listed": "unknown, because it does not exist", "url": "none", "ticket": "none"}
+_NOT_REPAIRABLE: Final = {"shared", "left"}
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """An index that differs from the records; `about` is a correlation id, or what is counted."""
+    """A difference between an index and the records."""
 
     about: str
-    what: str
+    """A correlation id; of a count, INSTANCE/SYSTEM."""
+    kind: str
+    """The kind of difference, a key of `_MESSAGES`."""
     index: str
-    found: str
+    """The entry of the index, or the counted number."""
+    stored: str
+    """What the entry contains, or the number by the records; empty if there is none."""
 
     @property
-    def mendable(self) -> bool:
-        """Whether the records say how it should be."""
-        return self.what not in _FOR_A_PERSON
+    def repairable(self) -> bool:
+        """True if the index can be made again from the records."""
+        return self.kind not in _NOT_REPAIRABLE
 
     @property
-    def says(self) -> str:
-        """What differs, and what that means, in one sentence."""
-        found = self.found or _NOBODY.get(self.what, "")
-        return _SAYS[self.what].format(index=self.index, found=found)
+    def message(self) -> str:
+        """The difference and its effect, in one sentence."""
+        stored = self.stored or _NOTHING.get(self.kind, "")
+        return _MESSAGES[self.kind].format(index=self.index, stored=stored)
 
 
 async def compare_indices(
-    store: RequestStore, *, mend: bool = False, retention: int = 0
+    store: RequestStore, *, repair: bool = False, retention: int = 0
 ) -> AsyncIterator[Mismatch]:
-    """Yield every difference between indices and records; with `mend`, it is put right already.
+    """Yield every difference between indices and records; with `repair`, it is corrected already.
 
-    `retention` (ms) says when a finished request that nobody would remove is due again.
+    `retention` (ms) sets the due time of a finished request that is in no list of due requests.
     """
-    comparison = _Comparison(store, ["1" if mend else "", retention])
+    args = IndicesArguments(store.time, int(repair), retention, store.wake_channel)
     tags, complete = store.keys.tags(), True
     async for page in store.batcher.scan(f"{{{store.keys.namespace}:*}}:*"):
-        names = [_parted(name.decode()) for name in page]
-        for mismatch in await comparison.of(it for it in names if it[0] in tags):
-            complete = complete and (mend or mismatch.what != "unlisted")
+        names = [_split(name.decode()) for name in page]
+        own = [(tag, name) for tag, name in names if tag in tags]
+        for mismatch in await _compare(store, args, own):
+            complete = complete and (repair or mismatch.kind != "unlisted")
             yield mismatch
     for tag in tags:
         for index in ("due", *[f"s:{state}" for state in State]):
             async for members in _members(store, f"{tag}:{index}"):
-                for mismatch in await comparison.of((tag, f"{index}:{it}") for it in members):
+                names = [(tag, f"{index}:{member}") for member in members]
+                for mismatch in await _compare(store, args, names):
                     yield mismatch
-    if complete:  # what is open is counted over the lists
-        for mismatch in await comparison.of((tag, f"counts {_UNDONE}") for tag in tags):
+    if complete:  # open requests are counted over the lists
+        for mismatch in await _compare(store, args, [(tag, f"counts {_NOT_DONE}") for tag in tags]):
             yield mismatch
 
 
-class _Comparison:
-    def __init__(self, store: RequestStore, how: list[Any]) -> None:
-        self._store = store
-        self._how = [*how, store.keys.shared("wake")]
-
-    async def of(self, names: Iterable[tuple[str, str]]) -> list[Mismatch]:
-        """Compare what these names stand for, each with the tag that it is under."""
-        by_tag = groupby(sorted(names), key=lambda it: it[0])
-        asked = [
-            self._store.batcher.script(
-                _INDICES, [tag], [self._store.time, *self._how, *[name for _, name in some]]
-            )
-            for tag, some in by_tag
-        ]
-        answers = await asyncio.gather(*asked)
-        return [Mismatch(*[word.decode() for word in row]) for rows in answers for row in rows]
+async def _compare(
+    store: RequestStore, args: IndicesArguments, names: Iterable[tuple[str, str]]
+) -> list[Mismatch]:
+    """Compare what these names denote, each with the tag of its partition."""
+    by_tag = groupby(sorted(names), key=lambda name: name[0])
+    comparisons = [
+        store.batcher.script(INDICES, [tag], args, [name for _, name in group])
+        for tag, group in by_tag
+    ]
+    answers = await asyncio.gather(*comparisons)
+    return [Mismatch(*[value.decode() for value in row]) for rows in answers for row in rows]
 
 
 async def _members(store: RequestStore, key: str) -> AsyncIterator[list[str]]:
     """Yield the members of a sorted set, page by page; some perhaps twice."""
     cursor = 0
     while True:
-        answer, words = await store.batcher.command("ZSCAN", key, cursor, "COUNT", _PAGE)
-        yield [member.decode() for member in words[::2]]
+        answer, page = await store.batcher.command("ZSCAN", key, cursor, "COUNT", _PAGE)
+        yield [member.decode() for member in page[::2]]
         if not (cursor := int(answer)):
             break
 
 
-def _parted(name: str) -> tuple[str, str]:
+def _split(name: str) -> tuple[str, str]:
     """Return the hash tag of a key, and the rest of its name."""
     tag, _, rest = name.partition("}:")
     return f"{tag}}}", rest

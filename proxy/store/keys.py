@@ -1,41 +1,41 @@
 """Every Redis key of this program, listed once.
 
-All keys of one request share a hash tag, `{namespace:partition}`, hence one slot: each Lua step
-changes record and indices together, on a single server, with Sentinel and on a Cluster alike. The
-scripts build the same names from the tag, which is their only KEYS entry.
+All keys of one request share a hash tag, `{namespace:partition}`, hence one slot: each Lua script
+changes record and indices together, on a single server, with Sentinel and on a cluster. The scripts
+build the same names from the tag, which is their only KEYS entry.
 
     {ns:p}:r:ID        record, a hash; compact while each of its values fits into 64 bytes
-    {ns:p}:p:ID        payload: the hook call's body as it came; encrypted where there is a key ring
-    {ns:p}:x:ID        texts: reason, ticket URL, comment, callback body; encrypted likewise
+    {ns:p}:p:ID        payload: the hook call's body as it came; encrypted if there is a key ring
+    {ns:p}:x:ID        texts: reason, ticket URL, comment, callback body; encrypted as well
     {ns:p}:h:ID        history after the admission, a list of JSON objects
-    {ns:p}:audit       what happened to requests and is not sealed yet, a stream: id -> JSON
-    {ns:p}:due         when each record wants attention, a sorted set
+    {ns:p}:audit       audit entries about requests that are not sealed yet, a stream: id -> JSON
+    {ns:p}:due         due times of records, a sorted set
     {ns:p}:s:STATE     ids in that state by admission time, a sorted set
     {ns:p}:u:URL       digest of the normalised respondToUrl -> newest id
     {ns:p}:t:SYS:REF   ticket id or key -> id
     {ns:p}:open        open requests per instance and ticket system, a hash of counts
     {ns:p}:c:WORKER    a worker's last claim, so that a repeated claim answers the same (expires)
-    ns:meta            number of partitions, version of this layout, which key digests are made
-                       with; of an imported store, the key that chooses partitions, former names
+    ns:meta            number of partitions, version of this layout, fingerprint of the index key;
+                       of an imported store, the key that chooses partitions, earlier namespaces
     ns:routes          frozen routes by hash
     ns:methods         learned callback methods by instance
     ns:pauses          paused destinations
-    ns:alarms          the last alarms by kind and destination, a hash; encrypted likewise
-    ns:changes         turns at asking ticket systems for changes, and up to when they are known
-    ns:seen:SYS:KEY    events seen (expires with their time window)
-    ns:taking:{SYS:ID} the request that is being given a ticket (expires)
+    ns:alarms          the last alarms by kind and destination, a hash; encrypted as well
+    ns:changes         polling turns and watermarks of ticket systems that list their changes
+    ns:seen:SYS:KEY    events seen before (expires with their time window)
+    ns:taking:{SYS:ID} the request that is being given that ticket (expires)
     ns:token:{KEY}     an access token, encrypted (expires with it)
-    ns:turn:{KEY}      who renews that access token now (expires)
-    {ns:logins}:refresh:KEY   a refresh token, encrypted, and whether it was sent, a hash
-    {ns:logins}:using:KEY     who uses that refresh token now (expires)
-    ns:audit           who seals the audit, and how far it is sealed
-    {ns:X}:audit       what happened to X = pauses, credentials, logins, refused, exports; of
-                       logins, which are few, the tokens are in the same slot
+    ns:turn:{KEY}      the process that renews that access token now (expires)
+    {ns:logins}:refresh:KEY   a refresh token, encrypted, and a mark if it was sent, a hash
+    {ns:logins}:using:KEY     the process that uses that refresh token now (expires)
+    ns:audit           the sealing lease, and how far the audit is sealed
+    {ns:X}:audit       audit entries about X = pauses, credentials, logins, refused, exports; the
+                       refresh tokens, which are few, are in the slot of logins
     ns:credentials     digests of the credentials in the settings, encrypted
-    ns:refused         the last tally of refused calls that was noted
-    ns:exports         the last export or import that was noted
+    ns:refused         name of the last audit entry about refused calls
+    ns:exports         name of the last audit entry about an export or import
     ns:signing         our own signing key, encrypted, and every public key since, a hash
-    ns:wake            channel: something earlier came in
+    ns:wake            channel: a request became due before all others
 """
 
 import secrets
@@ -48,9 +48,9 @@ _BITS = 8  # hexadecimal digits that carry the 32 bits of the partition
 
 
 def unguessable() -> Iterator[str]:
-    """Yield 80 random bits after another, as 20 hexadecimal digits, for one process.
+    """Yield 80 random bits at a time, as 20 hexadecimal digits.
 
-    They are drawn from the operating system in blocks: asking it for each id was 3 % of accepting.
+    They come from the operating system in blocks: a call for each id took 3 % of accepting.
     """
     while True:
         block = secrets.token_hex(2_560)
@@ -68,7 +68,7 @@ def new_id(digest: str, bits: str) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Return whether a text has the form of a correlation id."""
+    """Return True if a text has the form of a correlation id."""
     digits = text.removeprefix(ID_PREFIX)
     return len(digits) == _BITS + 20 and digits != text and set(digits) <= set("0123456789abcdef")
 
@@ -94,31 +94,31 @@ class Keys:
         return self.tag(int(bits, 16) % self.partitions)
 
     def random_prefix_for(self, digest: str) -> str:
-        """Return random bits, as a digest has them, that lead to the partition of this one."""
-        found = int(digest[:_BITS], 16) % self.partitions
-        turns = secrets.randbelow(16**_BITS // self.partitions)
-        return f"{turns * self.partitions + found:0{_BITS}x}"
+        """Return a random id prefix that leads to the same partition as this digest."""
+        partition = int(digest[:_BITS], 16) % self.partitions
+        cycles = secrets.randbelow(16**_BITS // self.partitions)
+        return f"{cycles * self.partitions + partition:0{_BITS}x}"
 
     def shared(self, name: str) -> str:
         """Return the name of a key that belongs to no partition."""
         return f"{self.namespace}:{name}"
 
-    def beside(self, name: str) -> str:
-        """Return the audit stream in one slot with a key that belongs to no partition."""
+    def audit_stream(self, name: str) -> str:
+        """Return the audit stream of a kind of facts that belong to no partition."""
         return f"{{{self.shared(name)}}}:audit"
 
     def streams(self) -> dict[str, str]:
         """Return every stream of audit entries by a short name."""
         own = {str(number): f"{tag}:audit" for number, tag in enumerate(self.tags())}
         others = ("pauses", "credentials", LOGINS, "refused", "exports")
-        return own | {name: self.beside(name) for name in others}
+        return own | {name: self.audit_stream(name) for name in others}
 
     def seen(self, system: str, replay_key: str) -> str:
-        """Return the key that remembers an event of a ticket system."""
+        """Return the key that marks an event of a ticket system as seen."""
         return f"{self.namespace}:seen:{system}:{replay_key}"
 
     def taking(self, system: str, ticket_id: str) -> str:
-        """Return the key that says which request is being given a ticket."""
+        """Return the key that reserves a ticket for one request."""
         return f"{self.namespace}:taking:{{{system}:{ticket_id}}}"
 
     def token(self, key: str) -> str:
@@ -126,7 +126,7 @@ class Keys:
         return f"{self.namespace}:token:{{{key}}}"
 
     def turn(self, key: str) -> str:
-        """Return the key that says who renews an access token."""
+        """Return the key that is held while an access token is renewed."""
         return f"{self.namespace}:turn:{{{key}}}"
 
     def refresh(self, key: str) -> str:
@@ -134,5 +134,5 @@ class Keys:
         return f"{{{self.shared(LOGINS)}}}:refresh:{key}"
 
     def using(self, key: str) -> str:
-        """Return the key that says who uses a refresh token."""
+        """Return the key that is held while a refresh token is used."""
         return f"{{{self.shared(LOGINS)}}}:using:{key}"

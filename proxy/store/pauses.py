@@ -11,11 +11,9 @@ import orjson
 
 from proxy.domain.schedule import LONGEST_PAUSE, SECOND
 from proxy.errors import StoreUnavailableError
-from proxy.store.client.scripts import load_script
-from proxy.store.queries import flat
+from proxy.store.client.scripts import PAUSE, RESUME, PauseArguments, ResumeArguments
+from proxy.store.queries import flat, pairs
 from proxy.store.requests import RequestStore
-
-_PAUSE, _RESUME = map(load_script, ("pause", "resume"))
 
 BACK_PER_SECOND: Final = 200
 """Requests made due per second after a pause: a quarter of what one process completes
@@ -80,11 +78,22 @@ class PauseStore:
 
         Maintenance replaces any other pause, and no other pause replaces maintenance.
         """
-        return await self._update("pause", destination, cause.value, reason, by, probe_after)
+        return await self._run(
+            PauseArguments(
+                action="pause",
+                now=self._store.time,
+                destination=destination,
+                causes=cause.value,
+                reason=reason,
+                by=by,
+                delay=probe_after,
+            )
+        )
 
     async def may_probe(self, destination: str, *, again_after: int) -> bool:
         """Return True for the one request that may try a paused destination now."""
-        return await self._update("probe", destination, again_after)
+        now = self._store.time
+        return await self._run(PauseArguments("probe", now, destination, delay=again_after))
 
     async def resume(
         self,
@@ -99,7 +108,16 @@ class PauseStore:
         That caller also requeues the requests that wait. If it fails before that, the next process
         that reads the pauses does it.
         """
-        ended = await self._update("resume", destination, " ".join(causes), by, reason)
+        ended = await self._run(
+            PauseArguments(
+                action="resume",
+                now=self._store.time,
+                destination=destination,
+                causes=" ".join(causes),
+                reason=reason,
+                by=by,
+            )
+        )
         if ended:
             await self.requeue_waiting(destination)
         return ended
@@ -109,28 +127,29 @@ class PauseStore:
 
         Requests in a partition that does not answer are retried when they are due anyway.
         """
-        tags, wake = self._store.keys.tags(), self._store.keys.shared("wake")
-        interval = len(tags) * SECOND // BACK_PER_SECOND
-        args = [self._store.time, destination, LONGEST_PAUSE, interval, wake]
-        made_due = [self._store.batcher.script(_RESUME, [tag], args) for tag in tags]
+        tags = self._store.keys.tags()
+        args = ResumeArguments(
+            now=self._store.time,
+            destination=destination,
+            ahead=LONGEST_PAUSE,
+            spacing=len(tags) * SECOND // BACK_PER_SECOND,
+            wake_channel=self._store.wake_channel,
+        )
+        made_due = [self._store.batcher.script(RESUME, [tag], args) for tag in tags]
         with contextlib.suppress(StoreUnavailableError):
             await asyncio.gather(*made_due)
         with contextlib.suppress(StoreUnavailableError):
-            await self._update("returned", destination)
+            await self._run(PauseArguments("returned", self._store.time, destination))
 
     async def pauses(self) -> dict[str, Pause]:
         """Return every destination that is paused or was paused before."""
         key = self._store.keys.shared("pauses")
-        fields = flat(await self._store.batcher.command("HGETALL", key))
-        return {
-            name.decode(): _pause(orjson.loads(text))
-            for name, text in zip(fields[::2], fields[1::2], strict=True)
-        }
+        fields = pairs(flat(await self._store.batcher.command("HGETALL", key)))
+        return {name.decode(): _pause(orjson.loads(text)) for name, text in fields}
 
-    async def _update(self, action: str, destination: str, *args: Any) -> bool:
-        keys = [self._store.keys.shared("pauses"), self._store.keys.beside("pauses")]
-        values = [action, self._store.time, destination, *args]
-        return bool(await self._store.batcher.script(_PAUSE, keys, values))
+    async def _run(self, args: PauseArguments) -> bool:
+        keys = [self._store.keys.shared("pauses"), self._store.keys.audit_stream("pauses")]
+        return bool(await self._store.batcher.script(PAUSE, keys, args))
 
 
 def _pause(stored: Mapping[str, Any]) -> Pause:

@@ -1,7 +1,8 @@
-"""What can be asked of the store without changing it; listings come from indices, never a scan."""
+"""Queries that do not change the store; listings come from indices, never from a scan."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Any, TypeVar
 
 import orjson
 
@@ -11,17 +12,19 @@ from proxy.store.client.pipeline import Batcher
 from proxy.store.codec import ADMITTED, admission_entry, read_record, read_texts
 from proxy.store.keys import Keys, is_id
 
+Value = TypeVar("Value", str, bytes)
+
 
 class Reader:
-    """Look-ups over all partitions, each one round trip."""
+    """Queries over all partitions, each in one round trip."""
 
     def __init__(self, batcher: Batcher, keys: Keys, privacy: Privacy) -> None:
         self.batcher = batcher
         self.keys = keys
         self.privacy = privacy
-        self.previous_namespaces: Sequence[
-            Keys
-        ] = ()  # under which names this store lay before it was imported
+        self.wake_channel = keys.shared("wake")
+        self.previous_namespaces: Sequence[Keys] = ()
+        """The keys of this store before each of its imports."""
 
     async def load(self, correlation_id: str) -> StoredRequest | None:
         """Read one request, or None where there is none."""
@@ -40,12 +43,13 @@ class Reader:
         return self.entry(flat(record), payload, flat(texts))
 
     async def records(self, ids: Sequence[str]) -> list[Record]:
-        """Read the records of several requests, and not what lies beside them; some may be gone."""
-        asked = [("HGETALL", f"{self.keys.tag_of(each)}:r:{each}") for each in ids]
-        return [read_record(flat(it)) for it in await self.batcher.commands(asked) if it]
+        """Read the records of several requests, without their texts; some may be gone."""
+        commands = [("HGETALL", f"{self.keys.tag_of(request)}:r:{request}") for request in ids]
+        answers = await self.batcher.commands(commands)
+        return [read_record(flat(answer)) for answer in answers if answer]
 
     async def due(self, correlation_id: str) -> int | None:
-        """Return when a request is looked at next: while a worker does, when its lease ends."""
+        """Return when a request is due next; while a worker holds it, when its lease ends."""
         key = f"{self.keys.tag_of(correlation_id)}:due"
         score = await self.batcher.command("ZSCORE", key, correlation_id)
         return None if score is None else int(float(score))
@@ -57,24 +61,37 @@ class Reader:
         texts: Sequence[bytes],
         keys: Keys | None = None,
     ) -> StoredRequest:
-        """Return what lies, or under former `keys` lay, at a request's keys; it may be encrypted.
+        """Return a request from its stored values, which may have been encrypted for other `keys`.
 
         Raises:
-            ConfigurationError: it is encrypted under a key that is missing, or was changed.
+            ConfigurationError: something is encrypted under a missing key, or was changed.
         """
-        found = read_record(record)
-        tag, show = (keys or self.keys).tag_of(found.id), self.privacy.decrypt
-        names, values = texts[::2], texts[1::2]
-        shown = [
-            word
-            for name, value in zip(names, values, strict=True)
-            for word in (name, show(value, text_place(tag, found.id, name.decode())))
+        fields = read_record(record)
+        tag = (keys or self.keys).tag_of(fields.id)
+        plain = self.decrypt_texts(tag, fields.id, texts)
+        body = self.privacy.decrypt(payload, f"{tag}:p:{fields.id}") if payload else b""
+        return StoredRequest(fields, read_texts(plain), body)
+
+    def encrypt_texts(self, correlation_id: str, texts: Iterable[tuple[str, bytes]]) -> list[Any]:
+        """Return the names and values of a request's texts as they are stored, as a flat list."""
+        tag, encrypt = self.keys.tag_of(correlation_id), self.privacy.encrypt
+        return [
+            value
+            for name, text in texts
+            for value in (name, encrypt(text, text_place(tag, correlation_id, name)))
         ]
-        body = show(payload, f"{tag}:p:{found.id}") if payload else b""
-        return StoredRequest(found, read_texts(shown), body)
+
+    def decrypt_texts(self, tag: str, correlation_id: str, texts: Sequence[bytes]) -> list[bytes]:
+        """Return a flat list of names and stored values with the values in clear."""
+        decrypt = self.privacy.decrypt
+        return [
+            value
+            for name, text in pairs(texts)
+            for value in (name, decrypt(text, text_place(tag, correlation_id, name.decode())))
+        ]
 
     async def history(self, correlation_id: str) -> list[Mapping[str, Any]]:
-        """Return what happened to a request, oldest first; the admission from its record."""
+        """Return a request's history, oldest first; its admission comes from its record."""
         tag = self.keys.tag_of(correlation_id)
         record, lines = await self.batcher.commands(
             [
@@ -82,14 +99,14 @@ class Reader:
                 ("LRANGE", f"{tag}:h:{correlation_id}", 0, -1),
             ]
         )
-        told = [orjson.loads(line) for line in lines]
-        if not record or (told and told[0]["event"] == ADMITTED):  # as version 0.1 wrote it
-            return told
-        return [admission_entry(read_record(flat(record))), *told]
+        entries = [orjson.loads(line) for line in lines]
+        if not record or (entries and entries[0]["event"] == ADMITTED):  # as version 0.1 wrote it
+            return entries
+        return [admission_entry(read_record(flat(record))), *entries]
 
     async def find(self, system: str, refs: Sequence[str]) -> list[str]:
-        """Return the ids of requests that a ticket's id or key, or a correlation id, names."""
-        found = {ref for ref in refs if is_id(ref)}
+        """Return the ids of requests that these ticket ids, keys or correlation ids name."""
+        ids = {ref for ref in refs if is_id(ref)}
         gets = [
             ("GET", f"{tag}:t:{system}:{ref}")
             for tag in self.keys.tags()
@@ -97,15 +114,15 @@ class Reader:
             if not is_id(ref)
         ]
         answers = await self.batcher.commands(gets)
-        return sorted(found | {answer.decode() for answer in answers if answer})
+        return sorted(ids | {answer.decode() for answer in answers if answer})
 
     async def next_due(self, tags: Sequence[str] | None = None) -> int | None:
         """Return the earliest due time over all partitions, or over those with these tags."""
-        asked = self.keys.tags() if tags is None else tags
+        tags = self.keys.tags() if tags is None else tags
         heads = await self.batcher.commands(
-            [("ZRANGE", f"{tag}:due", 0, 0, "WITHSCORES") for tag in asked]
+            [("ZRANGE", f"{tag}:due", 0, 0, "WITHSCORES") for tag in tags]
         )
-        return min((_score(head) for head in heads if head), default=None)
+        return min((_rows(head)[0][1] for head in heads if head), default=None)
 
     async def counts(self) -> dict[State, int]:
         """Return how many requests are in each state."""
@@ -119,25 +136,16 @@ class Reader:
         self, states: Sequence[State], *, limit: int, before: int | None = None
     ) -> list[str]:
         """Return ids of requests in the states, newest first, admitted before a moment."""
-        top = "+inf" if before is None else f"({before}"
+        top, scores = "+inf" if before is None else f"({before}", ("WITHSCORES", "LIMIT", 0, limit)
         pages = await self.batcher.commands(
             [
-                (
-                    "ZREVRANGEBYSCORE",
-                    f"{tag}:s:{state}",
-                    top,
-                    "-inf",
-                    "WITHSCORES",
-                    "LIMIT",
-                    0,
-                    limit,
-                )
+                ("ZREVRANGEBYSCORE", f"{tag}:s:{state}", top, "-inf", *scores)
                 for state in states
                 for tag in self.keys.tags()
             ]
         )
         rows = [row for page in pages for row in _rows(page)]
-        # as each page is sorted already: of one millisecond, the greatest id comes first
+        # each page is sorted in this way: within one millisecond, the greatest id comes first
         rows.sort(key=lambda row: (row[1], row[0]), reverse=True)
         return [row[0] for row in rows[:limit]]
 
@@ -148,34 +156,28 @@ class Reader:
         )
         total: dict[tuple[str, str], int] = {}
         for answer in answers:
-            words = flat(answer)
-            for name, count in zip(words[::2], words[1::2], strict=True):
+            for name, count in pairs(flat(answer)):
                 instance, _, system = name.decode().partition("/")
                 total[instance, system] = total.get((instance, system), 0) + int(count)
         return {pair: count for pair, count in total.items() if count > 0}
 
 
 def text_place(tag: str, correlation_id: str, name: str) -> str:
-    """Return where a text of a request lies."""
+    """Return the name for which a text of a request is encrypted."""
     return f"{tag}:x:{correlation_id}:{name}"
 
 
 def flat(answer: Mapping[bytes, bytes] | Sequence[bytes]) -> Sequence[bytes]:
     """Return HGETALL's answer as the flat list a script would give (RESP3 has maps)."""
-    if isinstance(answer, Mapping):
-        return [word for pair in answer.items() for word in pair]
-    return answer
+    return list(chain.from_iterable(answer.items())) if isinstance(answer, Mapping) else answer
+
+
+def pairs(values: Sequence[Value]) -> Iterable[tuple[Value, Value]]:
+    """Return a flat list of names and values as pairs."""
+    return zip(values[::2], values[1::2], strict=True)
 
 
 def _rows(page: Sequence[Any]) -> list[tuple[str, int]]:
     """Return (member, score) of a WITHSCORES answer, in the shapes of RESP2 and RESP3."""
-    if page and isinstance(page[0], tuple | list):
-        return [(member.decode(), int(float(score))) for member, score in page]
-    return [
-        (member.decode(), int(float(score)))
-        for member, score in zip(page[::2], page[1::2], strict=True)
-    ]
-
-
-def _score(head: Sequence[Any]) -> int:
-    return _rows(head)[0][1]
+    rows = page if page and isinstance(page[0], tuple | list) else pairs(page)
+    return [(member.decode(), int(float(score))) for member, score in rows]

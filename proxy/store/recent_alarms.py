@@ -1,7 +1,7 @@
-"""The last alarms of all processes, for people who look: of each kind and destination one.
+"""The latest alarm of each kind and destination, from all processes, for the operators' console.
 
-Whoever must not miss an alarm watches log or metrics; this is where an operator sees what there
-was to hear. Messages may name what people wrote, so they are encrypted where there is a key ring.
+Alarms that nobody may miss are in log and metrics. Messages may quote what people wrote, so they
+are encrypted if there is a key ring.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import chain
 from typing import Final
 
 import orjson
@@ -16,25 +17,25 @@ import orjson
 from proxy.domain.schedule import DAY
 from proxy.errors import ConfigurationError, ProxyError
 from proxy.observability.alarms import Alarm, AlarmRecord, Alarms
-from proxy.store.queries import flat
+from proxy.store.queries import flat, pairs
 from proxy.store.requests import RequestStore
 
 KEPT: Final = 7 * DAY
-"""Milliseconds after which an alarm that did not sound again is forgotten."""
+"""Milliseconds after which an alarm that was not repeated is removed."""
 
-_PAUSE: Final = 1.0  # seconds between two writes, however many alarms sound
-_LATER: Final = 10.0  # after one that failed
+_PAUSE: Final = 1.0  # seconds between two writes, whatever the number of alarms
+_LATER: Final = 10.0  # seconds after a write that failed
 _ENDS: Final = {
     Alarm.DESTINATION_RESUMED.value: Alarm.DESTINATION_PAUSED.value,
     Alarm.DESTINATION_PAUSED.value: Alarm.DESTINATION_RESUMED.value,
 }
-"""Of two that contradict each other, the later one stands."""
+"""An alarm removes the earlier one that it contradicts."""
 
 _log: Final = logging.getLogger(__name__)
 
 
 class AlarmBoard:
-    """Takes over what sounds in this process, and shows what sounded in any."""
+    """Stores the alarms of this process, and returns those of all processes."""
 
     def __init__(self, store: RequestStore, alarms: Alarms) -> None:
         self._store = store
@@ -43,7 +44,7 @@ class AlarmBoard:
 
     @asynccontextmanager
     async def taking_over(self) -> AsyncIterator[None]:
-        """Write down what sounds inside the block; what sounded last, on leaving it."""
+        """Store the alarms that are raised inside the block, the last ones on leaving it."""
         running = asyncio.create_task(self._run())
         try:
             yield
@@ -58,65 +59,64 @@ class AlarmBoard:
             await asyncio.sleep(_PAUSE if await self._take_over() else _LATER)
 
     async def _take_over(self) -> bool:
-        """Write down what sounded; False where that cannot be now, and it is kept."""
-        sounded = self._alarms.drain()
+        """Store the buffered alarms; False if that failed and they are buffered again."""
+        alarms = self._alarms.drain()
         try:
-            if sounded:
-                await self.write(sounded)
+            if alarms:
+                await self.write(alarms)
         except (ProxyError, asyncio.CancelledError) as error:
-            for each in sounded:
-                self._alarms.buffer(each)
+            for alarm in alarms:
+                self._alarms.buffer(alarm)
             if not isinstance(error, ProxyError):
                 raise
-            _log.info("Alarms could not be put into the store: %s", error)
+            _log.info("Alarms could not be stored: %s", error)
             return False
         return True
 
-    async def write(self, sounded: list[AlarmRecord]) -> None:
-        """Put alarms in the place of earlier ones, and forget what is old.
+    async def write(self, alarms: list[AlarmRecord]) -> None:
+        """Replace earlier alarms of the same kind and destination, and remove old ones.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
-        newest = max(each.at for each in sounded)
-        over = {_place(it) for it in await self.read() if it.at < newest - KEPT}
+        newest = max(alarm.at for alarm in alarms)
+        removed = {_field(old) for old in await self.read() if old.at < newest - KEPT}
         rows: dict[str, bytes] = {}
-        for each in sounded:
-            place = _place(each)
-            rows[place] = self._store.privacy.encrypt(orjson.dumps(each), f"{self._key}:{place}")
-            if ended := _ENDS.get(each.alarm):
-                over.add(_place(replace(each, alarm=ended)))
-            over.discard(place)
+        for alarm in alarms:
+            field = _field(alarm)
+            rows[field] = self._store.privacy.encrypt(orjson.dumps(alarm), f"{self._key}:{field}")
+            if ended := _ENDS.get(alarm.alarm):
+                removed.add(_field(replace(alarm, alarm=ended)))
+            removed.discard(field)
         call = self._store.batcher.command
-        await call("HSET", self._key, *(word for row in rows.items() for word in row))
-        if over:
-            await call("HDEL", self._key, *over)
+        await call("HSET", self._key, *chain.from_iterable(rows.items()))
+        if removed:
+            await call("HDEL", self._key, *removed)
 
     async def read(self) -> list[AlarmRecord]:
-        """Return the alarms, the last first; what cannot be read is left out.
+        """Return the alarms, newest first, without those that cannot be read.
 
         Raises:
             StoreUnavailable: the store does not answer.
         """
-        words = flat(await self._store.batcher.command("HGETALL", self._key))
-        rows = zip(words[::2], words[1::2], strict=True)
-        found = [it for place, hidden in rows if (it := self._shown(place, hidden))]
-        return sorted(found, key=lambda it: it.at, reverse=True)
+        rows = pairs(flat(await self._store.batcher.command("HGETALL", self._key)))
+        alarms = [alarm for field, stored in rows if (alarm := self._parse(field, stored))]
+        return sorted(alarms, key=lambda alarm: alarm.at, reverse=True)
 
-    def _shown(self, place: bytes, hidden: bytes) -> AlarmRecord | None:
-        """Return an alarm as any version wrote it; None if a key is missing, or it is damaged."""
+    def _parse(self, field: bytes, stored: bytes) -> AlarmRecord | None:
+        """Return an alarm as any version wrote it; None if it is damaged or its key is missing."""
         try:
-            body = self._store.privacy.decrypt(hidden, f"{self._key}:{place.decode()}")
+            body = self._store.privacy.decrypt(stored, f"{self._key}:{field.decode()}")
             row = orjson.loads(body)
         except (ConfigurationError, ValueError):
             return None
         match row:
             case {"at": int(at), "alarm": str(alarm), "message": str(message), **more}:
-                named = (str(more.get(it, "")) for it in ("correlation_id", "destination"))
-                return AlarmRecord(at, alarm, message, *named)
+                names = (str(more.get(name, "")) for name in ("correlation_id", "destination"))
+                return AlarmRecord(at, alarm, message, *names)
             case _:
                 return None
 
 
-def _place(sounded: AlarmRecord) -> str:
-    return f"{sounded.alarm} {sounded.destination}".rstrip()
+def _field(alarm: AlarmRecord) -> str:
+    return f"{alarm.alarm} {alarm.destination}".rstrip()

@@ -1,7 +1,7 @@
-"""The store's atomic steps as typed functions; each one is a Lua script that is safe to repeat.
+"""The store's atomic steps as typed functions; each runs a Lua script that is safe to repeat.
 
-Time is the server's, so the clocks of web and worker machines do not matter; a store with a clock
-of its own (tests) hands that time to the scripts instead.
+Times are the server's, so the clocks of web and worker machines do not matter; a store with a clock
+of its own (tests) passes that time to the scripts.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 from redis.asyncio import Redis
@@ -22,63 +23,86 @@ from proxy.errors import ConfigurationError, StaleError, SupersededError
 from proxy.store.at_rest import Privacy
 from proxy.store.client.cluster import Cluster, ClusterBatcher
 from proxy.store.client.pipeline import Batcher
-from proxy.store.client.scripts import load_script
+from proxy.store.client.scripts import (
+    ADMIT,
+    CLAIM,
+    COMMIT,
+    EXPIRE,
+    HINT,
+    RESERVE,
+    RUN_ID,
+    AdmitArguments,
+    ClaimArguments,
+    CommitArguments,
+    ExpireArguments,
+    HintArguments,
+    NoArguments,
+    ReserveArguments,
+)
 from proxy.store.codec import ref_lines, refs, write_record, write_texts
 from proxy.store.keys import Keys, new_id, unguessable
-from proxy.store.queries import Reader, text_place
+from proxy.store.queries import Reader
 
 LAYOUT: Final = 1
-"""Version of keys and fields. Code reads this one, the one before and the one after it, so that a
-release that is rolled back finishes what the newer one began; unknown fields are kept."""
-_MOST_CLAIMED: Final = 1_000
-"""Records of one partition in one step: Lua hands a command a few thousand words at the most."""
+"""Version of keys and fields. The code reads this version, the one before and the one after it, so
+that a release that is rolled back finishes what the newer one began; unknown fields are kept."""
+_MAX_CLAIM: Final = 1_000
+"""Records of one partition in one step: Lua passes a command a few thousand values at most."""
 
 Verdict = Literal["new", "same", "open", "used"]
 
-_ADMIT, _CLAIM, _COMMIT, _HINT, _EXPIRE, _WHO, _RESERVE = map(
-    load_script, ("admit", "claim", "commit", "hint", "expire", "who", "reserve")
-)
-
 
 class Admission(NamedTuple):
-    """What a hook call brings, ready to be stored; a tuple is made in a third of the time."""
+    """A hook call, ready to be stored; a tuple is made in a third of a dataclass's time."""
 
     respond_to: str
+    """Its normalised respondToUrl."""
     content: str
+    """What distinguishes it from another call with that URL; stored as a digest."""
     body: bytes
+    """The body as it came; encrypted if there is a key ring."""
     request_id: str
+    """The X-Request-Id under which it is logged."""
     instance: str
+    """The witboost instance that called."""
     client: str
+    """The API client that called."""
     system: str
+    """The ticket system of its route; empty without one."""
     route: str
+    """The hash of its frozen route."""
     decision_deadline: int
+    """Milliseconds within which it is decided."""
     reuse_after_final: bool
+    """True if a new request may have the URL of a final one."""
 
 
 class Admitted(NamedTuple):
-    """What became of a hook call; `id` is that of the request that stands."""
+    """The result of a hook call."""
 
     verdict: Verdict
+    """new; same (a repeat); open or used (other content for a URL that has a request)."""
     id: str
+    """The correlation id of the request that has the URL now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Records that this worker holds for one lease; `now` is the store's time.
-
-    `run_ids` has, by its tag, that of the server of each partition in which a ticket is not known:
-    it changes with every start, failover and restore.
-    `unread` says of each due record that cannot be read why; it is tried again after its lease.
-    """
+    """Records that this worker holds for one lease."""
 
     now: int
+    """The store's time, in ms since the epoch."""
     entries: Sequence[StoredRequest]
+    """The claimed requests."""
     run_ids: Mapping[str, str] = field(default_factory=dict)
+    """The server's run id by partition tag, for partitions with a claimed record without a ticket;
+    it changes with every start, failover and restore."""
     unread: Mapping[str, str] = field(default_factory=dict)
+    """By correlation id, why a due record cannot be read; it is retried after its lease."""
 
 
 class RequestStore(Reader):
-    """One partitioned record per request, and its indices, in one slot each."""
+    """The requests: one record each, in one slot with its indices."""
 
     def __init__(
         self,
@@ -93,54 +117,53 @@ class RequestStore(Reader):
         super().__init__(batcher, Keys(namespace, partitions), privacy)
         self.client: Any = client
         self._clock = clock
-        self.run_ids: dict[str, str] = {}  # of each partition's server: written at admission
+        self.run_ids: dict[str, str] = {}  # of each partition's server, stored at admission
         self._turns = itertools.count(1)
         self._process = secrets.token_hex(8)
         self._operations = itertools.count()
         self._bits = unguessable()
-        self._channel = self.keys.shared("wake")
 
     @property
     def time(self) -> str:
-        """What scripts are told of the time; empty means the server's own."""
+        """The time as scripts take it; empty means the server's clock."""
         return str(self._clock.now()) if self._clock else ""
 
     def operation(self) -> str:
-        """Return a name that no other operation has: by it, a repeat is told from a new one."""
+        """Return a name that no other operation has, so that a script recognises a repeat."""
         return f"{self._process}.{next(self._operations)}"
 
     async def admit(self, admission: Admission) -> Admitted:
         """Store a hook call, durable when this returns, or find the request that it repeats."""
         digest = self.privacy.digest(admission.respond_to)
-        place = self._place(admission.respond_to, digest)
-        correlation_id, tag = new_id(place, next(self._bits)), self.keys.tag_of(place)
-        verdict, found = await self.batcher.script(
-            _ADMIT,
+        prefix = self._id_prefix(admission.respond_to, digest)
+        correlation_id, tag = new_id(prefix, next(self._bits)), self.keys.tag_of(prefix)
+        verdict, current = await self.batcher.script(
+            ADMIT,
             [tag],
-            [
-                self.time,
-                correlation_id,
-                self.privacy.digest(admission.content),
-                digest,
-                self.privacy.encrypt(admission.body, f"{tag}:p:{correlation_id}"),
-                int(admission.reuse_after_final),
-                admission.decision_deadline,
-                self._channel,
-                admission.instance,
-                admission.client,
-                admission.system,
-                admission.route,
-                admission.request_id,
-                self.run_ids.get(tag, ""),
-                LAYOUT,
-            ],
+            AdmitArguments(
+                now=self.time,
+                id=correlation_id,
+                content_digest=self.privacy.digest(admission.content),
+                url_digest=digest,
+                payload=self.privacy.encrypt(admission.body, f"{tag}:p:{correlation_id}"),
+                reuse_after_final=int(admission.reuse_after_final),
+                decision_deadline=admission.decision_deadline,
+                wake_channel=self.wake_channel,
+                instance=admission.instance,
+                client=admission.client,
+                system=admission.system,
+                route=admission.route,
+                request_id=admission.request_id,
+                server_run_id=self.run_ids.get(tag, ""),
+                version=LAYOUT,
+            ),
         )
-        return Admitted(verdict.decode(), found.decode())
+        return Admitted(verdict.decode(), current.decode())
 
-    def _place(self, respond_to: str, digest: str) -> str:
-        """Return what chooses the partition of a URL, and begins the ids of its requests.
+    def _id_prefix(self, respond_to: str, digest: str) -> str:
+        """Return the beginning of a correlation id, which chooses the partition of its URL.
 
-        Under an index key that was given up it tells no more than the partition.
+        In a store that was imported under another index key it reveals only the partition.
         """
         first = self.privacy.placed_by
         return digest if first is None else self.keys.random_prefix_for(first.digest(respond_to))
@@ -148,30 +171,32 @@ class RequestStore(Reader):
     async def claim(
         self, *, worker: str, limit: int, lease: int, tags: Sequence[str] = ()
     ) -> Claim:
-        """Take at most `limit` due records for `lease` milliseconds, evenly from these partitions.
+        """Claim at most `limit` due records for `lease` ms, evenly from the partitions `tags`.
 
-        They are named by their tags; without any, it is all of them. More of them than records may
-        be taken are asked some at a time: nothing is returned only where nothing was due.
+        Without `tags`, from all partitions. If there are more of them than `limit`, they are asked
+        in groups until one has a due record: the result is empty only if nothing was due.
         """
         tags = tags or self.keys.tags()
         start = next(self._turns) % len(tags)
         order, at_once = [*tags[start:], *tags[:start]], max(limit, 1)
-        share = min(max(limit // len(tags), 1), _MOST_CLAIMED)
-        args = [self.time, worker, self.operation(), share, lease]
+        share = min(max(limit // len(tags), 1), _MAX_CLAIM)
+        args = ClaimArguments(self.time, worker, self.operation(), limit=share, lease=lease)
         answers: dict[str, Any] = {}
         for first in range(0, len(order), at_once):
-            some = order[first : first + at_once]
-            asked = [self.batcher.script(_CLAIM, [tag], args) for tag in some]
-            answers |= zip(some, await asyncio.gather(*asked, return_exceptions=True), strict=True)
-            if any(it[2:] for it in answers.values() if isinstance(it, list)):
+            group = order[first : first + at_once]
+            claims = [self.batcher.script(CLAIM, [tag], args) for tag in group]
+            results = await asyncio.gather(*claims, return_exceptions=True)
+            answers |= zip(group, results, strict=True)
+            if any(answer[2:] for answer in results if isinstance(answer, list)):
                 break
-        taken = {tag: it for tag, it in answers.items() if isinstance(it, list)}
-        if not taken:  # of a cluster, a part may be there
+        claimed = {tag: answer for tag, answer in answers.items() if isinstance(answer, list)}
+        if not claimed:  # in a cluster, some partitions may answer and others not
             raise next(iter(answers.values()))
         unread: dict[str, str] = {}
-        entries = list(self._readable([row for it in taken.values() for row in it[2:]], unread))
-        run_ids = {tag: it[1].decode() for tag, it in taken.items() if it[1]}
-        return Claim(min(int(it[0]) for it in taken.values()), entries, run_ids, unread)
+        rows = [row for answer in claimed.values() for row in answer[2:]]
+        entries = list(self._readable(rows, unread))
+        run_ids = {tag: answer[1].decode() for tag, answer in claimed.items() if answer[1]}
+        return Claim(min(int(answer[0]) for answer in claimed.values()), entries, run_ids, unread)
 
     async def commit(
         self,
@@ -183,40 +208,36 @@ class RequestStore(Reader):
         take_over: bool = False,
         only_newest: bool = False,
     ) -> StoredRequest:
-        """Write what changed, if the fence still stands, and say when the record is due next.
+        """Write what changed, if the record's fence is unchanged, and set when it is due next.
 
-        `due` None means never by itself; "keep" leaves lease and due time alone because the same
-        worker goes on. `take_over` raises the fence, as an operator's action does: whoever works
-        on the record now is refused.
+        `due` None means never by itself; "keep" leaves lease and due time as they are, because the
+        same worker continues. `take_over` raises the fence, as an operator's action does: a worker
+        that holds the record can no longer write it.
 
         Raises:
-            Stale: somebody else changed or claimed the record; reload and go on from there.
+            Stale: another process changed or claimed the record; reload it and start from there.
             Superseded: `only_newest` and a newer request has the same URL.
         """
         record = after.record
         fence = before.record.fence + take_over
         fields = write_record(record, before.record)
-        found, known = refs(record), refs(before.record)
+        new, old = refs(record), refs(before.record)
+        texts = write_texts(after.details, before.details)
+        args = CommitArguments(
+            id=record.id,
+            operation=self.operation(),
+            expected_fence=before.record.fence,
+            fence=fence,
+            due="none" if due is None else due,
+            history=b"\n".join(history),
+            only_newest=int(only_newest),
+            references=ref_lines(new - old, old - new),
+            wake_channel=self.wake_channel,
+            field_count=len(fields),
+        )
+        values = [*chain.from_iterable(fields), *self.encrypt_texts(record.id, texts)]
         tag = self.keys.tag_of(record.id)
-        texts = [
-            (name, self.privacy.encrypt(text.encode(), text_place(tag, record.id, name)))
-            for name, text in write_texts(after.details, before.details)
-        ]
-        words = [
-            record.id,
-            self.operation(),
-            before.record.fence,
-            fence,
-            "none" if due is None else due,
-            b"\n".join(history),
-            int(only_newest),
-            ref_lines(found - known, known - found),
-            self._channel,
-            len(fields),
-            *[word for pair in fields for word in pair],
-            *[word for pair in texts for word in pair],
-        ]
-        verdict, detail = await self.batcher.script(_COMMIT, [tag], words)
+        verdict, detail = await self.batcher.script(COMMIT, [tag], args, values)
         if verdict == b"superseded":
             raise SupersededError(detail.decode())
         if verdict != b"ok":
@@ -224,26 +245,28 @@ class RequestStore(Reader):
         return replace(after, record=replace(record, fence=fence)) if take_over else after
 
     async def reserve(self, system: str, ticket_id: str, correlation_id: str, *, keep: int) -> str:
-        """Return the request that alone may be given a ticket for `keep` milliseconds from now.
+        """Return the request that alone may be given this ticket for the next `keep` ms.
 
-        Requests lie in different partitions, so no step can look at the tickets of all of them and
-        write one; whoever holds this looks and writes before another one may look.
+        Requests are in different partitions, so no single step can search all of them for a ticket
+        and write one; the holder searches and writes before another request may search.
         """
-        key = self.keys.taking(system, ticket_id)
-        holder: bytes = await self.batcher.script(_RESERVE, [key], [correlation_id, keep])
+        args = ReserveArguments(holder=correlation_id, duration=keep)
+        holder: bytes = await self.batcher.script(
+            RESERVE, [self.keys.taking(system, ticket_id)], args
+        )
         return holder.decode()
 
     async def refresh_run_ids(self) -> None:
-        """Ask the server of each partition who it is: what is admitted from now on says so.
+        """Read the run id of each partition's server, for the requests admitted from now on.
 
-        After a restart, failover or restore it is another, which casts doubt on older intents.
+        A restart, failover or restore changes it; intents recorded before that may be lost.
         """
-        tags = self.keys.tags()
-        answers = await asyncio.gather(*(self.batcher.script(_WHO, [tag], []) for tag in tags))
-        self.run_ids = {tag: it.decode() for tag, it in zip(tags, answers, strict=True)}
+        tags, nothing = self.keys.tags(), NoArguments()
+        answers = await asyncio.gather(*(self.batcher.script(RUN_ID, [t], nothing) for t in tags))
+        self.run_ids = {tag: run_id.decode() for tag, run_id in zip(tags, answers, strict=True)}
 
     def may_have_lost_intent(self, record: Record) -> bool:
-        """Whether another server took the record in, so that a create may be missing from it."""
+        """True if another server admitted the record, so a recorded create may be lost."""
         server = self.run_ids.get(self.keys.tag_of(record.id))
         return bool(
             record.may_have_unknown_ticket and record.run_id and server and server != record.run_id
@@ -257,36 +280,42 @@ class RequestStore(Reader):
         return int(seconds) * 1_000 + int(micros) // 1_000
 
     async def listen(self, wake: Callable[[], object]) -> None:
-        """Call `wake` whenever something becomes due earlier than all else; runs until cancelled.
+        """Call `wake` when a request becomes due before all others; run until cancelled.
 
-        A lost connection only costs a late wake-up, because sleepers are bounded.
+        A lost connection only delays a wake-up: workers never sleep long.
         """
         while True:
             with contextlib.suppress(RedisError, OSError):
                 async with self.client.pubsub() as channel:
-                    await channel.subscribe(self._channel)
+                    await channel.subscribe(self.wake_channel)
                     async for _ in channel.listen():
                         wake()
             await asyncio.sleep(1.0)
 
     async def expire(self, record: Record) -> bool:
-        """Remove a finished request and its index members; False if it is not finished."""
-        args = [self.time, record.id, record.fence]
-        return bool(await self.batcher.script(_EXPIRE, [self.keys.tag_of(record.id)], args))
+        """Remove a finished request and its index entries; False if it is not finished."""
+        args = ExpireArguments(self.time, id=record.id, fence=record.fence)
+        return bool(await self.batcher.script(EXPIRE, [self.keys.tag_of(record.id)], args))
 
     async def hint(self, correlation_id: str, *, interval: int, burst: int, by: str) -> str:
         """Make a pending request due soon: at most `burst` reads at once, then one per interval.
 
         `by` is the ticket system that pushed an event or listed a change, for the audit.
-        Answers soon, planned (a read that comes later than this hint is due anyway) or ignored.
+        Returns soon, planned (a read after this hint is due anyway) or ignored.
         """
-        tag = self.keys.tag_of(correlation_id)
-        args = [self.time, correlation_id, interval, burst, self._channel, by]
-        verdict: bytes = await self.batcher.script(_HINT, [tag], args)
+        args = HintArguments(
+            now=self.time,
+            id=correlation_id,
+            interval=interval,
+            burst=burst,
+            wake_channel=self.wake_channel,
+            source=by,
+        )
+        verdict: bytes = await self.batcher.script(HINT, [self.keys.tag_of(correlation_id)], args)
         return verdict.decode()
 
     def _readable(self, rows: Sequence[Any], unread: dict[str, str]) -> Iterator[StoredRequest]:
-        """Return what can be read: one broken record must not stop all others."""
+        """Yield the records that can be read: a damaged one must not stop the others."""
         for record, payload, texts in rows:
             try:
                 entry = self.entry(record, payload, texts)
@@ -297,6 +326,6 @@ class RequestStore(Reader):
             if entry.record.version > LAYOUT + 1:
                 unread[entry.record.id] = "a much newer version of this program made it"
             elif not (entry.payload or entry.record.final):
-                unread[entry.record.id] = "its payload is gone; approval-proxy doctor says more"
+                unread[entry.record.id] = "its payload is gone; run approval-proxy doctor"
             else:
                 yield entry

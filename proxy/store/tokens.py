@@ -1,4 +1,4 @@
-"""Tokens in Redis, encrypted and bound to their key; refresh tokens never expire there."""
+"""Tokens in Redis, encrypted for the name of their key; refresh tokens do not expire there."""
 
 import socket
 from typing import Any, Final
@@ -8,16 +8,15 @@ from typing_extensions import override
 
 from proxy.oauth2.shared_tokens import CurrentRefreshToken, RefreshTokens, SharedToken, TokenStore
 from proxy.security.key_ring import KeyRing
-from proxy.store.client.scripts import load_script
+from proxy.store.client.scripts import TOKENS, TokenArguments
 from proxy.store.keys import LOGINS
 from proxy.store.requests import RequestStore
 
-_TOKENS: Final = load_script("tokens")
 _HOST: Final = socket.gethostname()
 
 
 class RedisTokens(TokenStore, RefreshTokens):
-    """Compare-and-set is on sealed bytes: what was read is opened here and compared in Redis."""
+    """Tokens of all processes. Redis compares them encrypted, byte by byte."""
 
     def __init__(self, store: RequestStore, ring: KeyRing) -> None:
         self.store = store
@@ -29,35 +28,36 @@ class RedisTokens(TokenStore, RefreshTokens):
 
     @override
     async def load(self, key: str) -> SharedToken | None:
-        place = self._keys.token(key)
-        sealed, remaining = await self._run([place], "load")
+        name = self._keys.token(key)
+        sealed, remaining = await self._run([name], TokenArguments("load"))
         if sealed is None or remaining <= 0:
             return None
-        value, lifetime = orjson.loads(self._ring.open(sealed, name=place))
+        value, lifetime = orjson.loads(self._ring.open(sealed, name=name))
         return SharedToken(value, remaining, lifetime)
 
     @override
     async def keep(self, key: str, value: str, remaining: int, lifetime: int) -> None:
         if remaining <= 0 or lifetime <= 0:
             return
-        place = self._keys.token(key)
-        sealed = self._ring.seal(orjson.dumps([value, lifetime]), name=place)
-        await self._batcher.command("SET", place, sealed, "PX", remaining)
+        name = self._keys.token(key)
+        sealed = self._ring.seal(orjson.dumps([value, lifetime]), name=name)
+        await self._batcher.command("SET", name, sealed, "PX", remaining)
 
     @override
     async def drop(self, key: str, value: str) -> None:
-        place = self._keys.token(key)
-        sealed = await self._batcher.command("GET", place)
-        if sealed and orjson.loads(self._ring.open(sealed, name=place))[0] == value:
-            await self._run([place], "drop", sealed)
+        name = self._keys.token(key)
+        sealed = await self._batcher.command("GET", name)
+        if sealed and orjson.loads(self._ring.open(sealed, name=name))[0] == value:
+            await self._run([name], TokenArguments("drop", token=sealed))
 
     @override
     async def begin(self, key: str, owner: str, within: int) -> bool:
-        return bool(await self._run([self._keys.turn(key)], "begin", owner, within))
+        args = TokenArguments("begin", owner=owner, duration=within)
+        return bool(await self._run([self._keys.turn(key)], args))
 
     @override
     async def end(self, key: str, owner: str) -> None:
-        await self._run([self._keys.turn(key)], "end", owner)
+        await self._run([self._keys.turn(key)], TokenArguments("end", owner=owner))
 
     # -- refresh tokens -------------------------------------------------------------------------
 
@@ -68,19 +68,20 @@ class RedisTokens(TokenStore, RefreshTokens):
 
     @override
     async def begin_use(self, key: str, owner: str, within: int) -> bool:
-        return bool(await self._run([self._keys.using(key)], "begin", owner, within))
+        args = TokenArguments("begin", owner=owner, duration=within)
+        return bool(await self._run([self._keys.using(key)], args))
 
     @override
     async def end_use(self, key: str, owner: str) -> None:
-        await self._run([self._keys.using(key)], "end", owner)
+        await self._run([self._keys.using(key)], TokenArguments("end", owner=owner))
 
     @override
     async def sending(self, key: str, token: str, owner: str) -> bool:
         sealed, value, _ = await self._refresh_token(key)
         if not sealed or value != token:
             return False
-        places = [self._keys.refresh(key), self._keys.using(key)]
-        return bool(await self._run(places, "sending", sealed, owner))
+        keys = [self._keys.refresh(key), self._keys.using(key)]
+        return bool(await self._run(keys, TokenArguments("sending", token=sealed, owner=owner)))
 
     @override
     async def rotate(self, key: str, old: str, new: str, *, system: str) -> bool:
@@ -89,33 +90,42 @@ class RedisTokens(TokenStore, RefreshTokens):
             return True  # a repeat whose first answer was lost
         if not sealed or value != old:
             return False
-        noted = b""
+        entry = b""
         if new != old:
-            noted = _entry("RefreshTokenRotated", system, f"approval-proxy on {_HOST}")
-        return await self._write(key, noted, "rotate", sealed, self._seal(key, new))
+            entry = _entry("RefreshTokenRotated", system, f"approval-proxy on {_HOST}")
+        args = TokenArguments(
+            action="rotate",
+            token=sealed,
+            new_token=self._seal(key, new),
+            now=self.store.time,
+            entry=entry,
+        )
+        return await self._write(key, args)
 
     @override
     async def put(self, key: str, token: str, *, system: str, by: str) -> None:
-        noted = _entry("LoggedIn", system, f"{by} on {_HOST}")
-        await self._write(key, noted, "put", self._seal(key, token))
+        entry = _entry("LoggedIn", system, f"{by} on {_HOST}")
+        sealed = self._seal(key, token)
+        args = TokenArguments("put", new_token=sealed, now=self.store.time, entry=entry)
+        await self._write(key, args)
 
-    async def _write(self, key: str, noted: bytes, *words: Any) -> bool:
-        """Change a refresh token, and note that in the audit in the same step."""
-        places = [self._keys.refresh(key), self._keys.beside(LOGINS)]
-        return bool(await self._run(places, *words, self.store.time, noted))
-
-    async def _refresh_token(self, key: str) -> tuple[bytes, str, bool]:
-        place = self._keys.refresh(key)
-        sealed, sent = await self._batcher.command("HMGET", place, "token", "sent")
-        if sealed is None:
-            return b"", "", False
-        return sealed, self._ring.open(sealed, name=place).decode(), sent is not None
+    async def _write(self, key: str, args: TokenArguments) -> bool:
+        """Change a refresh token, and append the audit's entry in the same step."""
+        keys = [self._keys.refresh(key), self._keys.audit_stream(LOGINS)]
+        return bool(await self._run(keys, args))
 
     def _seal(self, key: str, token: str) -> bytes:
         return self._ring.seal(token.encode(), name=self._keys.refresh(key))
 
-    async def _run(self, places: list[str], *words: Any) -> Any:
-        return await self._batcher.script(_TOKENS, places, list(words))
+    async def _refresh_token(self, key: str) -> tuple[bytes, str, bool]:
+        name = self._keys.refresh(key)
+        sealed, sent = await self._batcher.command("HMGET", name, "token", "sent")
+        if sealed is None:
+            return b"", "", False
+        return sealed, self._ring.open(sealed, name=name).decode(), sent is not None
+
+    async def _run(self, keys: list[str], args: TokenArguments) -> Any:
+        return await self._batcher.script(TOKENS, keys, args)
 
 
 def _entry(event: str, system: str, by: str) -> bytes:

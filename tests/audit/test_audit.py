@@ -17,7 +17,7 @@ from proxy.domain.schedule import DAY, HOUR
 from proxy.errors import ConfigurationError, StoreUnavailableError
 from proxy.observability.alarms import Alarm
 from proxy.security.key_ring import new_key
-from proxy.store.audit_streams import AuditStreams, read_kept
+from proxy.store.audit_streams import AuditStreams, read_snapshot
 from tests.conftest import OpenRig
 from tests.support.manual_clock import ManualClock
 from tests.support.rig import OPERATOR_KEY, Rig, post_json
@@ -101,7 +101,7 @@ async def test_a_line_holds_the_record_encrypted(rig: Rig) -> None:
     assert ring is not None
     place = place_of(str(call.correlation_id))
     whole = orjson.loads(ring.open(line["sealed"].encode(), name=place))
-    entry = read_kept(rig.program.store, whole)
+    entry = read_snapshot(rig.program.store, whole)
     assert entry.record.id == call.correlation_id
     assert b"john.doe_company.com" in entry.payload
     with pytest.raises(ConfigurationError, match="changed or moved"):  # to another request's line
@@ -358,7 +358,7 @@ async def test_sealing_leaves_time_to_requests_while_redis_has_room(
 ) -> None:
     """What took 20 ms is followed by 15 times as long for everybody else."""
     for _ in range(min(waiting, 70)):
-        await rig.program.streams.note("refused", {"event": "Refused"})
+        await rig.program.streams.append("refused", {"event": "Refused"})
 
     async def wait(seconds: float) -> None:
         assert seconds == pytest.approx(pause)

@@ -68,7 +68,7 @@ async def test_entries_of_every_slot_are_sealed_and_what_is_lost_is_written_back
         patient = DoctorInputs(
             store=program.store,
             streams=program.streams,
-            remembered=remembered,
+            audited=remembered,
             report=examine(folder),
             systems=program.systems,
             since=0,

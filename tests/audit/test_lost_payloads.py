@@ -33,9 +33,9 @@ async def test_a_payload_that_is_gone_is_named_and_written_back_from_the_audit(
     await rig.program.store.batcher.command("DEL", key_of(rig, request))
 
     (gone, *more) = [it for it in await machine.doctor() if it.about == request]
-    assert (gone.result, "its payload is gone" in gone.says) == ("wrong", True)
+    assert (gone.result, "its payload is gone" in gone.message) == ("wrong", True)
     assert [it.result for it in more] == ([] if sealed else ["unknown"])
-    assert gone.says.endswith("--repair writes that back") is sealed
+    assert gone.message.endswith("--repair writes it back") is sealed
 
     repaired = await machine.doctor(repair=True)
     assert results(repaired, request) == ({"repaired"} if sealed else {"wrong", "unknown"})
@@ -58,7 +58,7 @@ async def test_a_payload_that_was_changed_is_written_back(machine: Machine) -> N
     kept = await rig.program.store.batcher.command("GET", key_of(rig, str(other.correlation_id)))
     await rig.program.store.batcher.command("SET", key, kept)
     (changed,) = [it for it in await machine.doctor() if it.about == request]
-    assert (changed.result, "it cannot be read" in changed.says) == ("wrong", True)
+    assert (changed.result, "it cannot be read" in changed.message) == ("wrong", True)
     assert results(await machine.doctor(repair=True), request) == {"repaired"}
     await rig.work(after=10 * SECOND)
     assert len(rig.tickets()) == 2

@@ -72,7 +72,7 @@ class Machine:
         patient = DoctorInputs(
             store=program.store,
             streams=program.streams,
-            remembered=replay(file.lines() for file in files_in(folder)),
+            audited=replay(file.lines() for file in files_in(folder)),
             report=examine(folder),
             systems=systems or program.systems,
             since=0,
@@ -104,9 +104,9 @@ async def test_where_nothing_was_lost_nothing_is_wrong(machine: Machine) -> None
     findings = await machine.doctor()
     assert {finding.result for finding in findings} == {"ok", "unknown"}
     assert machine.steps == [(1, 2), (2, 2)], "the request in the audit, and in the store"
-    tickets, moments = [finding.says for finding in findings if finding.result == "unknown"]
+    tickets, moments = [finding.message for finding in findings if finding.result == "unknown"]
     assert "cannot list its tickets" in tickets, "what cannot be known is never fine"
-    assert "lost before it was sealed (the audit lags by about a second)" in moments
+    assert "lost before the audit was sealed (about a second)" in moments
 
 
 async def test_the_end_of_the_append_only_file_is_lost(machine: Machine) -> None:
@@ -250,7 +250,7 @@ async def test_tickets_that_no_request_knows_are_found_where_they_are_listed(
     assert results(findings, "desk") == {"ok"}
     findings = await machine.doctor(systems={"desk": cast("TicketSystem", Lists(rig, "4711"))})
     (wrong,) = [it for it in findings if it.result == "wrong"]
-    assert "ticket 4711 is ours, and no request knows it" in wrong.says
+    assert "ticket 4711 was created by us, but belongs to no request" in wrong.message
 
 
 async def test_two_tickets_of_a_lost_request_are_named(machine: Machine) -> None:
@@ -269,7 +269,7 @@ async def test_two_tickets_of_a_lost_request_are_named(machine: Machine) -> None
 
     lists.find = find
     findings = await machine.doctor(systems={"desk": lists})
-    says = [it.says for it in findings if it.about == lost.correlation_id]
+    says = [it.message for it in findings if it.about == lost.correlation_id]
     assert any("several tickets" in it and "DESK-2" in it for it in says)
 
 
@@ -288,7 +288,7 @@ async def test_a_create_that_came_after_all_is_found(machine: Machine, *, late: 
         rig.desk.tickets.add(sent, pages=rig.desk.url, now=rig.clock.now())
     findings = [it for it in await machine.doctor() if it.about == call.correlation_id]
     assert [it.result for it in findings] == ["wrong"] * late
-    assert all("several tickets for it: DESK-1, DESK-2" in it.says for it in findings)
+    assert all("several tickets for it: DESK-1, DESK-2" in it.message for it in findings)
 
 
 async def test_without_keys_what_was_lost_is_named_and_not_rebuilt(machine: Machine) -> None:
@@ -302,10 +302,10 @@ async def test_without_keys_what_was_lost_is_named_and_not_rebuilt(machine: Mach
     findings = await machine.doctor(repair=True)
     (unreadable,) = [it for it in findings if it.about == kept.correlation_id]
     assert unreadable.result == "wrong"
-    assert "it cannot be read" in unreadable.says
+    assert "it cannot be read" in unreadable.message
     (finding,) = [it for it in findings if it.about == lost.correlation_id]
     assert finding.result == "wrong", "the audit without a key, as without files, rebuilds nothing"
-    assert "without encryption.keys" in finding.says
+    assert "without encryption.keys" in finding.message
 
 
 async def test_an_index_that_differs_is_explained_and_put_right_once(machine: Machine) -> None:
@@ -318,8 +318,8 @@ async def test_an_index_that_differs_is_explained_and_put_right_once(machine: Ma
     await rig.program.store.batcher.command("ZREM", f"{tag}:due", request)
 
     (wrong,) = [it for it in await machine.doctor() if it.result == "wrong"]
-    assert (wrong.about, "missing from what is due" in wrong.says) == (request, True)
-    assert wrong.says.endswith("--repair puts that right")
+    assert (wrong.about, "not in the list of due requests" in wrong.message) == (request, True)
+    assert wrong.message.endswith("--repair corrects it")
     (repaired,) = [it for it in await machine.doctor(repair=True) if it.result == "repaired"]
     assert repaired.about == request
     assert {it.result for it in await machine.doctor(repair=True)} == {"ok", "unknown"}
@@ -347,7 +347,7 @@ async def test_lines_cut_off_with_their_head_are_found_against_the_store(machine
     head.write_bytes(before)
     assert not examine(rig.program.settings.audit_folder).problems
     findings = await machine.doctor()
-    assert "their end was cut off" in next(it.says for it in findings if it.result == "wrong")
+    assert "their end was cut off" in next(it.message for it in findings if it.result == "wrong")
 
 
 async def test_the_command_explains_and_exits_by_what_it_found(
@@ -360,10 +360,10 @@ async def test_the_command_explains_and_exits_by_what_it_found(
         from asyncio import to_thread  # noqa: PLC0415 - the command has a loop of its own
 
         assert await to_thread(main, ["doctor", "--config", config]) == 0
-        assert "ok        audit: whole, 2 lines" in capsys.readouterr().out
+        assert "ok        audit: complete, 2 lines" in capsys.readouterr().out
         store = rig.program.store
         await store.client.flushdb()
         assert await to_thread(main, ["doctor", "--config", config]) == 1
         assert "WRONG" in capsys.readouterr().out
         assert await to_thread(main, ["doctor", "--repair", "--config", config]) == 1
-        assert "It was written back and is opening" in capsys.readouterr().out
+        assert "It was written back; its state is opening" in capsys.readouterr().out

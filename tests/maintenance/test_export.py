@@ -171,7 +171,7 @@ async def test_without_the_key_that_places_repeats_would_be_new_requests(
     async with site.store() as store:  # so a version that does not know of this refuses the store
         mark = (await store.client.hget(store.keys.shared("meta"), "indices")).decode()
         assert mark != replace(store.privacy, placed_by=None).indices
-    monkeypatch.setattr(RequestStore, "_place", lambda _self, _url, digest: digest)
+    monkeypatch.setattr(RequestStore, "_id_prefix", lambda _self, _url, digest: digest)
     async with site.service() as rig:
         found = [await ask_again(rig, call) for call in calls.values()]
         assert {it.correlation_id for it in found} != set(calls)

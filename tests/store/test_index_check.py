@@ -34,12 +34,12 @@ class World:
         words = [word.format(**self.names) for word in command.split()]
         await self.store.batcher.command(*words)
 
-    async def compare(self, *, mend: bool = False) -> set[tuple[str, str]]:
+    async def compare(self, *, repair: bool = False) -> set[tuple[str, str]]:
         """Return whom the differences are about, by name, and what they are."""
-        found = [it async for it in compare_indices(self.store, mend=mend, retention=DAY)]
-        assert all(len(it.says) > 20 and "{" not in it.says for it in found)
+        found = [it async for it in compare_indices(self.store, repair=repair, retention=DAY)]
+        assert all(len(it.message) > 20 and "{" not in it.message for it in found)
         called = {value: name for name, value in self.names.items()}
-        return {(called.get(it.about, it.about), it.what) for it in found}
+        return {(called.get(it.about, it.about), it.kind) for it in found}
 
     async def indices(self) -> dict[str, object]:
         """Return every index as it is, without the moments at which requests are due."""
@@ -168,7 +168,7 @@ async def test_each_broken_index_is_found_and_made_again(
     broken = await world.indices()
     assert await world.compare() == differences
     assert await world.indices() == broken, "who only compares changes nothing"
-    mended = await world.compare(mend=True)
+    mended = await world.compare(repair=True)
     assert mended
     assert mended <= differences, "what mends one may mend another"
     assert await world.compare() == set()
@@ -180,7 +180,7 @@ async def test_what_is_due_again_is_due_when_it_would_have_been(
 ) -> None:
     for name in ("pending", "held", "newest"):
         await world.run(f"ZREM {{tag}}:due {{{name}}}")
-    await world.compare(mend=True)
+    await world.compare(repair=True)
     due = {}
     for name in ("pending", "held", "newest"):
         id_ = world.names[name]
@@ -206,10 +206,10 @@ async def test_what_no_record_explains_is_left_to_a_person(
     world: World, command: str, difference: tuple[str, str]
 ) -> None:
     await world.run(command)
-    for mend in (False, True, True):
-        assert difference in await world.compare(mend=mend)
+    for repair in (False, True, True):
+        assert difference in await world.compare(repair=repair)
     found = [it async for it in compare_indices(world.store)]
-    assert [it.mendable for it in found if it.what == difference[1]] == [False]
+    assert [it.repairable for it in found if it.kind == difference[1]] == [False]
     await world.run("DEL {tag}:p:{ghost} {tag}:x:{ghost} {tag}:h:{ghost}")
 
 
@@ -222,7 +222,9 @@ async def test_a_service_beside_it_is_not_disturbed(open_rig: OpenRig) -> None:
         async def compare() -> int:
             store, rounds = rig.program.store, 0
             while not over.is_set() or rounds < 2:
-                found.extend([it async for it in compare_indices(store, mend=True, retention=DAY)])
+                found.extend(
+                    [it async for it in compare_indices(store, repair=True, retention=DAY)]
+                )
                 rounds += 1
             return rounds
 

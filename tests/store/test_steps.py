@@ -285,7 +285,7 @@ async def test_a_repeat_after_a_lost_reply_adds_nothing_to_the_audit(
         assert await store.expire(done.record)
     monkeypatch.setattr(store, "operation", lambda: "another-token")
     for _ in range(2):
-        assert await streams.note("refused", {"event": "Refused"})
+        assert await streams.append("refused", {"event": "Refused"})
     entries = await streams.unsealed({}, limit=100)
     told = [orjson.loads(entry.line)["event"] for entry in entries]
     assert sorted(told) == ["Admitted", "Expired", "Hinted", "Opened", "Refused"]

@@ -12,8 +12,9 @@ from proxy.errors import ConfigurationError, StoreUnavailableError
 from proxy.security.key_ring import KeyRing
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.client.pipeline import Script
+from proxy.store.client.scripts import TOKENS
 from proxy.store.requests import RequestStore
-from proxy.store.tokens import _TOKENS, RedisTokens
+from proxy.store.tokens import RedisTokens
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.parametrize(
@@ -171,12 +172,12 @@ async def test_who_dies_after_the_change_has_noted_it(
 ) -> None:
     """One step: a change whose answer arrives nowhere is in the audit, and a repeat adds none."""
     if removed:
-        source = _TOKENS.source.replace(removed, "false")
+        source = TOKENS.source.replace(removed, "false")
         digest = hashlib.sha1(source.encode()).hexdigest()  # noqa: S324 - as Redis names scripts
-        monkeypatch.setattr("proxy.store.tokens._TOKENS", Script(source, digest))
+        monkeypatch.setattr("proxy.store.tokens.TOKENS", Script(source, digest))
     run, sent = store.batcher.script, []
 
-    async def die(script: Script, keys: list[str], args: list[Any]) -> None:
+    async def die(script: Script[Any], keys: list[str], args: Any) -> None:
         sent.append((script, keys, args))
         await run(script, keys, args)
         raise StoreUnavailableError("the process ends here")

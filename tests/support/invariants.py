@@ -25,5 +25,5 @@ async def check_store(store: RequestStore) -> None:
     assert not unknown, f"keys that store/keys.py does not list: {unknown}"
     for tag, found in (it.split(":r:") for it in names if ":r:" in it):
         assert store.keys.tag_of(found) == tag, f"{found} is in a partition where nobody looks"
-    wrong = [f"{it.about}: {it.says}" async for it in compare_indices(store)]
+    wrong = [f"{it.about}: {it.message}" async for it in compare_indices(store)]
     assert not wrong, "; ".join(wrong)

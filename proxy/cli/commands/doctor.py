@@ -1,7 +1,6 @@
 """`approval-proxy doctor`: do store, audit and ticket systems agree? Above all after a loss."""
 
 import asyncio
-import dataclasses
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -75,7 +74,7 @@ async def _examine(
             inputs = DoctorInputs(
                 store=store,
                 streams=AuditStreams(store),
-                remembered=audited,
+                audited=audited,
                 report=report,
                 systems=systems,
                 since=await store.now() - since,
@@ -88,10 +87,11 @@ async def _examine(
 def _print(findings: Sequence[Finding], *, as_json: bool) -> None:
     if as_json:
         for finding in findings:
-            click.echo(orjson.dumps(dataclasses.asdict(finding)).decode())
+            public = {"result": finding.result, "about": finding.about, "says": finding.message}
+            click.echo(orjson.dumps(public).decode())
     else:
         print_table(map(_row, findings))
 
 
 def _row(finding: Finding) -> tuple[str, str]:
-    return f"{_WORDS[finding.result]:<8}", f"{finding.about}: {finding.says}"
+    return f"{_WORDS[finding.result]:<8}", f"{finding.about}: {finding.message}"

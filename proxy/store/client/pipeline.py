@@ -7,7 +7,8 @@ round trip is under way leave together in the next one. Callers see an ordinary 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import (
@@ -27,6 +28,8 @@ _LARGEST = 256  # commands in one round trip: bounds the latency of the first of
 _PAGE = 500  # keys that the server looks at for one page of names
 _ANSWERED_WITHIN = 5.0  # seconds, connecting again and repeating included
 
+
+Arguments = TypeVar("Arguments", bound=tuple[Any, ...])
 
 Words = tuple[Any, ...]
 """A command: its name and its arguments."""
@@ -49,12 +52,14 @@ _PASSING: Final = (
 """redis-py makes classes of these, and takes their first word out of the text."""
 
 
-class Script:
-    """A Lua step: its source and the digest under which the server keeps it."""
+@dataclass(frozen=True, slots=True)
+class Script(Generic[Arguments]):
+    """A Lua script that takes these arguments."""
 
-    def __init__(self, source: str, digest: str) -> None:
-        self.source = source
-        self.digest = digest
+    source: str
+    """Its text, with the shared parts in front."""
+    digest: str
+    """The SHA-1 by which the server finds it."""
 
 
 class Batcher:
@@ -93,13 +98,22 @@ class Batcher:
             if not (cursor := int(answer)):
                 break
 
-    async def script(self, script: Script, keys: list[str], args: list[Any]) -> Any:
-        """Run a Lua step by its digest; the source travels only when the server lacks it."""
-        words = ("EVALSHA", script.digest, len(keys), *keys, *args)
+    async def script(
+        self,
+        script: Script[Arguments],
+        keys: list[str],
+        args: Arguments,
+        values: Sequence[Any] = (),
+    ) -> Any:
+        """Run a Lua script by its digest; its source is sent only if the server lacks it.
+
+        `values` follow the arguments; their number may vary.
+        """
+        rest = (len(keys), *keys, *args, *values)
         try:
-            return await self.enqueue(words)
+            return await self.enqueue(("EVALSHA", script.digest, *rest))
         except NoScriptError:
-            return await self.enqueue(("EVAL", script.source, len(keys), *keys, *args))
+            return await self.enqueue(("EVAL", script.source, *rest))
 
     async def nodes(self) -> Sequence["Batcher"]:
         """Return one batcher for each server that keys are on."""

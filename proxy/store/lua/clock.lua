@@ -1,9 +1,9 @@
--- Put in front of every script.
+-- Prepended to every script.
 
--- An empty argument means the server's clock; tests pass a value.
-local function clock(given)
-  if given ~= '' then return tonumber(given) end
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+-- Return the time in ms: the server's if the argument is empty; tests pass a time.
+local function clock(now)
+  if now ~= '' then return tonumber(now) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 

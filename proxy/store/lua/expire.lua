@@ -1,12 +1,12 @@
 -- Retention: remove a finished request with payload, texts, history and index members.
--- ARGV: now, id, fence. An entry shared under one respondToUrl or ticket goes only if it still
--- names this request. Answers 1, also where nothing is left; 0 if the request is not finished any more.
-local now, id = clock(ARGV[1]), ARGV[2]
+-- An index entry that another request has taken over stays.
+-- Answers 1, also if nothing is left; 0 if the request is no longer final.
+local now = clock(now)
 local record = key('r', id)
 local old = redis.call('HMGET', record, 'fence', 'state', 'decision', 'url', 'system',
   'ticket_id', 'ticket_key')
 if not old[1] then return 1 end
-if old[1] ~= ARGV[3] or not final(old[2], old[3]) then return 0 end
+if old[1] ~= fence or not final(old[2], old[3]) then return 0 end
 drop(key('u', old[4]), id)
 if old[6] then drop(key('t', old[5] .. ':' .. old[6]), id) end
 if old[7] then drop(key('t', old[5] .. ':' .. old[7]), id) end

@@ -1,11 +1,10 @@
--- An event about a ticket: read it soon and restart the fast phase of its polls. Nothing else. Of a
--- finished request it is read as well: a decision that was reversed is an alarm.
--- ARGV: now, id, interval (ms), burst, wake channel, who says so. A token bucket (GCRA) per record:
--- `burst` reads at once, then one per interval; an event within a time for which a read is already
--- planned adds nothing, because that read comes after it.
--- Answers the verdict: soon | planned | ignored (no ticket to read in this state).
-local now, id = clock(ARGV[1]), ARGV[2]
-local interval, burst = tonumber(ARGV[3]), tonumber(ARGV[4])
+-- An event about a ticket: read the ticket soon, and restart the fast phase of its polls. A finished
+-- request's ticket is read as well, because a reversed decision raises an alarm.
+-- A token bucket (GCRA) per record allows `burst` reads at once, then one per interval. A read that
+-- is planned soon enough answers the event, so nothing is added.
+-- Answers the verdict: soon | planned | ignored (in this state there is no ticket to read).
+local now = clock(now)
+local interval, burst = tonumber(interval), tonumber(burst)
 local record = key('r', id)
 local old = redis.call('HMGET', record, 'state', 'leased', 'wake', 'bucket')
 if old[1] ~= 'pending' and old[1] ~= 'fulfilling' and old[1] ~= 'done' then return 'ignored' end
@@ -17,10 +16,10 @@ if leased then planned = tonumber(old[3] or '')
 else planned = tonumber(redis.call('ZSCORE', tag .. ':due', id) or '') end
 if planned and planned >= now and planned <= at then return 'planned' end
 redis.call('HSET', record, 'bucket', full + interval)
-audit(id, '{"at":' .. now .. ',"event":"Hinted","state":"' .. old[1] .. '","by":"' .. ARGV[6] .. '"}')
+audit(id, '{"at":' .. now .. ',"event":"Hinted","state":"' .. old[1] .. '","by":"' .. source .. '"}')
 if leased then redis.call('HSET', record, 'wake', at)
 else
   redis.call('HSET', record, 'polls', 0)
-  make_due(id, at, ARGV[5])
+  make_due(id, at, wake_channel)
 end
 return 'soon'

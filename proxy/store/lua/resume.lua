@@ -1,20 +1,19 @@
--- Bring back what waits for a destination that is in use again: in the order in which it was due,
--- so far apart that it neither floods the destination nor crowds out the others, none later than it
--- was due anyway. What was set aside keeps the reason for that while it waits, so it is brought back
--- as well: to look at it once more costs little. What somebody works on is theirs.
--- ARGV: now, destination, how far ahead that may be due (ms), time between two (ms), wake channel.
+-- Make the requests due that wait for a destination which is in use again: in the order of their due
+-- times, `spacing` apart, so that they neither flood the destination nor delay the others, and none
+-- later than it was due anyway (within `ahead` from now). Held and dead requests that met the pause
+-- are included: looking at one of them once more costs little. A leased record is left alone.
 -- Answers 1.
-local now, name, ahead, between = clock(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local now, ahead, spacing = clock(now), tonumber(ahead), tonumber(spacing)
 local at = now
 local rows = redis.call('ZRANGEBYSCORE', tag .. ':due', '(' .. now, now + ahead, 'WITHSCORES')
 for i = 1, #rows, 2 do
   local id, due = rows[i], tonumber(rows[i + 1])
-  local it = redis.call('HMGET', key('r', id), 'code', 'state', 'system', 'instance', 'leased')
-  local waits = it[1] == 'paused' or it[2] == 'held' or it[2] == 'dead'
-  local here = it[3] == name or it[4] == name
-  if waits and here and tonumber(it[5] or '0') <= now then
-    if at < due then make_due(id, at, ARGV[5]) end
-    at = at + between
+  local record = redis.call('HMGET', key('r', id), 'code', 'state', 'system', 'instance', 'leased')
+  local waits = record[1] == 'paused' or record[2] == 'held' or record[2] == 'dead'
+  local here = record[3] == destination or record[4] == destination
+  if waits and here and tonumber(record[5] or '0') <= now then
+    if at < due then make_due(id, at, wake_channel) end
+    at = at + spacing
   end
 end
 return 1

@@ -1,7 +1,8 @@
-"""What an export holds, written into a namespace that no service uses yet."""
+"""Write the items of an export into a namespace that no service uses yet."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 import orjson
@@ -9,25 +10,24 @@ import orjson
 from proxy.domain.models import Record
 from proxy.security.key_ring import KeyRing
 from proxy.store.audit_streams import ordered
-from proxy.store.client.scripts import load_script
+from proxy.store.client.scripts import APPEND, IMPORT, ImportArguments, NoArguments
 from proxy.store.codec import read_record
-from proxy.store.queries import text_place
+from proxy.store.queries import pairs
 from proxy.store.requests import RequestStore
 from proxy.store.transfer.exporter import Item, RequestItem, SharedItem, Stream, TicketIndex
 
 Reindex = Callable[[Record, bytes], Record]
-"""Returns a record with its digests under the index key in force, from the hook call's body."""
+"""Returns a record with its digests under the present index key, from the hook call's body."""
 
-_ARRIVE, _APPEND = load_script("arrive"), load_script("append")
 _NO_SERVER: Final = "imported"  # a run id that no server has
-_BEFORE_ALL: Final = "0-0"
+_BEFORE_ALL: Final = "0-0"  # before every stream id
 
 
 class Importer:
     """Writes items; each may come twice.
 
-    With `doubt`, more may have happened outside than the export knows: as after a restart of the
-    store, a ticket is looked up before it is created.
+    With `doubt`, more may have happened than the export contains: as after a restart of the store,
+    a ticket is looked up before it is created.
     """
 
     def __init__(
@@ -40,23 +40,24 @@ class Importer:
         self._last: dict[str, str] = {}
 
     async def write(self, items: Sequence[Item]) -> None:
-        """Write some items, in one round trip where their order is no matter."""
-        await asyncio.gather(*[self._write(it) for it in items if it["kind"] != "stream"])
+        """Write some items, in one round trip unless their order matters."""
+        await asyncio.gather(*[self._write(item) for item in items if item["kind"] != "stream"])
         for item in items:
             if item["kind"] == "stream":
                 await self._stream(item)
 
     async def finish(self) -> None:
-        """Let every stream go on after what it had: what came before that would not be sealed.
+        """Continue every stream after its last exported id: earlier entries would not be sealed.
 
-        Those of partitions go on after the last entry of any, as another number has other streams.
+        Those of partitions continue after the last entry of any of them, because another number of
+        partitions has other streams.
         """
         own = [at for name, at in self._last.items() if name.isdigit()]
         newest = max(own, key=ordered, default=_BEFORE_ALL)
         for name, key in self._store.keys.streams().items():
             last = newest if name.isdigit() else self._last.get(name, _BEFORE_ALL)
             if last != _BEFORE_ALL:
-                await self._go_on_after(key, last)
+                await self._continue_after(key, last)
 
     def _write(self, item: RequestItem | TicketIndex | SharedItem) -> Awaitable[Any]:
         match item["kind"]:
@@ -71,9 +72,9 @@ class Importer:
                 return self._text(item)
 
     async def _request(self, item: RequestItem) -> None:
-        words = _bytes(item["record"])
-        record, payload = read_record(words), item["payload"].encode("latin-1")
-        fields = dict(zip(words[::2], words[1::2], strict=True))
+        stored = _bytes(item["record"])
+        record, payload = read_record(stored), item["payload"].encode("latin-1")
+        fields = dict(pairs(stored))
         if payload:
             indexed = self._reindex(record, payload)
             fields |= {
@@ -82,26 +83,23 @@ class Importer:
             }
         if self._doubt:
             fields[b"run_id"] = _NO_SERVER.encode()
-        tag, texts = self._store.keys.tag_of(record.id), _bytes(item["texts"])
-        hide = self._store.privacy.encrypt
-        hidden = [
-            word
-            for name, text in zip(texts[::2], texts[1::2], strict=True)
-            for word in (name, hide(text, text_place(tag, record.id, name.decode())))
-        ]
+        tag, texts = self._store.keys.tag_of(record.id), pairs(_bytes(item["texts"]))
+        body = payload and self._store.privacy.encrypt(payload, f"{tag}:p:{record.id}")
         await self._store.batcher.script(
-            _ARRIVE,
+            IMPORT,
             [tag],
+            ImportArguments(
+                id=record.id,
+                due="" if item["due"] is None else item["due"],
+                url_digest=fields.get(b"url", b"") if item["newest"] else b"",
+                payload=body,
+                field_count=len(fields),
+                history_count=len(item["history"]),
+            ),
             [
-                record.id,
-                "" if item["due"] is None else item["due"],
-                fields.get(b"url", b"") if item["newest"] else "",
-                hide(payload, f"{tag}:p:{record.id}") if payload else b"",
-                len(fields),
-                *[word for pair in fields.items() for word in pair],
-                len(item["history"]),
+                *chain.from_iterable(fields.items()),
                 *_bytes(item["history"]),
-                *hidden,
+                *self._store.encrypt_texts(record.id, ((n.decode(), text) for n, text in texts)),
             ],
         )
 
@@ -109,42 +107,43 @@ class Importer:
         if item["last"]:
             self._last[item["name"]] = item["last"]
         else:
-            words = _bytes([word for entry in item["entries"] for word in entry])
-            key = self._store.keys.streams()[item["name"]]
-            await self._store.batcher.script(_APPEND, [key], words)
+            entries = _bytes([*chain.from_iterable(item["entries"])])
+            await self._append(self._store.keys.streams()[item["name"]], entries)
 
-    async def _go_on_after(self, key: str, last: str) -> None:
-        """Let the next entry of a stream come after this one, which it may have or not."""
+    async def _append(self, key: str, entries: Sequence[Any]) -> None:
+        await self._store.batcher.script(APPEND, [key], NoArguments(), entries)
+
+    async def _continue_after(self, key: str, last: str) -> None:
+        """Make the next entry of a stream come after this id, which it may contain or not."""
         command = self._store.batcher.command
         if not await command("XRANGE", key, last, last):
-            await self._store.batcher.script(_APPEND, [key], [last, "", ""])
+            await self._append(key, [last, "", ""])
             await command("XDEL", key, last)
 
     async def _hash(self, item: SharedItem) -> None:
-        place, words = self._place(item), _bytes(item["words"])
-        fields = {name.decode(): it for name, it in zip(words[::2], words[1::2], strict=True)}
-        if item["sealed"] in fields:
-            fields[item["sealed"]] = self._ring.seal(fields[item["sealed"]], name=place)
+        key, sealed = self._key(item), item["sealed"]
+        fields = {name.decode(): value for name, value in pairs(_bytes(item["words"]))}
+        if sealed in fields:
+            fields[sealed] = self._ring.seal(fields[sealed], name=key)
         if item["name"] == ":audit":
-            known = self._store.keys.streams()
+            streams = self._store.keys.streams()
             positions = orjson.loads(fields.get("positions", b"{}"))
-            fields["positions"] = orjson.dumps({n: at for n, at in positions.items() if n in known})
+            own = {name: at for name, at in positions.items() if name in streams}
+            fields["positions"] = orjson.dumps(own)
         if fields:
-            pairs = [word for pair in fields.items() for word in pair]
-            await self._store.batcher.command("HSET", place, *pairs)
+            await self._store.batcher.command("HSET", key, *chain.from_iterable(fields.items()))
 
     async def _text(self, item: SharedItem) -> None:
-        place, (text,) = self._place(item), _bytes(item["words"])
-        value = self._ring.seal(text, name=place) if item["sealed"] else text
-        passes = [] if item["until"] is None else ["PXAT", item["until"]]
-        await self._store.batcher.command("SET", place, value, *passes)
+        key, (text,) = self._key(item), _bytes(item["words"])
+        value = self._ring.seal(text, name=key) if item["sealed"] else text
+        expiry = [] if item["until"] is None else ["PXAT", item["until"]]
+        await self._store.batcher.command("SET", key, value, *expiry)
 
-    def _place(self, item: SharedItem) -> str:
-        """Return the name of a key in this namespace."""
-        namespace = self._store.keys.namespace
-        name = item["name"]
+    def _key(self, item: SharedItem) -> str:
+        """Return the name of an item's key in this namespace."""
+        namespace, name = self._store.keys.namespace, item["name"]
         return f"{{{namespace}{name[1:]}" if name.startswith("{") else f"{namespace}{name}"
 
 
-def _bytes(words: Sequence[str]) -> list[bytes]:
-    return [word.encode("latin-1") for word in words]
+def _bytes(texts: Sequence[str]) -> list[bytes]:
+    return [text.encode("latin-1") for text in texts]

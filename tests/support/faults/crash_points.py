@@ -17,11 +17,12 @@ import orjson
 from proxy.demo.verdict import Verdict, judge
 from proxy.simulators.credentials import ServiceAccount
 from proxy.simulators.witboost import Witboost
+from proxy.store.client import scripts
 from proxy.store.client.connections import connect
-from proxy.store.client.scripts import load_script
+from proxy.store.client.pipeline import Script
 from proxy.store.requests import RequestStore
 from tests.support.faults.flows import FLOWS, Operates
-from tests.support.faults.io_steps import SCRIPTS, Crash
+from tests.support.faults.io_steps import Crash
 from tests.support.faults.life import Life, Play
 from tests.support.faults.nursery import Nursery
 from tests.support.faults.shared_clock import SharedClock
@@ -68,8 +69,9 @@ async def live(
         named = {key: tree["store"][key] for key in ("namespace", "partitions")}
         store = RequestStore(client, **named)
         stack.push_async_callback(store.batcher.close)
-        for name in SCRIPTS.values():  # else the first life on a server meets its end at NOSCRIPT
-            await client.script_load(load_script(name).source)
+        for script in vars(scripts).values():
+            if isinstance(script, Script):  # else the first life on a server ends at NOSCRIPT
+                await client.script_load(script.source)
         life = Life(nursery, play, crashes, site, witboost, folder, store)
         try:
             await life.live()

@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from unittest.mock import patch
 
@@ -22,8 +20,8 @@ from typing_extensions import override
 from yarl import URL
 
 from proxy.outbound import http1
-from proxy.store.client.pipeline import Asked, Batcher, Words
-from proxy.store.client.scripts import load_script
+from proxy.store.client import scripts
+from proxy.store.client.pipeline import Asked, Batcher, Script, Words
 
 Moment = Literal["before", "sending", "sent", "after"]
 MOMENTS: Final[tuple[Moment, ...]] = ("before", "sent", "after")
@@ -51,9 +49,9 @@ Act = Callable[[int, str, Moment], Awaitable[None]]
 """Is told the step's number (from 1), its label and the moment."""
 
 SCRIPTS: Final = {
-    load_script(name).digest: name
-    for name in (Path(file.name).stem for file in (files("proxy.store") / "lua").iterdir())
-    if name != "common"
+    script.digest: name.lower()
+    for name, script in vars(scripts).items()
+    if isinstance(script, Script)
 }
 """The names of the Lua steps by their digests."""
 

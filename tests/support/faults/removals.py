@@ -25,9 +25,9 @@ from proxy.witboost.callback import Witboost
 from proxy.worker import Worker
 
 Removal = AbstractContextManager[Any]
-_FENCE: Final = "if old[1] ~= ARGV[3] then return {'stale', old[1]} end\n"
+_FENCE: Final = "if old[1] ~= expected_fence then return {'stale', old[1]} end\n"
 _UNINDEX: Final = "redis.call('ZREM', key('s', old[3]), id)"
-_BACK: Final = "if at < due then make_due(id, at, ARGV[5]) end"
+_BACK: Final = "if at < due then make_due(id, at, wake_channel) end"
 
 
 def without(mechanism: str) -> Removal:
@@ -70,7 +70,7 @@ def _without_writing(kind: type[Event]) -> Removal:
     return patch.object(Step, "commit", forget)
 
 
-def _without_line(line: str, module: ModuleType = store, name: str = "_COMMIT") -> Removal:
+def _without_line(line: str, module: ModuleType = store, name: str = "COMMIT") -> Removal:
     """Take a line, or a part of one, out of a Lua step."""
     source = getattr(module, name).source
     assert line in source
@@ -120,7 +120,7 @@ _REMOVALS: Final[Mapping[str, Callable[[], Removal]]] = {
     "sending stored before the callback": lambda: _without_writing(CallbackStarted),
     "fence": lambda: _without_line(_FENCE),
     "state index": lambda: _without_line(_UNINDEX),
-    "bringing back": lambda: _without_line(_BACK, pauses, "_RESUME"),
+    "bringing back": lambda: _without_line(_BACK, pauses, "RESUME"),
     "giving back": _without_giving_back,
     "ticket reserved": _without_reserving,
     "lease checked before the create": lambda: patch.object(Lease, "remaining", lambda _: 10**9),
