@@ -1,12 +1,13 @@
-"""Which credentials changed: names alone, of those in the settings and in the files they name.
+"""Audit entries about changed credentials: the names of the settings, never the values.
 
-Digests of them are kept in the store, encrypted, so that a change between two starts shows as well
-and nobody who reads the store can try out guesses.
+Digests of the credentials, in the settings and in the files that they name, are stored encrypted:
+a change between two starts is detected, and nobody can test guesses against the store.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -17,66 +18,63 @@ from proxy.store.audit_streams import AuditStreams
 from proxy.store.requests import RequestStore
 
 EVERY: Final = 60.0
-"""Seconds between two looks at files that may be replaced."""
+"""Seconds between two readings of files that may be replaced."""
 
 _NAME: Final = "credentials"
 _log: Final = logging.getLogger(__name__)
 
 
+@dataclass(slots=True, kw_only=True)
 class Credentials:
-    """Notes changes of what `read` returns: digests by the name of the setting."""
+    """Detects changed credentials and appends audit entries about them."""
 
-    def __init__(
-        self,
-        *,
-        store: RequestStore,
-        streams: AuditStreams,
-        ring: KeyRing,
-        read: Callable[[], Mapping[str, str]],
-        by: str,
-    ) -> None:
-        self._store = store
-        self._streams = streams
-        self._ring = ring
-        self._read = read
-        self._by = by
-        self._mine: Mapping[str, str] | None = None
+    store: RequestStore
+    """Holds the digests that were recorded last."""
+    streams: AuditStreams
+    """Takes the audit entries."""
+    ring: KeyRing
+    """Encrypts the stored digests."""
+    read: Callable[[], Mapping[str, str]]
+    """Returns the present digest of each credential, by the name of its setting."""
+    by: str
+    """Author of the entries."""
+    _recorded: Mapping[str, str] | None = None
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Check repeatedly, until cancelled."""
         while True:
             try:
                 await self.look()
             except (ProxyError, ValueError) as error:
-                _log.warning("Changes of credentials could not be noted: %s", error)
+                _log.warning("Changes of credentials could not be recorded: %s", error)
             await asyncio.sleep(EVERY)
 
     async def look(self) -> None:
-        """Note what differs from what the store knows, unless it is what this process knew before.
+        """Record the differences to the stored digests, unless this process did so already.
 
-        Two processes whose settings differ, as in a rolling change, do so once each.
+        Two processes with different settings, as in a rolling change, record them once each.
         """
-        found = self._read()
-        if found == self._mine:
+        present = self.read()
+        if present == self._recorded:
             return
-        place = self._store.keys.shared(_NAME)
-        sealed = await self._store.batcher.command("GET", place)
-        known = orjson.loads(self._ring.open(sealed, name=place)) if sealed else {}
-        changes = _changes(known, found)
+        name = self.store.keys.shared(_NAME)
+        sealed = await self.store.batcher.command("GET", name)
+        stored = orjson.loads(self.ring.open(sealed, name=name)) if sealed else {}
+        changes = _changes(stored, present)
         if changes:
-            after = self._ring.seal(orjson.dumps(found), name=place).decode()
-            entry = {"event": "CredentialsChanged", "by": self._by, **changes}
+            after = self.ring.seal(orjson.dumps(present), name=name).decode()
+            entry = {"event": "CredentialsChanged", "by": self.by, **changes}
             before = sealed.decode() if sealed else ""
-            if not await self._streams.append(_NAME, entry, before=before, after=after):
-                return  # another process was faster: look again
-        self._mine = found
+            if not await self.streams.append(_NAME, entry, before=before, after=after):
+                return  # another process was faster: check again later
+        self._recorded = present
 
 
 def _changes(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, Any]:
     common = before.keys() & after.keys()
-    found = {
+    changes = {
         "added": sorted(after.keys() - before.keys()),
         "changed": sorted(name for name in common if before[name] != after[name]),
         "removed": sorted(before.keys() - after.keys()),
     }
-    return {what: names for what, names in found.items() if names}
+    return {kind: names for kind, names in changes.items() if names}

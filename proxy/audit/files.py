@@ -1,7 +1,7 @@
-"""Where sealed lines go: files in a folder, or standard output.
+"""Destinations of sealed lines: files in a folder, or standard output.
 
-A folder holds `audit-<number of its first line>-<when it was begun>.jsonl`, which are only ever
-appended to; `head.json`, the newest signed head; and `keys.json`, the public keys to verify with.
+A folder has `audit-<number of the first line>-<creation time>.jsonl`, which only grow; `head.json`,
+the newest signed head; and `keys.json`, the public keys to verify with.
 """
 
 import os
@@ -27,14 +27,17 @@ _NAME: Final = re.compile(r"audit-(\d{12})-(\d{13,})\.jsonl")
 
 @dataclass(frozen=True, slots=True, order=True)
 class AuditFile:
-    """A file by the number of its first line and the moment (ms) when it was begun."""
+    """One audit file."""
 
     first: int
+    """The number of its first line."""
     begun: int
+    """Its creation time, in ms since the epoch."""
     path: Path
+    """Its path."""
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the lines as they are, with their ends."""
+        """Yield the raw lines, with their line ends."""
         with self.path.open("rb") as file:
             yield from file
 
@@ -44,31 +47,31 @@ def files_in(folder: Path) -> list[AuditFile]:
     if not folder.is_dir():
         return []
     names = [(path, _NAME.fullmatch(path.name)) for path in folder.iterdir()]
-    return sorted(AuditFile(int(it[1]), int(it[2]), path) for path, it in names if it)
+    return sorted(AuditFile(int(name[1]), int(name[2]), path) for path, name in names if name)
 
 
 class Sink(Protocol):
-    """Takes sealed lines; every method may wait for a disk and raises OSError."""
+    """A destination of sealed lines; every method may block on the disk and may raise OSError."""
 
     def append(self, first: int, lines: Sequence[bytes]) -> None:
-        """Write lines, the first of them by its number; on the disk when this returns."""
+        """Write lines, of which the first has number `first`; durable when this returns."""
         ...
 
     def publish(self, name: str, content: bytes) -> None:
-        """Replace a small file beside the lines."""
+        """Replace a small file that accompanies the lines."""
         ...
 
     def begin_anew(self) -> None:
-        """Write what comes next to a file of its own."""
+        """Write the next lines to a new file."""
         ...
 
     def files(self) -> list[AuditFile]:
-        """Return what can be read again, oldest first."""
+        """Return the files that can be read again, oldest first."""
         ...
 
 
 class Folder:
-    """Files in a folder: a new one for every sealer, every day and every 64 MiB."""
+    """Files in a folder: a new one per sealer, per day and per 64 MiB."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -96,12 +99,12 @@ class Folder:
         self._size += len(whole)
 
     def publish(self, name: str, content: bytes) -> None:
-        """Replace it whole, so that a reader finds the old or the new."""
+        """Replace it atomically, so that a reader gets the old or the new content."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace(self.folder / name, content)
 
     def begin_anew(self) -> None:
-        """Leave the present file as it is."""
+        """Append no more lines to the present file."""
         self._file = None
 
     def files(self) -> list[AuditFile]:
@@ -110,7 +113,7 @@ class Folder:
 
 
 class StandardOutput:
-    """Lines on standard output, for whoever collects it; nothing can be read again."""
+    """Lines on standard output, for a log collector; they cannot be read again."""
 
     def __init__(self, stream: BinaryIO | None = None) -> None:
         self._stream: BinaryIO = stream or sys.stdout.buffer
@@ -121,10 +124,10 @@ class StandardOutput:
         self._stream.flush()
 
     def publish(self, name: str, content: bytes) -> None:
-        """Keep silent: there is nothing beside a stream."""
+        """Do nothing: a stream has no other files."""
 
     def begin_anew(self) -> None:
-        """Go on: a stream has no files."""
+        """Do nothing: a stream has no files."""
 
     def files(self) -> list[AuditFile]:
         """Return none."""
@@ -132,14 +135,16 @@ class StandardOutput:
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:
-    """Return a whole line of an audit; None for anything else, such as a half-written one."""
+    """Return a complete line of an audit; None for anything else, such as half a line."""
     if not line.endswith(b"\n"):
         return None
     try:
-        found = orjson.loads(line)
+        content = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    if not isinstance(found, dict):
-        return None
-    sound = isinstance(found.get("seq"), int) and isinstance(found.get("prev"), str)
-    return found if sound else None
+    match content:
+        case {"seq": int(), "prev": str()}:
+            parsed_line: dict[str, Any] = content
+            return parsed_line
+        case _:
+            return None

@@ -1,7 +1,7 @@
-"""A receipt of a decision: who was asked what, which ticket said what, and what witboost was told.
+"""Receipts of decisions: the request, its ticket, the decision, and the callback to witboost.
 
-It is signed, so whoever keeps it can show it to somebody who trusts our public keys, long after the
-request is gone. Of what people asked and commented it holds hashes alone, as it may be passed on.
+A receipt is signed, so its owner can prove the decision to anyone who trusts our public keys, long
+after the request has expired. It has only hashes of what people wrote, because it may be passed on.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from proxy.errors import InvalidRequestError, NotFoundError
 from proxy.security.signing import Signer
 
 RECEIPT: Final = "approval-receipt+jws"
-"""The header `typ` of a receipt, by which it is told from everything else that is signed."""
+"""The header `typ` of a receipt, which distinguishes it from everything else that is signed."""
 
 _VERSION: Final = 1
 
@@ -34,14 +34,14 @@ class Receipts:
 
         Raises:
             InvalidRequest: nothing is decided yet.
-            NotFound: there is no key to sign with.
+            NotFound: no signing key is configured or stored.
         """
         if entry.record.decision is None:
             raise InvalidRequestError(f"state: request {entry.record.id} has no decision yet")
         if self.signer is None:
             raise NotFoundError(
-                "There are no receipts, because there is no key to sign them with: set signing.keys"
-                " or encryption.keys"
+                "There are no receipts, because the settings have no key to sign them: set"
+                " signing.keys or encryption.keys"
             )
         return self.signer.sign(
             {"iss": self.issuer, "receipt": _VERSION, **content(entry)}, kind=RECEIPT
@@ -70,7 +70,7 @@ def content(entry: StoredRequest) -> Mapping[str, Any]:
             commentSha256=sha256(texts.comment.encode()) if texts.comment else "",
         ),
         fulfilment=record.fulfilment,
-        told=_told(entry),
+        told=_callback(entry),
     )
 
 
@@ -85,8 +85,8 @@ def _ticket(record: Record) -> Mapping[str, Any]:
     )
 
 
-def _told(entry: StoredRequest) -> Mapping[str, Any]:
-    """Return what witboost was told, once it was."""
+def _callback(entry: StoredRequest) -> Mapping[str, Any]:
+    """Return the callback that witboost accepted, if it did."""
     body = entry.details.callback
     if not (entry.record.finished_at and body):
         return {}

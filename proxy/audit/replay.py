@@ -24,7 +24,7 @@ _NO_HISTORY: Final = (ADMITTED, "Hinted", "Expired")
 
 @dataclass(slots=True)
 class AuditedRequest:
-    """What the audit has of one request."""
+    """One request as the audit has it."""
 
     id: str
     """Its correlation id."""
@@ -45,11 +45,11 @@ class AuditedRequest:
         None if the audit holds too little to rebuild it.
 
         Raises:
-            ConfigurationError: its key is not in the ring, or there is no ring.
+            ConfigurationError: its key is not in the ring, or the store has no ring.
         """
         if not self.latest:
             return None
-        first, latest = (self._opened(it, store) for it in (self.first, self.latest))
+        first, latest = (self._opened(sealed, store) for sealed in (self.first, self.latest))
         payload = latest.payload or first.payload
         if not payload:
             return None

@@ -1,8 +1,8 @@
-"""The sealer: takes entries out of Redis and writes them down for good, one process at a time.
+"""The sealer: moves audit entries out of Redis into the chain of lines, one process at a time.
 
-Entries are written first, then Redis is told how far; whoever dies in between has written lines
-that the next sealer finds at the end of the files, and goes on from. Where it cannot see those
-files (another machine), it seals the same entries again, and the chain branches off before them.
+Entries are written first, then Redis stores how far; if a process dies in between, the next sealer
+finds its lines at the end of the files and continues from there. If it cannot see those files
+(another machine), it seals the same entries again, and the chain forks before them.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ from proxy.store.audit_streams import AuditEntry, AuditStreams, Sealed, Snapshot
 from proxy.store.codec import ADMITTED
 
 LEASE: Final = 15 * SECOND
-_BATCH: Final = 64  # entries of one stream: what is sealed at once holds the event loop up
-_GIVES_WAY: Final = 15  # times as long as it took to seal what was due
+_BATCH: Final = 64  # entries of one stream at once, because sealing blocks the event loop
+_GIVES_WAY: Final = 15  # the pause after sealing, as a multiple of the time that it took
 _MOST_WAITING: Final = 100_000  # entries: about 25 MB of Redis
 _ADMITTED: Final = f'"event":"{ADMITTED}"'.encode()
 
@@ -39,24 +39,24 @@ _log: Final = logging.getLogger(__name__)
 
 
 def place_of(request: str) -> str:
-    """Return what the encrypted record of a request is bound to."""
+    """Return the name for which the sealed snapshot of a request is encrypted."""
     return f"audit:{request}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditKeys:
-    """What the audit is signed and encrypted with; without, it is a chain and nothing more.
-
-    `published` asks for the public keys of all that ever signed, as a JWK set.
-    """
+    """The keys of the audit; without them it is a chain of hashes only."""
 
     signer: Signer | None
+    """Signs heads and checkpoints."""
     ring: KeyRing | None
+    """Encrypts the snapshots of requests."""
     published: Callable[[], Awaitable[bytes]]
+    """Returns the public keys of all signers so far, as a JWK set."""
 
 
 class Sealer:
-    """Seals every `every` milliseconds while the turn is its own; None as sink only trims."""
+    """Seals every `every` milliseconds while it has the lease; without a sink it only trims."""
 
     def __init__(
         self,
@@ -83,10 +83,10 @@ class Sealer:
         self._failing = False
         self._more = False
         self._waiting = 0
-        self._looked_at: int | None = None
+        self._checked_at: int | None = None
 
     async def run(self) -> None:
-        """Seal again and again, until cancelled."""
+        """Seal repeatedly, until cancelled."""
         while True:
             began = self._clock.monotonic()
             await self._turn()
@@ -95,39 +95,37 @@ class Sealer:
     def _pause(self, took: int) -> int:
         """Return how long to leave the event loop to the requests, in milliseconds.
 
-        A head and a wait for the disk would cost more than the handful of entries before it, so
-        sealing waits for its interval. Where more is there already it goes on earlier, but takes a
-        small share of the time: entries are safe in Redis, and cost nothing there but memory, of
-        which it grants them a bounded amount.
+        A head and a disk sync would cost more than the few entries before them, so sealing waits
+        for its interval. If more entries wait already it continues earlier, but takes a small share
+        of the time: entries are safe in Redis, where they only cost memory, up to a limit.
         """
         if not self._more:
             return self._every
         return 0 if self._waiting > _MOST_WAITING else min(took * _GIVES_WAY, self._every)
 
     async def _turn(self) -> int:
-        """Seal once; return how many entries that were. What fails is tried again."""
+        """Seal once and return the number of entries; a failure is retried later."""
         self._more = False
         try:
             count = await self.seal()
         except Exception as error:  # noqa: BLE001 - the audit must never stop the work
-            self._at = None  # the files say where to go on
+            self._at = None  # the files show where to continue
             if not self._failing:
                 self._failing = True
-                known = isinstance(error, ProxyError | OSError)
-                _log.log(logging.INFO if known else logging.ERROR, "Not sealed", exc_info=error)
-                why = str(error).rstrip(".") or type(error).__name__
+                expected = isinstance(error, ProxyError | OSError)
+                _log.log(logging.INFO if expected else logging.ERROR, "Not sealed", exc_info=error)
+                reason = str(error).rstrip(".") or type(error).__name__
                 self._alarms.sound(
                     Alarm.AUDIT_STOPPED,
-                    f"The audit cannot be written: {why}. Nothing is lost:"
-                    " entries wait in Redis, and take its memory. Look at audit.folder and"
-                    " its disk.",
+                    f"The audit cannot be written: {reason}. Nothing is lost: entries wait in"
+                    " Redis, and take its memory. Check audit.folder and its disk.",
                 )
             return 0
         self._failing = False
         return count
 
     async def close(self) -> None:
-        """Seal what there is, and let another process go on at once; failures are left to it."""
+        """Seal the remaining entries and give up the lease; another process retries failures."""
         while await self._turn():
             pass
         with contextlib.suppress(ProxyError):
@@ -135,11 +133,11 @@ class Sealer:
                 await self._streams.take(self._owner, lease=0)
 
     async def seal(self) -> int:
-        """Write down what waits, and return how many entries that were.
+        """Seal the waiting entries and return their number.
 
         Raises:
-            StoreUnavailable: nothing can be read.
-            OSError: nothing can be written.
+            StoreUnavailable: the entries cannot be read.
+            OSError: the lines cannot be written.
         """
         sealed = await self._streams.take(self._owner, lease=LEASE)
         if sealed is None:
@@ -163,18 +161,18 @@ class Sealer:
         return len(entries)
 
     async def _continue(self, sealed: Sealed) -> Sealed:
-        """Return where the chain ends: where Redis says, or after it in the files."""
+        """Return the end of the chain: the one in Redis, or a later one in the files."""
         if self._sink is None:
             return sealed
         self._sink.begin_anew()
         at = await asyncio.to_thread(_end, self._sink, sealed)
-        # what nobody told Redis of is not trimmed yet
+        # lines that Redis does not count yet: their entries are not trimmed
         news = dict(at.positions.items() - sealed.positions.items())
         if news and not await self._streams.has_all(news):
             self._alarms.sound(
                 Alarm.STORE_BEHIND_AUDIT,
-                "The audit tells of changes that the store has forgotten: an older snapshot, or the"
-                " end of its append-only file lost? Run approval-proxy doctor.",
+                "The audit has changes that the store lost: it may be an older snapshot, or the end"
+                " of its append-only file is missing. Run approval-proxy doctor.",
             )
         keys = await self._seals.published()
         await asyncio.to_thread(self._sink.publish, KEYS_FILE, keys)
@@ -183,7 +181,7 @@ class Sealer:
     async def _write(self, at: Sealed, entries: Sequence[AuditEntry]) -> Sealed:
         positions = {**at.positions, **{entry.stream: entry.position for entry in entries}}
         if self._sink is None:
-            # nothing is kept, and what was read may be trimmed
+            # nothing is written, and the entries may be trimmed
             return Sealed(at.lines + len(entries), secrets.token_hex(32), positions)
         chain = Chain(at.lines, at.hash or GENESIS)
         lines = await self._lines(chain, entries)
@@ -206,10 +204,10 @@ class Sealer:
 
     async def _lines(self, chain: Chain, entries: Sequence[AuditEntry]) -> list[bytes]:
         last = {entry.request: entry for entry in entries if entry.request}
-        kept: Mapping[str, Snapshot] = {}
+        snapshots: Mapping[str, Snapshot] = {}
         if self._seals.ring:
             admitted = {entry.request for entry in entries if _ADMITTED in entry.line}
-            kept = await self._streams.snapshots(list(last), with_payload=admitted)
+            snapshots = await self._streams.snapshots(list(last), with_payload=admitted)
         lines = []
         for entry in entries:
             content: dict[str, Any] = {
@@ -218,24 +216,24 @@ class Sealer:
                 "request": entry.request,
                 "entry": orjson.Fragment(entry.line),
             }
-            if last.get(entry.request) is entry and entry.request in kept:
-                content["sealed"] = self._sealed(entry.request, kept[entry.request])
+            if last.get(entry.request) is entry and entry.request in snapshots:
+                content["sealed"] = self._sealed(entry.request, snapshots[entry.request])
             lines.append(chain.add(content))
         return lines
 
-    def _sealed(self, request: str, kept: Snapshot) -> str:
+    def _sealed(self, request: str, snapshot: Snapshot) -> str:
         assert self._seals.ring is not None
-        return self._seals.ring.seal(orjson.dumps(kept), name=place_of(request)).decode()
+        return self._seals.ring.seal(orjson.dumps(snapshot), name=place_of(request)).decode()
 
     def _overdue(self, sink: Sink) -> list["_Removable"]:
-        """Return the oldest files if their retention is over, looking once an hour."""
+        """Return the oldest files whose retention is over; checked once an hour."""
         now = self._clock.monotonic()
-        if self._looked_at is not None and now < self._looked_at + HOUR:
+        if self._checked_at is not None and now < self._checked_at + HOUR:
             return []
-        self._looked_at = now
+        self._checked_at = now
         files, ends = sink.files(), self._clock.now() - self._retention
         old = []
-        for file, then in itertools.pairwise(files):  # it ends where the next one begins
+        for file, then in itertools.pairwise(files):  # a file ends where the next one begins
             first = parsed(next(then.lines(), b""))
             if then.begun >= ends or first is None:
                 break
@@ -245,21 +243,24 @@ class Sealer:
 
 @dataclass(frozen=True, slots=True)
 class _Removable:
-    """A file that may go, with the number and hash of the line before the next file."""
+    """An audit file whose retention is over."""
 
     file: AuditFile
+    """The file."""
     last: int
+    """The number of its last line."""
     hash: str
+    """The hash of its last line."""
 
 
 def _end(sink: Sink, sealed: Sealed) -> Sealed:
-    """Return the end of the files if the chain that Redis knows leads there, else that chain's.
+    """Return the end of the files if they continue the chain in Redis, else the end in Redis.
 
-    A store that knows of no line at all may be a new one beside old files.
+    A store without any line may be a new one with old files.
     """
     files = sink.files()
     starts = [at for at, file in enumerate(files) if file.first <= sealed.lines]
-    chain, positions, found = Chain(sealed.lines, sealed.hash), dict(sealed.positions), False
+    chain, positions, connected = Chain(sealed.lines, sealed.hash), dict(sealed.positions), False
     for file in files[starts[-1] if starts else 0 :]:
         for text in file.lines():
             line = parsed(text)
@@ -267,9 +268,9 @@ def _end(sink: Sink, sealed: Sealed) -> Sealed:
                 continue
             hashed = digest(text[:-1])
             if line["seq"] == sealed.lines and hashed == sealed.hash:
-                found = True
-            elif (found and line["prev"] == chain.last) or not sealed.lines:
+                connected = True
+            elif (connected and line["prev"] == chain.last) or not sealed.lines:
                 chain = Chain(line["seq"], hashed)
                 if "stream" in line:
                     positions[line["stream"]] = line["at"]
-    return Sealed(chain.lines, chain.last, positions) if found or not sealed.lines else sealed
+    return Sealed(chain.lines, chain.last, positions) if connected or not sealed.lines else sealed

@@ -1,13 +1,14 @@
-"""Export and import of a whole store: how the index key is changed, and what a backup is.
+"""Export and import of a whole store: for backups, and to change the index key.
 
-A request keeps its correlation id, which tickets carry, and with it its partition. Only the names
-of what it is found by are made anew, under the index key in force.
+A request keeps its correlation id, which its ticket contains, and thereby its partition. Only its
+digests are made anew, under the present index key.
 """
 
 import base64
 import secrets
 from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,7 @@ async def export_store(
 
     Raises:
         ConfigurationError: a service is running, something cannot be decrypted or written, or
-            there is no key to encrypt the file with.
+            no key is configured to encrypt the file with.
     """
     ring = _ring(store)
     refuse_to_overwrite(path)
@@ -143,15 +144,15 @@ def _refuse_misfits(store: RequestStore, file: ExportFile, progress: Progress) -
 
 
 async def _make_room(store: RequestStore, head: Head, *, replace: bool) -> bool:
-    """Leave nothing but a mark in the namespace; return whether what was exported lay there.
+    """Empty the namespace except for a mark; return True if it held the exported store.
 
-    Then nothing can have happened since, and what requests know of the store's server stays true.
+    In that case nothing has happened since the export, and the requests' run ids remain valid.
     """
     meta, namespace = store.keys.shared("meta"), store.keys.namespace
-    found = (await store.batcher.command("HGET", meta, "indices") or b"").decode()
+    indices = (await store.batcher.command("HGET", meta, "indices") or b"").decode()
     mark = IMPORTING
-    if found.startswith(IMPORTING):
-        mark = found if found == f"{IMPORTING} {head.id}" else IMPORTING
+    if indices.startswith(IMPORTING):
+        mark = indices if indices == f"{IMPORTING} {head.id}" else IMPORTING
     elif not await is_empty(store):
         if not replace:
             raise ConfigurationError(
@@ -172,7 +173,7 @@ async def _make_room(store: RequestStore, head: Head, *, replace: bool) -> bool:
 
 
 async def _begin(store: RequestStore, ring: KeyRing, file: ExportFile) -> None:
-    """Take the mark away, in one step with what a program must know that goes on from here."""
+    """Remove the mark, in one step with the layout that a program must know from now on."""
     head, origin, keys = file.head, file.origin, store.keys
     privacy, placement = store.privacy, ""
     if origin.scattered or origin.placement_key != privacy.index_key:
@@ -181,10 +182,9 @@ async def _begin(store: RequestStore, ring: KeyRing, file: ExportFile) -> None:
     names = dict.fromkeys([*map(tuple, origin.former), (head.namespace, head.partitions)])
     former = [name for name in names if name != (keys.namespace, keys.partitions)]
     meta = keys.shared("meta")
-    known = {"partitions": keys.partitions, "layout": head.layout, "indices": privacy.indices}
-    known |= {"placement": placement, "former": orjson.dumps(former)}
-    words = [word for pair in known.items() for word in pair]
-    await store.batcher.command("HSET", meta, *words)
+    layout = {"partitions": keys.partitions, "layout": head.layout, "indices": privacy.indices}
+    layout |= {"placement": placement, "former": orjson.dumps(former)}
+    await store.batcher.command("HSET", meta, *chain.from_iterable(layout.items()))
     await StoreLayout(store).connect()
 
 
@@ -201,8 +201,8 @@ def _origin(store: RequestStore) -> Origin:
 def _ring(store: RequestStore) -> KeyRing:
     if store.privacy.ring is None:
         raise ConfigurationError(
-            "encryption.keys: an export holds what people asked for, and there is no key to encrypt"
-            " it with. Make one with approval-proxy keys new --encryption; a store that has none"
-            " takes it at the next start."
+            "encryption.keys: an export contains what people asked for, and the settings have no"
+            " key to encrypt it with. Make one with approval-proxy keys new --encryption; a store"
+            " without encryption uses it from the next start on."
         )
     return store.privacy.ring

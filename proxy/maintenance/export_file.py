@@ -1,9 +1,9 @@
-"""The file of an export: encrypted line by line, so that it shows whether it is whole.
+"""The file of an export: encrypted line by line, so that any damage is detected.
 
-The first line says in clear what the file is. Every line after it is sealed with the key ring for
-its one place: in the file that begins with just this line, at this number, as the last one or not.
-So a file that was cut, joined or edited does not open, whoever did it. One line is read or written
-at a time, however many requests there are.
+The first line describes the file in clear. Every other line is encrypted for its position: for the
+file with this first line, the line's number, and whether it is the last one. So a file that was cut
+off, joined or edited cannot be decrypted. One line is read or written at a time, however many
+requests there are.
 """
 
 import base64
@@ -30,35 +30,38 @@ _NAME: Final = "approval_proxy_export"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What an export is of: a namespace with so many requests, `at` a moment (ms).
-
-    `id` is the export's own. `changed` has the last entry of each stream of the audit: where the
-    store has others, it went on. `layout` is that of the store's keys.
-    """
+    """The first line of an export."""
 
     id: str
+    """Random name of this export."""
     at: int
+    """When it was made, in ms since the epoch."""
     namespace: str
+    """The exported namespace."""
     partitions: int
+    """Its number of partitions."""
     layout: int
+    """The version of its keys."""
     requests: int
+    """How many requests it has."""
     changed: Mapping[str, str]
+    """The last id of each audit stream: a store with other ids has changed since."""
     format: int = _FORMAT
+    """The version of the file's format."""
     program: str = __version__
+    """The version of the program that wrote it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where requests lay before, which the key ring alone shows.
-
-    `placement` is the key that chooses partitions, in base64, None for digests without a key;
-    `scattered` says that ids show no more of it than that. `former` are earlier namespaces with
-    their numbers of partitions.
-    """
+    """The history of the exported store; encrypted in the file."""
 
     placement: str | None
+    """The key that chooses partitions, in base64; None for digests without a key."""
     scattered: bool
+    """True if the ids of requests reveal only their partition, because of an earlier import."""
     former: Sequence[tuple[str, int]]
+    """Earlier namespaces, with their numbers of partitions."""
 
     @property
     def placement_key(self) -> bytes | None:
@@ -67,16 +70,16 @@ class Origin:
 
 
 def refuse_to_overwrite(path: Path) -> None:
-    """Raise ConfigurationError if there is a file already."""
+    """Raise ConfigurationError if the file exists."""
     if path.exists():
-        raise ConfigurationError(f"{path} is there already. Name another file.")
+        raise ConfigurationError(f"{path} exists already. Name another file.")
 
 
 class ExportWriter:
-    """Writes a new file for its owner alone; use it in `with`: what is unfinished is removed."""
+    """Writes a new file that only its owner can read; `with` removes it after an error."""
 
     def __init__(self, path: Path, ring: KeyRing, head: Head, origin: Origin) -> None:
-        """Begin the file; raises ConfigurationError if it is there, or cannot be made."""
+        """Begin the file; raises ConfigurationError if it exists or cannot be created."""
         self._path = path
         self._ring = ring
         self._lines = 0
@@ -106,7 +109,7 @@ class ExportWriter:
             self._path.unlink(missing_ok=True)
 
     def add(self, item: Item) -> None:
-        """Write an item, or keep it for the next line; raises ConfigurationError."""
+        """Write an item, or buffer it for the next line; raises ConfigurationError."""
         self._items.append(orjson.dumps(item))
         self._size += len(self._items[-1])
         if self._size > _LARGE:
@@ -128,15 +131,15 @@ class ExportWriter:
 
     def _seal(self, plain: bytes, *, last: bool) -> None:
         self._lines += 1
-        place = _place(self._digest, self._lines, last=last)
-        self._file.write(self._ring.seal(plain, name=place) + b"\n")
+        position = _position(self._digest, self._lines, last=last)
+        self._file.write(self._ring.seal(plain, name=position) + b"\n")
 
 
 class ExportFile:
-    """An export that is there; its head is what anybody can write until `items` has ended."""
+    """An existing export; its head is only verified once `items` has ended."""
 
     def __init__(self, path: Path, ring: KeyRing) -> None:
-        """Read the head; raises ConfigurationError for what is no export, or a newer one."""
+        """Read the head; raises ConfigurationError if it is not an export, or of a newer format."""
         self._path = path
         self._ring = ring
         try:
@@ -149,28 +152,28 @@ class ExportFile:
 
     def _head(self, first: bytes) -> Head:
         try:
-            found: Mapping[str, Any] = orjson.loads(first)[_NAME]
-            version = int(found["format"])
-            head = Head(**found) if version == _FORMAT else None
+            fields: Mapping[str, Any] = orjson.loads(first)[_NAME]
+            version = int(fields["format"])
+            head = Head(**fields) if version == _FORMAT else None
         except (ValueError, TypeError, KeyError):
-            raise ConfigurationError(f"{self._path} is no export of a store.") from None
+            raise ConfigurationError(f"{self._path} is not an export of a store.") from None
         if head is None:
             raise ConfigurationError(
-                f"{self._path} has format {version}, and this version of the program knows"
-                f" {_FORMAT}. Import it with version {found.get('program')}."
+                f"{self._path} has format {version}, but this version of the program reads"
+                f" {_FORMAT}. Import it with version {fields.get('program')}."
             )
         return head
 
     @property
     def origin(self) -> Origin:
-        """What the key ring alone shows; raises as `items` does."""
+        """The history of the exported store; raises as `items` does."""
         return Origin(**next(self._opened()))
 
     def items(self) -> Iterator[list[Item]]:
-        """Yield what a line holds, line by line.
+        """Yield the items of each line.
 
         Raises:
-            ConfigurationError: a line is not as it was written, or the last one is not there.
+            ConfigurationError: a line was changed, or the last one is missing.
         """
         lines = self._opened()
         next(lines)
@@ -189,24 +192,24 @@ class ExportFile:
 
     def _open(self, sealed: bytes, number: int, *, last: bool) -> bytes:
         try:
-            return self._ring.open(sealed, name=_place(self._digest, number, last=last))
+            return self._ring.open(sealed, name=_position(self._digest, number, last=last))
         except ConfigurationError as error:
             if name := self._ring.missing(sealed):
                 raise ConfigurationError(
                     f"{self._path} was encrypted with the key {name}, which is not in the key ring."
-                    " Name it in encryption.keys, below the first one; that of a private server is"
-                    " in its folder, in encryption.key."
+                    " Add it to encryption.keys, below the first one; the key of an embedded server"
+                    " is in its data folder, in encryption.key."
                 ) from error
             raise self._damaged(number) from error
 
     def _damaged(self, number: int) -> ConfigurationError:
         return ConfigurationError(
-            f"{self._path} is not as it was written: it does not open from line {number + 1} on, or"
-            " its end is missing. Take another copy."
+            f"{self._path} is damaged: line {number + 1} cannot be decrypted, or the end is"
+            " missing. Use another copy."
         )
 
 
-def _place(digest: str, number: int, *, last: bool) -> str:
+def _position(digest: str, number: int, *, last: bool) -> str:
     return f"export:{digest}:{number}{':last' if last else ''}"
 
 

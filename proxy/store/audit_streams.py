@@ -162,7 +162,11 @@ class AuditStreams:
                     SNAPSHOT,
                     [tag],
                     NoArguments(),
-                    [value for it in group for value in (it, "1" if it in with_payload else "")],
+                    [
+                        value
+                        for request in group
+                        for value in (request, "1" if request in with_payload else "")
+                    ],
                 )
                 for tag, group in by_tag.items()
             ]
@@ -184,7 +188,7 @@ class AuditStreams:
         """Append an entry about no request, together with the value whose change it records.
 
         Without `after`, the value is the name of this operation, so that a repeat is recognised.
-        False if the value is no longer `before`.
+        False if the value is not `before` any more.
         """
         keys = [self._store.keys.audit_stream(about), self._store.keys.shared(about)]
         args = AppendAuditArguments(

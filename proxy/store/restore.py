@@ -20,7 +20,7 @@ async def raw_history(store: RequestStore, correlation_id: str) -> list[bytes]:
 
 
 async def load_without_payload(store: RequestStore, correlation_id: str) -> StoredRequest | None:
-    """Return a request without reading its payload, or None if there is no such request.
+    """Return a request without reading its payload, or None if it does not exist.
 
     Raises:
         ConfigurationError: its texts are encrypted under a missing key, or were changed.

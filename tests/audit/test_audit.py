@@ -144,7 +144,7 @@ async def test_changed_credentials_are_named_once(rig: Rig) -> None:
     credentials = rig.program.credentials()
     assert credentials is not None
     found = {"desk.secret": "1", "clients.alice": "2"}
-    credentials._read = lambda: dict(found)
+    credentials.read = lambda: dict(found)
     await credentials.look()
     await credentials.look()
     found |= {"desk.secret": "9"}
@@ -253,7 +253,7 @@ async def test_a_half_written_line_is_no_problem(rig: Rig, clock: ManualClock) -
     await rig.program.sealer().seal()
     report = examine(folder_of(rig))
     assert not report.problems
-    assert "half written" in report.notes[0]
+    assert "incomplete, as after a crash" in report.notes[0]
 
 
 async def test_a_disk_that_fails_costs_nothing_but_memory(rig: Rig) -> None:

@@ -83,10 +83,10 @@ def whole(lines: list[bytes]) -> list[bytes]:
         (edited, "line 3: the line before it was changed"),
         (removed, "lines 2 to 2 of the chain are missing"),
         (reordered, "lines 2 to 2 of the chain are missing"),
-        (cut_in_a_batch, "a signed head names line 7, and the last one here is 6"),
-        (cut_behind_a_head, "a signed head names line 7, and the last one here is 4"),
-        (doubled, "is line 2 of the chain, and stands after line 2"),
-        (garbled, "is no line of an audit any more"),
+        (cut_in_a_batch, "a signed head names line 7, but the last line here is 6"),
+        (cut_behind_a_head, "a signed head names line 7, but the last line here is 4"),
+        (doubled, "line 2 of the chain comes after line 2"),
+        (garbled, "not a line of an audit"),
         (last_edited, "lines 8 to 8 of the chain are missing"),
     ],
 )
@@ -106,8 +106,8 @@ def test_what_is_done_to_the_lines_is_found(tmp_path: Path, edit: Edit, said: st
         ((3, 4, 5), ""),
         ((5, 4, 3), ""),
         ((3, 4, 5, 9), ""),
-        ((3, 5), "1 entries stand in lines that the chain left, and nowhere else"),
-        ((), "3 entries stand in lines that the chain left, and nowhere else"),
+        ((3, 5), "1 entries are only in an abandoned branch of the chain"),
+        ((), "3 entries are only in an abandoned branch of the chain"),
     ],
 )
 def test_what_was_sealed_again_must_all_be_there_again(
@@ -172,7 +172,7 @@ def test_another_chain_of_ours_is_found_by_a_head_kept_elsewhere(tmp_path: Path)
     file.write_bytes(b"\n".join([*lines, b""]))
     assert not examine(folder).problems, "nothing in the folder itself can tell"
     (problem,) = examine(folder, heads=(kept,)).problems
-    assert problem == "line 7 is not the one that a signed head names"
+    assert problem == "line 7 differs from the line that a signed head names"
 
 
 def test_old_heads_stay_verifiable_after_a_rotation(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_an_unsigned_chain_beside_published_keys_is_found(tmp_path: Path) -> Non
     lines = [chain.add({"request": "", "entry": {}}), chain.add({"head": {"lines": 1}})]
     (file,) = folder.glob("audit-*")
     file.write_bytes(b"\n".join([*lines, b""]))
-    assert "is not signed" in "".join(examine(folder).problems)
+    assert "not signed" in "".join(examine(folder).problems)
 
 
 def test_the_command_prints_problems_and_says_so_by_its_exit_code(

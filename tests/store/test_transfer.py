@@ -197,7 +197,7 @@ async def test_a_damaged_file_is_refused_before_anything_is_written(
         file = site.folder / damage.__name__
         file.write_bytes(b"".join(damage(lines)))
         said = await site.refused("import", file)
-        expected = "is no export" if damage is nothing else "not as it was written"
+        expected = "is not an export" if damage is nothing else "is damaged"
         assert expected in said, damage
     assert "not_there cannot be read" in await site.refused("import", site.folder / "not_there")
     await site.done("import", whole)  # the negative control
@@ -211,7 +211,7 @@ async def test_an_export_is_for_its_owner_and_shows_nobody_else_anything(site: S
     shown = file.read_bytes()
     for private in (b"john.doe", b"access to this", b"actionHandler", b"DESK-", b"witboost"):
         assert private not in shown
-    assert "is there already" in await site.refused("export", file)
+    assert "exists already" in await site.refused("export", file)
     assert file.read_bytes() == shown
     elsewhere(site, encryption={"keys": [{"id": "k2", "key": new_key()}]})
     assert "the key k1, which is not in the key ring" in await site.refused("import", file)
@@ -334,7 +334,7 @@ async def test_a_store_of_our_own_moves_to_a_server(
         await site.done("export", tmp_path / "export")
         site.redis_url, encryption = redis_url, keyed()
         site.settings(encryption=encryption)
-        assert "that of a private server" in await site.refused("import", tmp_path / "export")
+        assert "the key of an embedded server" in await site.refused("import", tmp_path / "export")
         before = {"id": "encryption", "key": {"file": str(tmp_path / "store" / "encryption.key")}}
         site.settings(encryption={"keys": [KEY, before]})
         await site.done("import", tmp_path / "export")

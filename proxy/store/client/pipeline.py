@@ -1,7 +1,7 @@
-"""Commands of concurrent tasks, sent to Redis together.
+"""A pipeline: commands of concurrent tasks are sent to Redis together.
 
-One redis-py call costs far more than the command on the wire, so commands that tasks issue while a
-round trip is under way leave together in the next one. Callers see an ordinary await.
+One redis-py call costs far more than the command on the wire, so the commands that tasks issue
+during a round trip leave together in the next one. Callers see an ordinary await.
 """
 
 import asyncio
@@ -24,21 +24,21 @@ from redis.exceptions import (
 
 from proxy.errors import ConfigurationError, StoreUnavailableError
 
-_LARGEST = 256  # commands in one round trip: bounds the latency of the first of them
-_PAGE = 500  # keys that the server looks at for one page of names
-_ANSWERED_WITHIN = 5.0  # seconds, connecting again and repeating included
+_LARGEST = 256  # commands in one round trip, which bounds the latency of the first one
+_PAGE = 500  # keys that the server examines for one page of names
+_ANSWERED_WITHIN = 5.0  # seconds, reconnecting and repeating included
 
 
 Arguments = TypeVar("Arguments", bound=tuple[Any, ...])
 
-Words = tuple[Any, ...]
-"""A command: its name and its arguments."""
+Command = tuple[Any, ...]
+"""The name and the arguments of a command."""
 
-Asked = tuple[Words, asyncio.Future[Any]]
-"""A command and who waits for its answer."""
+Pending = tuple[Command, asyncio.Future[Any]]
+"""A command and the future of its answer."""
 
 Raw = tuple[type[ResponseError], ...]
-"""Refusals that somebody else knows what to do about."""
+"""Errors that are raised as redis-py's own, because a caller handles them."""
 
 
 _PASSING: Final = (
@@ -49,7 +49,7 @@ _PASSING: Final = (
     ReadOnlyError,
     TryAgainError,
 )
-"""redis-py makes classes of these, and takes their first word out of the text."""
+"""Temporary errors that redis-py turns into classes, without their code in the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +63,36 @@ class Script(Generic[Arguments]):
 
 
 class Batcher:
-    """Sends what is asked for in one event loop as few round trips.
+    """Sends the commands of one event loop in few round trips.
 
-    Commands of one task keep their order. After a lost connection, redis-py repeats what has no
-    answer, so every script must answer a repeat as it answered the first time.
+    Commands of one task keep their order. After a lost connection, redis-py repeats the commands
+    without an answer, so every script must answer a repeat as it answered the first time.
     """
 
     def __init__(self, client: Redis, raw: Raw = ()) -> None:
         self._client = client
         self._raw: Raw = (NoScriptError, *raw)
-        self._waiting: list[Asked] = []
+        self._waiting: list[Pending] = []
         self._sender: asyncio.Task[None] | None = None
 
-    async def command(self, *words: Any) -> Any:
+    async def command(self, *command: Any) -> Any:
         """Send one command and return its answer.
 
         Raises:
             StoreUnavailable: the server cannot be reached, or cannot take writes now.
             ConfigurationError: the server refused the command.
         """
-        return await self.enqueue(words)
+        return await self.enqueue(command)
 
-    async def commands(self, batch: list[Words]) -> list[Any]:
+    async def commands(self, batch: list[Command]) -> list[Any]:
         """Send several commands together and return their answers in order."""
-        return list(await asyncio.gather(*[self.enqueue(words) for words in batch]))
+        return list(await asyncio.gather(*[self.enqueue(command) for command in batch]))
 
     async def scan(self, pattern: str) -> AsyncIterator[list[bytes]]:
-        """Yield the names of all keys like a pattern, page by page; some perhaps twice."""
+        """Yield the names of all keys that match a pattern, page by page; some may come twice."""
         cursor = 0
         while True:
-            words = ("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
-            answer, names = await self.command(*words)
+            answer, names = await self.command("SCAN", cursor, "MATCH", pattern, "COUNT", _PAGE)
             yield names
             if not (cursor := int(answer)):
                 break
@@ -116,18 +115,18 @@ class Batcher:
             return await self.enqueue(("EVAL", script.source, *rest))
 
     async def nodes(self) -> Sequence["Batcher"]:
-        """Return one batcher for each server that keys are on."""
+        """Return one batcher per server with keys."""
         return [self]
 
     async def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait for the commands under way."""
         if self._sender is not None:
             await self._sender
 
-    def enqueue(self, words: Words) -> Awaitable[Any]:
+    def enqueue(self, command: Command) -> Awaitable[Any]:
         """Put a command into the next round trip; errors are those of `command`."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append((words, future))
+        self._waiting.append((command, future))
         if self._sender is None or self._sender.done():
             self._sender = asyncio.create_task(self._send_all())
         return future
@@ -138,11 +137,11 @@ class Batcher:
             try:
                 async with asyncio.timeout(_ANSWERED_WITHIN):
                     await self._round_trip(batch)
-            except Exception as error:  # noqa: BLE001 - whatever it is: nobody may wait for ever
-                for words, future in batch:
-                    _settle(future, words, error, self._raw)
+            except Exception as error:  # noqa: BLE001 - every future must get an answer
+                for command, future in batch:
+                    _settle(future, command, error, self._raw)
 
-    async def _round_trip(self, batch: Sequence[Asked]) -> None:
+    async def _round_trip(self, batch: Sequence[Pending]) -> None:
         """Send all commands at once; a lost connection repeats those without an answer."""
         pool: Any = self._client.connection_pool
         connection = await pool.get_connection()
@@ -156,23 +155,23 @@ class Batcher:
             await pool.release(connection)
 
 
-async def _exchange(connection: Any, unanswered: deque[Asked], raw: Raw) -> None:
-    """Do what redis-py's pipeline does, without its work per command: answers are raw.
+async def _exchange(connection: Any, unanswered: deque[Pending], raw: Raw) -> None:
+    """Exchange commands and answers like redis-py's pipeline, without its work per command.
 
-    Each answer is handed over as it comes, so that its task works while the server does the rest.
+    Each answer is delivered as it comes, so that its task runs while the server does the rest.
     """
-    commands = [words for words, _ in unanswered]
+    commands = [command for command, _ in unanswered]
     await connection.send_packed_command(connection.pack_commands(commands))
 
     def take(answer: object) -> None:
-        words, future = unanswered.popleft()
-        _settle(future, words, answer, raw)
+        command, future = unanswered.popleft()
+        _settle(future, command, answer, raw)
 
     await connection.read_answers(take, len(commands))
 
 
-def _settle(future: asyncio.Future[Any], words: Words, answer: object, raw: Raw) -> None:
-    """Hand over one answer; the task that asked may be gone. Errors in `raw` stay as they are."""
+def _settle(future: asyncio.Future[Any], command: Command, answer: object, raw: Raw) -> None:
+    """Deliver one answer, if its task still waits; errors in `raw` are not translated."""
     if future.done():
         return
     if not isinstance(answer, Exception):
@@ -180,14 +179,14 @@ def _settle(future: asyncio.Future[Any], words: Words, answer: object, raw: Raw)
     elif isinstance(answer, raw):
         future.set_exception(answer)
     else:
-        future.set_exception(translate(answer, str(words[0])))
+        future.set_exception(translate(answer, str(command[0])))
 
 
 def translate(error: Exception, command: str) -> StoreUnavailableError | ConfigurationError:
     """Return our error for one of redis-py; a server that cannot write now is unavailable.
 
-    LOADING, READONLY, MASTERDOWN, OOM, MISCONF and the like pass; a command that the server does
-    not know or refuses by its access list does not.
+    LOADING, READONLY, MASTERDOWN, OOM, MISCONF and the like are temporary; an unknown command, or
+    one that the access list forbids, is a configuration error.
     """
     text = str(error).partition("\n")[0][:200]
     passes = isinstance(error, _PASSING) or text.startswith(("MISCONF", "NOREPLICAS", "BUSY"))
@@ -195,7 +194,7 @@ def translate(error: Exception, command: str) -> StoreUnavailableError | Configu
         return ConfigurationError(f"Redis refused {command}: {text}. Check its version and ACL.")
     kind = type(error).__name__
     return StoreUnavailableError(
-        f"Redis did not answer {command} ({kind}: {text.rstrip('.')}): look at the server and the"
+        f"Redis did not answer {command} ({kind}: {text.rstrip('.')}): check the server and the"
         " network to it.",
         maybe_sent=True,
     )

@@ -57,14 +57,14 @@ class LockedFolder:
         return folder
 
     def server_lock(self) -> int | None:
-        """An open file that locks the folder for a server; None while an earlier one lives."""
+        """Return an open file that locks the folder for a server; None while one runs."""
         return _locked(self.path / "server.lock")
 
     def place_socket(self) -> Path:
         """Choose and record the path of the server's socket.
 
         It lies in the folder, or in a short private one where the folder's path is too long for
-        a socket address. Recorded before use: whoever comes later can reach the server.
+        a socket address. It is recorded before use, so that a later program can reach the server.
         Raises ConfigurationError if the temporary folder's path is too long as well.
         """
         socket = self.path / "server.sock"
@@ -80,7 +80,7 @@ class LockedFolder:
         return socket
 
     def recorded_socket(self) -> Path | None:
-        """Where the latest server of this folder listens or listened."""
+        """Return the socket path of the latest server of this folder, which may have ended."""
         try:
             return Path(os.fsdecode(self._socket_record.read_bytes()))
         except FileNotFoundError:
@@ -114,7 +114,7 @@ class LockedFolder:
 
 
 def _locked(path: Path) -> int | None:
-    """The file, opened and locked; None if somebody else has locked it."""
+    """Return the file, opened and locked; None if another process has locked it."""
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

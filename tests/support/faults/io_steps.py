@@ -21,7 +21,7 @@ from yarl import URL
 
 from proxy.outbound import http1
 from proxy.store.client import scripts
-from proxy.store.client.pipeline import Asked, Batcher, Script, Words
+from proxy.store.client.pipeline import Batcher, Command, Pending, Script
 
 Moment = Literal["before", "sending", "sent", "after"]
 MOMENTS: Final[tuple[Moment, ...]] = ("before", "sent", "after")
@@ -107,7 +107,7 @@ def watched(act: Act) -> Iterator[None]:
     request, write, read = http1.exchange, StreamWriter.write_headers, ResponseHandler.read
     steps = _Steps(act)
 
-    async def exchanging(batcher: Batcher, batch: Sequence[Asked]) -> None:
+    async def exchanging(batcher: Batcher, batch: Sequence[Pending]) -> None:
         label = _commands([words for words, _ in batch])
         if _WATCH in label:
             await round_trip(batcher, batch)
@@ -145,7 +145,7 @@ def watched(act: Act) -> Iterator[None]:
         yield
 
 
-def _commands(batch: Sequence[Words]) -> str:
+def _commands(batch: Sequence[Command]) -> str:
     """Return the names of the commands sent together, those of scripts instead of EVALSHA."""
     names: list[str] = []
     for words in batch:
