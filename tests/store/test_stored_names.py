@@ -1,14 +1,18 @@
 """Stored names stay as the release 0.1.0 wrote them, whatever the program calls them today."""
 
+import copy
 import dataclasses
+import re
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from proxy.domain.lifecycle import TRANSITIONS
 from proxy.domain.models import Record
 from proxy.store.codec import HISTORY_NAMES, RECORD_NAMES
-from tests.store.releases.stage import Dump
+from tests.store.releases.dump import make
+from tests.store.releases.stage import NAMESPACE, Dump
 
 RELEASE = Path(__file__).parent / "releases" / "0.1.0.json"
 
@@ -67,6 +71,44 @@ def test_the_release_wrote_no_other_names() -> None:
     assert lines
     assert {line["event"] for line in lines} <= EVENT_CODES
     assert {name for line in lines for name in line} <= HISTORY_FIELDS | {"at", "event", "state"}
+
+
+async def test_the_present_program_writes_what_the_release_wrote() -> None:
+    """What is rolled back is read by the release: same keys, fields, events and layout."""
+    old, new = Dump.read(RELEASE), await make()
+    assert kinds_of_keys(new) == kinds_of_keys(old)
+    assert shape(new) == shape(old)
+    assert new.keys[f"{NAMESPACE}:meta"][1] == old.keys[f"{NAMESPACE}:meta"][1]
+
+
+def kinds_of_keys(dump: Dump) -> set[tuple[str, str]]:
+    """Return the names of keys, without what differs from request to request, and their types."""
+    return {
+        (re.sub(r":\d+\}|(?<=:[rpxhu]:).*|(?<=:t:).*", "", key), kind)
+        for key, (kind, _) in dump.keys.items()
+    }
+
+
+def shape(dump: Dump) -> dict[str, set[str]]:
+    """Return every name that a dump contains, by where it is."""
+    lines = history_lines(dump)
+    return {
+        "records": {name for record in dump.records().values() for name in record},
+        "states": {record["state"] for record in dump.records().values()},
+        "events": {str(line["event"]) for line in lines},
+        "history": {name for line in lines for name in line},
+    }
+
+
+def test_other_names_in_a_dump_would_be_told() -> None:
+    """The negative control for the comparison of dumps."""
+    old = Dump.read(RELEASE)
+    keys: dict[str, Any] = copy.deepcopy(dict(old.keys))
+    record = next(name for name in keys if ":r:" in name)
+    keys[record][1]["callbacks_sent"] = keys[record][1].pop("fence")
+    keys["release:novelty"] = ("string", "x")
+    assert shape(Dump(keys, old.tickets)) != shape(old)
+    assert kinds_of_keys(Dump(keys, old.tickets)) != kinds_of_keys(old)
 
 
 def history_lines(dump: Dump) -> list[dict[str, object]]:
