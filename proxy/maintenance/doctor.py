@@ -259,14 +259,11 @@ class Doctor:
 
     async def _ids(self) -> AsyncIterator[str]:
         """Yield the correlation ids of all requests in the store."""
+        command = self._store.batcher.command
         for tag in self._store.keys.tags():
             for state in State:
-                at = 0
-                while page := await self._page(f"{tag}:s:{state}", at):
+                at, list_key = 0, f"{tag}:s:{state}"
+                while page := await command("ZRANGE", list_key, at, at + _PAGE - 1):
                     for member in page:
                         yield member.decode()
                     at += len(page)
-
-    async def _page(self, key: str, at: int) -> Sequence[bytes]:
-        page: Sequence[bytes] = await self._store.batcher.command("ZRANGE", key, at, at + _PAGE - 1)
-        return page

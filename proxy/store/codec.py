@@ -131,6 +131,12 @@ def refs(record: Record) -> set[str]:
     return {f"{record.system}:{ref}" for ref in (record.ticket_id, record.ticket_key) if ref}
 
 
+def ref_changes(before: Record, after: Record) -> str:
+    """Return the changes of the ticket index between two versions of a record, see `ref_lines`."""
+    old, new = refs(before), refs(after)
+    return ref_lines(new - old, old - new) if new != old else ""
+
+
 def ref_lines(added: Iterable[str], removed: Iterable[str]) -> str:
     """Return changes of the ticket index as the Lua scripts take them, one per line."""
     return "\n".join([*added, *(f"!{ref}" for ref in removed)])

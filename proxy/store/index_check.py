@@ -65,7 +65,7 @@ async def compare_indices(
 
     `retention` (ms) sets the due time of a finished request that is in no list of due requests.
     """
-    args = IndicesArguments(store.time, int(repair), retention, store.wake_channel)
+    args = IndicesArguments(store.time, int(repair), retention)
     tags, complete = store.keys.tags(), True
     async for page in store.batcher.scan(f"{{{store.keys.namespace}:*}}:*"):
         names = [_split(name.decode()) for name in page]

@@ -133,7 +133,6 @@ class PauseStore:
             destination=destination,
             ahead=LONGEST_PAUSE,
             spacing=len(tags) * SECOND // BACK_PER_SECOND,
-            wake_channel=self._store.wake_channel,
         )
         made_due = [self._store.batcher.script(RESUME, [tag], args) for tag in tags]
         with contextlib.suppress(StoreUnavailableError):

@@ -1,14 +1,21 @@
 """Queries that do not change the store; listings come from indices, never from a scan."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
 import orjson
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from proxy.domain.clock import Clock
 from proxy.domain.models import Record, State, StoredRequest
 from proxy.store.at_rest import Privacy
+from proxy.store.client.cluster import Cluster, ClusterBatcher
 from proxy.store.client.pipeline import Batcher
+from proxy.store.client.scripts import RUN_ID, NoArguments
 from proxy.store.codec import ADMITTED, admission_entry, read_record, read_texts
 from proxy.store.keys import Keys, is_id
 
@@ -18,11 +25,16 @@ Value = TypeVar("Value", str, bytes)
 class Reader:
     """Queries over all partitions, each in one round trip."""
 
-    def __init__(self, batcher: Batcher, keys: Keys, privacy: Privacy) -> None:
-        self.batcher = batcher
+    def __init__(
+        self, client: Redis | Cluster, keys: Keys, privacy: Privacy, clock: Clock | None
+    ) -> None:
+        self.client: Any = client
+        self.batcher = ClusterBatcher(client) if isinstance(client, Cluster) else Batcher(client)
+        self.run_ids: dict[str, str] = {}
+        """The run id of each partition's server, by tag; stored at admission."""
+        self._clock = clock
         self.keys = keys
         self.privacy = privacy
-        self.wake_channel = keys.shared("wake")
         self.previous_namespaces: Sequence[Keys] = ()
         """The keys of this store before each of its imports."""
 
@@ -160,6 +172,42 @@ class Reader:
                 instance, _, system = name.decode().partition("/")
                 total[instance, system] = total.get((instance, system), 0) + int(count)
         return {pair: count for pair, count in total.items() if count > 0}
+
+    async def refresh_run_ids(self) -> None:
+        """Read the run id of each partition's server, for the requests admitted from now on.
+
+        A restart, failover or restore changes it; intents recorded before that may be lost.
+        """
+        tags, nothing = self.keys.tags(), NoArguments()
+        answers = await asyncio.gather(*(self.batcher.script(RUN_ID, [t], nothing) for t in tags))
+        self.run_ids = {tag: run_id.decode() for tag, run_id in zip(tags, answers, strict=True)}
+
+    def may_have_lost_intent(self, record: Record) -> bool:
+        """True if another server admitted the record, so a recorded create may be lost."""
+        server = self.run_ids.get(self.keys.tag_of(record.id))
+        return bool(
+            record.may_have_unknown_ticket and record.run_id and server and server != record.run_id
+        )
+
+    async def now(self) -> int:
+        """Return the store's time in milliseconds."""
+        if self._clock:
+            return self._clock.now()
+        seconds, micros = await self.batcher.command("TIME")
+        return int(seconds) * 1_000 + int(micros) // 1_000
+
+    async def listen(self, wake: Callable[[], object]) -> None:
+        """Call `wake` when a request becomes due before all others; run until cancelled.
+
+        A lost connection only delays a wake-up: workers never sleep long.
+        """
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                async with self.client.pubsub() as channel:
+                    await channel.subscribe(self.keys.shared("wake"))
+                    async for _ in channel.listen():
+                        wake()
+            await asyncio.sleep(1.0)
 
 
 def text_place(tag: str, correlation_id: str, name: str) -> str:

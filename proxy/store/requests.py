@@ -5,24 +5,21 @@ of its own (tests) passes that time to the scripts.
 """
 
 import asyncio
-import contextlib
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final, Literal, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from proxy.domain.clock import Clock
 from proxy.domain.models import Record, StoredRequest
 from proxy.domain.replace import replace
 from proxy.errors import ConfigurationError, StaleError, SupersededError
 from proxy.store.at_rest import Privacy
-from proxy.store.client.cluster import Cluster, ClusterBatcher
-from proxy.store.client.pipeline import Batcher
+from proxy.store.client.cluster import Cluster
 from proxy.store.client.scripts import (
     ADMIT,
     CLAIM,
@@ -30,16 +27,14 @@ from proxy.store.client.scripts import (
     EXPIRE,
     HINT,
     RESERVE,
-    RUN_ID,
     AdmitArguments,
     ClaimArguments,
     CommitArguments,
     ExpireArguments,
     HintArguments,
-    NoArguments,
     ReserveArguments,
 )
-from proxy.store.codec import ref_lines, refs, write_record, write_texts
+from proxy.store.codec import ref_changes, write_record, write_texts
 from proxy.store.keys import Keys, new_id, unguessable
 from proxy.store.queries import Reader
 
@@ -113,11 +108,7 @@ class RequestStore(Reader):
         clock: Clock | None = None,
         privacy: Privacy = Privacy(),  # noqa: B008 - an immutable value
     ) -> None:
-        batcher = ClusterBatcher(client) if isinstance(client, Cluster) else Batcher(client)
-        super().__init__(batcher, Keys(namespace, partitions), privacy)
-        self.client: Any = client
-        self._clock = clock
-        self.run_ids: dict[str, str] = {}  # of each partition's server, stored at admission
+        super().__init__(client, Keys(namespace, partitions), privacy, clock)
         self._turns = itertools.count(1)
         self._process = secrets.token_hex(8)
         self._operations = itertools.count()
@@ -148,7 +139,6 @@ class RequestStore(Reader):
                 payload=self.privacy.encrypt(admission.body, f"{tag}:p:{correlation_id}"),
                 reuse_after_final=int(admission.reuse_after_final),
                 decision_deadline=admission.decision_deadline,
-                wake_channel=self.wake_channel,
                 instance=admission.instance,
                 client=admission.client,
                 system=admission.system,
@@ -221,7 +211,6 @@ class RequestStore(Reader):
         record = after.record
         fence = before.record.fence + take_over
         fields = write_record(record, before.record)
-        new, old = refs(record), refs(before.record)
         texts = write_texts(after.details, before.details)
         args = CommitArguments(
             id=record.id,
@@ -231,8 +220,7 @@ class RequestStore(Reader):
             due="none" if due is None else due,
             history=b"\n".join(history),
             only_newest=int(only_newest),
-            references=ref_lines(new - old, old - new),
-            wake_channel=self.wake_channel,
+            references=ref_changes(before.record, record),
             field_count=len(fields),
         )
         values = [*chain.from_iterable(fields), *self.encrypt_texts(record.id, texts)]
@@ -256,42 +244,6 @@ class RequestStore(Reader):
         )
         return holder.decode()
 
-    async def refresh_run_ids(self) -> None:
-        """Read the run id of each partition's server, for the requests admitted from now on.
-
-        A restart, failover or restore changes it; intents recorded before that may be lost.
-        """
-        tags, nothing = self.keys.tags(), NoArguments()
-        answers = await asyncio.gather(*(self.batcher.script(RUN_ID, [t], nothing) for t in tags))
-        self.run_ids = {tag: run_id.decode() for tag, run_id in zip(tags, answers, strict=True)}
-
-    def may_have_lost_intent(self, record: Record) -> bool:
-        """True if another server admitted the record, so a recorded create may be lost."""
-        server = self.run_ids.get(self.keys.tag_of(record.id))
-        return bool(
-            record.may_have_unknown_ticket and record.run_id and server and server != record.run_id
-        )
-
-    async def now(self) -> int:
-        """Return the store's time in milliseconds."""
-        if self._clock:
-            return self._clock.now()
-        seconds, micros = await self.batcher.command("TIME")
-        return int(seconds) * 1_000 + int(micros) // 1_000
-
-    async def listen(self, wake: Callable[[], object]) -> None:
-        """Call `wake` when a request becomes due before all others; run until cancelled.
-
-        A lost connection only delays a wake-up: workers never sleep long.
-        """
-        while True:
-            with contextlib.suppress(RedisError, OSError):
-                async with self.client.pubsub() as channel:
-                    await channel.subscribe(self.wake_channel)
-                    async for _ in channel.listen():
-                        wake()
-            await asyncio.sleep(1.0)
-
     async def expire(self, record: Record) -> bool:
         """Remove a finished request and its index entries; False if it is not finished."""
         args = ExpireArguments(self.time, id=record.id, fence=record.fence)
@@ -303,14 +255,7 @@ class RequestStore(Reader):
         `by` is the ticket system that pushed an event or listed a change, for the audit.
         Returns soon, planned (a read after this hint is due anyway) or ignored.
         """
-        args = HintArguments(
-            now=self.time,
-            id=correlation_id,
-            interval=interval,
-            burst=burst,
-            wake_channel=self.wake_channel,
-            source=by,
-        )
+        args = HintArguments(self.time, correlation_id, interval=interval, burst=burst, source=by)
         verdict: bytes = await self.batcher.script(HINT, [self.keys.tag_of(correlation_id)], args)
         return verdict.decode()
 

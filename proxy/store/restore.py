@@ -60,7 +60,6 @@ async def restore(
         operation=store.operation(),
         fence=old.fence if old else "",
         retention=retention,
-        wake_channel=store.wake_channel,
         references=ref_lines(refs(record), refs(old) - refs(record) if old else ()),
         payload=payload,
         history_count=len(history),

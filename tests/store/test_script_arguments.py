@@ -15,7 +15,7 @@ ARGUMENTS: dict[str, tuple[type[Any], str]] = {
         scripts.AdmitArguments,
         (
             "now id content_digest url_digest payload reuse_after_final decision_deadline"
-            " wake_channel instance client system route request_id server_run_id version"
+            " instance client system route request_id server_run_id version"
         ),
     ),
     "append": (NoArguments, ""),
@@ -23,29 +23,23 @@ ARGUMENTS: dict[str, tuple[type[Any], str]] = {
     "claim": (scripts.ClaimArguments, "now worker token limit lease"),
     "commit": (
         scripts.CommitArguments,
-        (
-            "id operation expected_fence fence due history only_newest references wake_channel"
-            " field_count"
-        ),
+        ("id operation expected_fence fence due history only_newest references field_count"),
     ),
     "expire": (scripts.ExpireArguments, "now id fence"),
-    "hint": (scripts.HintArguments, "now id interval burst wake_channel source"),
+    "hint": (scripts.HintArguments, "now id interval burst source"),
     "import": (
         scripts.ImportArguments,
         "id due url_digest payload field_count history_count",
     ),
-    "indices": (scripts.IndicesArguments, "now repair retention wake_channel"),
+    "indices": (scripts.IndicesArguments, "now repair retention"),
     "pause": (scripts.PauseArguments, "action now destination causes reason by delay"),
     "poll_turn": (scripts.PollTurnArguments, "now system interval watermark"),
     "reserve": (scripts.ReserveArguments, "holder duration"),
     "restore": (
         scripts.RestoreArguments,
-        (
-            "now id operation fence retention wake_channel references payload history_count"
-            " field_count"
-        ),
+        ("now id operation fence retention references payload history_count field_count"),
     ),
-    "resume": (scripts.ResumeArguments, "now destination ahead spacing wake_channel"),
+    "resume": (scripts.ResumeArguments, "now destination ahead spacing"),
     "run_id": (NoArguments, ""),
     "seal": (
         scripts.SealArguments,

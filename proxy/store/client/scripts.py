@@ -35,7 +35,6 @@ class AdmitArguments(NamedTuple):
     payload: bytes
     reuse_after_final: int
     decision_deadline: int
-    wake_channel: str
     instance: str
     client: str
     system: str
@@ -66,7 +65,6 @@ class CommitArguments(NamedTuple):
     history: bytes
     only_newest: int
     references: str
-    wake_channel: str
     field_count: int
 
 
@@ -85,7 +83,6 @@ class HintArguments(NamedTuple):
     id: str
     interval: int
     burst: int
-    wake_channel: str
     source: str
 
 
@@ -103,7 +100,6 @@ class ResumeArguments(NamedTuple):
     destination: str
     ahead: int
     spacing: int
-    wake_channel: str
 
 
 class PauseArguments(NamedTuple):
@@ -169,7 +165,6 @@ class RestoreArguments(NamedTuple):
     operation: str
     fence: int | Literal[""]
     retention: int
-    wake_channel: str
     references: str
     payload: bytes
     history_count: int
@@ -182,7 +177,6 @@ class IndicesArguments(NamedTuple):
     now: str
     repair: int
     retention: int
-    wake_channel: str
 
 
 class ImportArguments(NamedTuple):

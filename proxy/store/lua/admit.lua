@@ -22,5 +22,5 @@ redis.call('ZADD', key('s', 'received'), now, id)
 redis.call('HINCRBY', tag .. ':open', instance .. '/' .. system, 1)
 -- a request's history begins with its admission, which its record shows anyway: no line for it
 audit(id, '{"at":' .. now .. ',"event":"Admitted","state":"received","by":"' .. instance .. '/' .. client .. '"}')
-make_due(id, now, wake_channel)
+make_due(id, now)
 return {'new', id}

@@ -52,5 +52,5 @@ local lines = {}
 for line in string.gmatch(history, '[^\n]+') do lines[#lines + 1] = line end
 if #lines > 0 then append_history(id, lines) end
 if due == 'none' then redis.call('ZREM', tag .. ':due', id)
-elseif due ~= 'keep' then make_due(id, tonumber(due), wake_channel) end
+elseif due ~= 'keep' then make_due(id, tonumber(due)) end
 return {'ok', ''}

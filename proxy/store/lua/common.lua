@@ -26,10 +26,10 @@ local function update_ticket_index(lines, id)
 end
 
 -- Make a record due; wake the sleeping workers only if nothing was due before it.
-local function make_due(id, at, channel)
+local function make_due(id, at)
   redis.call('ZADD', tag .. ':due', at, id)
   if redis.call('ZRANGE', tag .. ':due', 0, 0)[1] == id then
-    redis.call('PUBLISH', channel, at)
+    redis.call('PUBLISH', string.match(tag, '^{(.*):%d+}$') .. ':wake', at)
   end
 end
 

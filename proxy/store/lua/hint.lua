@@ -20,6 +20,6 @@ audit(id, '{"at":' .. now .. ',"event":"Hinted","state":"' .. old[1] .. '","by":
 if leased then redis.call('HSET', record, 'wake', at)
 else
   redis.call('HSET', record, 'polls', 0)
-  make_due(id, at, wake_channel)
+  make_due(id, at)
 end
 return 'soon'

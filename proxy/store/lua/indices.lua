@@ -34,7 +34,7 @@ end
 local function compare_due(id, record)
   local expected = due_time(record, now, retention)
   if expected and not redis.call('ZSCORE', tag .. ':due', id)
-    and differs(id, 'never due', 'due') then make_due(id, expected, wake_channel) end
+    and differs(id, 'never due', 'due') then make_due(id, expected) end
 end
 
 -- True if a request is newer than another one with its URL; at most one of them is open.

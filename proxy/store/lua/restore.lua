@@ -38,5 +38,5 @@ update_ticket_index(references, id)
 for i = rest, first_field - 2 do redis.call('RPUSH', key('h', id), ARGV[i]) end
 append_history(id, {ARGV[first_field - 1]})
 local due = due_time(new, now, tonumber(retention))
-if due then make_due(id, due, wake_channel) else redis.call('ZREM', tag .. ':due', id) end
+if due then make_due(id, due) else redis.call('ZREM', tag .. ':due', id) end
 return 'ok'

@@ -12,7 +12,7 @@ for i = 1, #rows, 2 do
   local waits = record[1] == 'paused' or record[2] == 'held' or record[2] == 'dead'
   local here = record[3] == destination or record[4] == destination
   if waits and here and tonumber(record[5] or '0') <= now then
-    if at < due then make_due(id, at, wake_channel) end
+    if at < due then make_due(id, at) end
     at = at + spacing
   end
 end

@@ -27,7 +27,7 @@ from proxy.worker import Worker
 Removal = AbstractContextManager[Any]
 _FENCE: Final = "if old[1] ~= expected_fence then return {'stale', old[1]} end\n"
 _UNINDEX: Final = "redis.call('ZREM', key('s', old[3]), id)"
-_BACK: Final = "if at < due then make_due(id, at, wake_channel) end"
+_BACK: Final = "if at < due then make_due(id, at) end"
 
 
 def without(mechanism: str) -> Removal:
