@@ -30,7 +30,7 @@ from proxy.store.audit_streams import AuditStreams
 from proxy.store.changes import PollTurns
 from proxy.store.embedded.server import EmbeddedServer
 from proxy.store.pauses import PauseStore
-from proxy.store.recent_alarms import AlarmBoard
+from proxy.store.recent_alarms import RecentAlarms
 from proxy.store.requests import RequestStore
 from proxy.tickets.port import ListsChanges, TicketSystem
 from proxy.worker import Worker
@@ -45,6 +45,17 @@ class Runtime:
     clock: Clock
     jitter: Jitter
     store: RequestStore
+    pause_store: PauseStore
+    flow: Flow
+    operations: OperatorActions
+    alarms: Alarms
+    board: RecentAlarms
+    metrics: Metrics
+    systems: Mapping[str, TicketSystem]
+    event_keys: Mapping[str, PublishedKeys]
+    changes: ChangePoller
+    streams: AuditStreams
+    seals: AuditKeys
     server: EmbeddedServer | None
     """The embedded server, in the process that has started it."""
     alarms: Alarms

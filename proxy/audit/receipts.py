@@ -24,13 +24,15 @@ _VERSION: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Receipts:
-    """Issues receipts in the name of `issuer`, the address of this program."""
+    """Issues receipts."""
 
     signer: Signer | None
+    """Signs them; without it there are none."""
     issuer: str
+    """The public URL of this program."""
 
     def issue(self, entry: StoredRequest) -> str:
-        """Return the receipt of a decided request, the same for the same state of it.
+        """Return the receipt of a decided request; the same state gives the same receipt.
 
         Raises:
             InvalidRequest: nothing is decided yet.
@@ -49,7 +51,7 @@ class Receipts:
 
 
 def content(entry: StoredRequest) -> Mapping[str, Any]:
-    """Return what a receipt says of a decided request; what there is not, it leaves out."""
+    """Return the content of a decided request's receipt, without what it does not have."""
     record, texts = entry.record, entry.details
     return _present(
         correlationId=record.id,
@@ -98,12 +100,12 @@ def _callback(entry: StoredRequest) -> Mapping[str, Any]:
 
 
 def sha256(text: bytes) -> str:
-    """Return the hash that stands for a text in a receipt."""
+    """Return the hash that represents a text in a receipt."""
     return hashlib.sha256(text).hexdigest()
 
 
 def _moment(milliseconds: int) -> str:
-    """Return a moment as text (RFC 3339, UTC), nothing for none."""
+    """Return a time in RFC 3339 (UTC); empty for 0."""
     if not milliseconds:
         return ""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -8,7 +8,7 @@ from typing import Final
 import orjson
 
 from proxy.audit.files import parsed
-from proxy.audit.sealer import place_of
+from proxy.audit.sealer import snapshot_name
 from proxy.domain.events.callback import CallbackAccepted
 from proxy.domain.models import Record, StoredRequest
 from proxy.domain.replace import replace
@@ -63,7 +63,7 @@ class AuditedRequest:
                 "without encryption.keys the audit's records cannot be read. Restore the keys"
             )
         return read_snapshot(
-            store, orjson.loads(ring.open(sealed.encode(), name=place_of(self.id)))
+            store, orjson.loads(ring.open(sealed.encode(), name=snapshot_name(self.id)))
         )
 
 

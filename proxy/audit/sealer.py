@@ -38,7 +38,7 @@ _ADMITTED: Final = f'"event":"{ADMITTED}"'.encode()
 _log: Final = logging.getLogger(__name__)
 
 
-def place_of(request: str) -> str:
+def snapshot_name(request: str) -> str:
     """Return the name for which the sealed snapshot of a request is encrypted."""
     return f"audit:{request}"
 
@@ -223,7 +223,7 @@ class Sealer:
 
     def _sealed(self, request: str, snapshot: Snapshot) -> str:
         assert self._seals.ring is not None
-        return self._seals.ring.seal(orjson.dumps(snapshot), name=place_of(request)).decode()
+        return self._seals.ring.seal(orjson.dumps(snapshot), name=snapshot_name(request)).decode()
 
     def _overdue(self, sink: Sink) -> list["_Removable"]:
         """Return the oldest files whose retention is over; checked once an hour."""

@@ -39,7 +39,7 @@ _STREAM: Final = "exports"
 async def export_store(
     store: RequestStore, path: Path, *, by: str, progress: Progress = no_progress
 ) -> Head:
-    """Write everything under the namespace into a new file; `by` is whom the audit names.
+    """Write everything in the namespace to a new file; the audit names `by` as the author.
 
     Raises:
         ConfigurationError: a service is running, something cannot be decrypted or written, or
@@ -49,7 +49,7 @@ async def export_store(
     refuse_to_overwrite(path)
     await refuse_while_served(store)
     if await is_empty(store):
-        raise ConfigurationError(f"there is nothing under store.namespace {store.keys.namespace}.")
+        raise ConfigurationError(f"store.namespace {store.keys.namespace} is empty.")
     await StoreLayout(store).connect()
     name = secrets.token_hex(8)
     await AuditStreams(store).append(_STREAM, {"event": "StoreExported", "by": by, "export": name})
@@ -85,14 +85,14 @@ async def import_store(
     replace: bool,
     progress: Progress = no_progress,
 ) -> Head:
-    """Write an export into the namespace, which must be empty; the file is read whole before that.
+    """Write an export into the namespace, which must be empty; the file is verified before that.
 
-    With `replace`, the store that was exported may be there, if nothing changed in it since: it is
-    removed first. An import that was interrupted is begun anew.
+    With `replace`, the namespace may contain the exported store, unchanged: it is removed first.
+    An interrupted import is started again.
 
     Raises:
         ConfigurationError: the file is damaged or of another layout, a service is running, or
-            something else is in the namespace.
+            the namespace contains something else.
     """
     ring = _ring(store)
     file = ExportFile(path, ring)
@@ -100,10 +100,10 @@ async def import_store(
     _refuse_misfits(store, file, progress)
     await refuse_while_served(store)
     same = await _make_room(store, head, replace=replace)
-    arriving = Importer(store, ring, reindex=partial(reindexed, store.privacy), doubt=not same)
-    for some in _items(file, progress, done=head.requests):
-        await arriving.write(some)
-    await arriving.finish()
+    importer = Importer(store, ring, reindex=partial(reindexed, store.privacy), doubt=not same)
+    for page in _items(file, progress, done=head.requests):
+        await importer.write(page)
+    await importer.finish()
     entry = {"event": "StoreImported", "by": by, "export": head.id, "of": head.namespace}
     await AuditStreams(store).append(_STREAM, entry)
     await _begin(store, ring, file)
@@ -111,7 +111,7 @@ async def import_store(
 
 
 def _items(file: ExportFile, progress: Progress, *, done: int) -> Iterator[list[Item]]:
-    """Yield what is in the file, and report its requests; the file is read twice."""
+    """Yield the items of each line and report progress; an import reads the file twice."""
     for items_of_line in file.items():
         yield items_of_line
         done += sum(item["kind"] == "request" for item in items_of_line)
@@ -119,27 +119,26 @@ def _items(file: ExportFile, progress: Progress, *, done: int) -> Iterator[list[
 
 
 def _refuse_misfits(store: RequestStore, file: ExportFile, progress: Progress) -> None:
-    """Read the file to its end, and refuse what could not be gone on with."""
+    """Read the file to its end, and refuse an export that this store could not continue."""
     head, moves = file.head, file.head.partitions != store.keys.partitions
     if abs(head.layout - LAYOUT) > 1:
         raise ConfigurationError(
-            f"the export has layout {head.layout}, and this version of the program knows"
+            f"the export has layout {head.layout}, but this version of the program reads"
             f" {LAYOUT - 1} to {LAYOUT + 1}. Import it with version {head.program}."
         )
     if moves and file.origin.scattered:
         raise ConfigurationError(
-            "store.partitions: correlation ids that were made since the index key was changed fit"
-            f" into {head.partitions} partitions only. Set store.partitions to {head.partitions}."
+            "store.partitions: correlation ids made since the index key was changed fit into"
+            f" {head.partitions} partitions only. Set store.partitions to {head.partitions}."
         )
     waiting = False
-    for some in _items(file, progress, done=0):
-        for item in some:
+    for page in _items(file, progress, done=0):
+        for item in page:
             waiting |= item["kind"] == "stream" and item["name"].isdigit() and bool(item["entries"])
     if moves and waiting:
         raise ConfigurationError(
             "store.partitions: changes wait to be written to the audit, which names partitions. Run"
-            f" the service with {head.partitions} once more, stop it in good order, and export"
-            " again."
+            f" the service with {head.partitions} once more, stop it normally, and export again."
         )
 
 

@@ -90,7 +90,7 @@ class Reader:
         return [
             value
             for name, text in texts
-            for value in (name, encrypt(text, text_place(tag, correlation_id, name)))
+            for value in (name, encrypt(text, text_name(tag, correlation_id, name)))
         ]
 
     def decrypt_texts(self, tag: str, correlation_id: str, texts: Sequence[bytes]) -> list[bytes]:
@@ -99,7 +99,7 @@ class Reader:
         return [
             value
             for name, text in pairs(texts)
-            for value in (name, decrypt(text, text_place(tag, correlation_id, name.decode())))
+            for value in (name, decrypt(text, text_name(tag, correlation_id, name.decode())))
         ]
 
     async def history(self, correlation_id: str) -> list[Mapping[str, Any]]:
@@ -210,7 +210,7 @@ class Reader:
             await asyncio.sleep(1.0)
 
 
-def text_place(tag: str, correlation_id: str, name: str) -> str:
+def text_name(tag: str, correlation_id: str, name: str) -> str:
     """Return the name for which a text of a request is encrypted."""
     return f"{tag}:x:{correlation_id}:{name}"
 

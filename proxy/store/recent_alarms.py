@@ -34,7 +34,7 @@ _ENDS: Final = {
 _log: Final = logging.getLogger(__name__)
 
 
-class AlarmBoard:
+class RecentAlarms:
     """Stores the alarms of this process, and returns those of all processes."""
 
     def __init__(self, store: RequestStore, alarms: Alarms) -> None:
@@ -43,7 +43,7 @@ class AlarmBoard:
         self._key = store.keys.shared("alarms")
 
     @asynccontextmanager
-    async def taking_over(self) -> AsyncIterator[None]:
+    async def recording(self) -> AsyncIterator[None]:
         """Store the alarms that are raised inside the block, the last ones on leaving it."""
         running = asyncio.create_task(self._run())
         try:

@@ -11,7 +11,7 @@ import pytest
 
 from proxy.audit.denied_calls import DeniedCalls
 from proxy.audit.files import Folder, files_in
-from proxy.audit.sealer import LEASE, AuditKeys, Sealer, place_of
+from proxy.audit.sealer import LEASE, AuditKeys, Sealer, snapshot_name
 from proxy.cli.commands.audit import examine
 from proxy.domain.schedule import DAY, HOUR
 from proxy.errors import ConfigurationError, StoreUnavailableError
@@ -99,13 +99,13 @@ async def test_a_line_holds_the_record_encrypted(rig: Rig) -> None:
     assert "john.doe" not in orjson.dumps(lines_in(folder_of(rig))).decode()
     ring = rig.program.audit_keys.ring
     assert ring is not None
-    place = place_of(str(call.correlation_id))
+    place = snapshot_name(str(call.correlation_id))
     whole = orjson.loads(ring.open(line["sealed"].encode(), name=place))
     entry = read_snapshot(rig.program.store, whole)
     assert entry.record.id == call.correlation_id
     assert b"john.doe_company.com" in entry.payload
     with pytest.raises(ConfigurationError, match="changed or moved"):  # to another request's line
-        ring.open(line["sealed"].encode(), name=place_of("ar1"))
+        ring.open(line["sealed"].encode(), name=snapshot_name("ar1"))
 
 
 async def test_what_is_sealed_leaves_redis(rig: Rig) -> None:

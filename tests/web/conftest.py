@@ -36,7 +36,7 @@ from proxy.outbound.credentials import NoCredential
 from proxy.security.signing import key_set
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.pauses import PauseStore
-from proxy.store.recent_alarms import AlarmBoard
+from proxy.store.recent_alarms import RecentAlarms
 from proxy.store.requests import RequestStore
 from proxy.store.routes import CallbackMethods, RouteStore
 from proxy.web.app import PARTS, build_application
@@ -65,7 +65,7 @@ class Site:
     store: RequestStore
     desk: Desk
     metrics: Metrics
-    board: AlarmBoard
+    board: RecentAlarms
 
     async def call(
         self, method: str, path: str, *, key: str | None = None, **kwargs: Any
@@ -215,7 +215,7 @@ async def _site(
 ) -> tuple[Site, TestServer]:
     metrics = Metrics()
     alarms = Alarms(metrics)
-    pause_store, desk, board = PauseStore(store), Desk(), AlarmBoard(store, alarms)
+    pause_store, desk, board = PauseStore(store), Desk(), RecentAlarms(store, alarms)
     pauses = Pauses(store=pause_store, alarms=alarms, clock=clock, share=1)
     means = StepContext(store, pauses, alarms, metrics, Policy(), lambda: 0.5)
     routes = Routes(
