@@ -259,7 +259,7 @@ async def test_no_service_may_run(site: Site) -> None:
             said = await site.command(*words)
             assert (said.code, "a service uses store.namespace" in said.err) == (1, True), said
         assert not (site.folder / "other").exists()
-    assert "there is nothing" in await _nothing(site)
+    assert "is empty" in await _nothing(site)
 
 
 async def _nothing(site: Site) -> str:
