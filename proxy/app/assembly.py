@@ -15,12 +15,6 @@ from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
 from proxy.outbound.destination import Observe
 from proxy.settings import Settings
-from proxy.store.audit_streams import AuditStreams
-from proxy.store.changes import PollTurns
-from proxy.store.layout import StoreLayout
-from proxy.store.pauses import PauseStore
-from proxy.store.recent_alarms import RecentAlarms
-from proxy.tickets.port import ListsChanges
 
 
 @asynccontextmanager
@@ -56,24 +50,6 @@ async def assemble(
             clock=local_clock,
             jitter=dice,
             store=store,
-            pause_store=pause_store,
-            flow=flow,
-            operations=OperatorActions(store=store, routes=routes),
-            alarms=alarms,
-            board=RecentAlarms(store, alarms),
-            metrics=metrics,
-            systems=systems,
-            event_keys={name: it for name in systems if (it := outgoing.event_keys(name))},
-            changes=ChangePoller(
-                systems=listing,
-                flow=flow,
-                turns=PollTurns(store),
-                pauses=means.pauses,
-                alarms=alarms,
-                interval=interval,
-            ),
-            streams=AuditStreams(store),
-            seals=await open_audit_keys(settings, store),
             server=server,
             alarms=alarms,
             metrics=metrics,

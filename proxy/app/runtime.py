@@ -45,17 +45,6 @@ class Runtime:
     clock: Clock
     jitter: Jitter
     store: RequestStore
-    pause_store: PauseStore
-    flow: Flow
-    operations: OperatorActions
-    alarms: Alarms
-    board: RecentAlarms
-    metrics: Metrics
-    systems: Mapping[str, TicketSystem]
-    event_keys: Mapping[str, PublishedKeys]
-    changes: ChangePoller
-    streams: AuditStreams
-    seals: AuditKeys
     server: EmbeddedServer | None
     """The embedded server, in the process that has started it."""
     alarms: Alarms
@@ -116,9 +105,9 @@ class Runtime:
         return AuditStreams(self.store)
 
     @cached_property
-    def alarm_board(self) -> AlarmBoard:
+    def alarm_board(self) -> RecentAlarms:
         """The latest alarms of all processes."""
-        return AlarmBoard(self.store, self.alarms)
+        return RecentAlarms(self.store, self.alarms)
 
     @cached_property
     def supervisor(self) -> WorkerSupervisor:

@@ -59,7 +59,7 @@ async def serve(settings: Settings, role: Role) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with assemble(settings) as runtime, runtime.board.recording():
+    async with assemble(settings) as runtime, runtime.alarm_board.recording():
         for warning in api_clients.expiring_keys(settings, runtime.clock.now()):
             _log.warning(warning)
         worker = None if role == "web" else runtime.workers()

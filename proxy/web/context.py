@@ -12,7 +12,7 @@ from proxy.net.urls import CallbackPrefix
 from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
 from proxy.store.pauses import PauseStore
-from proxy.store.recent_alarms import AlarmBoard
+from proxy.store.recent_alarms import RecentAlarms
 from proxy.store.requests import RequestStore
 from proxy.tickets.events.jwks import PublishedKeys
 from proxy.tickets.port import PushesEvents
@@ -73,6 +73,6 @@ class WebContext:
     workers: WorkerProcesses
     metrics: Metrics
     alarms: Alarms
-    alarm_board: AlarmBoard
+    alarm_board: RecentAlarms
     clock: Clock
     access_log: bool = True

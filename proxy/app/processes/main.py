@@ -61,7 +61,7 @@ async def _work(
     worker = runtime.worker()
     working = asyncio.create_task(worker.run())
     pings = asyncio.create_task(_answer_pings(runtime, reader, writer))
-    async with runtime.board.recording():
+    async with runtime.alarm_board.recording():
         send(writer)
         await asyncio.wait((working, pings), return_when=asyncio.FIRST_COMPLETED)
         await worker.stop(runtime.settings.worker.stop_within / 1_000)
