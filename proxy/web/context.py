@@ -64,7 +64,7 @@ class WebContext:
     limits: Limits = field(default_factory=Limits)
     backpressure: BackpressurePolicy = field(default_factory=BackpressurePolicy)
     concurrency: int | None = None
-    """Hook calls that are stored at the same time, and events likewise; None for no limit."""
+    """Hook calls, and events, that are processed at the same time; None for no limit."""
     trusted_proxies: TrustedProxies
     denied_calls: DeniedCalls
     receipts: Receipts

@@ -1,11 +1,12 @@
-"""The operators' console: a few static files that ask the operator API with an operator's key.
+"""The operators' console: a few static files that call the operator API with an operator's key.
 
-It has no rights and no state of its own. Nothing but these files may run in it, and it may call
-nothing but this listener: the headers say so, and the browser sees to it.
+It has no rights and no state of its own. The response headers allow it to run nothing but these
+files and to call nothing but this listener, and the browser enforces that.
 """
 
 import hashlib
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.resources import files
 from typing import Final
 
@@ -48,28 +49,31 @@ class Console:
     """Serves the files, which are read once."""
 
     def __init__(self) -> None:
-        found = (it for it in files(__name__).iterdir() if it.name.rpartition(".")[2] in _KINDS)
-        self._files = {it.name: _file(it.name, it.read_bytes()) for it in found}
+        self._files = {
+            file.name: _file(file.name, file.read_bytes())
+            for file in files(__name__).iterdir()
+            if file.name.rpartition(".")[2] in _KINDS
+        }
 
     async def enter(self, _request: web.Request) -> web.Response:
-        """Lead to the page, below whatever path a reverse proxy has put before ours."""
-        return web.Response(status=308, headers={"Location": "console/"})
+        """Redirect to the page, relative to the path that a reverse proxy may have put before ours."""
+        return web.Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": "console/"})
 
     async def page(self, request: web.Request) -> web.Response:
-        """Answer the page itself."""
+        """Return the page."""
         return self._answer(request, PAGE)
 
     async def file(self, request: web.Request) -> web.Response:
-        """Answer a file that the page names."""
+        """Return a file that the page refers to."""
         return self._answer(request, request.match_info["file"])
 
     def _answer(self, request: web.Request, name: str) -> web.Response:
-        if (found := self._files.get(name)) is None:
+        if (file := self._files.get(name)) is None:
             raise web.HTTPNotFound
-        headers = found.headers | (_SECURE if request.secure else _HEADERS)
+        headers = file.headers | (_SECURE if request.secure else _HEADERS)
         if headers["ETag"] in request.headers.get("If-None-Match", ""):
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=found.body, headers=headers)
+            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
+        return web.Response(body=file.body, headers=headers)
 
 
 def _file(name: str, body: bytes) -> _File:

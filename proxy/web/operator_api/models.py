@@ -6,7 +6,7 @@ A field that has a default is left out of a response while it has it.
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from proxy.domain.models import Decision, Fulfilment, State
@@ -60,8 +60,8 @@ class Status(_Request):
     finished_at: Timestamp = 0
 
 
-class Asked(ResponseModel):
-    """Who asks for what, as far as fields that are not masked say it."""
+class AccessAsked(ResponseModel):
+    """The access that a request is about, as far as fields that are not masked name it."""
 
     verb: Literal["grant", "revoke", "(masked)"]
     identities: Sequence[str] = ()
@@ -79,7 +79,7 @@ class Row(_Request):
     system: str
     attempts: int
     """Failures in a row."""
-    asked: Asked | None = None
+    access: AccessAsked | None = Field(default=None, alias="asked")
 
 
 class RequestPage(ResponseModel):

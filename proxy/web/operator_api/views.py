@@ -10,7 +10,7 @@ from proxy.domain.models import Details, Record, StoredRequest
 from proxy.domain.operator_actions import allowed_actions
 from proxy.domain.remediation import REMEDIATION
 from proxy.store.pauses import Pause
-from proxy.web.operator_api.models import Asked, FullRequest, PausedDestination, Row, Status
+from proxy.web.operator_api.models import AccessAsked, FullRequest, PausedDestination, Row, Status
 from proxy.witboost import fields as read
 
 MASKED: Final = "(masked)"
@@ -33,8 +33,8 @@ def detail_view(entry: StoredRequest, *, allowed: Collection[str] | None = None)
     With `allowed`, the other fields of the hook call are masked.
     """
     hook_call = _hook_call(entry.payload, allowed)
-    asked = _asked(hook_call["fields"]) if hook_call else None
-    return Row.model_validate({**_fields(entry.record, entry.details), "asked": asked})
+    access = _access(hook_call["fields"]) if hook_call else None
+    return Row.model_validate({**_fields(entry.record, entry.details), "access": access})
 
 
 def operator_view(
@@ -52,7 +52,7 @@ def operator_view(
     record, details = entry.record, entry.details
     hook_call = _hook_call(entry.payload, allowed)
     more = {
-        "asked": _asked(hook_call["fields"]) if hook_call else None,
+        "access": _access(hook_call["fields"]) if hook_call else None,
         "reads": record.polls,
         "callbacks": record.callbacks_sent,
         "returns_to": record.resume_state,
@@ -83,10 +83,10 @@ def _hook_call(body: bytes, allowed: Collection[str] | None) -> dict[str, Any] |
     return tree
 
 
-def _asked(fields: Mapping[str, Any]) -> Asked:
-    """Return who asks for what; fields that are masked stay masked."""
+def _access(fields: Mapping[str, Any]) -> AccessAsked:
+    """Return the access that a request is about; fields that are masked stay masked."""
     hidden = any(read.about_verb(name) for name, value in fields.items() if value == MASKED)
-    return Asked(
+    return AccessAsked(
         verb=MASKED if hidden else read.verb(fields).value,
         identities=read.identities(fields),
         requester=read.requester(fields),
