@@ -7,12 +7,12 @@ after the request has expired. It has only hashes of what people wrote, because 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from proxy.domain.models import Record, StoredRequest
+from proxy.domain.timestamps import rfc3339
 from proxy.errors import InvalidRequestError, NotFoundError
 from proxy.security.signing import Signer
 
@@ -106,10 +106,7 @@ def sha256(text: bytes) -> str:
 
 def _moment(milliseconds: int) -> str:
     """Return a time in RFC 3339 (UTC); empty for 0."""
-    if not milliseconds:
-        return ""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(milliseconds) if milliseconds else ""
 
 
 def _present(**fields: Any) -> dict[str, Any]:

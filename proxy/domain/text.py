@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from datetime import UTC, datetime
 from typing import Final
 
 CUT: Final = " [...]"
@@ -56,10 +55,3 @@ def shorten(text: str, limit: int) -> str:
 def _continues(character: str) -> bool:
     marks = unicodedata.category(character).startswith("M")
     return marks or character == _JOINER or character in _SKIN_TONES
-
-
-def rfc3339(milliseconds: int | None) -> str:
-    """Return a time since the epoch as RFC 3339 in UTC, to the second; empty for None."""
-    if milliseconds is None:
-        return ""
-    return datetime.fromtimestamp(milliseconds // 1_000, UTC).isoformat().replace("+00:00", "Z")

@@ -6,12 +6,12 @@ POST once and remembers the one that the instance accepts.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Final, Literal, Protocol
 
 import orjson
 
 from proxy.domain.models import TRIAL, Decision, Details, Fulfilment, Record, Ticket
+from proxy.domain.timestamps import rfc3339
 from proxy.errors import ConfigurationError, InvalidRequestError, NotFoundError
 from proxy.net.urls import CallbackPrefix, allowed, normalise
 from proxy.outbound.destination import Destination
@@ -51,7 +51,7 @@ def callback_body(record: Record, texts: Details) -> bytes:
         "ticketUrl": texts.ticket_url,
         "decision": record.decision.value,
         "decidedBy": record.decided_by,
-        "decidedAt": _rfc3339(record.decided_at),
+        "decidedAt": rfc3339(record.decided_at) if record.decided_at else "",
         "comment": texts.comment[:LONGEST_COMMENT],
         "correlationId": record.id,
     }
@@ -73,13 +73,6 @@ def announcement(record: Record, ticket: Ticket) -> bytes:
         "correlationId": record.id,
     }
     return orjson.dumps({"hookInfo": {key: value for key, value in hook_info.items() if value}})
-
-
-def _rfc3339(moment: int) -> str:
-    if not moment:
-        return ""
-    text = datetime.fromtimestamp(moment / 1_000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 class MethodMemory(Protocol):

@@ -7,7 +7,6 @@ the adapter's own create, statuses and callbacks from the lifecycle of a record.
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from proxy.domain.models import ApprovalRequest
 from proxy.domain.route import Route
 from proxy.domain.routing import Rule, choose, facts
 from proxy.domain.text import shorten
+from proxy.domain.timestamps import rfc3339_seconds
 from proxy.errors import InvalidRequestError, ProxyError
 from proxy.net.urls import allowed
 from proxy.settings import Settings
@@ -230,12 +230,8 @@ def _deadlines(route: Route, settings: Settings, at: int | None) -> Iterator[dic
 
 
 def _clock(name: str, since: str, within: int, then: str, at: int | None = None) -> dict[str, Any]:
-    date = {} if at is None else {"at": _date(at + within)}
+    date = {} if at is None else {"at": rfc3339_seconds(at + within)}
     return {"clock": name, "since": since, "within": format_duration(within), **date, "then": then}
-
-
-def _date(moment: int) -> str:
-    return datetime.fromtimestamp(moment // 1_000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _camel(name: str) -> str:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, model_validator
 
-from proxy.domain.text import rfc3339
+from proxy.domain.timestamps import rfc3339_seconds
 from proxy.tickets.declaring.model import DeclarationModel
 
 _UNITS: Final = {"seconds": 1_000, "milliseconds": 1}
@@ -47,7 +47,7 @@ class TimestampFormat(DeclarationModel):
         if self.format in _UNITS:
             return milliseconds // _UNITS[self.format]
         if self.format == "rfc3339":
-            return rfc3339(milliseconds)
+            return rfc3339_seconds(milliseconds)
         local = datetime.fromtimestamp(milliseconds // 1_000, self._zone())
         # when clocks go back, one hour occurs twice, and the later one would hide changes
         second = local.replace(fold=1).utcoffset()

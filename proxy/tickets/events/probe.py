@@ -7,7 +7,7 @@ import orjson
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from proxy.domain.text import rfc3339
+from proxy.domain.timestamps import rfc3339_seconds
 from proxy.tickets.events.declaration import Events
 from proxy.tickets.events.jwt import without_length_warnings
 from proxy.tickets.events.proofs import HmacKey, PresentedSecret, Signature, read_key
@@ -75,5 +75,5 @@ def _token(events: Events, secret: bytes, now: int) -> str | None:
 
 def _written(now: int, form: str) -> str:
     if form == "rfc3339":
-        return rfc3339(now)
+        return rfc3339_seconds(now)
     return str(now if form == "milliseconds" else now // 1_000)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from proxy.domain.models import Ticket
-from proxy.domain.text import rfc3339
+from proxy.domain.timestamps import rfc3339_seconds
 from proxy.tickets.declaring.sanitize import scalar_text
 from proxy.tickets.jira.declaration import Approvals
 from proxy.tickets.json_api import Tree, nested, objects_of
@@ -61,7 +61,9 @@ def with_deciders(ticket: Ticket, result: Verdict) -> Ticket:
         if row.get("approverDecision") == result.word
     ]
     moment = _moment(approvals[-1], "completedDate") if approvals else 0
-    return replace(ticket, **decider_fields(persons), decided_at=rfc3339(moment) if moment else "")
+    return replace(
+        ticket, **decider_fields(persons), decided_at=rfc3339_seconds(moment) if moment else ""
+    )
 
 
 def decider_fields(persons: Sequence[Sequence[str]]) -> dict[str, Any]:

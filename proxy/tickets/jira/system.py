@@ -15,7 +15,7 @@ from urllib.parse import quote
 from typing_extensions import override
 
 from proxy.domain.models import ApprovalRequest, Outcome, Ticket
-from proxy.domain.text import rfc3339
+from proxy.domain.timestamps import rfc3339_seconds
 from proxy.errors import NotFoundError
 from proxy.outbound.destination import Destination
 from proxy.tickets.capabilities import Adapter, Kind, require_undecided
@@ -187,7 +187,7 @@ class Jira(Adapter):
         return replace(
             ticket,
             **decider_fields([person]),
-            decided_at=rfc3339(moment),
+            decided_at=rfc3339_seconds(moment),
         )
 
     def _made(self, row: Tree, word: str) -> bool:
@@ -211,7 +211,7 @@ class Jira(Adapter):
                 str(value) for value in (held if isinstance(held, list) else [held])
             ],
             fulfilment=self._declared.fulfilled(status),
-            created_at=rfc3339(moment),
+            created_at=rfc3339_seconds(moment),
             key_fields=digest([fields.get(field) for field in self._declared.key_fields]),
         )
 

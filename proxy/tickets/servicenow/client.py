@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from proxy.domain.text import clean
+from proxy.domain.timestamps import utc
 from proxy.errors import PermanentError, TemporaryError
 from proxy.tickets.declaring.sanitize import scalar_text
 from proxy.tickets.json_api import JsonApi, Tree, nested
@@ -123,7 +124,7 @@ def moment_of(value: Any) -> int | None:
 
 def text_time(milliseconds: int) -> str:
     """Return a time in the form of queries, cut to the second."""
-    return datetime.fromtimestamp(milliseconds // 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return utc(milliseconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def harmless(text: str) -> str:

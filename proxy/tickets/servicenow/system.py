@@ -14,7 +14,7 @@ from urllib.parse import quote
 from typing_extensions import override
 
 from proxy.domain.models import ApprovalRequest, Outcome, Ticket
-from proxy.domain.text import rfc3339
+from proxy.domain.timestamps import rfc3339_seconds
 from proxy.errors import ConfigurationError, NotFoundError
 from proxy.outbound.destination import Destination
 from proxy.tickets.capabilities import Adapter, Kind, require_undecided
@@ -221,7 +221,7 @@ class ServiceNow(Adapter):
             correlation_values=[text_of(row.get("correlation_id"))],
             outcome=declared.outcome(status),
             fulfilment=declared.fulfilled(text_of(row.get(declared.fulfilment_field))),
-            created_at=rfc3339(moment),
+            created_at=rfc3339_seconds(moment),
             key_fields=digest([row.get(field) for field in declared.key_fields]),
         )
 
@@ -246,7 +246,7 @@ def _approved(ticket: Ticket, approvals: Sequence[Tree]) -> Ticket:
         deciders=tuple(dict.fromkeys(filter(None, deciders))),
         decider_groups=tuple(dict.fromkeys(filter(None, groups))),
         comment=scalar_text(last.get("comments"), LONGEST_TEXT).strip(),
-        decided_at=rfc3339(moment),
+        decided_at=rfc3339_seconds(moment),
     )
 
 

@@ -56,8 +56,9 @@ class Console:
         }
 
     async def enter(self, _request: web.Request) -> web.Response:
-        """Redirect to the page, relative to the path that a reverse proxy may have put before ours."""
-        return web.Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": "console/"})
+        """Redirect to the page, below any path that a reverse proxy has put before ours."""
+        headers = {"Location": "console/"}
+        return web.Response(status=HTTPStatus.PERMANENT_REDIRECT, headers=headers)
 
     async def page(self, request: web.Request) -> web.Response:
         """Return the page."""
