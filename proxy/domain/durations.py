@@ -32,7 +32,7 @@ def parse_duration(value: object) -> int:
         ValueError: the value is not a duration, or longer than a hundred years.
     """
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError(f"a duration is expected: {_HINT}")  # noqa: TRY004 - pydantic's contract
+        raise ValueError(f"must be a duration: {_HINT}")  # noqa: TRY004 - pydantic's contract
     text = str(value).strip()
     if text == "0":
         return 0

@@ -9,10 +9,17 @@ from pydantic import TypeAdapter, ValidationError
 from proxy.errors import SettingsError
 from proxy.settings.cross_checks import cross_check
 from proxy.settings.effective import explain
-from proxy.settings.error_text import broken_sections, describe, unknown_keys, unknown_systems
+from proxy.settings.error_text import (
+    Problem,
+    broken_sections,
+    describe,
+    unknown_keys,
+    unknown_systems,
+)
 from proxy.settings.model import Settings
 from proxy.settings.secrets import Secret
-from proxy.settings.sources import CONFIG, Key, Sources, _current_sources, gather
+from proxy.settings.sources import CONFIG, Sources, current_sources, gather
+from proxy.settings.yaml_loader import Key
 
 __all__ = ["CONFIG", "Secret", "Settings", "explain", "load"]
 
@@ -20,8 +27,8 @@ __all__ = ["CONFIG", "Secret", "Settings", "explain", "load"]
 def load(config: Path | None, environ: Mapping[str, str], *, secrets: bool = True) -> Settings:
     """Return the settings of a file, or of the one that `APPROVAL_PROXY_CONFIG` names.
 
-    Without `secrets` none is read, and masks stand in their place: for whoever has the settings
-    and not the secrets.
+    Without `secrets` none is read and masks take their place, so that settings can be checked
+    where the secrets are not.
 
     Raises:
         SettingsError: something is wrong; it lists everything that is, not only the first.
@@ -29,38 +36,41 @@ def load(config: Path | None, environ: Mapping[str, str], *, secrets: bool = Tru
     if config is None and environ.get(CONFIG):
         config = Path(environ[CONFIG])
     sources = gather(config, environ, secrets=secrets)
-    token = _current_sources.set(sources)
+    token = current_sources.set(sources)
     try:
         settings, problems = _read(sources)
     finally:
-        _current_sources.reset(token)
-    if problems and config is None:
-        problems.append(f"no settings file was given: name one with --config or {CONFIG}")
-    if settings is None or problems:
-        raise SettingsError(problems)
+        current_sources.reset(token)
+    located = [*sources.problems, *(problem.located(sources.origins) for problem in problems)]
+    if located and config is None:
+        located.append(f"no settings file was given: name one with --config or {CONFIG}")
+    if settings is None or located:
+        raise SettingsError(located)
     return settings
 
 
-def _read(sources: Sources) -> tuple[Settings | None, list[str]]:
-    """Read again without unknown keys: what they hide, rules over several keys above all, is told
-    beside them.
+def _read(sources: Sources) -> tuple[Settings | None, list[Problem]]:
+    """Return the settings and every problem.
+
+    Unknown keys are removed and the rest is read again, because they hide other problems, above
+    all of rules over several keys.
     """
-    found = [*sources.problems, *unknown_systems(sources.values)]
+    problems = [*unknown_systems(sources.values)]
     while True:
         try:
             settings = Settings.read()
         except ValidationError as error:
-            found += describe(error, Settings, sources.origins)
+            problems += describe(error, Settings, sources.values)
             unknown = unknown_keys(error, Settings)
             for key in unknown:
                 _remove(sources.values, key)
             if not unknown:
-                return None, list(dict.fromkeys([*found, *_further(sources.values, error)]))
+                return None, list(dict.fromkeys([*problems, *_further(sources.values, error)]))
         else:
-            return settings, list(dict.fromkeys([*found, *cross_check(settings)]))
+            return settings, list(dict.fromkeys([*problems, *cross_check(settings)]))
 
 
-def _further(values: dict[str, Any], error: ValidationError) -> list[str]:
+def _further(values: dict[str, Any], error: ValidationError) -> list[Problem]:
     """Return the contradictions between the sections in which nothing is wrong."""
     broken = broken_sections(error)
     sound = {

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from proxy.domain.durations import Milliseconds, format_duration
 from proxy.domain.routing import UNROUTABLE
 from proxy.domain.schedule import SECOND
-from proxy.settings.error_text import describe
+from proxy.settings.error_text import Problem, describe
 from proxy.settings.model import Settings
 from proxy.settings.neighbours import Client
 from proxy.settings.oauth2 import OAuth2
@@ -26,10 +26,13 @@ _FIXED: Final = frozenset({"kind", "base_url", "concurrency", "deadline", "event
 """What a route cannot override: it is about connections and events, which all routes share."""
 
 
-def cross_check(settings: Settings, broken: Collection[str] = ()) -> list[str]:
-    """Return every contradiction, leaving out rules that need one of the broken sections."""
+def cross_check(settings: Settings, broken: Collection[str] = ()) -> list[Problem]:
+    """Return every contradiction, except by rules that need one of the broken sections.
+
+    A rule yields a problem, or a sentence that begins with the key that is to be changed.
+    """
     return [
-        problem
+        Problem.parse(problem) if isinstance(problem, str) else problem
         for needed, rule in _RULES
         if not set(needed) & set(broken)
         for problem in rule(settings)
@@ -111,7 +114,7 @@ def _routes_decide_or_ask(settings: Settings) -> Iterator[str]:
             yield f"{place}.overrides: changes a ticket system, and decide asks none"
 
 
-def _overrides_are_sound(settings: Settings) -> Iterator[str]:
+def _overrides_are_sound(settings: Settings) -> Iterator[str | Problem]:
     for index, route in enumerate(settings.routes):
         system = settings.ticket_systems.get(route.system or "")
         place = f"routes.{index}.overrides"
@@ -123,7 +126,7 @@ def _overrides_are_sound(settings: Settings) -> Iterator[str]:
             overridden(system.declaration, route.overrides)
         except ValidationError as error:
             within = ("routes", str(index), "overrides")
-            yield from describe(error, type(system.declaration), settings.origins, within=within)
+            yield from describe(error, type(system.declaration), route.overrides, within=within)
 
 
 def _routes_reach_their_end(settings: Settings) -> Iterator[str]:
@@ -271,7 +274,7 @@ def _clients(settings: Settings) -> Iterator[tuple[str, Client]]:
         yield f"operators.clients.{name}", client
 
 
-_RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str]]], ...]] = (
+_RULES: Final[tuple[tuple[tuple[str, ...], Callable[[Settings], Iterator[str | Problem]]], ...]] = (
     (("worker", "ticket_systems", "witboost"), _lease_covers_every_step),
     (("worker", "ticket_systems", "witboost"), _processes_have_work),
     (("ticket_systems",), _systems_settle),

@@ -29,7 +29,7 @@ from proxy.settings.error_text import nearest
 from proxy.settings.listen import Limits, Listen
 from proxy.settings.neighbours import Operator, Outbound, WitboostInstance
 from proxy.settings.secrets import Secret, SecretUrl
-from proxy.settings.sources import Origins, _current_sources
+from proxy.settings.sources import Origins, current_sources
 from proxy.settings.ticket_systems import TicketSystem
 from proxy.settings.types import Duration, Name, NotEmpty, Section, WebUrl, Word, WordOff
 from proxy.tickets.declaring.expressions import Expression, roots
@@ -38,7 +38,7 @@ from proxy.tickets.declaring.expressions import Expression, roots
 def _asks_for_facts(condition: str) -> str:
     for name in roots(condition):
         if name not in FACTS:
-            raise ValueError(f"looks at {name!r}, which no request has; {nearest(name, FACTS)}")
+            raise ValueError(f"uses {name!r}, which no request has; {nearest(name, FACTS)}")
     return condition
 
 
@@ -63,7 +63,7 @@ def _readable_by(read: Callable[[str], object]) -> AfterValidator:
 
     def check(secret: Secret) -> Secret:
         try:
-            if secret.known:
+            if secret.readable:
                 read(secret.reveal())
         except ConfigurationError as error:
             raise ValueError(str(error)) from None
@@ -243,7 +243,7 @@ class Settings(BaseSettings):
     operators: Operators = Operators()
     logs: Logs = Logs()
 
-    _origins: Origins = PrivateAttr(default_factory=lambda: _current_sources.get().origins)
+    _origins: Origins = PrivateAttr(default_factory=lambda: current_sources.get().origins)
 
     @property
     def embedded(self) -> bool:
@@ -266,7 +266,7 @@ class Settings(BaseSettings):
         cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take what `sources.gather` merged, in place of the library's own reading."""
-        return (InitSettingsSource(settings_cls, _current_sources.get().values),)
+        return (InitSettingsSource(settings_cls, current_sources.get().values),)
 
     @classmethod
     def read(cls) -> Self:

@@ -127,8 +127,8 @@ class WitboostInstance(Section):
 
 def _is_web_url(secret: Secret) -> Secret:
     parts = urlsplit(secret.reveal())
-    if secret.known and (parts.scheme not in {"http", "https"} or not parts.hostname):
-        raise ValueError("is no URL of an HTTP proxy: write http://host:3128")
+    if secret.readable and (parts.scheme not in {"http", "https"} or not parts.hostname):
+        raise ValueError("not the URL of an HTTP proxy (expected http://host:3128)")
     return secret
 
 

@@ -68,7 +68,7 @@ def _several(value: Any) -> Any:
     if isinstance(value, Mapping) and (numbered := [key for key in value if str(key).isdecimal()]):
         if sorted(map(int, numbered)) != list(range(len(value))):
             raise ValueError(
-                "has numbered items beside a single value, or not all from 0 on: write the whole"
+                "it has numbered items and a single value, or lacks some from 0 on: write the whole"
                 " list, in the file or as JSON"
             )
         return [value[key] for key in sorted(numbered, key=int)]
@@ -77,7 +77,7 @@ def _several(value: Any) -> Any:
 
 def _short(duration: int) -> int:
     if duration > parse_duration("60s"):
-        raise ValueError("is longer than 60s: an assertion is used at once, and only once")
+        raise ValueError("longer than 60s: an assertion is used at once, and only once")
     return duration
 
 

@@ -1,4 +1,4 @@
-"""Secrets: written where the settings are, or kept in a file or a variable; never shown."""
+"""Secrets: in the settings themselves, in a file or in a variable; never shown."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema, core_schema
 from typing_extensions import override
 
 from proxy.security.watched_files import WatchedFiles
-from proxy.settings.sources import _current_sources
+from proxy.settings.sources import current_sources
 
 _log: Final = logging.getLogger(__name__)
 
@@ -22,23 +22,28 @@ _SHAPE: Final = "write the secret as quoted text, {file: /run/secrets/name} or {
 
 
 class Secret(SecretStr):
-    """A value that only `reveal` shows; `source` says where it is kept, for whoever renews it.
+    """A value that only `reveal` returns; `source` says where it is kept.
 
-    One that is not `known` was not read: a mask is in its place, whose form says nothing.
+    If it is not `readable`, it was not read, and a mask is in its place.
     """
 
     def __init__(
-        self, value: str, source: str = "", file: WatchedFiles | None = None, *, known: bool = True
+        self,
+        value: str,
+        source: str = "",
+        file: WatchedFiles | None = None,
+        *,
+        readable: bool = True,
     ) -> None:
         super().__init__(value)
         self.source = source
-        self.known = known
+        self.readable = readable
         self._file = file
 
     def reveal(self) -> str:
-        """Return the secret itself: for the one call that sends it, never for a message.
+        """Return the secret itself: for the call that sends it, never for a message.
 
-        A file that was changed is read again; what cannot be used leaves the former value.
+        A changed file is read again; if the new value cannot be used, the former one stays.
         """
         if self._file is not None and self._file.changed():
             try:
@@ -52,11 +57,11 @@ class Secret(SecretStr):
 
     @property
     def masked(self) -> str:
-        """What may be shown of it."""
-        return self._beside_source(MASK)
+        """The part of it that may be shown."""
+        return self._with_source(MASK)
 
-    def _beside_source(self, shown: str) -> str:
-        return f"{shown} (from {self.source})" if self.source else shown
+    def _with_source(self, text: str) -> str:
+        return f"{text} (from {self.source})" if self.source else text
 
     @classmethod
     @override
@@ -71,22 +76,22 @@ class Secret(SecretStr):
         )
 
     @classmethod
-    def _read(cls, given: object) -> Self:
-        if isinstance(given, cls):
-            return given
-        if _kept_back():
-            return cls(MASK, known=False)
+    def _read(cls, value: object) -> Self:
+        if isinstance(value, cls):
+            return value
+        if _without_secrets():
+            return cls(MASK, readable=False)
         file = None
-        if isinstance(given, str):
-            text, source = given, ""
-        elif isinstance(given, Mapping) and set(given) == {"file"}:
-            path = _path(given["file"])
+        if isinstance(value, str):
+            text, source = value, ""
+        elif isinstance(value, Mapping) and set(value) == {"file"}:
+            path = _path(value["file"])
             file = WatchedFiles(path)
             text, source = _content(path), f"file {path}"
-        elif isinstance(given, Mapping) and set(given) == {"env"}:
-            text, source = _variable(given["env"]), f"environment {given['env']}"
+        elif isinstance(value, Mapping) and set(value) == {"env"}:
+            text, source = _variable(value["env"]), f"environment {value['env']}"
         else:
-            raise ValueError(f"is no secret: {_SHAPE}")
+            raise ValueError(f"not a secret: {_SHAPE}")
         return cls(cls._sound(text, source), source, file)
 
     @classmethod
@@ -102,16 +107,16 @@ class Secret(SecretStr):
 
 
 class SecretUrl(Secret):
-    """The URL of a Redis server, which may hold a password; the rest of it may be shown."""
+    """The URL of a Redis server, which may hold a password; its other parts may be shown."""
 
     @property
     @override
     def masked(self) -> str:
         parts = urlsplit(self.reveal())
-        place = parts.netloc.rpartition("@")[2]
+        host = parts.netloc.rpartition("@")[2]
         user = f"{MASK}@" if "@" in parts.netloc else ""
         query = f"?{MASK}" if parts.query else ""
-        return self._beside_source(f"{parts.scheme}://{user}{place}{parts.path}{query}")
+        return self._with_source(f"{parts.scheme}://{user}{host}{parts.path}{query}")
 
     @classmethod
     @override
@@ -123,9 +128,9 @@ class SecretUrl(Secret):
             sound = False
         if not sound or parts.fragment:
             raise ValueError(
-                "is no URL of a Redis server: write redis://host:6379/0, rediss:// for TLS, "
+                "not the URL of a Redis server (expected redis://host:6379/0, rediss:// for TLS, "
                 "redis+sentinel://host:26379,host:26379/name-of-the-master, "
-                "redis+cluster://host:6379,host:6379 or unix:///path, and percent-encode special "
+                "redis+cluster://host:6379,host:6379 or unix:///path); percent-encode special "
                 "characters of a password"
             ) from None
         named = parse_qs(parts.query, keep_blank_values=True)
@@ -155,9 +160,9 @@ def _is_database(path: str) -> bool:
 
 
 def _are_hosts(netloc: str) -> bool:
-    """Whether these are addresses beside commas; raises ValueError for a port that is none."""
-    places = [urlsplit(f"//{place}") for place in netloc.rpartition("@")[2].split(",")]
-    return all(place.hostname and (place.port or 0) >= 0 for place in places)
+    """Return True for addresses separated by commas; raises ValueError for an invalid port."""
+    hosts = [urlsplit(f"//{host}") for host in netloc.rpartition("@")[2].split(",")]
+    return all(host.hostname and (host.port or 0) >= 0 for host in hosts)
 
 
 _SOUND: Final[Mapping[str, Callable[[SplitResult], bool]]] = {
@@ -171,20 +176,20 @@ _SOUND: Final[Mapping[str, Callable[[SplitResult], bool]]] = {
 }
 
 
-def _kept_back() -> bool:
-    """Whether the secrets themselves are not to be read."""
-    sources = _current_sources.get(None)
+def _without_secrets() -> bool:
+    """Return True if the settings are read without their secrets."""
+    sources = current_sources.get(None)
     return sources is not None and not sources.secrets
 
 
 def _path(path: object) -> Path:
     if not isinstance(path, str) or not path or "\0" in path:
-        raise ValueError(f"names no file: {_SHAPE}")
+        raise ValueError(f"not the name of a file: {_SHAPE}")
     return Path(path)
 
 
 def _content(path: Path) -> str:
-    """Return a file's text without the line end that editors and secret stores put behind it."""
+    """Return a file's text without the line end that editors and secret stores append."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -202,8 +207,8 @@ def _content(path: Path) -> str:
 
 def _variable(name: object) -> str:
     if not isinstance(name, str) or not name:
-        raise ValueError(f"names no variable: {_SHAPE}")
-    value = _current_sources.get().environ.get(name)
+        raise ValueError(f"not the name of a variable: {_SHAPE}")
+    value = current_sources.get().environ.get(name)
     if value is None:
         raise ValueError(f"environment variable {name} is not set: set it, or name another")
     return value

@@ -14,10 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxy.settings.yaml_loader import read_file
-
-Key = tuple[str, ...]
-"""The place of a setting: `("ticket_systems", "desk", "base_url")`; list items by their index."""
+from proxy.settings.yaml_loader import Key, read_file
 
 PREFIX: Final = "APPROVAL_PROXY__"
 CONFIG: Final = "APPROVAL_PROXY_CONFIG"
@@ -32,23 +29,41 @@ _SERVICE_LINK: Final = re.compile(r".*_(SERVICE_(HOST|PORT(_.+)?)|PORT(_\d+_(TCP
 
 @dataclass
 class Origins:
-    """Which source gave which value; a value that none gave is a default."""
+    """The source of each value; a value without one is a default."""
 
+    sources: dict[Key, str] = field(default_factory=dict)
+    """`file NAME` or `environment VARIABLE`, for each innermost value."""
     places: dict[Key, str] = field(default_factory=dict)
+    """`file:line:column` of each key that was read from the file."""
 
     def add(self, key: Key, value: Any, origin: str) -> None:
-        """Remember the origin of a value and all within it, forgetting what it replaces."""
-        self.places = {old: said for old, said in self.places.items() if old[: len(key)] != key}
-        self.places |= {key + inner: origin for inner, _ in leaves(value)}
+        """Store the origin of a value and all within it, in place of what it replaces."""
+        self.sources = {old: kept for old, kept in self.sources.items() if old[: len(key)] != key}
+        self.places = {old: kept for old, kept in self.places.items() if old[: len(key)] != key}
+        self.sources |= {key + inner: origin for inner, _ in leaves(value)}
 
     def of(self, key: Key) -> str:
         """Return the origin of a value, also of one that was read from or into several parts."""
         outer = [key[:length] for length in range(len(key), 0, -1)]
-        inner = [place for place in self.places if place[: len(key)] == key]
-        found = [self.places[place] for place in outer + inner if place in self.places]
-        if not found and key[-1].isdecimal():  # a single value, which was read as a list of one
+        inner = [inner for inner in self.sources if inner[: len(key)] == key]
+        origins = [self.sources[each] for each in outer + inner if each in self.sources]
+        if not origins and key[-1].isdecimal():  # a single value, which was read as a list of one
             return self.of(key[:-1])
-        return found[0] if found else "default"
+        return origins[0] if origins else "default"
+
+    def place(self, key: Key) -> str:
+        """Return where a key is written, or where the nearest section around it is.
+
+        That is `file:line:column`, `environment VARIABLE`, or an empty text if there is neither.
+        """
+        for length in range(len(key), -1, -1):
+            outer = key[:length]
+            if outer in self.places:
+                return self.places[outer]
+            inner = (origin for name, origin in self.sources.items() if name[:length] == outer)
+            if length and (origin := next(inner, "")):
+                return origin
+        return ""
 
 
 @dataclass(frozen=True)
@@ -65,9 +80,9 @@ class Sources:
     secrets: bool = True
 
 
-# pydantic-settings builds its sources inside the constructor of the settings, and hands validators
-# no context of ours: this is how both find what is being read.
-_current_sources: Final[ContextVar[Sources]] = ContextVar("READING")
+# pydantic-settings builds its sources inside the constructor of the settings and passes validators
+# no context of ours, so both find the sources here.
+current_sources: Final[ContextVar[Sources]] = ContextVar("READING")
 
 
 def gather(config: Path | None, environ: Mapping[str, str], *, secrets: bool = True) -> Sources:
@@ -79,9 +94,10 @@ def gather(config: Path | None, environ: Mapping[str, str], *, secrets: bool = T
     Raises:
         SettingsError: the file cannot be used.
     """
-    values = read_file(config) if config else {}
+    values, places = read_file(config) if config else ({}, {})
     origins = Origins()
     origins.add((), values, f"file {config}")
+    origins.places = places
     problems: list[str] = []
     for variable in sorted(environ, key=lambda name: (name.count("__"), name)):
         if variable.upper().startswith(PREFIX):
@@ -150,7 +166,7 @@ def _index(tree: Any, name: str) -> Any:
         if name.isdecimal() and int(name) <= len(tree):
             return int(name)
         raise ValueError(
-            f"{name[:40]!r} is no index of this list of {len(tree)}: "
+            f"{name[:40]!r} is not an index of this list of {len(tree)}: "
             f"write 0 to {len(tree)}, or set the whole list as JSON"
         )
     folded = name.lower().replace("-", "_")

@@ -65,7 +65,7 @@ class SignedEvents(Events):
         token = info.data.get("token")
         public = info.data.get("auth") == "jwt" and token is not None and token.is_public
         if not secrets and not public and info.data.get("jwks_url") is None:
-            raise ValueError("is empty: at least one is required")
+            raise ValueError("empty: at least one is required")
         return secrets
 
     @model_validator(mode="after")
@@ -85,7 +85,7 @@ class SignedEvents(Events):
     @model_validator(mode="after")
     def _secrets_are_keys(self) -> Self:
         for index, secret in enumerate(self.secrets):
-            if self.auth == "hmac" and secret.known:
+            if self.auth == "hmac" and secret.readable:
                 try:
                     read_key(secret.reveal().encode(), self)
                 except ValueError as error:

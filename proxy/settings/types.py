@@ -1,4 +1,4 @@
-"""The kinds of value that settings have beside durations and secrets."""
+"""The types of values in settings, other than durations and secrets."""
 
 import re
 from collections.abc import Sized
@@ -19,7 +19,8 @@ from pydantic import (
 from proxy.domain.durations import Milliseconds
 from proxy.net.addresses import openable, read_networks
 from proxy.net.urls import CallbackPrefix
-from proxy.settings.sources import _current_sources
+from proxy.settings.error_text import Hidden
+from proxy.settings.sources import current_sources
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _KEY_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -38,15 +39,15 @@ def _positive(duration: int) -> int:
 
 
 def _is_file(path: Path) -> Path:
-    """Refuse what is no file, unless secrets are kept back: then such files need not be there."""
-    sources = _current_sources.get(None)
+    """Refuse a path that is not a file; without secrets, the file need not exist."""
+    sources = current_sources.get(None)
     if not path.is_file() and (sources is None or sources.secrets):
-        raise ValueError("names no file: create it, or name another")
+        raise ValueError("not a file: create it, or name another")
     return path
 
 
 def _web_url(text: str) -> str:
-    """Return an absolute URL without its last slash, so that paths can be put behind it."""
+    """Return an absolute URL without its last slash, so that paths can be appended."""
     try:
         parts = urlsplit(text)
         sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -54,8 +55,8 @@ def _web_url(text: str) -> str:
         sound = False
     if not sound or parts.username is not None or parts.query or parts.fragment:
         raise ValueError(
-            "is no web address: write https://host or https://host/path, "
-            "without user, password, query and fragment"
+            "not a web address (expected https://host or https://host/path,"
+            " without user, password, query and fragment)"
         ) from None
     return text.rstrip("/")
 
@@ -66,7 +67,7 @@ def _issuer(text: str) -> str:
 
 
 def _callback_url(text: str) -> str:
-    """Refuse what is no origin and path prefix; the first look keeps passwords out of messages."""
+    """Refuse a text that is not an origin with a path prefix, without quoting a password."""
     _web_url(text)
     CallbackPrefix.parse(text)
     return text
@@ -85,20 +86,20 @@ def _openable(texts: tuple[str, ...]) -> tuple[str, ...]:
 def _key_hash(text: str) -> str:
     if not _KEY_HASH.fullmatch(text):
         raise ValueError(
-            "is no hash of a key: `approval-proxy keys new` makes a key and prints the line "
-            "(sha256: and 64 hex digits) that belongs here; the key itself belongs to the client"
+            "not the hash of a key: `approval-proxy keys new` makes a key and prints the line"
+            " (sha256: and 64 hex digits) that belongs here; the key itself belongs to the client"
         )
     return text
 
 
 def _not_empty(several: Sized) -> Sized:
     if not several:
-        raise ValueError("is empty: at least one is required")
+        raise ValueError("empty: at least one is required")
     return several
 
 
 def _off_as_word(value: Any) -> Any:
-    """Take what YAML 1.1 tools make of the word `off`."""
+    """Return the word `off` also where a YAML 1.1 tool has made it `false`."""
     return "off" if value is False else value
 
 
@@ -106,7 +107,7 @@ ReadableFile = Annotated[Path, AfterValidator(_is_file)]
 """A file with certificates, or with the key of one."""
 
 Duration = Annotated[Milliseconds, AfterValidator(_positive)]
-"""A duration that is longer than nothing, in milliseconds."""
+"""A duration longer than 0, in milliseconds."""
 
 Size = Annotated[ByteSize, PlainSerializer(ByteSize.human_readable, when_used="json")]
 """A number of bytes, written as `256KiB` or plain."""
@@ -121,23 +122,23 @@ CallbackUrl = Annotated[str, AfterValidator(_callback_url)]
 """An origin and path prefix under which a witboost instance may be called back."""
 
 Networks = Annotated[tuple[str, ...], AfterValidator(_networks)]
-"""Networks, or single addresses: `10.0.0.0/8`, or `private` for all that RFC 1918 and 4193 name."""
+"""Networks or single addresses: `10.0.0.0/8`, or `private` for those of RFC 1918 and RFC 4193."""
 
 OpenedNetworks = Annotated[tuple[str, ...], AfterValidator(_openable)]
-"""Networks that are not public and may be called: `10.0.0.0/8`, or `private` for all such."""
+"""Networks that may be called although they are not public: `10.0.0.0/8`, or `private`."""
 
-KeyHash = Annotated[str, AfterValidator(_key_hash)]
+KeyHash = Annotated[str, Hidden, AfterValidator(_key_hash)]
 """`sha256:<hex>` of an API key."""
 
 
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
-        raise ValueError("is no name: letters, digits, '_', '.' and '-' only, at most 64")
+        raise ValueError("not a name (expected at most 64 letters, digits, '_', '.' and '-')")
     return text
 
 
 Name = Annotated[str, AfterValidator(_name)]
-"""What an instance, a system or a client is called: it becomes a part of keys in the store."""
+"""The name of an instance, a system or a client: it becomes a part of keys in the store."""
 
 UrlPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._~/-]*$")]
 """A path of our own HTTP API."""
@@ -146,7 +147,7 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """A text that may not be empty."""
 
 NotEmpty = AfterValidator(_not_empty)
-"""Demands at least one item; silent where an item is wrong, because that is what to repair."""
+"""Requires at least one item; silent where an item is wrong, because that is to be repaired."""
 
 WordOff = BeforeValidator(_off_as_word)
-"""Lets a word such as `off` be what YAML 1.1 tools make of it."""
+"""Accepts `false` for the word `off`, as YAML 1.1 tools write it."""

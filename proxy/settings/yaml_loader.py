@@ -1,4 +1,4 @@
-"""Settings files as YAML, read without the surprises of YAML 1.1 and without showing what they say.
+"""Settings files as YAML: without the surprises of YAML 1.1, and with the place of every key.
 
 The words `yes`, `no`, `on` and `off` stay words, as in YAML 1.2 (section 10.3.2), because a status
 map is full of them; a date and a number with leading zeros stay text. A key written twice is an
@@ -6,8 +6,7 @@ error: the second would silently win.
 """
 
 import re
-from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +24,8 @@ _RESOLVED: Final = (
 )
 
 
-class _Twice(Exception):  # noqa: N818 - the name of the fact
-    """A key is written twice in one mapping."""
+class _DuplicateKeyError(yaml.MarkedYAMLError):
+    """A key is written twice in one mapping; the second would silently win."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -40,10 +39,12 @@ class _Loader(yaml.SafeLoader):
         node: yaml.MappingNode,
         deep: bool = False,
     ) -> dict[Hashable, Any]:
-        names = Counter(str(key.value) for key, _ in node.value)
-        for name, times in names.items():
-            if times > 1:
-                raise _Twice(f"line {node.start_mark.line + 1} begins a mapping with two {name!r}")
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise _DuplicateKeyError(problem=f"{name!r}", problem_mark=key.start_mark)
+            seen.add(name)
         self.flatten_mapping(node)
         return {str(key.value): self.construct_object(value, deep) for key, value in node.value}
 
@@ -52,40 +53,63 @@ for _tag, _pattern, _first in _RESOLVED:
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """Return the tree that a settings file holds; an empty section counts as left out.
+Key = tuple[str, ...]
+"""The path of a setting: `("ticket_systems", "desk", "base_url")`; list items by their index."""
+
+
+def read_file(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
+    """Return the tree of a settings file, and the place of each key as `file:line:column`.
+
+    An empty section counts as left out.
 
     Raises:
-        SettingsError: the file cannot be read or is no YAML mapping. The text of the file is
+        SettingsError: the file cannot be read or is not a YAML mapping. The text of the file is
             never quoted, because it may hold secrets.
     """
+    place = str(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        tree = _unshared(yaml.load(text, Loader=_Loader))  # noqa: S506 - it is safe
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        tree = _unshared(loader.construct_document(node)) if node else {}
     except OSError as error:
-        problem = f"cannot be read: {error.strerror}; check the path and its permissions"
+        problem = f"cannot be read ({error.strerror}): check the path and its permissions"
     except UnicodeDecodeError:
-        problem = "is not UTF-8 text"
-    except _Twice as error:
-        problem = f"{error}; keep one of them"
+        problem = "not UTF-8 text"
+    except _DuplicateKeyError as error:
+        place = _place(path, error.problem_mark)
+        problem = f"the key {error.problem} is written twice in this section: keep one of them"
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        place = _place(path, error.problem_mark)
         problem = (
-            f"is not YAML{place}: look there for wrong indentation, a tab, "
-            "or a value that needs quotes (it begins with one of * & ! % @ { [ or holds ': ')"
+            "not YAML: look here for wrong indentation, a tab, or a value that needs quotes"
+            " (it begins with one of * & ! % @ { [ or holds ': ')"
         )
     except RecursionError:
-        problem = "refers to itself, or is nested too deeply"
+        problem = "it refers to itself, or is nested too deeply"
     except yaml.YAMLError:
-        problem = "is not YAML: it holds a character that YAML does not allow"
+        problem = "not YAML: it holds a character that YAML does not allow"
     else:
         if isinstance(tree, dict):
-            return {name: value for name, value in tree.items() if value is not None}
-        if tree is None:
-            return {}
-        problem = "holds no settings: `name: value` lines are expected at its top level"
-    raise SettingsError([f"file {path} {problem}"])
+            places = {(): f"{path}:1:1", **dict(_places(path, node, ()))} if node else {}
+            return {name: value for name, value in tree.items() if value is not None}, places
+        problem = "no settings: `name: value` lines are expected at its top level"
+    raise SettingsError([f"{place}: {problem}"])
+
+
+def _places(path: Path, node: yaml.Node, key: Key) -> Iterator[tuple[Key, str]]:
+    """Yield the place of every key below a node, and of every list item."""
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            yield (*key, str(name.value)), _place(path, name.start_mark)
+            yield from _places(path, value, (*key, str(name.value)))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*key, str(index)), _place(path, value.start_mark)
+            yield from _places(path, value, (*key, str(index)))
+
+
+def _place(path: Path, mark: yaml.Mark | None) -> str:
+    return f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
 
 
 def _unshared(value: Any) -> Any:

@@ -48,7 +48,7 @@ def test_check_tells_every_problem_and_no_secret(
     assert shown.out == ""
     heading, *problems = shown.err.splitlines()
     assert heading == "approval-proxy: these settings cannot be used:"
-    assert [problem.split(" ")[1] for problem in problems] == ["store.redis_url", "store.fodler"]
+    assert [problem.split(": ")[1] for problem in problems] == ["store.redis_url", "store.fodler"]
     assert CANARY not in shown.err
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from proxy.errors import SettingsError
 from proxy.settings import load
+from tests.support.settings_errors import without_places
 
 _KEY = "sha256:" + "0" * 64
 
@@ -66,7 +67,7 @@ CONTRADICTIONS = {
         {"ENCRYPTION__INDEX_KEY": "A" * 43 + "="},
         "encryption.index_key: is of no use without encryption.keys",
     ),
-    "no route": ({"ROUTES": "[]"}, "routes (environment APPROVAL_PROXY__ROUTES): is empty"),
+    "no route": ({"ROUTES": "[]"}, "routes: empty"),
     "two routes of one name": (
         {"ROUTES__1": '{"name": "default", "system": "desk"}'},
         "routes: 2 routes are named 'default'",
@@ -101,25 +102,19 @@ CONTRADICTIONS = {
     ),
     "an override that breaks the declaration": (
         {"ROUTES__0__OVERRIDES": '{"create": {"body": {"title": "{{ verbe }}"}}}'},
-        (
-            "routes.0.overrides.create (environment APPROVAL_PROXY__ROUTES__0__OVERRIDES): "
-            "body.title mentions 'verbe', which is not known"
-        ),
+        ("routes.0.overrides.create: body.title mentions 'verbe', which is not known"),
     ),
     "an override of what is not there": (
         {"ROUTES__0__OVERRIDES": '{"craete": {}}'},
-        (
-            "routes.0.overrides.craete (environment APPROVAL_PROXY__ROUTES__0__OVERRIDES): "
-            "unknown key; did you mean routes.0.overrides.create?"
-        ),
+        ("routes.0.overrides.craete: unknown key; did you mean routes.0.overrides.create?"),
     ),
     "a condition on what no request has": (
         {"ROUTES__0__WHEN": "verbe == 'grant'"},
-        "routes.0.when (environment APPROVAL_PROXY__ROUTES__0__WHEN): looks at 'verbe'",
+        "routes.0.when: uses 'verbe'",
     ),
     "a condition that is none": (
         {"ROUTES__0__WHEN": "verb =="},
-        "routes.0.when (environment APPROVAL_PROXY__ROUTES__0__WHEN): 'verb ==' is not a JMESPath",
+        "routes.0.when: 'verb ==' is not a JMESPath",
     ),
     "fulfilment that no status means": (
         {"ROUTES__0__CALLBACK_ON": "fulfilment", "TICKET_SYSTEMS__DESK__FULFILMENT": "{}"},
@@ -131,7 +126,7 @@ CONTRADICTIONS = {
     ),
     "a rule for identities that means nothing": (
         {"IDENTITIES__RULES": '[{"match": "{a}", "email": "{b}@x.y"}]'},
-        "identities.rules.0 (environment APPROVAL_PROXY__IDENTITIES__RULES): {b} is not",
+        "identities.rules.0: {b} is not",
     ),
     "polls that speed up": (
         {"ROUTES__0__POLL__FIRST": "6m"},
@@ -186,15 +181,15 @@ CONTRADICTIONS = {
     ),
     "a network that is none": (
         {"WITBOOST__MAIN__NETWORKS": '["intranet"]'},
-        "witboost.main.networks (environment APPROVAL_PROXY__WITBOOST__MAIN__NETWORKS): 'intranet'",
+        "witboost.main.networks: 'intranet'",
     ),
     "the metadata service of a cloud": (
         {"WITBOOST__MAIN__NETWORKS": '["169.254.0.0/16"]'},
-        "witboost.main.networks (environment APPROVAL_PROXY__WITBOOST__MAIN__NETWORKS): 169.254.0.",
+        "witboost.main.networks: 169.254.0.",
     ),
     "a proxy that is none": (
         {"OUTBOUND__PROXY": '{"url": "egress:3128"}'},
-        "outbound.proxy.url (environment APPROVAL_PROXY__OUTBOUND__PROXY): is no URL of an HTTP",
+        "outbound.proxy.url: not the URL of an HTTP",
     ),
     "a certificate that anybody could name": (
         {
@@ -278,7 +273,9 @@ def test_a_contradiction_is_refused_by_name(case: str, example: Path) -> None:
     with pytest.raises(SettingsError) as refusal:
         load(example, _environ(changes))
 
-    assert any(problem.startswith(expected) for problem in refusal.value.problems), refusal.value
+    key, _, text = expected.partition(": ")
+    problems = without_places(refusal.value.problems)
+    assert any(problem.startswith(f"{key}: ") and text in problem for problem in problems), problems
 
 
 @pytest.mark.parametrize("case", ALLOWED)
@@ -292,7 +289,7 @@ def test_contradictions_are_told_together_with_slips(example: Path) -> None:
     with pytest.raises(SettingsError) as refusal:
         load(example, environ)
 
-    beginnings = {problem.split(" ")[0].rstrip(":") for problem in refusal.value.problems}
+    beginnings = {problem.split(":")[0] for problem in without_places(refusal.value.problems)}
     assert beginnings == {"logs.levle", "limits.slow_from", "store.partitions"}
 
 
@@ -302,5 +299,5 @@ def test_a_broken_section_does_not_invent_contradictions(example: Path) -> None:
     with pytest.raises(SettingsError) as refusal:
         load(example, environ)
 
-    [problem] = refusal.value.problems
-    assert problem.startswith("worker.lease (environment APPROVAL_PROXY__WORKER__LEASE): 'long'")
+    [problem] = without_places(refusal.value.problems)
+    assert problem.startswith("worker.lease: 'long'")

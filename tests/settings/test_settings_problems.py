@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from proxy.errors import SettingsError
 from proxy.settings import load
+from tests.support.settings_errors import without_places
 
 DESK = "TICKET_SYSTEMS__DESK"
 
@@ -13,7 +14,7 @@ def _problems(config: Path, **changes: str) -> list[str]:
     environ = {f"APPROVAL_PROXY__{name}": value for name, value in changes.items()}
     with pytest.raises(SettingsError) as refusal:
         load(config, environ)
-    return refusal.value.problems
+    return without_places(refusal.value.problems)
 
 
 @pytest.mark.parametrize(
@@ -37,8 +38,7 @@ def test_an_unknown_key_is_named_with_the_nearest_valid_one(
 
     [problem] = _problems(example, **{variable: "x"})
 
-    given = f"{typo} (environment APPROVAL_PROXY__{variable})"
-    assert problem == f"{given}: unknown key; did you mean {nearest}?"
+    assert problem == f"{typo}: unknown key; did you mean {nearest}?"
 
 
 def test_an_unknown_key_without_a_near_one_is_told_what_is_known(example: Path) -> None:
@@ -54,7 +54,7 @@ def test_keys_that_the_library_knows_are_unknown_here(example: Path) -> None:
 
     [problem] = _problems(example)
 
-    assert problem.startswith(f"_env_file (file {example}): unknown key")
+    assert problem.startswith("_env_file: unknown key")
 
 
 @pytest.mark.parametrize(
@@ -65,18 +65,18 @@ def test_keys_that_the_library_knows_are_unknown_here(example: Path) -> None:
         ("LISTEN", "x", "must be a section of `name: value` lines, or in the environment JSON"),
         ("ROUTES", "x", "must be a list"),
         ("WITBOOST__MAIN__CALLBACK_URLS", "https://w.example/", "must be a list"),
-        ("PUBLIC_URL", "approval.example.com", "is no web address"),
-        ("PUBLIC_URL", "https://u:s3cret@example.com", "is no web address"),
-        ("PUBLIC_URL", "https://[bad", "is no web address"),
+        ("PUBLIC_URL", "approval.example.com", "not a web address"),
+        ("PUBLIC_URL", "https://u:s3cret@example.com", "not a web address"),
+        ("PUBLIC_URL", "https://[bad", "not a web address"),
         ("STORE__RETENTION", "90", "has no unit"),
         ("STORE__PARTITIONS", "1025", "must be less than or equal to 1024"),
         ("STORE__FSYNC", "sometimes", "must be 'always' or 'everysec'"),
-        ("STORE__REDIS_URL", "http://s3cret@redis", "is no URL of a Redis server"),
-        ("STORE__REDIS_URL", "redis://:s3/cret@redis:6379/0", "is no URL of a Redis server"),
-        ("STORE__REDIS_URL", "redis://:s3#cret@redis:6379/0", "is no URL of a Redis server"),
+        ("STORE__REDIS_URL", "http://s3cret@redis", "not the URL of a Redis server"),
+        ("STORE__REDIS_URL", "redis://:s3/cret@redis:6379/0", "not the URL of a Redis server"),
+        ("STORE__REDIS_URL", "redis://:s3#cret@redis:6379/0", "not the URL of a Redis server"),
         ("STORE__REDIS_URL", "redis+sentinel://redis:26379", "name-of-the-master"),
-        ("STORE__REDIS_URL", "redis+sentinel://redis:x/approvals", "is no URL of a Redis server"),
-        ("STORE__REDIS_URL", "redis+cluster://one:7000,,two/3", "is no URL of a Redis server"),
+        ("STORE__REDIS_URL", "redis+sentinel://redis:x/approvals", "not the URL of a Redis server"),
+        ("STORE__REDIS_URL", "redis+cluster://one:7000,,two/3", "not the URL of a Redis server"),
         ("WORKER__LEASE", "0s", "must be longer than 0"),
         ("LIMITS__BODY", "lots", "could not parse value and unit"),
         (
@@ -84,18 +84,18 @@ def test_keys_that_the_library_knows_are_unknown_here(example: Path) -> None:
             "magic",
             "must be one of 'access_token', 'shared_secret'",
         ),
-        ("WITBOOST__MAIN__CREDENTIAL", "{}", "is required"),
-        ("WITBOOST__MAIN__CALLBACK_URLS", '["https://u:s3cret@w.example/"]', "is no web address"),
-        ("WITBOOST__MAIN__CLIENTS__X__KEYS", '["ap_s3cret"]', "is no hash of a key"),
+        ("WITBOOST__MAIN__CREDENTIAL", "{}", "missing; set it"),
+        ("WITBOOST__MAIN__CALLBACK_URLS", '["https://u:s3cret@w.example/"]', "not a web address"),
+        ("WITBOOST__MAIN__CLIENTS__X__KEYS", '["ap_s3cret"]', "not the hash of a key"),
         (f"{DESK}__KIND", "fax", "must be one of 'rest', "),
-        (f"{DESK}__CA_FILE", "/does/not/exist", "names no file"),
+        (f"{DESK}__CA_FILE", "/does/not/exist", "not a file"),
         (f"{DESK}__AUTH__CLIENT_SECRET", "", "is empty"),
         (f"{DESK}__AUTH__CLIENT_SECRET", '{"file": "/does/not/exist"}', "cannot be read"),
         (f"{DESK}__AUTH__CLIENT_SECRET", '{"env": "NOT_THERE"}', "NOT_THERE is not set"),
-        (f"{DESK}__AUTH__CLIENT_SECRET", '{"vault": "s3cret"}', "is no secret"),
-        (f"{DESK}__AUTH__CLIENT_SECRET", '[["s3cret"]]', "is no secret"),
-        (f"{DESK}__AUTH__CLIENT_SECRET", '{"env": []}', "names no variable"),
-        (f"{DESK}__EVENTS__SECRETS", "[]", "is empty: at least one is required"),
+        (f"{DESK}__AUTH__CLIENT_SECRET", '{"vault": "s3cret"}', "not a secret"),
+        (f"{DESK}__AUTH__CLIENT_SECRET", '[["s3cret"]]', "not a secret"),
+        (f"{DESK}__AUTH__CLIENT_SECRET", '{"env": []}', "not the name of a variable"),
+        (f"{DESK}__EVENTS__SECRETS", "[]", "empty: at least one is required"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_key_and_never_shows_a_secret(
@@ -114,7 +114,7 @@ def test_everything_wrong_is_told_at_once(example: Path) -> None:
         example, STORE__PARTITIONS="0", LOGS__LEVEL="loud", PUBLIC_URL="", LISTEN__PROT="1"
     )
 
-    assert sorted(problem.split(" ")[0] for problem in problems) == [
+    assert sorted(problem.split(":")[0] for problem in problems) == [
         "listen.prot",
         "logs.level",
         "public_url",
@@ -126,8 +126,8 @@ def test_a_route_that_leads_nowhere_is_told_beside_a_broken_ticket_system(exampl
     wrong = {f"{DESK}__SETTLE": "5", "ROUTES__0__SYSTEM": "dsk", "ROUTES__0__ON_DEADLINE": "wait"}
     problems = _problems(example, **wrong)
 
-    assert [problem.split(" ")[0] for problem in problems] == [
-        "routes.0.system:",
+    assert [problem.split(":")[0] for problem in problems] == [
+        "routes.0.system",
         "ticket_systems.desk.settle",
         "routes.0.on_deadline",
     ]

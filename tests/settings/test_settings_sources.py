@@ -187,13 +187,13 @@ def test_variables_that_kubernetes_sets_are_left_alone(example: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("store: [", "is not YAML at line"),
-        ("\tstore: 1", "is not YAML at line"),
-        ("secret: *s3cret", "is not YAML at line"),
-        ("store: {folder: a, folder: b}", "line 1 begins a mapping with two 'folder'; keep one"),
-        ("just words", "holds no settings"),
-        ("store: \x01", "holds a character"),
-        ("store: &a {folder: *a}", "refers to itself"),
+        ("store: [", ":1:9: not YAML"),
+        ("\tstore: 1", ":1:1: not YAML"),
+        ("logs:\n  level: info\nsecret: *s3cret", ":3:9: not YAML"),
+        ("store: {folder: a, folder: b}", ":1:20: the key 'folder' is written twice"),
+        ("just words", ": no settings"),
+        ("store: \x01", ": not YAML: it holds a character"),
+        ("store: &a {folder: *a}", ": it refers to itself"),
     ],
 )
 def test_an_unusable_file_is_told_without_its_text(
@@ -204,8 +204,7 @@ def test_an_unusable_file_is_told_without_its_text(
 
     [problem] = _problems(config, {})
 
-    assert problem.startswith(f"file {config} ")
-    assert expected in problem
+    assert problem.startswith(f"{config}{expected}")
     assert "s3cret" not in problem
 
 
@@ -214,7 +213,7 @@ def test_a_file_that_is_not_there_or_no_text_is_an_error(tmp_path: Path) -> None
     binary.write_bytes(b"\xff\xfe\xff")
 
     assert "No such file" in _problems(tmp_path / "absent", {})[0]
-    assert "is not UTF-8" in _problems(binary, {})[0]
+    assert "not UTF-8" in _problems(binary, {})[0]
 
 
 def test_words_stay_words(example: Path) -> None:
