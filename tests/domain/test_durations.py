@@ -45,7 +45,7 @@ def test_what_is_no_duration_is_refused(value: str) -> None:
 
 @pytest.mark.parametrize("value", [True, None, 1.5, [], {}])
 def test_other_types_are_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="a duration is expected"):
+    with pytest.raises(ValueError, match="must be a duration"):
         parse_duration(value)
 
 
