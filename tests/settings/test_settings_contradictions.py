@@ -212,7 +212,7 @@ CONTRADICTIONS = {
     ),
     "a client without keys": (
         {"WITBOOST__MAIN__CLIENTS__WITBOOST__KEYS": "[]"},
-        "witboost.main.clients.witboost.keys (environment",
+        "witboost.main.clients.witboost.keys: empty",
     ),
     "one key for two": (
         {
@@ -223,7 +223,7 @@ CONTRADICTIONS = {
     ),
     "no callback address": (
         {"WITBOOST__MAIN__CALLBACK_URLS": "[]"},
-        "witboost.main.callback_urls (environment",
+        "witboost.main.callback_urls: empty",
     ),
 }
 
