@@ -17,6 +17,7 @@ _SECTION: Final = "must be a section of `name: value` lines, or in the environme
 _LIST: Final = "must be a list, [one, two]"
 _NO_VALUE: Final = {_UNKNOWN, "missing", "union_tag_not_found"}
 _PASSWORD: Final = re.compile(r"//[^/]*@")
+_KEY_IN_TEXT: Final = re.compile(r"\b[a-z_]+(?:\.[A-Za-z0-9_-]+)+")
 _LONGEST_SHOWN: Final = 80
 
 
@@ -39,17 +40,30 @@ class Problem(NamedTuple):
 
     key: Key
     text: str
+    others: tuple[Key, ...] = ()
+    """The other keys that a contradiction is about."""
 
     @classmethod
     def parse(cls, sentence: str) -> Self:
-        """Return the problem of a sentence that begins with its key and a colon."""
+        """Return the contradiction of a sentence that begins with its key and a colon."""
         key, _, text = sentence.partition(": ")
-        return cls(tuple(key.split(".")), text)
+        names = dict.fromkeys(_KEY_IN_TEXT.findall(text))
+        return cls(_split(key), text, tuple(_split(name) for name in names if name != key))
 
     def located(self, origins: Origins) -> str:
-        """Return the sentence behind the place and the name of its key."""
-        place = origins.place(self.key)
-        return f"{place}{': ' if place else ''}{'.'.join(self.key)}: {self.text}"
+        """Return the sentence behind its place and key; the places of other keys come last."""
+        where = origins.place(self.key)
+        others = [
+            f"{'.'.join(key)} is set at {place}"
+            for key in self.others
+            if (place := origins.written_at(key))
+        ]
+        also = f" ({'; '.join(others)})" if others else ""
+        return f"{where}{': ' if where else ''}{'.'.join(self.key)}: {self.text}{also}"
+
+
+def _split(name: str) -> Key:
+    return tuple(name.split("."))
 
 
 def describe(

@@ -56,14 +56,13 @@ class Origins:
 
         That is `file:line:column`, `environment VARIABLE`, or an empty text if there is neither.
         """
-        for length in range(len(key), -1, -1):
-            outer = key[:length]
-            if outer in self.places:
-                return self.places[outer]
-            inner = (origin for name, origin in self.sources.items() if name[:length] == outer)
-            if length and (origin := next(inner, "")):
-                return origin
-        return ""
+        around = (key[:length] for length in range(len(key), 0, -1))
+        return next(filter(None, map(self.written_at, around)), self.places.get((), ""))
+
+    def written_at(self, key: Key) -> str:
+        """Return where a key itself is written; empty if it is not."""
+        inner = (origin for name, origin in self.sources.items() if name[: len(key)] == key)
+        return self.places.get(key) or next(inner, "")
 
 
 @dataclass(frozen=True)

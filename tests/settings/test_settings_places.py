@@ -184,8 +184,8 @@ CASES: list[tuple[str, str, list[str]]] = [
         "  lease: 60s",
         "  @@lease: 8s",
         [
-            "worker.lease: 8s is too short: it must exceed ticket_systems.desk.deadline (10s) and worker.margin (5s) together; raise the lease or lower that deadline",
-            "worker.lease: 8s is too short: it must exceed witboost.main.callback.deadline (10s) and worker.margin (5s) together; raise the lease or lower that deadline",
+            "worker.lease: 8s is too short: it must exceed ticket_systems.desk.deadline (10s) and worker.margin (5s) together; raise the lease or lower that deadline (ticket_systems.desk.deadline is set at {file}:37:5; worker.margin is set at {file}:11:3)",
+            "worker.lease: 8s is too short: it must exceed witboost.main.callback.deadline (10s) and worker.margin (5s) together; raise the lease or lower that deadline (worker.margin is set at {file}:11:3)",
         ],
     ),
     (
@@ -435,7 +435,9 @@ def test_an_error_says_its_place_what_was_found_and_what_is_expected(
 ) -> None:
     config, place = write(tmp_path, line, new)
     messages = problems(config)
-    assert messages == [f"{place}: {message}" for message in expected]
+    assert messages == [
+        f"{place}: {message.replace('{file}', str(config))}" for message in expected
+    ]
     assert not any("canary" in message for message in messages)
 
 
