@@ -6,7 +6,7 @@ Only approvals are guarded, because a rejection gives nobody anything.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from proxy.domain.identities import Identities, Known
+from proxy.domain.identities import Identities, Resolved
 from proxy.domain.models import ApprovalRequest, Ticket
 from proxy.domain.route import Guards
 
@@ -44,7 +44,7 @@ def _wrong_person(
     concerned |= {request.requester: "asked for it"} if request.requester else {}
     for person, role in concerned.items():
         identity = identities.of(person)
-        if isinstance(identity, Known) and identity.group:
+        if isinstance(identity, Resolved) and identity.group:
             continue  # the members of a group are not known here
         answer, decider = _compare(deciders, person, identities)
         if answer and guards.self_approval == "hold":

@@ -24,7 +24,7 @@ _PLACEHOLDER: Final = re.compile(r"\{([a-z]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class Resolved:
     """One person or group, by e-mail address or account, in lower case."""
 
     email: str = ""
@@ -46,7 +46,7 @@ class Unknown:
     reason: str
 
 
-Identity = Known | Ambiguous | Unknown
+Identity = Resolved | Ambiguous | Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +112,16 @@ class Identities:
         table: Mapping[str, str] = self._table  # type: ignore[attr-defined]
         for key in (text, name):
             if key in table:
-                return Known(email=table[key], group=kind == "group")
+                return Resolved(email=table[key], group=kind == "group")
         identity = self._by_rule(text) or self._by_rule(name)
         if kind == "group":
-            return replace(identity, group=True) if identity else Known(account=name, group=True)
+            return replace(identity, group=True) if identity else Resolved(account=name, group=True)
         return identity or self._plain(name)
 
     def email_of(self, spelling: str) -> str:
         """Return the e-mail address of the person, or an empty text if it is uncertain."""
         identity = self.of(spelling)
-        return identity.email if isinstance(identity, Known) and not identity.group else ""
+        return identity.email if isinstance(identity, Resolved) and not identity.group else ""
 
     def same(self, one: str, other: str) -> bool | None:
         """Return True or False if two spellings are certainly one person or two, else None.
@@ -134,15 +134,15 @@ class Identities:
         emails = _emails(first), _emails(second)
         if all(emails):
             return not emails[0].isdisjoint(emails[1])
-        alike = isinstance(first, Known) and first == second
+        alike = isinstance(first, Resolved) and first == second
         return True if alike or one.strip().casefold() == other.strip().casefold() else None
 
-    def _by_rule(self, text: str) -> Known | None:
+    def _by_rule(self, text: str) -> Resolved | None:
         compiled: Sequence[tuple[re.Pattern[str], Rule]] = self._compiled  # type: ignore[attr-defined]
         for pattern, rule in compiled:
             if match := pattern.fullmatch(text):
                 values = {name: value.casefold() for name, value in match.groupdict().items()}
-                return Known(
+                return Resolved(
                     email=rule.email.format_map(values).casefold(),
                     account=rule.account.format_map(values).casefold(),
                 )
@@ -150,7 +150,7 @@ class Identities:
 
     def _plain(self, name: str) -> Identity:
         if _EMAIL.fullmatch(name):
-            return Known(email=name)
+            return Resolved(email=name)
         suffixes = [f"_{domain.casefold()}" for domain in self.domains]
         readings = [
             f"{name.removesuffix(suffix)}@{suffix[1:]}"
@@ -166,17 +166,17 @@ class Identities:
             if readings:
                 return Ambiguous(readings)
         if len(readings) == 1:
-            return Known(email=readings[0])
+            return Resolved(email=readings[0])
         if readings:
             return Ambiguous(readings)
         if _ACCOUNT.fullmatch(name):
-            return Known(account=name)
+            return Resolved(account=name)
         return Unknown("a display name does not prove who it is")
 
 
 def _emails(identity: Identity) -> frozenset[str]:
     match identity:
-        case Known(email=email):
+        case Resolved(email=email):
             return frozenset({email} if email else ())
         case Ambiguous(candidates=candidates):
             return frozenset(candidates)

@@ -1,4 +1,4 @@
-"""Digests of every credential in the settings, by name: so that a change can be told."""
+"""Digests of all credentials in the settings, by name, so that a change can be noticed."""
 
 import hashlib
 from collections.abc import Iterator, Mapping

@@ -61,7 +61,7 @@ def _deadlines(settings: Settings) -> Iterator[tuple[str, Milliseconds]]:
 
 
 def _processes_have_work(settings: Settings) -> Iterator[str]:
-    """What is meant for all worker processes together must be enough for each."""
+    """A limit that the worker processes share must be enough for each of them."""
     processes = settings.worker.processes
     for key, shared in _shared(settings):
         if shared < processes:
@@ -69,7 +69,7 @@ def _processes_have_work(settings: Settings) -> Iterator[str]:
 
 
 def _shared(settings: Settings) -> Iterator[tuple[str, int]]:
-    """Yield what the worker processes share out."""
+    """Yield the limits that the worker processes share."""
     yield "worker.concurrency", settings.worker.concurrency
     for name, system in settings.ticket_systems.items():
         yield f"ticket_systems.{name}.concurrency", system.concurrency
@@ -103,23 +103,23 @@ def _routes_can_be_told_apart(settings: Settings) -> Iterator[str]:
 def _routes_decide_or_ask(settings: Settings) -> Iterator[str]:
     """A route either opens tickets or decides at once, and says why where it says no."""
     for index, route in enumerate(settings.routes):
-        place = f"routes.{index}"
+        key = f"routes.{index}"
         if (route.system is None) == (route.decide is None):
-            yield f"{place}: needs one of system (who decides) and decide (what is decided at once)"
+            yield f"{key}: needs one of system (who decides) and decide (what is decided at once)"
         elif route.decide in {"reject", "hold"} and not route.reason.strip():
-            yield f"{place}.reason: is required with decide: {route.decide}; people will ask why"
+            yield f"{key}.reason: is required with decide: {route.decide}; people will ask why"
         elif route.decide and route.callback_on == "fulfilment":
-            yield f"{place}.callback_on: fulfilment is read from a ticket, and decide opens none"
+            yield f"{key}.callback_on: fulfilment is read from a ticket, and decide opens none"
         elif route.decide and route.overrides:
-            yield f"{place}.overrides: changes a ticket system, and decide asks none"
+            yield f"{key}.overrides: changes a ticket system, and decide asks none"
 
 
 def _overrides_are_sound(settings: Settings) -> Iterator[str | Problem]:
     for index, route in enumerate(settings.routes):
         system = settings.ticket_systems.get(route.system or "")
-        place = f"routes.{index}.overrides"
+        key = f"routes.{index}.overrides"
         for name in sorted(_FIXED & set(route.overrides)):
-            yield f"{place}.{name}: belongs to the ticket system as a whole; set it there"
+            yield f"{key}.{name}: belongs to the ticket system as a whole; set it there"
         if system is None or _FIXED & set(route.overrides):
             continue
         try:
@@ -238,9 +238,9 @@ def _somebody_may_call(settings: Settings) -> Iterator[str]:
 def _listeners_differ(settings: Settings) -> Iterator[str]:
     listen = settings.listen
     taken = {(listen.host, listen.port): "listen.port"}
-    for name, place in (("events", listen.events), ("operators", listen.operators)):
-        if place is not None and place.port:
-            first = taken.setdefault((place.host, place.port), f"listen.{name}.port")
+    for name, listener in (("events", listen.events), ("operators", listen.operators)):
+        if listener is not None and listener.port:
+            first = taken.setdefault((listener.host, listener.port), f"listen.{name}.port")
             if first != f"listen.{name}.port":
                 yield f"listen.{name}.port: {first} is the same; what listens apart needs its own"
 

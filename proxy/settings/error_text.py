@@ -52,11 +52,11 @@ class Problem(NamedTuple):
 
     def located(self, origins: Origins) -> str:
         """Return the sentence behind its place and key; the places of other keys come last."""
-        where = origins.place(self.key)
+        where = origins.location(self.key)
         others = [
-            f"{'.'.join(key)} is set at {place}"
+            f"{'.'.join(key)} is set at {written}"
             for key in self.others
-            if (place := origins.written_at(key))
+            if (written := origins.written_at(key))
         ]
         also = f" ({'; '.join(others)})" if others else ""
         return f"{where}{': ' if where else ''}{'.'.join(self.key)}: {self.text}{also}"
@@ -72,7 +72,7 @@ def describe(
     """Return each problem with its key: what was found there, and what is expected.
 
     The model is that of the tree at the key `within`, and `values` is that tree as it was given.
-    A value is shown only where a number or a plain text is expected; see `_found`.
+    A value is shown only where a number or a plain text is expected; see `_with_value`.
     """
     problems: dict[Key, list[str]] = {}
     for detail in error.errors(include_url=False, include_input=False):
@@ -82,7 +82,7 @@ def describe(
         key = (*within, *inner)
         sentence = _sentence(detail, key, siblings)
         if detail["type"] not in _NO_VALUE and (value := _value_at(values, inner)) is not None:
-            sentence = _found(value, sentence, secret=secret)
+            sentence = _with_value(value, sentence, secret=secret)
         problems.setdefault(key, []).append(sentence)
     return [
         Problem(key, ", or ".join(dict.fromkeys(sentences))) for key, sentences in problems.items()
@@ -101,7 +101,7 @@ def _value_at(values: Any, key: Key) -> Any:
     return values
 
 
-def _found(value: Any, sentence: str, *, secret: bool) -> str:
+def _with_value(value: Any, sentence: str, *, secret: bool) -> str:
     """Return the sentence with the value in front of it, if that may be shown.
 
     A secret is shown by its length alone, and a text never where a section or a list is expected:
@@ -120,8 +120,8 @@ def _found(value: Any, sentence: str, *, secret: bool) -> str:
             return f"found a text, {sentence}"
         case str():
             text = repr(_PASSWORD.sub("//********@", value))
-            shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...'"
-            return sentence if text in sentence else f"found {shown}, {sentence}"
+            short = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...'"
+            return sentence if text in sentence else f"found {short}, {sentence}"
         case bool():
             return f"found {str(value).lower()}, {sentence}"
         case _:
@@ -140,12 +140,12 @@ def unknown_systems(values: Mapping[str, Any]) -> Iterator[Problem]:
                 yield Problem(("routes", str(index), "system"), text)
 
 
-def nearest(name: str, known: Sequence[str], *, within: Key = ()) -> str:
+def nearest(name: str, names: Sequence[str], *, within: Key = ()) -> str:
     """Return the advice that an unknown name gets."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {'.'.join((*within, close[0]))}?"
-    return f"known here: {', '.join(sorted(known))}" if known else "nothing is known here"
+    return f"known here: {', '.join(sorted(names))}" if names else "nothing is known here"
 
 
 def _sentence(error: ErrorDetails, key: Key, siblings: Sequence[str]) -> str:
@@ -169,7 +169,7 @@ def _sentence(error: ErrorDetails, key: Key, siblings: Sequence[str]) -> str:
 
 
 def _locate(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[Key, Sequence[str], bool]:
-    """Return the key of pydantic's location, the names beside it, and if its value is secret.
+    """Return the key of pydantic's location, the names of its section, and if its value is secret.
 
     A location also names the member of a union that was tried, which nobody wrote.
     """

@@ -1,4 +1,4 @@
-"""Where we listen, and what callers may cost us."""
+"""The listeners, and the limits for callers."""
 
 from typing import Annotated
 
@@ -30,7 +30,7 @@ class Listener(Section):
 
 
 class Listen(Section):
-    """Where the HTTP API listens; `path` takes hook calls beside `/approval-requests` and `/`.
+    """The listener of the HTTP API; `path` is one more path for hook calls.
 
     `events` and `operators` move ticket events, and the operator API with metrics, to listeners of
     their own; then they are nowhere else. `worker_port` is where a process with `--role worker`
@@ -49,8 +49,7 @@ class Listen(Section):
 
 
 class Limits(Section):
-    """What callers may cost: from `slow_from` requests that wait for their ticket on,
-    answers take longer.
+    """The limits for callers: from `slow_from` requests without a ticket on, answers are slower.
 
     `connections` are those of one listener, `connections_per_client` those of one address that is
     no trusted proxy. A new connection must bring a whole request head within `first_request`, and

@@ -47,7 +47,7 @@ Condition = Annotated[Expression, AfterValidator(_asks_for_facts)]
 
 
 class Store(Section):
-    """Where requests are kept: in the server at `redis_url`, else in our own under `folder`."""
+    """The store: the server at `redis_url`, or else an embedded one in `folder`."""
 
     redis_url: SecretUrl | None = None
     folder: Word = "./approval-proxy-data"
@@ -77,14 +77,14 @@ Signs = Annotated[Secret, _readable_by(load_key)]
 
 
 class EncryptionKey(Section):
-    """A key of 32 random bytes in base64, under the id that is written beside what it encrypts."""
+    """A key of 32 random bytes in base64, under the id that is stored with the encrypted text."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     key: Encrypts
 
 
 class Encryption(Section):
-    """What the store's secrets and payloads are encrypted with: the first key; all still open.
+    """The encryption of secrets and payloads: the first key encrypts, all decrypt.
 
     `index_key` makes the digests by which requests are found; it does not rotate with the others.
     """
@@ -94,7 +94,7 @@ class Encryption(Section):
 
 
 class Audit(Section):
-    """Where it is written down who did what; `folder` is beside the store's own, if not said."""
+    """The audit; by default its `folder` lies next to that of the store."""
 
     to: Annotated[Literal["folder", "stdout", "off"], WordOff] = "folder"
     folder: Word | None = None
@@ -103,7 +103,7 @@ class Audit(Section):
 
 
 class Signing(Section):
-    """What heads of the audit and decision receipts are signed with: the first key signs."""
+    """The signing of audit heads and decision receipts: the first key signs."""
 
     keys: tuple[Signs, ...] = ()
 
@@ -141,7 +141,7 @@ HoldOr = Literal["hold", "allow"]
 
 
 class Guards(Section):
-    """Which approvals wait for a person: `requests release` or `requests reject` ends that."""
+    """The guards: approvals that are held until `requests release` or `requests reject`."""
 
     self_approval: HoldOr = "hold"
     unknown_approver: HoldOr = "hold"
@@ -170,20 +170,20 @@ class IdentityRule(Section):
 
 
 class Identities(Section):
-    """How spellings of people are read, so that guards can compare them."""
+    """The rules for names of people, so that guards can compare them."""
 
     domains: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")], ...] = ()
     rules: tuple[IdentityRule, ...] = ()
     lookup: dict[str, Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]] = Field(default={})
 
     def compiled(self) -> identities.Identities:
-        """Return what answers who somebody is."""
-        rules = [each.rule for each in self.rules]
+        """Return the rules in the form that the guards use."""
+        rules = [item.rule for item in self.rules]
         return identities.Identities(self.domains, rules, self.lookup)
 
 
 class Route(Section):
-    """What applies to requests: which system decides, how long that may take, and what then.
+    """A route: the ticket system that decides, the deadlines, and what follows from them.
 
     The first route whose condition `when` is true applies; one without a condition always does.
     `decide` takes the place of a ticket system. `overrides` replaces parts of the ticket system's
@@ -209,13 +209,13 @@ class Route(Section):
 
 
 class Operators(Section):
-    """Who may see and repair every request; without clients, the operator API lets nobody in."""
+    """The operators of the API and the console; without clients, nobody is admitted."""
 
     clients: dict[Name, Operator] = Field(default={})
 
 
 class Logs(Section):
-    """What is written to the log, one JSON object per line."""
+    """The log: one JSON object per line."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     access: bool = True
@@ -247,17 +247,17 @@ class Settings(BaseSettings):
 
     @property
     def embedded(self) -> bool:
-        """Whether the store is a private server of our own, which serves one machine only."""
+        """True if the store is an embedded server, which serves one machine only."""
         return self.store.redis_url is None
 
     @property
     def audit_folder(self) -> Path:
-        """Where the audit is written to, and read from."""
+        """The folder of the audit."""
         return Path(self.audit.folder or f"{self.store.folder}/audit")
 
     @property
     def origins(self) -> Origins:
-        """Where each value came from."""
+        """The origin of each value."""
         return self._origins
 
     @classmethod

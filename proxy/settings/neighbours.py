@@ -1,4 +1,4 @@
-"""Who calls us and whom we call, ticket systems apart: clients, witboost instances, the way out."""
+"""Clients, witboost instances and outbound calls."""
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
@@ -40,12 +40,12 @@ class ClientKey(Section):
         return int(end.timestamp() * 1_000)
 
 
-def _key(given: Any) -> Any:
-    return {"hash": given} if isinstance(given, str) else given
+def _key(value: Any) -> Any:
+    return {"hash": value} if isinstance(value, str) else value
 
 
 class Client(Section):
-    """Somebody who may call us; several keys live at once while they are being rotated."""
+    """A caller of the API; several keys may be valid at once, for rotation."""
 
     keys: Annotated[tuple[Annotated[ClientKey, BeforeValidator(_key)], ...], NotEmpty]
 
@@ -140,7 +140,7 @@ class EgressProxy(Section):
 
 
 class Outbound(Section):
-    """What holds for every outgoing call; `loopback` opens this machine, for demos and tests."""
+    """The rules for every outgoing call; `loopback` allows this machine, for demos and tests."""
 
     loopback: bool = False
     proxy: EgressProxy | None = None

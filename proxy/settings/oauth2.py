@@ -55,7 +55,7 @@ _ONLY_FOR: Final[Mapping[str, frozenset[str]]] = {
 _PROOFS: Final = frozenset(
     {"grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type"}
 )
-_ASKED: Final = frozenset({"scope", "resource", "audience"})
+_PARAMETERS: Final = frozenset({"scope", "resource", "audience"})
 
 
 def _several(value: Any) -> Any:
@@ -192,19 +192,19 @@ class OAuth2(Section):
             f"{key}: is of no use with {' and '.join(chosen)}; it belongs to"
             f" {', '.join(sorted(users))}"
             for key, users in _ONLY_FOR.items()
-            if self._says(key) and not users & set(chosen)
+            if self._is_set(key) and not users & set(chosen)
         ]
         problems += [
             f"extra: {name} is in the token request already, and must not be there twice"
             " (RFC 6749 3.2): take it out"
             for name in self.extra
-            if name in _PROOFS or (name in _ASKED and self._says(name))
+            if name in _PROOFS or (name in _PARAMETERS and self._is_set(name))
         ]
-        if self.dpop_key and self._says("scheme"):
+        if self.dpop_key and self._is_set("scheme"):
             problems.append("scheme: is DPoP with dpop_key (RFC 9449 7.1): take it out")
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
-    def _says(self, key: str) -> bool:
+    def _is_set(self, key: str) -> bool:
         return bool(getattr(self, key) != type(self).model_fields[key].default)

@@ -1,8 +1,8 @@
-"""Where settings come from: one file, and the environment above it; every value keeps its origin.
+"""The sources of settings: one file, overridden by the environment; each value keeps its origin.
 
 pydantic-settings reads an environment variable by the shape of its model alone. Here it is laid
 over the file, because the key of a map (`desk` in `ticket_systems`) and an index of a list exist
-only there, and because an operator must be told which of the two a value came from.
+only there, and because an error must name the one of the two that a value came from.
 """
 
 import re
@@ -22,7 +22,7 @@ OPERATOR_URL: Final = "APPROVAL_PROXY_URL"
 OPERATOR_KEY: Final = "APPROVAL_PROXY_KEY"
 _NO_SETTINGS: Final = frozenset({CONFIG, OPERATOR_URL, OPERATOR_KEY})
 
-# What Kubernetes puts into every pod beside a Service named `approval-proxy` or
+# Variables that Kubernetes sets in every pod for a Service named `approval-proxy` or
 # `approval-proxy-...` (documentation, "Accessing the Service", environment variables).
 _SERVICE_LINK: Final = re.compile(r".*_(SERVICE_(HOST|PORT(_.+)?)|PORT(_\d+_(TCP|UDP|SCTP).*)?)")
 
@@ -46,12 +46,12 @@ class Origins:
         """Return the origin of a value, also of one that was read from or into several parts."""
         outer = [key[:length] for length in range(len(key), 0, -1)]
         inner = [inner for inner in self.sources if inner[: len(key)] == key]
-        origins = [self.sources[each] for each in outer + inner if each in self.sources]
+        origins = [self.sources[name] for name in outer + inner if name in self.sources]
         if not origins and key[-1].isdecimal():  # a single value, which was read as a list of one
             return self.of(key[:-1])
         return origins[0] if origins else "default"
 
-    def place(self, key: Key) -> str:
+    def location(self, key: Key) -> str:
         """Return where a key is written, or where the nearest section around it is.
 
         That is `file:line:column`, `environment VARIABLE`, or an empty text if there is neither.

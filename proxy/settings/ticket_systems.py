@@ -1,4 +1,4 @@
-"""Ticket systems in the settings: their declaration, and beside it what is never stored.
+"""Ticket systems in the settings: their declaration, and the parts that are never stored.
 
 A declaration is frozen with each request; credentials, certificates and event secrets are not, so
 that they can be rotated while requests are open.
@@ -94,7 +94,7 @@ class SignedEvents(Events):
 
 
 class System(Declaration):
-    """What every ticket system has beside its declaration, and what is never stored."""
+    """The settings of every ticket system that are not part of its stored declaration."""
 
     declared: ClassVar[type[Declaration]]
 

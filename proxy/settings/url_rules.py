@@ -25,27 +25,27 @@ def systems_are_encrypted(settings: Settings) -> Iterator[str]:
     """Credentials of ticket systems travel under TLS, or somebody said that they need not."""
     for name, system in settings.ticket_systems.items():
         if not system.allow_http:
-            place = f"ticket_systems.{name}"
-            yield from _plain(f"{place}.base_url", system.base_url, f"{place}.allow_http")
+            prefix = f"ticket_systems.{name}"
+            yield from _plain(f"{prefix}.base_url", system.base_url, f"{prefix}.allow_http")
             if isinstance(system.auth, OAuth2):
                 for key in ("issuer", "token_url", "authorization_url"):
                     if url := getattr(system.auth, key):
-                        yield from _plain(f"{place}.auth.{key}", url, f"{place}.allow_http")
+                        yield from _plain(f"{prefix}.auth.{key}", url, f"{prefix}.allow_http")
             if (events := system.events) and events.jwks_url:
-                key = f"{place}.events.jwks_url"
-                yield from _plain(key, events.jwks_url, f"{place}.allow_http")
+                key = f"{prefix}.events.jwks_url"
+                yield from _plain(key, events.jwks_url, f"{prefix}.allow_http")
 
 
 def instances_are_encrypted(settings: Settings) -> Iterator[str]:
     """The same for witboost instances."""
     for name, instance in settings.witboost.items():
         if not instance.allow_http:
-            place = f"witboost.{name}"
+            prefix = f"witboost.{name}"
             for index, url in enumerate(instance.callback_urls):
-                yield from _plain(f"{place}.callback_urls.{index}", url, f"{place}.allow_http")
+                yield from _plain(f"{prefix}.callback_urls.{index}", url, f"{prefix}.allow_http")
             if isinstance(instance.credential, AccessToken):
                 url = instance.credential.url
-                yield from _plain(f"{place}.credential.url", url, f"{place}.allow_http")
+                yield from _plain(f"{prefix}.credential.url", url, f"{prefix}.allow_http")
 
 
 def _plain(key: str, url: str, switch: str) -> Iterator[str]:
@@ -59,11 +59,11 @@ def _plain(key: str, url: str, switch: str) -> Iterator[str]:
 
 def literal_addresses_are_opened(settings: Settings) -> Iterator[str]:
     """An address in a URL is known now, not only when it is called."""
-    for it in called(settings):
-        host = urlsplit(it.url).hostname or ""
+    for call in called(settings):
+        host = urlsplit(call.url).hostname or ""
         host = "127.0.0.1" if _is_loopback(host) and not _is_address(host) else host
-        if _is_address(host) and (objection := it.reach.refusal_reason(host)):
-            yield f"{it.key}: {objection}"
+        if _is_address(host) and (objection := call.reach.refusal_reason(host)):
+            yield f"{call.key}: {objection}"
 
 
 def nothing_leads_to_ourselves(settings: Settings) -> Iterator[str]:
@@ -73,10 +73,10 @@ def nothing_leads_to_ourselves(settings: Settings) -> Iterator[str]:
     """
     home = settings.public_url.lower()
     ours = tuple(f"{home}{path}" for path in ("/approval-requests", "/ticket-events"))
-    for it in called(settings):
-        url = it.url.lower().rstrip("/")
+    for call in called(settings):
+        url = call.url.lower().rstrip("/")
         if url == home or url.startswith(ours):
-            yield f"{it.key}: is this program itself, which public_url names; correct one of them"
+            yield f"{call.key}: is this program itself, which public_url names; correct one of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,23 +108,23 @@ def called(settings: Settings) -> Iterator[Called]:
 
 def _called(settings: Settings) -> Iterator[tuple[str, str, Sequence[str], bool]]:
     for name, system in settings.ticket_systems.items():
-        place = f"ticket_systems.{name}"
-        yield f"{place}.base_url", system.base_url, system.networks, system.direct
+        prefix = f"ticket_systems.{name}"
+        yield f"{prefix}.base_url", system.base_url, system.networks, system.direct
         if isinstance(auth := system.auth, OAuth2):
             networks = networks_of(system, auth.networks)
             for key in ("issuer", "token_url"):
                 if url := getattr(auth, key):
-                    yield f"{place}.auth.{key}", url, networks, system.direct
+                    yield f"{prefix}.auth.{key}", url, networks, system.direct
         if (events := system.events) and events.jwks_url:
             networks = networks_of(system, events.jwks_networks)
-            yield f"{place}.events.jwks_url", events.jwks_url, networks, system.direct
+            yield f"{prefix}.events.jwks_url", events.jwks_url, networks, system.direct
     for name, instance in settings.witboost.items():
-        place = f"witboost.{name}"
+        prefix = f"witboost.{name}"
         for index, url in enumerate(instance.callback_urls):
-            yield f"{place}.callback_urls.{index}", url, instance.networks, instance.direct
-        if isinstance(wanted := instance.credential, AccessToken):
-            networks = networks_of(instance, wanted.networks)
-            yield f"{place}.credential.url", wanted.url, networks, instance.direct
+            yield f"{prefix}.callback_urls.{index}", url, instance.networks, instance.direct
+        if isinstance(credential := instance.credential, AccessToken):
+            networks = networks_of(instance, credential.networks)
+            yield f"{prefix}.credential.url", credential.url, networks, instance.direct
 
 
 def _is_address(host: str) -> bool:

@@ -66,7 +66,7 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
         SettingsError: the file cannot be read or is not a YAML mapping. The text of the file is
             never quoted, because it may hold secrets.
     """
-    place = str(path)
+    location = str(path)
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))
         node = loader.get_single_node()
@@ -76,10 +76,10 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
     except UnicodeDecodeError:
         problem = "not UTF-8 text"
     except _DuplicateKeyError as error:
-        place = _place(path, error.problem_mark)
+        location = _at(path, error.problem_mark)
         problem = f"the key {error.problem} is written twice in this section: keep one of them"
     except yaml.MarkedYAMLError as error:
-        place = _place(path, error.problem_mark)
+        location = _at(path, error.problem_mark)
         problem = (
             "not YAML: look here for wrong indentation, a tab, or a value that needs quotes"
             " (it begins with one of * & ! % @ { [ or holds ': ')"
@@ -93,22 +93,22 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
             places = {(): f"{path}:1:1", **dict(_places(path, node, ()))} if node else {}
             return {name: value for name, value in tree.items() if value is not None}, places
         problem = "no settings: `name: value` lines are expected at its top level"
-    raise SettingsError([f"{place}: {problem}"])
+    raise SettingsError([f"{location}: {problem}"])
 
 
 def _places(path: Path, node: yaml.Node, key: Key) -> Iterator[tuple[Key, str]]:
     """Yield the place of every key below a node, and of every list item."""
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
-            yield (*key, str(name.value)), _place(path, name.start_mark)
+            yield (*key, str(name.value)), _at(path, name.start_mark)
             yield from _places(path, value, (*key, str(name.value)))
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            yield (*key, str(index)), _place(path, value.start_mark)
+            yield (*key, str(index)), _at(path, value.start_mark)
             yield from _places(path, value, (*key, str(index)))
 
 
-def _place(path: Path, mark: yaml.Mark | None) -> str:
+def _at(path: Path, mark: yaml.Mark | None) -> str:
     return f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
 
 

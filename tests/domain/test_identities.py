@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.identities import Ambiguous, Identities, Identity, Known, Rule, Unknown
+from proxy.domain.identities import Ambiguous, Identities, Identity, Resolved, Rule, Unknown
 
 
 def rules() -> Identities:
@@ -22,7 +22,7 @@ def rules() -> Identities:
 
 
 PLAIN = Identities()
-JOHN = Known(email="john.doe@company.com")
+JOHN = Resolved(email="john.doe@company.com")
 
 
 @pytest.mark.parametrize(
@@ -35,25 +35,25 @@ JOHN = Known(email="john.doe@company.com")
         ("john.doe@company.com", JOHN),
         ("user:john.doe@company.com", JOHN),
         ("user:jd", JOHN),
-        ("user:john_doe_company.com", Known(email="john_doe@company.com")),
+        ("user:john_doe_company.com", Resolved(email="john_doe@company.com")),
         ("user:a_sub_unit.org", Ambiguous(["a@sub_unit.org", "a_sub@unit.org"])),
         ("user:eve_elsewhere.net", Ambiguous(["eve@elsewhere.net"])),
-        ("user:alice", Known(account="alice")),
-        ("alice", Known(account="alice")),
-        ("CORP-bob", Known(email="bob@corp.example.com")),
-        ("user:corp-bob", Known(email="bob@corp.example.com")),
-        ("Ada.Byron (ext)", Known(account="x-ada-byron")),
-        ("group:finance", Known(account="finance", group=True)),
-        ("group:default/finance_company.com", Known(account="finance_company.com", group=True)),
+        ("user:alice", Resolved(account="alice")),
+        ("alice", Resolved(account="alice")),
+        ("CORP-bob", Resolved(email="bob@corp.example.com")),
+        ("user:corp-bob", Resolved(email="bob@corp.example.com")),
+        ("Ada.Byron (ext)", Resolved(account="x-ada-byron")),
+        ("group:finance", Resolved(account="finance", group=True)),
+        ("group:default/finance_company.com", Resolved(account="finance_company.com", group=True)),
         ("John Doe", Unknown("a display name does not prove who it is")),
-        ("_company.com", Known(account="_company.com")),
+        ("_company.com", Resolved(account="_company.com")),
         ("", Unknown("it is empty")),
-        ("x" * 256, Known(account="x" * 256)),
+        ("x" * 256, Resolved(account="x" * 256)),
         ("x" * 257, Unknown("it is longer than 256 characters")),
-        ("group:jd", Known(account="jd", group=True)),
-        ("group:board", Known(email="board@company.com", group=True)),
-        ("group:CORP-it", Known(email="it@corp.example.com", group=True)),
-        ("CORP-a@b", Known(email="corp-a@b")),
+        ("group:jd", Resolved(account="jd", group=True)),
+        ("group:board", Resolved(email="board@company.com", group=True)),
+        ("group:CORP-it", Resolved(email="it@corp.example.com", group=True)),
+        ("CORP-a@b", Resolved(email="corp-a@b")),
     ],
 )
 def test_a_spelling_names_somebody_or_says_why_not(spelling: str, identity: Identity) -> None:
@@ -89,7 +89,7 @@ def test_two_spellings_name_one_person_or_two_or_nobody_knows(
 
 @given(st.text(max_size=300))
 def test_any_text_has_an_answer_and_names_itself(text: str) -> None:
-    assert isinstance(rules().of(text), Known | Ambiguous | Unknown)
+    assert isinstance(rules().of(text), Resolved | Ambiguous | Unknown)
     assert rules().same(text, text) is True
     assert rules().same(text, "nobody@example.invalid") is not True
 

@@ -22,7 +22,7 @@ from proxy.maintenance.findings import Finding
 from proxy.settings import Settings, load
 from proxy.store.audit_streams import AuditStreams
 
-_WORDS: Final = {
+_TEXTS: Final = {
     "ok": "ok",
     "note": "note",
     "wrong": "WRONG",
@@ -58,7 +58,7 @@ def doctor(config: Path | None, since: int, *, repair: bool, as_json: bool) -> i
         _print(findings, as_json=as_json)
     counts = Counter[str](finding.result for finding in findings)
     if not as_json:
-        click.echo(", ".join(f"{counts[result]} {word}" for result, word in _WORDS.items()))
+        click.echo(", ".join(f"{counts[result]} {word}" for result, word in _TEXTS.items()))
     return int(counts["wrong"] > 0)
 
 
@@ -94,4 +94,4 @@ def _print(findings: Sequence[Finding], *, as_json: bool) -> None:
 
 
 def _row(finding: Finding) -> tuple[str, str]:
-    return f"{_WORDS[finding.result]:<8}", f"{finding.about}: {finding.message}"
+    return f"{_TEXTS[finding.result]:<8}", f"{finding.about}: {finding.message}"

@@ -18,7 +18,7 @@ from proxy.cli.explain.outcomes import CORRELATION_ID, what_follows
 from proxy.cli.sample import fields_of
 from proxy.domain.clock import SystemClock
 from proxy.domain.durations import format_duration
-from proxy.domain.identities import Ambiguous, Identities, Known
+from proxy.domain.identities import Ambiguous, Identities, Resolved
 from proxy.domain.models import ApprovalRequest
 from proxy.domain.route import Route
 from proxy.domain.routing import Rule, choose, facts
@@ -211,7 +211,7 @@ def _guards(route: Route, request: ApprovalRequest, identities: Identities) -> d
 
 def _identity(identities: Identities, person: str) -> str:
     match identities.of(person):
-        case Known(email=email, account=account, group=group):
+        case Resolved(email=email, account=account, group=group):
             return f"{'the group ' if group else ''}{email or f'the account {account}'}"
         case Ambiguous(candidates=candidates):
             return f"unsure: {' or '.join(candidates)}"

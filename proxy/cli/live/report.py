@@ -15,7 +15,7 @@ from proxy.cli.output import print_json, print_table, progress_bar
 from proxy.domain.clock import SystemClock
 from proxy.settings import Settings
 
-_WORDS: Final[Mapping[Result, str]] = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
+_TEXTS: Final[Mapping[Result, str]] = {"ok": "ok", "failed": "FAILED", "skipped": "-"}
 
 
 def check_live(settings: Settings, *, as_json: bool) -> int:
@@ -45,7 +45,7 @@ def _print(findings: Sequence[Finding]) -> None:
         click.echo(f"{finding.probe.system}  {_without_query(finding.probe.url)}")
         rows = [
             (
-                f"{_WORDS[step.result]:<6}",
+                f"{_TEXTS[step.result]:<6}",
                 _label(step).ljust(widest),
                 " ".join(step.message.split()),
             )

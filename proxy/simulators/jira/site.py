@@ -34,7 +34,7 @@ OURS: Final = "approval-proxy"
 LIMITS: Final = ("jira-burst-based", "jira-per-issue-on-write", "jira-quota-tenant-based")
 """The three rate limits of a Cloud site, by their `RateLimit-Reason`."""
 
-_WORDS: Final = {"approved": "approved", "rejected": "declined", "declined": "declined"}
+_NAMES: Final = {"approved": "approved", "rejected": "declined", "declined": "declined"}
 _STATUSES: Final = {"approved": "In progress", "declined": "Declined", "cancelled": "Canceled"}
 
 
@@ -93,9 +93,9 @@ class JiraSite(TicketSimulator):
 
         `decision` is approved, rejected, cancelled, or the name of a status.
         """
-        issue, word = self.get_issue(ref), _WORDS.get(decision, decision)
+        issue, word = self.get_issue(ref), _NAMES.get(decision, decision)
         pending = [row["id"] for row in issue.state.approvals if row["finalDecision"] == "pending"]
-        if pending and word in _WORDS.values():
+        if pending and word in _NAMES.values():
             self.issues.answer_approval(issue, pending[0], word, by=by)
         else:
             self.issues.transition(issue, _STATUSES.get(word, word), by=by)

@@ -2,7 +2,7 @@
 -- request's ticket is read as well, because a reversed decision raises an alarm.
 -- A token bucket (GCRA) per record allows `burst` reads at once, then one per interval. A read that
 -- is planned soon enough answers the event, so nothing is added.
--- Answers the verdict: soon | planned | ignored (in this state there is no ticket to read).
+-- Answers the verdict: soon | planned | ignored (no ticket can be read in this state).
 local now = clock(now)
 local interval, burst = tonumber(interval), tonumber(burst)
 local record = key('r', id)

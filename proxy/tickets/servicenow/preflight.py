@@ -14,7 +14,7 @@ from proxy.tickets.port import Inspected, Inspection
 from proxy.tickets.servicenow.client import Instance, quoted, text_of
 from proxy.tickets.servicenow.declaration import ServiceNowDeclaration
 
-_KNOWN: Final = frozenset(
+_READABLE: Final = frozenset(
     ServiceNowDeclaration.model_fields["decision"].get_default(call_default_factory=True)
 )
 
@@ -58,7 +58,7 @@ async def _statuses(declared: ServiceNowDeclaration, instance: Instance) -> Insp
     if not choices:
         return Inspected(f"the choices of {field} are not shown to our account", proven=False)
     comparable = {declared.status_word(choice) for choice in choices}
-    if strange := [status for status in declared.decision if status not in _KNOWN | choices]:
+    if strange := [status for status in declared.decision if status not in _READABLE | choices]:
         raise ConfigurationError(
             f"{instance.name}: decision maps {', '.join(strange)}, which {field} of {table} never"
             f" is: it is {', '.join(sorted(choices))}"
