@@ -32,7 +32,7 @@ async def assemble(
 
     Raises:
         ConfigurationError: the store or the settings cannot be used.
-        StoreUnavailable: the store does not answer.
+        StoreUnavailableError: the store does not answer.
     """
     async with AsyncExitStack() as stack:
         metrics = Metrics()

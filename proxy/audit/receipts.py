@@ -35,8 +35,8 @@ class Receipts:
         """Return the receipt of a decided request; the same state gives the same receipt.
 
         Raises:
-            InvalidRequest: nothing is decided yet.
-            NotFound: no signing key is configured or stored.
+            InvalidRequestError: nothing is decided yet.
+            NotFoundError: no signing key is configured or stored.
         """
         if entry.record.decision is None:
             raise InvalidRequestError(f"state: request {entry.record.id} has no decision yet")

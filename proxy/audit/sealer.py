@@ -136,7 +136,7 @@ class Sealer:
         """Seal the waiting entries and return their number.
 
         Raises:
-            StoreUnavailable: the entries cannot be read.
+            StoreUnavailableError: the entries cannot be read.
             OSError: the lines cannot be written.
         """
         sealed = await self._streams.take(self._owner, lease=LEASE)

@@ -84,7 +84,7 @@ class Routes:
         """Return the first route to a ticket system, with its hash.
 
         Raises:
-            InvalidRequest: no route leads there.
+            InvalidRequestError: no route leads there.
         """
         for rule in self._rules:
             if system and rule.route.system == system:

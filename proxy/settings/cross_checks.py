@@ -23,7 +23,7 @@ from proxy.settings.url_rules import (
 )
 
 _FIXED: Final = frozenset({"kind", "base_url", "concurrency", "deadline", "events"})
-"""What a route cannot override: it is about connections and events, which all routes share."""
+"""Keys that a route cannot override, because all routes share connections and events."""
 
 
 def cross_check(settings: Settings, broken: Collection[str] = ()) -> list[Problem]:
@@ -229,10 +229,8 @@ def _indices_are_keyed(settings: Settings) -> Iterator[str]:
 def _somebody_may_call(settings: Settings) -> Iterator[str]:
     for name, instance in settings.witboost.items():
         if instance.authentication == "keys" and not instance.clients:
-            yield (
-                f"witboost.{name}.clients: authentication by keys needs at least one client: make "
-                "a key with `approval-proxy keys new`, or set authentication: off"
-            )
+            advice = "make a key with `approval-proxy keys new`, or set authentication: off"
+            yield f"witboost.{name}.clients: authentication by keys needs a client: {advice}"
 
 
 def _listeners_differ(settings: Settings) -> Iterator[str]:

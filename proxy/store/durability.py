@@ -13,7 +13,7 @@ async def durability_problems(client: Redis | Cluster) -> list[str]:
     """Return each setting of a Redis server that can lose requests, as one sentence.
 
     Raises:
-        StoreUnavailable: the server does not answer.
+        StoreUnavailableError: the server does not answer.
     """
     try:
         settings: dict[Any, Any] = {}

@@ -77,7 +77,7 @@ class RecentAlarms:
         """Replace earlier alarms of the same kind and destination, and remove old ones.
 
         Raises:
-            StoreUnavailable: the store does not answer.
+            StoreUnavailableError: the store does not answer.
         """
         newest = max(alarm.at for alarm in alarms)
         removed = {_field(old) for old in await self.read() if old.at < newest - KEPT}
@@ -97,7 +97,7 @@ class RecentAlarms:
         """Return the alarms, newest first, without those that cannot be read.
 
         Raises:
-            StoreUnavailable: the store does not answer.
+            StoreUnavailableError: the store does not answer.
         """
         rows = pairs(flat(await self._store.batcher.command("HGETALL", self._key)))
         alarms = [alarm for field, stored in rows if (alarm := self._parse(field, stored))]

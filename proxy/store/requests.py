@@ -200,18 +200,15 @@ class RequestStore(Reader):
     ) -> StoredRequest:
         """Write what changed, if the record's fence is unchanged, and set when it is due next.
 
-        `due` None means never by itself; "keep" leaves lease and due time as they are, because the
-        same worker continues. `take_over` raises the fence, as an operator's action does: a worker
-        that holds the record can no longer write it.
+        `due` None means never by itself; "keep" keeps lease and due time. `take_over`
+        raises the fence, as an operator's action does, so that a worker's late write is refused.
 
         Raises:
-            Stale: another process changed or claimed the record; reload it and start from there.
-            Superseded: `only_newest` and a newer request has the same URL.
+            StaleError: another process changed or claimed the record; reload it.
+            SupersededError: `only_newest` and a newer request has the same URL.
         """
-        record = after.record
-        fence = before.record.fence + take_over
+        record, fence = after.record, before.record.fence + take_over
         fields = write_record(record, before.record)
-        texts = write_texts(after.details, before.details)
         args = CommitArguments(
             id=record.id,
             operation=self.operation(),
@@ -223,8 +220,8 @@ class RequestStore(Reader):
             references=ref_changes(before.record, record),
             field_count=len(fields),
         )
-        values = [*chain.from_iterable(fields), *self.encrypt_texts(record.id, texts)]
-        tag = self.keys.tag_of(record.id)
+        texts = self.encrypt_texts(record.id, write_texts(after.details, before.details))
+        values, tag = [*chain.from_iterable(fields), *texts], self.keys.tag_of(record.id)
         verdict, detail = await self.batcher.script(COMMIT, [tag], args, values)
         if verdict == b"superseded":
             raise SupersededError(detail.decode())

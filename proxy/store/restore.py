@@ -45,13 +45,12 @@ async def restore(
     history is new, and goes into the audit. A worker that holds the record can no longer write it.
 
     Raises:
-        Stale: the record has changed since it was read.
-        Superseded: a newer request has the same URL.
+        StaleError: the record has changed since it was read.
+        SupersededError: a newer request has the same URL.
     """
     old = stored.record if stored else None
     fence = max(old.fence if old else 0, audited.record.fence) + 1
-    record = replace(audited.record, fence=fence)
-    tag = store.keys.tag_of(record.id)
+    record, tag = replace(audited.record, fence=fence), store.keys.tag_of(audited.record.id)
     fields = dict(write_record(record)) | {"state": record.state.value, "fence": str(record.fence)}
     payload = audited.payload and store.privacy.encrypt(audited.payload, f"{tag}:p:{record.id}")
     args = RestoreArguments(

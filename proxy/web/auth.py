@@ -70,8 +70,8 @@ class Clients:
         """Return the operator that these headers authenticate.
 
         Raises:
-            Unauthorized: no operator.
-            Forbidden: an operator whose role is below this one.
+            UnauthorizedError: no operator.
+            ForbiddenError: an operator whose role is below this one.
         """
         caller = self.identify(headers)[0]
         if _ROLES.index(caller.role) < _ROLES.index(role):
@@ -85,7 +85,7 @@ class Clients:
         """Return every caller that these headers authenticate, at least one.
 
         Raises:
-            Unauthorized: none; the message is the same for a missing, an unknown and an ended key.
+            UnauthorizedError: the key is missing, unknown or expired; the message is the same.
         """
         callers = self.callers(headers)
         if not callers:

@@ -208,7 +208,7 @@ CONTRADICTIONS = {
     ),
     "keys without clients": (
         {"WITBOOST__MAIN__CLIENTS": "{}"},
-        "witboost.main.clients: authentication by keys needs at least one client",
+        "witboost.main.clients: authentication by keys needs a client",
     ),
     "a client without keys": (
         {"WITBOOST__MAIN__CLIENTS__WITBOOST__KEYS": "[]"},

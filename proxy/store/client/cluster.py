@@ -61,7 +61,7 @@ class Cluster:
         """Return the master of a slot.
 
         Raises:
-            StoreUnavailable: no node answers, or none has the slot.
+            StoreUnavailableError: no node answers, or none has the slot.
         """
         if not self._masters:
             await self.refresh()
@@ -88,7 +88,7 @@ class Cluster:
         """Read the slot map from the first node that answers.
 
         Raises:
-            StoreUnavailable: no node answers.
+            StoreUnavailableError: no node answers.
         """
         before = self._masters
         async with self._refreshing:

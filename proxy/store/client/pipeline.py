@@ -79,7 +79,7 @@ class Batcher:
         """Send one command and return its answer.
 
         Raises:
-            StoreUnavailable: the server cannot be reached, or cannot take writes now.
+            StoreUnavailableError: the server cannot be reached, or cannot take writes now.
             ConfigurationError: the server refused the command.
         """
         return await self.enqueue(command)

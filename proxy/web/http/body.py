@@ -17,7 +17,7 @@ async def read_body(request: web.Request, *, limit: int, timeout: int) -> bytes:
     aiohttp never cuts off a slow body, and by itself answers 413 where our contract has 400.
 
     Raises:
-        InvalidRequest: it is longer, slower, encoded or broken.
+        InvalidRequestError: it is longer, slower, encoded or broken.
     """
     if "Content-Encoding" in request.headers:
         raise InvalidRequestError("Content-Encoding must be absent: send the body as it is")
@@ -54,7 +54,7 @@ def json_object(request: web.Request, body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body.
 
     Raises:
-        InvalidRequest: the body is not a JSON object.
+        InvalidRequestError: the body is not a JSON object.
     """
     if request.content_type != "application/json":
         raise InvalidRequestError("Content-Type must be application/json")

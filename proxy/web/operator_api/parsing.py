@@ -23,8 +23,8 @@ def authorize(context: WebContext, request: web.Request, role: Role) -> Caller:
     """Return the operator who sent a request, and name it in the access log.
 
     Raises:
-        Unauthorized: no operator did.
-        Forbidden: the operator's role is below this one.
+        UnauthorizedError: no operator did.
+        ForbiddenError: the operator's role is below this one.
     """
     operator = context.operators.authorize(request.headers, role)
     request[CLIENT] = operator.name
@@ -45,7 +45,7 @@ async def authorize_action(
 
     Raises:
         Unauthorized, Forbidden: as `authorize` does.
-        InvalidRequest: the body does not fit the model.
+        InvalidRequestError: the body does not fit the model.
     """
     operator = authorize(context, request, role)
     timeout = context.limits.body_deadline
@@ -57,7 +57,7 @@ def validate(model: type[Model], tree: Mapping[str, Any]) -> Model:
     """Return a body or a query as the model.
 
     Raises:
-        InvalidRequest: it does not fit the model; one message for each field that does not.
+        InvalidRequestError: it does not fit the model; one message for each field that does not.
     """
     try:
         return model.model_validate(tree)
