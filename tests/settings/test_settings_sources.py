@@ -187,13 +187,16 @@ def test_variables_that_kubernetes_sets_are_left_alone(example: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("store: [", ":1:9: not YAML"),
+        ("store: [\n", ":2:1: not YAML"),
+        ("store: [}\n", ":1:9: not YAML"),
         ("\tstore: 1", ":1:1: not YAML"),
         ("logs:\n  level: info\nsecret: *s3cret", ":3:9: not YAML"),
         ("store: {folder: a, folder: b}", ":1:20: the key 'folder' is written twice"),
         ("just words", ": no settings"),
         ("store: \x01", ": not YAML: it holds a character"),
         ("store: &a {folder: *a}", ": it refers to itself"),
+        pytest.param("store: " + "[" * 100_000, ": it refers to itself, or is nested", id="flow"),
+        pytest.param("- " * 10_000, ": it refers to itself, or is nested too deeply", id="block"),
     ],
 )
 def test_an_unusable_file_is_told_without_its_text(
