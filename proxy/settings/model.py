@@ -224,7 +224,9 @@ class Logs(Section):
 class Settings(BaseSettings):
     """Everything that can be set. `proxy.settings.load` makes it; nothing changes it."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
+    )
 
     public_url: WebUrl
     listen: Listen = Listen()

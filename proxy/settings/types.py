@@ -29,7 +29,9 @@ _KEY_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
 class Section(BaseModel):
     """A part of the settings: unknown keys are errors, and nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 def _positive(duration: int) -> int:

@@ -31,4 +31,6 @@ HeaderName = Annotated[str, AfterValidator(_field_name)]
 class DeclarationModel(BaseModel):
     """A part of a declaration: unknown keys are errors, and nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True
+    )
