@@ -5,7 +5,7 @@ from typing import Final
 
 from proxy.domain.schedule import DAY
 from proxy.settings import Settings
-from proxy.settings.neighbours import Client as ClientSettings
+from proxy.settings.clients import Client as ClientSettings
 from proxy.web.auth import Caller, Client, Clients
 
 _EXPIRY_NOTICE: Final = 14 * DAY

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from proxy.net.addresses import Network, read_networks
-from proxy.settings.neighbours import WitboostInstance
 from proxy.settings.ticket_systems import System
 from proxy.settings.url_rules import networks_of
+from proxy.settings.witboost import WitboostInstance
 
 
 class ConnectionOptions(TypedDict):

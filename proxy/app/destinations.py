@@ -25,16 +25,16 @@ from proxy.outbound.credentials import Credential, NoCredential, StaticHeader, W
 from proxy.outbound.destination import Destination, Observe
 from proxy.settings import Settings
 from proxy.settings.model import Route as RouteSettings
-from proxy.settings.neighbours import (
+from proxy.settings.oauth2 import OAuth2
+from proxy.settings.ticket_systems import FixedHeader, System, overridden
+from proxy.settings.ticket_systems import NoCredential as NoTicketCredential
+from proxy.settings.witboost import (
     AccessToken,
     NoCallbackCredential,
     SharedSecret,
     StaticBearer,
     WitboostInstance,
 )
-from proxy.settings.oauth2 import OAuth2
-from proxy.settings.ticket_systems import FixedHeader, System, overridden
-from proxy.settings.ticket_systems import NoCredential as NoTicketCredential
 from proxy.store.requests import RequestStore
 from proxy.store.routes import CallbackMethods, RouteStore
 from proxy.store.tokens import RedisTokens

@@ -25,7 +25,7 @@ from proxy.flow import Flow
 from proxy.observability.alarms import Alarms
 from proxy.observability.metrics import Metrics
 from proxy.settings import Settings
-from proxy.settings.credentials import credential_digests
+from proxy.settings.effective import credential_digests
 from proxy.store.audit_streams import AuditStreams
 from proxy.store.changes import PollTurns
 from proxy.store.embedded.server import EmbeddedServer

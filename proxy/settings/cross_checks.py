@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from proxy.domain.durations import Milliseconds, format_duration
 from proxy.domain.routing import UNROUTABLE
 from proxy.domain.schedule import SECOND
+from proxy.settings.clients import Client
 from proxy.settings.error_text import Problem, describe
 from proxy.settings.model import Settings
-from proxy.settings.neighbours import Client
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.ticket_systems import overridden
 from proxy.settings.url_rules import (

@@ -1,4 +1,4 @@
-"""The listeners, and the limits for callers."""
+"""Settings of the listeners, and the limits of what clients may use."""
 
 from typing import Annotated
 
@@ -11,58 +11,68 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class ServerTls(Section):
-    """Our certificate with its chain, and its key, both in PEM; read again when they change.
-
-    With `client_ca_file`, only clients with a certificate of these authorities are listened to.
-    """
+    """TLS of a listener; its files are read again when they change."""
 
     certificate: ReadableFile
+    """The certificate with its chain, in PEM."""
     key: ReadableFile
+    """Its private key without a passphrase, in PEM."""
     client_ca_file: ReadableFile | None = None
+    """Authorities, one of which must have issued a client's certificate; null: none is needed."""
 
 
 class Listener(Section):
-    """One place to listen at."""
+    """One address to listen at."""
 
     host: Word = "0.0.0.0"  # noqa: S104 - a service in a container listens on all addresses
+    """The local address; the default is all of them."""
     port: Port
+    """The port; 0: any free one."""
     tls: ServerTls | None = None
+    """TLS of this listener; null: plain HTTP."""
 
 
 class Listen(Section):
-    """The listener of the HTTP API; `path` is one more path for hook calls.
-
-    `events` and `operators` move ticket events, and the operator API with metrics, to listeners of
-    their own; then they are nowhere else. `worker_port` is where a process with `--role worker`
-    answers `/livez`, `/readyz`, `/metrics`. `trusted_proxies` are believed about whom they call
-    for, and about client certificates.
-    """
+    """Where the HTTP API listens."""
 
     host: Word = "0.0.0.0"  # noqa: S104 - a service in a container listens on all addresses
+    """The local address; the default is all of them."""
     port: Port = 8080
+    """The port of hook calls, and of everything that has no listener of its own."""
     tls: ServerTls | None = None
+    """TLS of this port; null: plain HTTP."""
     events: Listener | None = None
+    """The only listener of ticket events; null: `port` takes them."""
     operators: Listener | None = None
+    """The only listener of the operator API, console and metrics; null: `port` serves them."""
     worker_port: Port | None = None
+    """Where `serve --role worker` answers /livez, /readyz and /metrics; null: nowhere."""
     path: UrlPath = "/approval-requests"
+    """One more path for hook calls, in addition to `/` and `/approval-requests`."""
     trusted_proxies: Networks = ()
+    """Networks of reverse proxies, whose X-Forwarded-For and client certificates are trusted."""
 
 
 class Limits(Section):
-    """The limits for callers: from `slow_from` requests without a ticket on, answers are slower.
-
-    `connections` are those of one listener, `connections_per_client` those of one address that is
-    no trusted proxy. A new connection must bring a whole request head within `first_request`, and
-    may be `idle` between two.
-    """
+    """What clients may use before they are slowed down or refused."""
 
     body: Annotated[Size, Field(ge=1_024, le=16_777_216)] = ByteSize(262_144)
+    """The largest body of a request."""
     depth: Annotated[int, Field(ge=4, le=200)] = 32
+    """The deepest nesting of a JSON body."""
     body_deadline: Duration = parse_duration("10s")
+    """The time in which a body must arrive."""
     connections: Annotated[int, Field(ge=1)] = 4_096
+    """Open connections of one listener."""
     connections_per_client: Annotated[int, Field(ge=1)] = 512
+    """Open connections of one address that is not a trusted proxy."""
     first_request: Duration = parse_duration("10s")
+    """The time in which a new connection must send the head of a request."""
     idle: Duration = parse_duration("75s")
+    """How long a connection may stay open between two requests."""
     backlog: Annotated[int, Field(ge=1)] = 100_000
+    """Requests waiting for their tickets, above which hook calls get a 500 with Retry-After."""
     slow_from: Annotated[int, Field(ge=1)] = 5_000
+    """Requests waiting for their tickets, above which answers are delayed."""
     slowest: Duration = parse_duration("2s")
+    """The longest delay of an answer."""

@@ -25,13 +25,15 @@ from proxy.domain.routing import FACTS
 from proxy.errors import ConfigurationError
 from proxy.security.key_ring import read_key
 from proxy.security.private_keys import load_key
+from proxy.settings.clients import Operator
 from proxy.settings.error_text import nearest
 from proxy.settings.listen import Limits, Listen
-from proxy.settings.neighbours import Operator, Outbound, WitboostInstance
+from proxy.settings.outbound import Outbound
 from proxy.settings.secrets import Secret, SecretUrl
 from proxy.settings.sources import Origins, current_sources
 from proxy.settings.ticket_systems import TicketSystem
 from proxy.settings.types import Duration, Name, NotEmpty, Section, WebUrl, Word, WordOff
+from proxy.settings.witboost import WitboostInstance
 from proxy.tickets.declaring.expressions import Expression, roots
 
 

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 
 from proxy.net.addresses import EgressPolicy, read_networks
 from proxy.settings.model import Settings
-from proxy.settings.neighbours import AccessToken, WitboostInstance
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.ticket_systems import System
+from proxy.settings.witboost import AccessToken, WitboostInstance
 
 
 def destinations_have_names_of_their_own(settings: Settings) -> Iterator[str]:

@@ -4,10 +4,10 @@ import pytest
 
 from proxy.errors import SettingsError
 from proxy.settings import CONFIG, explain, load
-from proxy.settings.neighbours import AccessToken
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.sources import gather
 from proxy.settings.ticket_systems import RestSystem
+from proxy.settings.witboost import AccessToken
 
 
 def _origins(config: Path, environ: dict[str, str]) -> dict[str, str]:

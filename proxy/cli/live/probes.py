@@ -15,10 +15,10 @@ from proxy.oauth2.discovery import Discovery, StaticMetadata
 from proxy.oauth2.token_source import Fetch
 from proxy.security.tls import Tls
 from proxy.settings import Settings
-from proxy.settings.neighbours import AccessToken
 from proxy.settings.oauth2 import OAuth2
 from proxy.settings.ticket_systems import System
 from proxy.settings.url_rules import called
+from proxy.settings.witboost import AccessToken
 from proxy.tickets.port import Inspected, Inspection, Preflight, TicketSystem
 
 
