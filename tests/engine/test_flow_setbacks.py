@@ -464,7 +464,7 @@ async def test_a_store_that_is_gone_for_a_while_is_one_alarm_of_the_worker(
     async def sleep(_seconds: float) -> None:
         pass
 
-    monkeypatch.setattr(worker, "_turn", turn)
+    monkeypatch.setattr(worker, "_claim_or_sleep", turn)
     monkeypatch.setattr(worker, "_sleep", sleep)
     await worker.run()
     assert 'store_unreachable"} 2.0' in rig.program.metrics.text().decode()

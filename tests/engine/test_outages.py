@@ -240,7 +240,7 @@ async def test_maintenance_is_shown_and_is_not_unready(rig: Rig) -> None:
 async def test_what_is_not_there_or_not_paused_cannot_be(rig: Rig) -> None:
     status, page = await act(rig, "dsek", "pause")
     assert status == 404
-    assert "there are desk, main" in str(page)
+    assert "is not one of desk, main" in str(page)
     status, page = await act(rig, "desk", "resume")
     assert status == 400
     url = f"{rig.url}/api/destinations/desk/pause"

@@ -130,7 +130,7 @@ async def test_sigkill_of_the_program_ends_its_server_and_loses_nothing(tmp_path
 async def test_without_the_guardian_the_server_is_left_behind_until_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "_LEFTOVER_PATIENCE", 0.2)
+    monkeypatch.setattr(embedded, "_LEFTOVER_TIMEOUT", 0.2)
     folder = tmp_path / "data"
     async with owner_of(folder) as owner:
         os.kill(owner.guardian_pid, signal.SIGKILL)
