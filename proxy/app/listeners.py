@@ -12,7 +12,7 @@ from proxy.audit.denied_calls import DeniedCalls
 from proxy.audit.receipts import Receipts
 from proxy.net.addresses import read_networks
 from proxy.settings import Settings
-from proxy.settings.listen import Listen, Listener
+from proxy.settings.serving import Listen, Listener
 from proxy.tickets.port import PushesEvents
 from proxy.web.app import EVENTS, OPERATORS, PARTS, build_application
 from proxy.web.backpressure import BackpressurePolicy

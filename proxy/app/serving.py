@@ -28,7 +28,7 @@ from proxy.errors import ConfigurationError
 from proxy.observability import logs
 from proxy.security.tls import Certificate, ServerTls
 from proxy.settings import Settings
-from proxy.settings.listen import Listen, Listener
+from proxy.settings.serving import Listen, Listener
 from proxy.store.embedded.server import EmbeddedServer
 from proxy.web.http.connections import BoundedSite, Connections
 from proxy.worker import Worker

@@ -3,9 +3,9 @@
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AwareDatetime, BeforeValidator, Field
 
-from proxy.settings.types import KeyHash, NotEmpty, Section
+from proxy.settings.types import KeyHash, Name, NotEmpty, Section
 
 
 class ClientKey(Section):
@@ -44,3 +44,10 @@ class Operator(Client):
 
     role: Literal["read", "operate", "admin"] = "operate"
     """`read` sees every request; `operate` also acts on them; `admin` also pauses destinations."""
+
+
+class Operators(Section):
+    """The operators of the API and the console; without clients, nobody is admitted."""
+
+    clients: dict[Name, Operator] = Field(default={})
+    """The operators by name; without any, nobody is admitted."""

@@ -4,13 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    JsonValue,
-    PrivateAttr,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, JsonValue, PrivateAttr, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -25,11 +19,11 @@ from proxy.domain.routing import FACTS
 from proxy.errors import ConfigurationError
 from proxy.security.key_ring import read_key
 from proxy.security.private_keys import load_key
-from proxy.settings.clients import Operator
+from proxy.settings.clients import Operators
 from proxy.settings.error_text import nearest
-from proxy.settings.listen import Limits, Listen
 from proxy.settings.outbound import Outbound
 from proxy.settings.secrets import Secret, SecretUrl
+from proxy.settings.serving import Limits, Listen, Logs, Retries, Worker
 from proxy.settings.sources import Origins, current_sources
 from proxy.settings.ticket_systems import TicketSystem
 from proxy.settings.types import Duration, Name, NotEmpty, Section, WebUrl, Word, WordOff
@@ -52,12 +46,19 @@ class Store(Section):
     """The store: the server at `redis_url`, or else an embedded one in `folder`."""
 
     redis_url: SecretUrl | None = None
+    """The URL of a Redis server, with a password if need be; null: an embedded server."""
     folder: Word = "./approval-proxy-data"
+    """The folder of the embedded server: back it up."""
     fsync: Literal["always", "everysec"] = "always"
+    """`always`: accepted requests survive a power failure; `everysec`: a second may be lost."""
     namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,32}$")] = "ap"
+    """The prefix of every key, so that several proxies can share a server."""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Partitions of the queue; fixed at the first start, or by `store import`."""
     dangerous: Literal["warn", "refuse"] = "warn"
+    """What happens if the server at `redis_url` evicts keys or does not persist them."""
     retention: Duration = parse_duration("90d")
+    """How long finished requests can be read."""
 
 
 def _readable_by(read: Callable[[str], object]) -> AfterValidator:
@@ -79,64 +80,54 @@ Signs = Annotated[Secret, _readable_by(load_key)]
 
 
 class EncryptionKey(Section):
-    """A key of 32 random bytes in base64, under the id that is stored with the encrypted text."""
+    """A key of encrypted values."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    """The id, which is stored with the encrypted text."""
     key: Encrypts
+    """32 random bytes in base64: `keys new --encryption` makes them."""
 
 
 class Encryption(Section):
-    """The encryption of secrets and payloads: the first key encrypts, all decrypt.
-
-    `index_key` makes the digests by which requests are found; it does not rotate with the others.
-    """
+    """The encryption of secrets and payloads in the store."""
 
     keys: tuple[EncryptionKey, ...] = ()
+    """The first key encrypts, all decrypt; the embedded server has one of its own without any."""
     index_key: Encrypts | None = None
+    """The key of the digests by which requests are found; it does not rotate with the others."""
 
 
 class Audit(Section):
-    """The audit; by default its `folder` lies next to that of the store."""
+    """The audit: who did what."""
 
     to: Annotated[Literal["folder", "stdout", "off"], WordOff] = "folder"
+    """The destination: files in `folder`, the standard output, or none."""
     folder: Word | None = None
+    """The folder of the files; null: `audit` in `store.folder`."""
     every: Duration = parse_duration("1s")
+    """The interval at which entries are moved from the store to the files."""
     retention: Duration = parse_duration("400d")
+    """The age at which files are removed; not shorter than `store.retention`."""
 
 
 class Signing(Section):
-    """The signing of audit heads and decision receipts: the first key signs."""
+    """The signatures of audit heads and decision receipts."""
 
     keys: tuple[Signs, ...] = ()
-
-
-class Worker(Section):
-    """How much is done at once, and how long a worker may own a request without a sign of life."""
-
-    processes: Annotated[int, Field(ge=0, le=64)] = 1
-    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 256
-    lease: Duration = parse_duration("60s")
-    margin: Duration = parse_duration("5s")
-    stop_within: Duration = parse_duration("20s")
-    changes_every: Duration = parse_duration("30s")
-
-
-class Retries(Section):
-    """How long, or how often, something is tried again before a person must look."""
-
-    callback: Duration = parse_duration("3d")
-    refused_callback: Duration = parse_duration("1h")
-    create: Duration = parse_duration("3d")
-    missing_reads: Annotated[int, Field(ge=1, le=1_000)] = 5
+    """Private keys, PEM or JWK: the first signs, all are published; without any, one is made."""
 
 
 class Polling(Section):
     """How often a ticket is read: fast at first, then slower, never stopping."""
 
     first: Duration = parse_duration("1s")
+    """The interval before the first read of a ticket."""
     factor: Annotated[float, Field(ge=1, le=10)] = 1.5
+    """The factor by which the interval grows after each read."""
     slowest: Duration = parse_duration("5m")
+    """The longest interval."""
     safety_net: Duration = parse_duration("6h")
+    """The interval where the ticket system lists its changes."""
 
 
 HoldOr = Literal["hold", "allow"]
@@ -146,18 +137,26 @@ class Guards(Section):
     """The guards: approvals that are held until `requests release` or `requests reject`."""
 
     self_approval: HoldOr = "hold"
+    """An approval by the requester, or by somebody who gets the access."""
     unknown_approver: HoldOr = "hold"
+    """An approval by somebody who cannot be distinguished from those people."""
     changed_fields: HoldOr = "hold"
+    """An approval of a ticket whose key fields changed after it was opened."""
     own_accounts: tuple[Word, ...] = ()
+    """Accounts whose approvals are always held, such as that of the proxy."""
     approver_groups: tuple[Word, ...] = ()
+    """Groups, for one of which an approver must decide; empty: any approver may."""
 
 
 class IdentityRule(Section):
-    """A spelling with places, such as `CORP-{account}`, and what it means."""
+    """A spelling of names, and the person that it means."""
 
     match: Word
+    """The spelling with placeholders, such as `CORP-{account}`."""
     email: str = ""
+    """The address that it means, with the same placeholders; empty: none."""
     account: str = ""
+    """The account that it means, with the same placeholders; empty: none."""
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
@@ -175,8 +174,11 @@ class Identities(Section):
     """The rules for names of people, so that guards can compare them."""
 
     domains: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")], ...] = ()
+    """Domains of addresses: `john.doe_company.com` is john.doe@company.com."""
     rules: tuple[IdentityRule, ...] = ()
+    """Spellings of names that no domain explains."""
     lookup: dict[str, Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$")]] = Field(default={})
+    """The address of a name that no rule explains."""
 
     def compiled(self) -> identities.Identities:
         """Return the rules in the form that the guards use."""
@@ -185,42 +187,40 @@ class Identities(Section):
 
 
 class Route(Section):
-    """A route: the ticket system that decides, the deadlines, and what follows from them.
-
-    The first route whose condition `when` is true applies; one without a condition always does.
-    `decide` takes the place of a ticket system. `overrides` replaces parts of the ticket system's
-    declaration, such as the texts of its tickets.
-    """
+    """A route: the ticket system that decides, the deadlines, and what follows from them."""
 
     name: Word
+    """The name, which is stored with each request."""
     when: Condition | None = None
+    """A JMESPath condition over the facts of a request; null: the route always applies."""
     system: Word | None = None
+    """The ticket system that decides; null with `decide`."""
     decide: Literal["approve", "reject", "hold"] | None = None
+    """The immediate decision, in place of a ticket; null: `system` decides."""
     reason: Annotated[str, Field(max_length=500)] = ""
+    """The reason of an immediate decision."""
     overrides: dict[str, JsonValue] = Field(default={})
+    """Parts of the ticket system's declaration that differ, such as the texts of its tickets."""
     decision_deadline: Duration = parse_duration("30d")
+    """The time from the hook call to the decision."""
     on_deadline: Literal["reject", "fail", "hold"] = "reject"
+    """What happens when `decision_deadline` passes."""
     callback_on: Literal["decision", "fulfilment"] = "decision"
+    """The event that is reported to witboost."""
     fulfilment_deadline: Duration = parse_duration("7d")
+    """The time from the decision to the fulfilment, with `callback_on: fulfilment`."""
     on_fulfilment_deadline: Literal["hold", "fail"] = "hold"
+    """What happens when `fulfilment_deadline` passes."""
     on_refusal: Literal["dead", "fail"] = "dead"
+    """The state of a request whose ticket can never be opened."""
     write_back: bool = False
+    """`true`: the final status becomes a comment on the ticket."""
     announce: bool = False
+    """`true`: a message to witboost names the open ticket; its contract promises no effect."""
     poll: Polling = Polling()
+    """The schedule of reads of a ticket."""
     guards: Guards = Guards()
-
-
-class Operators(Section):
-    """The operators of the API and the console; without clients, nobody is admitted."""
-
-    clients: dict[Name, Operator] = Field(default={})
-
-
-class Logs(Section):
-    """The log: one JSON object per line."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    access: bool = True
+    """The approvals that are held for a person."""
 
 
 class Settings(BaseSettings):
@@ -231,21 +231,37 @@ class Settings(BaseSettings):
     )
 
     public_url: WebUrl
+    """The address at which browsers and witboost reach this program."""
     listen: Listen = Listen()
+    """The listeners of the HTTP API."""
     store: Store = Store()
+    """The store of requests."""
     encryption: Encryption = Encryption()
+    """The encryption of the store."""
     audit: Audit = Audit()
+    """The audit."""
     signing: Signing = Signing()
+    """The signatures of the audit and of receipts."""
     worker: Worker = Worker()
+    """The worker processes."""
     limits: Limits = Limits()
+    """The limits of clients."""
     retries: Retries = Retries()
+    """How long failures are retried."""
     outbound: Outbound = Outbound()
+    """Settings of every outgoing call."""
     witboost: Annotated[dict[Name, WitboostInstance], NotEmpty]
+    """The witboost instances by name; no ticket system has the same name."""
     ticket_systems: Annotated[dict[Name, TicketSystem], NotEmpty]
+    """The ticket systems by name."""
     routes: Annotated[tuple[Route, ...], NotEmpty]
+    """The routes in order: the first whose condition is true applies."""
     identities: Identities = Identities()
+    """How names of people are read."""
     operators: Operators = Operators()
+    """The operators of the API and the console."""
     logs: Logs = Logs()
+    """The log."""
 
     _origins: Origins = PrivateAttr(default_factory=lambda: current_sources.get().origins)
 

@@ -82,51 +82,66 @@ def _short(duration: int) -> int:
 
 
 class SigningKey(Section):
-    """A private key in PEM or as a JWK; its algorithm follows from it where none is named."""
+    """A private key that signs."""
 
     key: Secret
+    """The key in PEM or as a JWK."""
     algorithm: Algorithm | None = None
+    """The algorithm; null: that of the key."""
     kid: Word | None = None
+    """The key id of the header; null: that of the JWK."""
 
 
 class Certificate(Section):
-    """A client certificate with its chain, and its key, both in PEM; read again when changed."""
+    """A client certificate; its files are read again when they change."""
 
     certificate: ReadableFile
+    """The certificate with its chain, in PEM."""
     key: ReadableFile
+    """Its private key without a passphrase, in PEM."""
 
 
 class Assertion(Section):
-    """The JWT that is exchanged for a token (RFC 7523 2.1); `issuer` is the client by default."""
+    """The JWT that is exchanged for a token (RFC 7523 2.1)."""
 
     subject: Word
+    """The `sub` claim: for whom the token is."""
     key: SigningKey
+    """The key that signs it."""
     issuer: Word | None = None
+    """The `iss` claim; null: `client_id`."""
     audience: Word | None = None
+    """The `aud` claim: `issuer`, `token_endpoint` or a text; null: the issuer."""
     lifetime: Annotated[Duration, AfterValidator(_short)] = parse_duration("60s")
+    """The lifetime, 60s at most."""
     claims: dict[str, Any] = Field(default={})
+    """More claims."""
 
 
 class Exchange(Section):
-    """The token that is exchanged for ours (RFC 8693), such as a service account's in a file."""
+    """The token that is exchanged for an access token (RFC 8693)."""
 
     subject_token: Secret
+    """The token that is exchanged, such as a service account's in a file."""
     subject_token_type: Word = _JWT
+    """Its type, as a URN."""
     actor_token: Secret | None = None
+    """The token of the acting party; null: none."""
     actor_token_type: Word = _JWT
+    """The type of `actor_token`, as a URN."""
     requested_token_type: Word | None = _ACCESS_TOKEN
+    """The type of the token that is requested; null: the server chooses."""
 
 
 class Login(Section):
-    """How a person gives the first refresh token with `approval-proxy login`.
-
-    `redirect_uri` is the one registered for the client; without it, a free loopback port
-    (RFC 8252 7.3). Some servers want it again with each refresh: `repeat_redirect_uri`.
-    """
+    """The login of `approval-proxy login`, by which a person gives the first refresh token."""
 
     redirect_uri: WebUrl | None = None
+    """The one registered for the client; null: a free loopback port (RFC 8252 7.3)."""
     repeat_redirect_uri: bool = False
+    """`true`: repeat it with each refresh, as some servers require."""
     extra: dict[str, str] = Field(default={})
+    """More parameters of the authorization request."""
 
     @model_validator(mode="after")
     def _can_be_repeated(self) -> Self:
@@ -136,39 +151,54 @@ class Login(Section):
 
 
 class OAuth2(Section):
-    """Tokens from an authorization server: found through `issuer`, or at a `token_url`.
-
-    `basic_encoding` says whether id and secret are form-encoded before Basic, as RFC 6749 2.3.1
-    has it, or sent raw, as some servers want it. `default_lifetime` holds where the token answer
-    names none. `networks` are those of the ticket system where nothing else is said. Of several
-    secrets or keys the first is used, the others while servers still know only them. `scheme` is
-    the word before the token in the calls to the API. With `dpop_key`, tokens are bound to that key
-    (RFC 9449).
-    """
+    """Access tokens from an authorization server."""
 
     kind: Literal["oauth2"]
+    """Selects OAuth2."""
     issuer: Issuer | None = None
+    """The issuer, whose metadata names the endpoints; null: see `token_url`."""
     token_url: WebUrl | None = None
+    """The token endpoint; null: that of the issuer's metadata."""
     authorization_url: WebUrl | None = None
+    """The authorization endpoint; null: that of the issuer's metadata."""
     networks: OpenedNetworks | None = None
+    """Networks that are not public, in which the server may be; null: as for the system."""
     client_id: Word
+    """The client id."""
     client_authentication: ClientAuthenticationName = "client_secret_basic"
+    """How the client proves its identity at the token endpoint."""
     client_secret: Annotated[tuple[Secret, ...], BeforeValidator(_several)] = ()
+    """The client secret; of several the others are used while a server knows only them."""
     client_keys: Annotated[tuple[SigningKey, ...], BeforeValidator(_several)] = ()
+    """The keys of `private_key_jwt`; of several the first is used, as with `client_secret`."""
     client_certificate: Certificate | None = None
+    """The client certificate, also for calls to the ticket system; null: none."""
     dpop_key: SigningKey | None = None
+    """The key to which tokens are bound (RFC 9449); null: bearer tokens."""
     assertion_audience: Word | None = None
+    """The audience of the client's assertion: `issuer`, `token_endpoint` or a text."""
     basic_encoding: Literal["rfc6749", "raw"] = "rfc6749"
+    """`rfc6749`: id and secret are form-encoded in Basic (RFC 6749 2.3.1); `raw`: not."""
     grant: GrantName = "client_credentials"
+    """The grant."""
     assertion: Assertion | None = None
+    """The assertion of the grant `jwt_bearer`."""
     exchange: Exchange | None = None
+    """The tokens of the grant `token_exchange`."""
     login: Login | None = None
+    """The login of the grant `refresh_token`."""
     scope: str | None = None
+    """The scope; null: the server's default."""
     resource: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    """The resources (RFC 8707)."""
     audience: str | None = None
+    """The audience of the token; null: none is requested."""
     extra: dict[str, str] = Field(default={})
+    """More parameters of the token request."""
     default_lifetime: Duration = parse_duration("5m")
+    """The lifetime of a token whose response names none."""
     scheme: Annotated[str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")] = "Bearer"
+    """The word before the token in calls to the API."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -25,14 +25,18 @@ class FixedHeader(Section):
     """A header that never changes, such as an API key."""
 
     kind: Literal["header"]
+    """Selects a fixed header."""
     name: HeaderName
+    """The name of the header."""
     value: Secret
+    """Its value."""
 
 
 class NoCredential(Section):
-    """Calls that prove nothing."""
+    """No credential."""
 
     kind: Literal["none"]
+    """Selects no credential."""
 
 
 Part = TypeVar("Part", bound=DeclarationModel)
@@ -45,17 +49,16 @@ def _part(model: type[Part], whole: DeclarationModel, **replaced: Any) -> Part:
 
 
 class SignedEvents(Events):
-    """How pushed events prove themselves, with the secrets that are live now.
-
-    Or, for tokens signed with private keys, where the public ones are published: `jwks_url`, in
-    the networks of the ticket system where nothing else is said.
-    """
+    """The proof of events, with the secrets or published keys that are valid now."""
 
     declared: ClassVar[type[Events]] = Events
 
     jwks_url: WebUrl | None = None
+    """The address of the public keys that sign tokens, in place of `secrets`; null: none."""
     jwks_networks: OpenedNetworks | None = None
+    """Networks that are not public, in which `jwks_url` may be; null: as for the system."""
     secrets: Annotated[tuple[Secret, ...], Field(validate_default=True)] = ()
+    """The valid secrets; several at once, so that they can be rotated."""
 
     @field_validator("secrets")
     @classmethod
@@ -99,12 +102,19 @@ class System(Declaration):
     declared: ClassVar[type[Declaration]]
 
     auth: Annotated[OAuth2 | FixedHeader | NoCredential, Field(discriminator="kind")]
+    """The credential of every call."""
     secret_headers: dict[HeaderName, Secret] = Field(default={})
+    """Headers of every call in addition to `auth`, such as the key of an API gateway."""
     networks: OpenedNetworks = ()
+    """Networks that are not public, in which the system may be."""
     direct: bool = False
+    """`true`: not through `outbound.proxy`."""
     ca_file: ReadableFile | None = None
+    """Certificates to trust in addition to the system's, in PEM."""
     allow_http: bool = False
+    """`true`: credentials may be sent to `http://` addresses of other hosts."""
     events: SignedEvents | None = None
+    """The events that the system sends; null: its tickets are polled alone."""
 
     @property
     def declaration(self) -> Declaration:
@@ -147,6 +157,7 @@ class RestSystem(RestDeclaration, System):
     declared: ClassVar = RestDeclaration
 
     events: SignedEvents | None = None
+    """The events that the system sends; null: its tickets are polled alone."""
 
 
 class SignedServiceNowEvents(ServiceNowEvents, SignedEvents):
@@ -161,6 +172,7 @@ class ServiceNowSystem(ServiceNowDeclaration, System):
     declared: ClassVar = ServiceNowDeclaration
 
     events: SignedServiceNowEvents | None = None
+    """The events of a business rule; null: tickets are polled alone."""
 
 
 class SignedJiraEvents(JiraEvents, SignedEvents):
@@ -175,6 +187,7 @@ class JiraSystem(JiraDeclaration, System):
     declared: ClassVar = JiraDeclaration
 
     events: SignedJiraEvents | None = None
+    """The webhooks of the site; null: tickets are polled alone."""
 
 
 def _kind(section: Any) -> Any:

@@ -1,6 +1,6 @@
-"""Settings of the listeners, and the limits of what clients may use."""
+"""Settings of the running program: listeners, limits of clients, workers, retries and log."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ByteSize, Field
 
@@ -33,7 +33,7 @@ class Listener(Section):
 
 
 class Listen(Section):
-    """Where the HTTP API listens."""
+    """The listeners of the HTTP API."""
 
     host: Word = "0.0.0.0"  # noqa: S104 - a service in a container listens on all addresses
     """The local address; the default is all of them."""
@@ -46,7 +46,7 @@ class Listen(Section):
     operators: Listener | None = None
     """The only listener of the operator API, console and metrics; null: `port` serves them."""
     worker_port: Port | None = None
-    """Where `serve --role worker` answers /livez, /readyz and /metrics; null: nowhere."""
+    """The port at which `serve --role worker` serves its health and metrics; null: none."""
     path: UrlPath = "/approval-requests"
     """One more path for hook calls, in addition to `/` and `/approval-requests`."""
     trusted_proxies: Networks = ()
@@ -54,7 +54,7 @@ class Listen(Section):
 
 
 class Limits(Section):
-    """What clients may use before they are slowed down or refused."""
+    """Limits of clients, beyond which they are slowed down or refused."""
 
     body: Annotated[Size, Field(ge=1_024, le=16_777_216)] = ByteSize(262_144)
     """The largest body of a request."""
@@ -76,3 +76,42 @@ class Limits(Section):
     """Requests waiting for their tickets, above which answers are delayed."""
     slowest: Duration = parse_duration("2s")
     """The longest delay of an answer."""
+
+
+class Worker(Section):
+    """The worker processes: how much they do at once, and how long they own a request."""
+
+    processes: Annotated[int, Field(ge=0, le=64)] = 1
+    """Worker processes that `serve` starts; 0: `serve` works itself."""
+    concurrency: Annotated[int, Field(ge=1, le=10_000)] = 256
+    """Requests worked on at once, by all processes together."""
+    lease: Duration = parse_duration("60s")
+    """How long a worker owns a request; it exceeds every deadline plus `margin`."""
+    margin: Duration = parse_duration("5s")
+    """The largest difference of clocks, and the longest pause of a process."""
+    stop_within: Duration = parse_duration("20s")
+    """The time in which a worker finishes or returns its requests after SIGTERM."""
+    changes_every: Duration = parse_duration("30s")
+    """The interval at which a ticket system is asked for its changes."""
+
+
+class Retries(Section):
+    """How long, or how often, a failure is retried before a person must look."""
+
+    callback: Duration = parse_duration("3d")
+    """How long a callback is tried while witboost is unreachable or answers 5xx."""
+    refused_callback: Duration = parse_duration("1h")
+    """How long a callback is tried while witboost refuses it."""
+    create: Duration = parse_duration("3d")
+    """How long a ticket is tried to be created."""
+    missing_reads: Annotated[int, Field(ge=1, le=1_000)] = 5
+    """Reads in a row that may miss a known ticket before a person must look."""
+
+
+class Logs(Section):
+    """The log: one JSON object per line."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The lowest level that is logged."""
+    access: bool = True
+    """`true`: one line for each HTTP call."""
