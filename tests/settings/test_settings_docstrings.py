@@ -42,7 +42,7 @@ def sections() -> Iterator[tuple[str, str | None]]:
         yield from fields((SETTINGS / f"{module}.py").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(("name", "text"), sections())
+@pytest.mark.parametrize(("name", "text"), list(sections()))
 def test_a_setting_is_explained_in_one_line(name: str, text: str | None) -> None:
     assert text, f"{name} has no docstring"
     assert "\n" not in text
