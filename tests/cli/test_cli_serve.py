@@ -224,7 +224,7 @@ async def test_an_occupied_port_is_named(tmp_path: Path, redis_url: str) -> None
 async def test_a_store_that_does_not_answer_is_named(tmp_path: Path) -> None:
     said = await refusal(tmp_path, tree(tmp_path, "redis://127.0.0.1:1/0"))
     assert said.startswith("approval-proxy: Redis did not answer CONFIG GET (ConnectionError")
-    assert "look at the server" in said
+    assert "check the server" in said
 
 
 async def test_settings_that_drop_a_system_with_open_requests_are_refused(
