@@ -83,7 +83,7 @@ async def test_a_desk_with_more_calls_than_it_answers_in_time_is_not_held_to_be_
     if removed:
         monkeypatch.setattr(
             TemporaryError,
-            "crowded",
+            "queue_timeout",
             property(lambda _: False, lambda *_: None),
             raising=False,
         )

@@ -33,7 +33,7 @@ def breaks(name: str) -> None:
 
 
 def test_a_verifier_that_forgets_the_body_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Signature, "proven", lambda *_, **__: True)
+    monkeypatch.setattr(Signature, "is_valid", lambda *_, **__: True)
     breaks("event proof")
 
 

@@ -190,7 +190,7 @@ async def test_an_event_without_a_token_fetches_nothing(issuer: Issuer) -> None:
             },
             "no secrets",
         ),
-        ({}, "is empty"),
+        ({}, "empty"),
         ({"auth": "basic", "jwks_url": "https://a.example", "secrets": ["x"]}, "jwks_url: goes"),
     ],
 )
