@@ -23,6 +23,7 @@ _RESOLVED: Final = (
     ("merge", r"<<$", "<"),
 )
 _DEEPEST: Final = 100
+"""The most levels of nesting that a settings file may have."""
 
 
 class _DuplicateKeyError(yaml.MarkedYAMLError):
@@ -100,9 +101,9 @@ def read_file(path: Path) -> tuple[dict[str, Any], dict[Key, str]]:
 
 
 def _check_depth(text: str) -> None:
-    """Raise RecursionError for deep nesting, at which libyaml's composer would overflow the stack.
+    """Raise RecursionError if sections are nested more deeply than any settings are.
 
-    Its parser, which yields the events, does not recurse.
+    The loader recurses once per level; the parser, which yields these events, does not.
     """
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
